@@ -1,0 +1,77 @@
+//! Every kind, one file each. A new kind is a new file and one line in [`all`].
+
+mod event;
+mod image;
+mod namespace;
+mod provider;
+mod rack;
+mod resource;
+mod secret;
+mod server;
+mod site;
+
+pub use event::{Event, EventSource};
+pub use image::{Image, ImageFormat, ImageSpec, ImageStatus};
+pub use namespace::{Namespace, NamespaceSpec, NamespaceStatus};
+pub use provider::{MetalProvider, Provider, ProviderSpec, ProviderStatus, ProviderType};
+pub use rack::{Rack, RackSpec, RackStatus};
+pub use resource::Resource;
+pub use secret::Secret;
+pub use server::{
+    Bmc, BmcProtocol, BmcTls, BmcTlsVerify, Location, SecretReference, Server, ServerPhase,
+    ServerSpec, ServerStatus,
+};
+pub use site::{Site, SiteSpec, SiteStatus};
+
+use crate::{Kind, KindRef};
+use std::{collections::HashMap, sync::OnceLock};
+
+/// Group of places and hardware.
+pub const INVENTORY: &str = "inventory.quarterdeck.dev";
+/// Group of managed compute.
+pub const COMPUTE: &str = "compute.quarterdeck.dev";
+/// Group of procedures.
+pub const WORKFLOWS: &str = "workflows.quarterdeck.dev";
+/// Version of all of our kinds.
+pub const V1ALPHA1: &str = "v1alpha1";
+
+/// All kinds, core first.
+pub fn all() -> &'static [KindRef] {
+    static ALL: OnceLock<Vec<KindRef>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        vec![
+            Namespace::info(),
+            Secret::info(),
+            Event::info(),
+            Site::info(),
+            Rack::info(),
+            Server::info(),
+            Image::info(),
+            Provider::info(),
+        ]
+    })
+}
+
+/// The kind with that full resource name, such as `servers.inventory.quarterdeck.dev`.
+pub fn by_resource_name(name: &str) -> Option<KindRef> {
+    static BY_NAME: OnceLock<HashMap<String, KindRef>> = OnceLock::new();
+    BY_NAME
+        .get_or_init(|| {
+            all().iter().map(|kind| (kind.resource_name().to_string(), *kind)).collect()
+        })
+        .get(name)
+        .copied()
+}
+
+/// The kind served at `group`/`version`/`plural`.
+pub fn by_path(group: &str, version: &str, plural: &str) -> Option<KindRef> {
+    all()
+        .iter()
+        .copied()
+        .find(|kind| kind.group == group && kind.version == version && kind.plural == plural)
+}
+
+/// The kind an object says it is.
+pub fn by_kind(api_version: &str, name: &str) -> Option<KindRef> {
+    all().iter().copied().find(|kind| kind.kind == name && kind.api_version() == api_version)
+}

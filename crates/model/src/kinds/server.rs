@@ -1,0 +1,270 @@
+//! Server: a physical machine, from the day it is racked to the day it is scrapped.
+
+use super::{INVENTORY, Resource, V1ALPHA1};
+use crate::{
+    Column, ColumnType, Condition, FieldError, FieldErrors, Kind, ObjectMeta, Scope, Time,
+    kind_info, validate,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A physical machine. It outlives what runs on it.
+pub type Server = Resource<ServerSpec, ServerStatus>;
+
+/// What is wanted of a server.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerSpec {
+    /// Serial number it must have. A server that reports another one is not touched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+    /// Where it is mounted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<Location>,
+    /// How its BMC is reached.
+    pub bmc: Bmc,
+}
+
+/// Where a server is mounted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Location {
+    /// Name of the Rack.
+    pub rack: String,
+    /// Lowest rack unit it fills, counted from 1 at the bottom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<u16>,
+}
+
+/// How a BMC is reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Bmc {
+    /// `host`, `host:port`, or a URL with `https://` (the default) or `http://`.
+    pub address: String,
+    /// What it speaks.
+    #[serde(default)]
+    pub protocol: BmcProtocol,
+    /// `Id` of the ComputerSystem to manage, for a BMC that has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_id: Option<String>,
+    /// Secret with the keys `username` and `password`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<SecretReference>,
+    /// How its certificate is verified.
+    #[serde(default)]
+    pub tls: BmcTls,
+}
+
+/// What a BMC speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum BmcProtocol {
+    /// DMTF Redfish.
+    #[default]
+    Redfish,
+}
+
+/// A Secret in a namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretReference {
+    /// Namespace of the Secret.
+    pub namespace: String,
+    /// Name of the Secret.
+    pub name: String,
+}
+
+/// How a BMC's certificate is verified.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct BmcTls {
+    /// What must be right about it.
+    pub verify: BmcTlsVerify,
+    /// Secret with the key `ca.crt`: PEM certificates to trust instead of the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretReference>,
+    /// For `Fingerprint`: SHA-256 of the certificate, in hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// What must be right about a BMC's certificate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum BmcTlsVerify {
+    /// Chain and name.
+    #[default]
+    Full,
+    /// The certificate itself, by its fingerprint.
+    Fingerprint,
+    /// Nothing. Only for networks that nobody else can reach.
+    Skip,
+}
+
+/// Where a server is in its life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ServerPhase {
+    /// Known by name; nothing has been seen of it yet.
+    #[default]
+    Registered,
+    /// Being reached and looked at.
+    Inspecting,
+    /// Inspected and free.
+    Ready,
+    /// Being given an operating system.
+    Provisioning,
+    /// Carrying a machine.
+    InUse,
+    /// Being wiped.
+    Cleaning,
+    /// Failed or suspected; nothing new is placed on it.
+    Quarantined,
+    /// Being mended.
+    Repairing,
+    /// Gone for good.
+    Retired,
+}
+
+/// What is seen of a server.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServerStatus {
+    /// Generation of the spec this status is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Where it is in its life.
+    pub phase: ServerPhase,
+    /// When it entered the phase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase_since: Option<Time>,
+    /// When the phase is overdue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase_deadline: Option<Time>,
+    /// `On`, `Off`, or a transition between.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub power_state: Option<String>,
+    /// What was found in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<crate::inventory::Inventory>,
+    /// When the inventory was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inventory_time: Option<Time>,
+    /// The run that acts on it now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current_run: Option<String>,
+    /// What is true of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+impl Kind for Server {
+    const GROUP: &'static str = INVENTORY;
+    const VERSION: &'static str = V1ALPHA1;
+    const KIND: &'static str = "Server";
+    const PLURAL: &'static str = "servers";
+    const SINGULAR: &'static str = "server";
+    const SHORT_NAMES: &'static [&'static str] = &["srv"];
+    const SCOPE: Scope = Scope::Cluster;
+    const COLUMNS: &'static [Column] = &[
+        Column::new("Phase", "status.phase", "Where it is in its life"),
+        Column::new("Ready", "status.conditions[type=Ready].status", "Whether it can be used"),
+        Column::new("Power", "status.powerState", "On or off"),
+        Column::new("Rack", "spec.location.rack", "Rack it is mounted in"),
+        Column::new("Unit", "spec.location.unit", "Rack unit").of(ColumnType::Integer).wide(),
+        Column::new("Serial", "status.inventory.serialNumber", "Serial number it reports"),
+        Column::new("Model", "status.inventory.model", "Model it reports").wide(),
+        Column::new("BMC", "spec.bmc.address", "Where its BMC is").wide(),
+        Column::new("Run", "status.currentRun", "Run that acts on it now").wide(),
+        Column::new("Reason", "status.conditions[type=Ready].reason", "Why it is ready or not"),
+    ];
+    const INDEXED_FIELDS: &'static [&'static str] = &[
+        "spec.location.rack",
+        "spec.serial",
+        "spec.bmc.address",
+        "status.phase",
+        "status.powerState",
+        "status.inventory.serialNumber",
+        "status.inventory.model",
+    ];
+    const DESCRIPTION: &'static str = "Server is a physical machine. It outlives what runs on it.";
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn validate(&self, _: Option<&Self>, errors: &mut FieldErrors) {
+        let spec = &self.spec;
+        if let Some(location) = &spec.location {
+            if let Err(why) = validate::subdomain(&location.rack) {
+                let rack = format!("{:?}", location.rack);
+                errors.push(FieldError::invalid("spec.location.rack", rack, why));
+            }
+            if location.unit == Some(0) {
+                errors.push(FieldError::invalid(
+                    "spec.location.unit",
+                    0,
+                    "units are counted from 1",
+                ));
+            }
+        }
+        let bmc = &spec.bmc;
+        if bmc.address.is_empty() {
+            errors
+                .push(FieldError::required("spec.bmc.address", "host, host:port or https:// URL"));
+        } else if let Err(why) = bmc_address(&bmc.address) {
+            errors.push(FieldError::invalid("spec.bmc.address", format!("{:?}", bmc.address), why));
+        }
+        let secrets = [
+            ("spec.bmc.credentialsSecretRef", &bmc.credentials_secret_ref),
+            ("spec.bmc.tls.caSecretRef", &bmc.tls.ca_secret_ref),
+        ];
+        for (field, secret) in secrets {
+            let Some(secret) = secret else { continue };
+            if let Err(why) = validate::dns_label(&secret.namespace) {
+                let value = format!("{:?}", secret.namespace);
+                errors.push(FieldError::invalid(format!("{field}.namespace"), value, why));
+            }
+            if let Err(why) = validate::subdomain(&secret.name) {
+                let value = format!("{:?}", secret.name);
+                errors.push(FieldError::invalid(format!("{field}.name"), value, why));
+            }
+        }
+        match (bmc.tls.verify, &bmc.tls.sha256) {
+            (BmcTlsVerify::Fingerprint, None) => {
+                errors.push(FieldError::required(
+                    "spec.bmc.tls.sha256",
+                    "verify Fingerprint needs it",
+                ));
+            }
+            (_, Some(digest)) => {
+                let digits: String = digest.chars().filter(|digit| *digit != ':').collect();
+                if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+                    let why = "must be 64 hex digits, with or without colons";
+                    errors.push(FieldError::invalid(
+                        "spec.bmc.tls.sha256",
+                        format!("{digest:?}"),
+                        why,
+                    ));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    kind_info!(Server);
+}
+
+fn bmc_address(address: &str) -> Result<(), &'static str> {
+    let rest = match address.split_once("://") {
+        Some(("http" | "https", rest)) => rest.strip_suffix('/').unwrap_or(rest),
+        Some(_) => return Err("must begin with https:// or http:// when it is a URL"),
+        None => address,
+    };
+    let good =
+        |l: char| l.is_ascii_alphanumeric() || matches!(l, '.' | '-' | ':' | '[' | ']' | '_' | '%');
+    if rest.is_empty() || rest.len() > validate::SUBDOMAIN_BYTES_MAX || !rest.chars().all(good) {
+        return Err(
+            "must be a host name or address, with a port if it is not the usual one, and no path or user",
+        );
+    }
+    Ok(())
+}

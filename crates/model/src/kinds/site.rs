@@ -1,0 +1,102 @@
+//! Site: a building or part of one that holds racks.
+
+use super::{INVENTORY, Resource, V1ALPHA1};
+use crate::{
+    Column, ColumnType, Condition, FieldError, FieldErrors, Kind, ObjectMeta, Scope, kind_info,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A building, or part of one, that holds racks.
+pub type Site = Resource<SiteSpec, SiteStatus>;
+
+/// What is wanted of a site.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SiteSpec {
+    /// Region it lies in, such as `eu-west`.
+    pub region: String,
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// Street address, for whoever is sent there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// IANA time zone, for maintenance windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// Halls of the site.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub halls: Vec<String>,
+    /// Power feeds of the site; a rack names those it hangs on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub power_feeds: Vec<String>,
+}
+
+/// What is seen of a site.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SiteStatus {
+    /// Generation of the spec this status is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Active` when it holds racks, `Empty` when it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// Racks in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub racks: Option<u32>,
+    /// Servers in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub servers: Option<u32>,
+    /// What is true of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+impl Kind for Site {
+    const GROUP: &'static str = INVENTORY;
+    const VERSION: &'static str = V1ALPHA1;
+    const KIND: &'static str = "Site";
+    const PLURAL: &'static str = "sites";
+    const SINGULAR: &'static str = "site";
+    const SHORT_NAMES: &'static [&'static str] = &[];
+    const SCOPE: Scope = Scope::Cluster;
+    const COLUMNS: &'static [Column] = &[
+        Column::new("Region", "spec.region", "Region it lies in"),
+        Column::new("Phase", "status.phase", "Active when it holds racks"),
+        Column::new("Racks", "status.racks", "Racks in it").of(ColumnType::Integer),
+        Column::new("Servers", "status.servers", "Servers in it").of(ColumnType::Integer),
+        Column::new("Display", "spec.displayName", "What people call it").wide(),
+    ];
+    const INDEXED_FIELDS: &'static [&'static str] = &["spec.region", "status.phase"];
+    const DESCRIPTION: &'static str = "Site is a building, or part of one, that holds racks.";
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn validate(&self, _: Option<&Self>, errors: &mut FieldErrors) {
+        if let Err(why) = crate::validate::label_value(&self.spec.region)
+            && !self.spec.region.is_empty()
+        {
+            errors.push(FieldError::invalid("spec.region", format!("{:?}", self.spec.region), why));
+        }
+        if self.spec.region.is_empty() {
+            errors.push(FieldError::required("spec.region", "name the region, such as eu-west"));
+        }
+        for (field, names) in [("halls", &self.spec.halls), ("powerFeeds", &self.spec.power_feeds)]
+        {
+            for (at, name) in names.iter().enumerate() {
+                if names.iter().take(at).any(|earlier| earlier == name) {
+                    errors.push(FieldError::duplicate(
+                        format!("spec.{field}[{at}]"),
+                        format!("{name:?}"),
+                    ));
+                }
+            }
+        }
+    }
+
+    kind_info!(Site);
+}

@@ -1,0 +1,32 @@
+//! The kinds Quarterdeck manages and the rules of their shared shape: metadata, conditions,
+//! selectors, schemas, validation and the encoding of an object.
+//!
+//! This crate is pure. It must not know the store, HTTP, providers, clocks or randomness: what
+//! varies is passed in.
+//!
+//! Start reading at [`kind`] (what a kind is), then any file under [`kinds`].
+
+pub mod action;
+pub mod condition;
+pub mod duration;
+pub mod error;
+pub mod inventory;
+pub mod kind;
+pub mod kinds;
+pub mod meta;
+pub mod object;
+mod scan;
+pub mod schema;
+pub mod selector;
+pub mod time;
+pub mod validate;
+
+pub use action::ActionSignature;
+pub use condition::{Condition, ConditionStatus};
+pub use duration::Duration;
+pub use error::{FieldError, FieldErrors};
+pub use kind::{Column, ColumnType, Kind, KindInfo, KindRef, Scope};
+pub use meta::{ObjectMeta, ObjectReference, OwnerReference};
+pub use object::{Key, Object, Revision, Uid};
+pub use selector::{FieldSelector, LabelSelector};
+pub use time::Time;

@@ -1,0 +1,226 @@
+//! An object as the store, the cache and the wire hold it: its JSON, encoded once, and the few
+//! facts that are looked up without reading it.
+//!
+//! A body in the store has no `resourceVersion`; it is spliced in when the revision is known, so
+//! that one encoding serves the log, the cache and every client.
+
+use crate::kind::{KindInfo, KindRef};
+use crate::scan::scan;
+use bytes::Bytes;
+use serde_json::{Map, Value};
+use std::{fmt, sync::Arc};
+
+/// A place in the store's one dense, strictly increasing order of changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Revision(pub u64);
+
+impl Revision {
+    /// Before the first change.
+    pub const ZERO: Self = Self(0);
+
+    /// The revision after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Identity of one object in time: 128 random bits, written as a UUID.
+pub type Uid = Arc<str>;
+
+/// Where an object lives: kind, namespace (empty when cluster-scoped) and name.
+///
+/// `kind` is the resource's full name, `servers.inventory.quarterdeck.dev` (core kinds: `secrets`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Full resource name: plural, dot, group.
+    pub kind: Arc<str>,
+    /// Namespace, empty for cluster-scoped kinds.
+    pub namespace: Arc<str>,
+    /// Name.
+    pub name: Arc<str>,
+}
+
+impl Key {
+    /// The key of `kind`'s object `namespace`/`name`.
+    pub fn new(kind: KindRef, namespace: &str, name: &str) -> Self {
+        Self { kind: kind.resource_name(), namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            write!(f, "{} {:?}", self.kind, self.name)
+        } else {
+            write!(f, "{} \"{}/{}\"", self.kind, self.namespace, self.name)
+        }
+    }
+}
+
+/// One immutable version of an object.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// Its kind.
+    pub kind: KindRef,
+    /// Where it lives.
+    pub key: Key,
+    /// Its identity.
+    pub uid: Uid,
+    /// The revision that wrote this version.
+    pub revision: Revision,
+    /// Its labels.
+    pub labels: Box<[(Arc<str>, Arc<str>)]>,
+    /// Values of the kind's indexed fields, in the order of `kind.indexed_fields`; empty text when absent.
+    pub fields: Box<[Arc<str>]>,
+    /// The whole object as JSON, `resourceVersion` included.
+    pub json: Bytes,
+}
+
+/// Why stored bytes are not an object of their kind.
+#[derive(Debug, thiserror::Error)]
+#[error("the stored body of {key} at revision {revision} is not an object of its kind: {cause}")]
+pub struct DecodeError {
+    /// Whose body.
+    pub key: Key,
+    /// Which version.
+    pub revision: Revision,
+    /// What is wrong.
+    pub cause: String,
+}
+
+impl Object {
+    /// Makes the object that `body` (as [`encode`] wrote it) is at `revision`. Labels and field values
+    /// go through `intern`, so that a cache can keep each text once.
+    ///
+    /// # Errors
+    /// When the bytes are not such a body: the store was written by something else.
+    pub fn from_body(
+        kind: KindRef,
+        key: Key,
+        revision: Revision,
+        body: &[u8],
+        intern: &mut dyn FnMut(&str) -> Arc<str>,
+    ) -> Result<Self, DecodeError> {
+        let fail = |cause: String| DecodeError { key: key.clone(), revision, cause };
+        let prefix = prefix(kind);
+        let rest = body
+            .strip_prefix(prefix.as_bytes())
+            .ok_or_else(|| fail(format!("it does not begin with {prefix}")))?;
+        let found =
+            scan(body, kind.indexed_fields, intern).map_err(|error| fail(error.to_string()))?;
+        let mut json = Vec::with_capacity(body.len() + 44);
+        json.extend_from_slice(prefix.as_bytes());
+        json.extend_from_slice(b"\"resourceVersion\":\"");
+        json.extend_from_slice(revision.0.to_string().as_bytes());
+        json.extend_from_slice(b"\",");
+        json.extend_from_slice(rest);
+        Ok(Self {
+            kind,
+            uid: found.uid,
+            revision,
+            labels: found.labels,
+            fields: found.fields,
+            json: Bytes::from(json),
+            key,
+        })
+    }
+
+    /// The body as the store holds it, without `resourceVersion`.
+    pub fn body(&self) -> Vec<u8> {
+        let prefix = prefix(self.kind).len();
+        let spliced = r#""resourceVersion":"","#.len() + self.revision.0.to_string().len();
+        let mut body = Vec::with_capacity(self.json.len());
+        body.extend_from_slice(self.json.get(..prefix).unwrap_or_default());
+        body.extend_from_slice(self.json.get(prefix + spliced..).unwrap_or_default());
+        body
+    }
+
+    /// The object as a JSON tree.
+    pub fn value(&self) -> Value {
+        // What is in the cache was decoded once already; null cannot be told from it by any caller.
+        serde_json::from_slice(&self.json).unwrap_or(Value::Null)
+    }
+
+    /// The object as its Rust type.
+    ///
+    /// # Errors
+    /// When the JSON does not fit the type, which means it was written by a newer release.
+    pub fn decode<K: serde::de::DeserializeOwned>(&self) -> Result<K, DecodeError> {
+        serde_json::from_slice(&self.json).map_err(|error| DecodeError {
+            key: self.key.clone(),
+            revision: self.revision,
+            cause: error.to_string(),
+        })
+    }
+
+    /// Name.
+    pub fn name(&self) -> &str {
+        &self.key.name
+    }
+
+    /// Namespace, empty when cluster-scoped.
+    pub fn namespace(&self) -> &str {
+        &self.key.namespace
+    }
+
+    /// Value of a label.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.labels.iter().find(|(label, _)| &**label == name).map(|(_, value)| &**value)
+    }
+
+    /// Value of an indexed field, `metadata.name` and `metadata.namespace` included. None when the
+    /// kind does not declare it.
+    pub fn field(&self, path: &str) -> Option<&str> {
+        match path {
+            "metadata.name" => Some(&self.key.name),
+            "metadata.namespace" => Some(&self.key.namespace),
+            _ => {
+                let at = self.kind.indexed_fields.iter().position(|field| *field == path)?;
+                self.fields.get(at).map(|value| &**value)
+            }
+        }
+    }
+}
+
+fn prefix(kind: &KindInfo) -> String {
+    format!(r#"{{"apiVersion":"{}","kind":"{}","metadata":{{"#, kind.api_version(), kind.kind)
+}
+
+/// Encodes an object for the store: `apiVersion`, `kind` and `metadata` first, no
+/// `resourceVersion`, then the other fields.
+pub fn encode(kind: KindRef, value: &Value) -> Vec<u8> {
+    let empty = Map::new();
+    let object = value.as_object().unwrap_or(&empty);
+    let mut body = prefix(kind).into_bytes();
+    let metadata = object.get("metadata").and_then(Value::as_object).unwrap_or(&empty);
+    let mut first = true;
+    for (name, field) in metadata.iter().filter(|(name, _)| *name != "resourceVersion") {
+        push_field(&mut body, &mut first, name, field);
+    }
+    body.push(b'}');
+    first = false;
+    let rest = object
+        .iter()
+        .filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata"));
+    for (name, field) in rest {
+        push_field(&mut body, &mut first, name, field);
+    }
+    body.push(b'}');
+    body
+}
+
+fn push_field(body: &mut Vec<u8>, first: &mut bool, name: &str, field: &Value) {
+    if !std::mem::take(first) {
+        body.push(b',');
+    }
+    body.extend_from_slice(Value::from(name).to_string().as_bytes());
+    body.push(b':');
+    body.extend_from_slice(field.to_string().as_bytes());
+}
