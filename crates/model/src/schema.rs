@@ -61,57 +61,16 @@ fn structure(schema: &mut Value, depth: usize) {
     for noise in ["nullable", "title", "$schema"] {
         node.remove(noise);
     }
-    // `const` (OpenAPI 3.0 has none) and enums of documented variants become plain `enum`.
+    if node.get("default") == Some(&Value::Null) {
+        node.remove("default");
+    }
+    // `const` (OpenAPI 3.0 has none) becomes an `enum` of one.
     if let Some(only) = node.remove("const") {
         node.insert("enum".into(), json!([only]));
     }
-    if let Some(alternatives) =
-        node.get("oneOf").or_else(|| node.get("anyOf")).and_then(Value::as_array)
-        && let Some((names, notes)) = string_variants(alternatives)
-    {
-        node.remove("oneOf");
-        node.remove("anyOf");
-        node.insert("type".into(), "string".into());
-        node.insert("enum".into(), names.into());
-        if !notes.is_empty() {
-            let own = node.get("description").and_then(Value::as_str).unwrap_or_default();
-            let text = [own, &notes]
-                .iter()
-                .filter(|t| !t.is_empty())
-                .copied()
-                .collect::<Vec<_>>()
-                .join("\n\n");
-            node.insert("description".into(), text.into());
-        }
-    }
-    // An optional field of a described type comes as allOf/anyOf of one.
     for wrapper in ["allOf", "anyOf", "oneOf"] {
-        let single = node.get(wrapper).and_then(Value::as_array).map(|list| {
-            list.iter()
-                .filter(|item| {
-                    item.get("type") != Some(&json!("null"))
-                        && item.get("enum") != Some(&json!([null]))
-                })
-                .cloned()
-                .collect::<Vec<_>>()
-        });
-        if let Some([only]) = single.as_deref()
-            && let Some(only) = only.as_object()
-        {
-            node.remove(wrapper);
-            for (name, value) in only {
-                node.entry(name.clone()).or_insert_with(|| value.clone());
-            }
-        }
-    }
-    for noise in ["nullable", "title", "minimum", "maximum"] {
-        let unsigned_default = noise == "minimum"
-            && node.get("format").and_then(Value::as_str).is_some_and(|f| f.starts_with("uint"));
-        if noise == "nullable"
-            || noise == "title"
-            || (unsigned_default && node.get(noise).is_none())
-        {
-            node.remove(noise);
+        if let Some(Value::Array(alternatives)) = node.remove(wrapper) {
+            unwrap(node, wrapper, alternatives);
         }
     }
     match node.get("format").and_then(Value::as_str) {
@@ -144,6 +103,43 @@ fn structure(schema: &mut Value, depth: usize) {
         && !node.contains_key("x-kubernetes-int-or-string")
     {
         node.insert(PRESERVE.into(), true.into());
+    }
+}
+
+/// Puts alternatives back in structural form: documented variants of an enum become one `enum`, an
+/// optional or wrapped type becomes that type.
+fn unwrap(node: &mut Map<String, Value>, wrapper: &str, mut alternatives: Vec<Value>) {
+    let null = [json!({"enum": [null]}), json!({"type": "null"}), json!({"const": null})];
+    for alternative in &mut alternatives {
+        if let Some(alternative) = alternative.as_object_mut() {
+            alternative.remove("nullable");
+        }
+    }
+    alternatives.retain(|alternative| !null.contains(alternative));
+    if let Some((names, notes)) = string_variants(&alternatives) {
+        node.insert("type".into(), "string".into());
+        node.insert("enum".into(), names.into());
+        let own = node.get("description").and_then(Value::as_str).unwrap_or_default();
+        let text = if own.is_empty() || notes.is_empty() {
+            format!("{own}{notes}")
+        } else {
+            format!("{own}\n\n{notes}")
+        };
+        if !text.is_empty() {
+            node.insert("description".into(), text.into());
+        }
+    } else if let [Value::Object(only)] = alternatives.as_mut_slice() {
+        let mut only = std::mem::take(only);
+        for inner in ["allOf", "anyOf", "oneOf"] {
+            if let Some(Value::Array(alternatives)) = only.remove(inner) {
+                unwrap(&mut only, inner, alternatives);
+            }
+        }
+        for (name, value) in only {
+            node.entry(name).or_insert(value);
+        }
+    } else {
+        node.insert(wrapper.into(), alternatives.into());
     }
 }
 
