@@ -1,0 +1,53 @@
+# Every task has one command here. `make help` lists them.
+
+# Where `make run` keeps its data, and where it listens.
+DATA_DIR ?= ./data
+LISTEN ?= 127.0.0.1:6443
+# `make run PROFILE=release` builds for speed; the default builds for a quick first start.
+PROFILE ?= dev
+
+CARGO ?= cargo
+BUILD_PACKAGES := gcc libc6-dev lld make
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build run test lint fmt bench deny doc build-packages
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build-packages:
+	@scripts/debian-packages.sh $(BUILD_PACKAGES)
+
+setup: ## Install what the tests need: PostgreSQL, libvirt, QEMU, a Redfish service (Debian 12)
+	@scripts/setup-tests.sh
+
+build: build-packages ## Build the binary, quarterdeck
+	$(CARGO) build --profile $(PROFILE) --package quarterdeck
+
+run: build-packages ## Build and start the plane with examples/ loaded; DATA_DIR=./data LISTEN=127.0.0.1:6443
+	$(CARGO) run --profile $(PROFILE) --package quarterdeck -- \
+		serve --data-dir $(DATA_DIR) --listen $(LISTEN) --load examples
+
+# Documentation tests come first, so that what is printed last is the summary of all other tests.
+test: setup ## Install what the tests need and run all of them
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		$(CARGO) test --workspace --doc && $(CARGO) nextest run --workspace; \
+	else \
+		$(CARGO) test --workspace; \
+	fi
+
+lint: build-packages ## Check formatting and run clippy, warnings refused
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+bench: setup ## Run the benchmarks, each beside its peer
+	$(CARGO) bench --workspace
+
+deny: ## Check licences, sources and duplicates of dependencies with cargo-deny
+	@scripts/cargo-deny.sh check bans licenses sources
+
+doc: build-packages ## Build the documentation of the code, warnings refused
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --workspace --no-deps

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Installs the real parts that the tests run against, on Debian 12: PostgreSQL, libvirt with QEMU,
+# and a Redfish service over libvirt (sushy-tools). `make test` calls it; when all is there it is
+# done in a fraction of a second. It starts no service.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+# What a build needs; the same list as `make build` asks for.
+"$here/debian-packages.sh" gcc libc6-dev lld make
+
+# QEMU comes before the rest: where a backport of qemu-utils is installed, it must make way for
+# the version that belongs to this QEMU, and apt finds that solution only when asked for QEMU alone.
+"$here/debian-packages.sh" qemu-system-x86
+
+# libvirtd is run by the tests themselves, as a user, so the packages that set up the system's own
+# (libvirt-daemon-system, systemd units) are not needed. The last four build libvirt-python.
+"$here/debian-packages.sh" \
+    postgresql-15 \
+    libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients \
+    curl openssl util-linux \
+    python3-venv python3-dev libvirt-dev pkg-config
+
+venv=${QUARTERDECK_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/quarterdeck/venv}
+stamp=$venv/installed-requirements.txt
+mkdir -p "$(dirname "$venv")"
+(
+    # Two test runs on one machine share the folder.
+    flock 9
+    if ! cmp --silent "$here/requirements.txt" "$stamp"; then
+        echo "Installing the Redfish service into $venv"
+        # Debian's own Python: it has the headers that libvirt-python is built with.
+        /usr/bin/python3 -m venv --clear "$venv"
+        "$venv/bin/pip" install --quiet --disable-pip-version-check \
+            --requirement "$here/requirements.txt"
+        cp "$here/requirements.txt" "$stamp"
+    fi
+) 9>"$venv.lock"
+
+if ! command -v kubectl >/dev/null; then
+    cat >&2 <<'MISSING'
+kubectl is missing, and Debian's own (1.20, package kubernetes-client) is too old for these tests.
+Install 1.29 or newer and put it on the PATH, for example the package `kubectl` of Google's Cloud
+SDK for Debian: https://cloud.google.com/sdk/docs/install#deb
+MISSING
+    exit 1
+fi
