@@ -17,8 +17,11 @@
     reason = "a helper that cannot do its work must fail the test that called it"
 )]
 
+pub mod libvirt;
+pub mod plane;
 pub mod port;
 pub mod postgres;
 pub mod process;
+pub mod redfish;
 pub mod user;
 pub mod wait;

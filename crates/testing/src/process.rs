@@ -14,12 +14,17 @@ use std::time::Duration;
 
 pub use rustix::process::Signal;
 use rustix::process::{Pid, WaitOptions};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::user::RunAs;
 use crate::wait::wait_for;
 
 /// How much of the log's end a failure shows: enough for a stack trace, not a flood.
 const LOG_TAIL_BYTES: usize = 8 * 1024;
+
+/// How long a program run to its end may take; the longest here are a guest's power change and a
+/// `kubectl wait` of the caller's.
+const RUN_DEADLINE: Duration = Duration::from_secs(120);
 
 /// How deep [`Process::kill`] follows children of children. No part here starts more than three
 /// levels; the bound only keeps the walk finite.
@@ -199,6 +204,64 @@ impl Drop for Process {
                 eprintln!("--- end of the log of {} ---\n{}", self.name, self.tail());
             }
         }
+    }
+}
+
+/// What a finished program printed.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+/// A program that did not do what it was run for.
+#[derive(Debug, thiserror::Error)]
+#[error("{command} failed: {reason}")]
+pub struct CommandError {
+    /// The program and its arguments.
+    pub command: String,
+    /// What it printed on standard error, or why it did not run to its end.
+    pub reason: String,
+    /// Its exit code, if it ended by itself.
+    pub code: Option<i32>,
+}
+
+/// Runs `command` to its end with `input` on its standard input, within [`RUN_DEADLINE`].
+///
+/// # Errors
+/// When it cannot be started, does not end in time, or ends with a failure.
+pub async fn run(command: &Command, input: &str) -> Result<Output, CommandError> {
+    let failed = |code: Option<i32>, reason: String| CommandError {
+        command: format!("{command:?}"),
+        reason,
+        code,
+    };
+    let mut child = tokio::process::Command::from(wrapped(command, RunAs::Caller));
+    child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let work = async {
+        let mut child = child.spawn()?;
+        let stdin = child.stdin.take();
+        let write = async {
+            // A program that does not read its input closes it, which is its own affair.
+            if let Some(mut stdin) = stdin {
+                let _ = stdin.write_all(input.as_bytes()).await;
+            }
+        };
+        tokio::join!(write, child.wait_with_output()).1
+    };
+    let output = match tokio::time::timeout(RUN_DEADLINE, work).await {
+        Ok(Ok(output)) => output,
+        Ok(Err(error)) => return Err(failed(None, error.to_string())),
+        Err(_) => return Err(failed(None, format!("not done after {RUN_DEADLINE:?}"))),
+    };
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() {
+        Ok(Output { stdout, stderr })
+    } else {
+        Err(failed(output.status.code(), format!("{}: {}{stdout}", output.status, stderr)))
     }
 }
 
