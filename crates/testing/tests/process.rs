@@ -53,7 +53,7 @@ async fn a_kill_takes_the_children_too_even_those_that_left_the_group() {
 #[tokio::test]
 async fn a_stopped_process_goes_on_and_ends_by_itself_when_asked() {
     let folder = tempfile::tempdir().unwrap();
-    let script = "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.02; done";
+    let script = "trap 'echo bye; exit 3' TERM; sleep 600 & echo up; wait";
     let mut process = shell(script, &folder);
     process.wait_for_line("up", DEADLINE).await;
     process.signal(Signal::STOP);
