@@ -6,6 +6,8 @@ mod namespace;
 mod provider;
 mod rack;
 mod resource;
+mod run;
+mod runbook;
 mod secret;
 mod server;
 mod site;
@@ -16,6 +18,14 @@ pub use namespace::{Namespace, NamespaceSpec, NamespaceStatus};
 pub use provider::{MetalProvider, Provider, ProviderSpec, ProviderStatus, ProviderType};
 pub use rack::{Rack, RackSpec, RackStatus};
 pub use resource::Resource;
+pub use run::{
+    Approval, Decision, RetryFrom, Run, RunPhase, RunSpec, RunStatus, RunTarget, RunbookRevision,
+    RunbookRevisionSpec, StepPhase, StepStatus,
+};
+pub use runbook::{
+    Approve, Compensation, ForEach, Handler, NESTING_MAX, Parameter, ParameterType, Retry, Runbook,
+    RunbookSpec, RunbookStatus, RunbookTarget, Step, Then,
+};
 pub use secret::Secret;
 pub use server::{
     Bmc, BmcProtocol, BmcTls, BmcTlsVerify, Location, SecretReference, Server, ServerPhase,
@@ -48,6 +58,9 @@ pub fn all() -> &'static [KindRef] {
             Server::info(),
             Image::info(),
             Provider::info(),
+            Runbook::info(),
+            Run::info(),
+            RunbookRevision::info(),
         ]
     })
 }
