@@ -1,1 +1,31 @@
-//! api
+//! The HTTP surface: the Kubernetes resource model over the store's objects.
+//!
+//! Rules of this crate: the wire's shapes live here and nowhere else; reading is from the cache,
+//! writing is one conditional commit; it must not know runs, providers or any kind's meaning.
+//!
+//! Start reading at [`server`] (dispatch), then `path` (what can be asked), `write` and `read`.
+
+mod admission;
+mod answer;
+mod body;
+mod discovery;
+mod identity;
+mod metrics;
+mod negotiate;
+mod openapi;
+mod patch;
+mod path;
+pub mod pki;
+mod read;
+mod review;
+mod rules;
+mod server;
+mod status;
+mod table;
+mod watch;
+mod write;
+
+pub use identity::Caller;
+pub use rules::{Rule, Rules};
+pub use server::Api;
+pub use status::ApiError;

@@ -96,7 +96,7 @@ pub struct Lease {
 }
 
 /// Why the store could not answer, by what the caller can do about it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// Try again: nothing was applied.
     #[error("the store is unavailable: {0}")]

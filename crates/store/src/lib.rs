@@ -3,10 +3,18 @@
 //! It knows the envelope of an object (key, labels, indexed fields) and must not know what any kind
 //! means, nor HTTP, nor runs.
 //!
-//! Start reading at [`backend`] (the durable log).
+//! Start reading at [`backend`] (the durable log), then [`Store`] (the one way in), then `cache`.
 
 pub mod backend;
+mod cache;
+mod committer;
+mod sqlite;
+mod store;
 
 pub use backend::{
-    Backend, Change, Entry, Fence, Lease, Mutation, Outcome, Precondition, StoreError, Write,
+    BATCH_MAX, BODY_BYTES_MAX, Backend, Change, Entry, Fence, Lease, Mutation, Outcome,
+    Precondition, StoreError, Write,
 };
+pub use cache::{EventKind, Expired, ListQuery, Page, WatchEvent, WatchQuery, Watcher, World};
+pub use sqlite::Sqlite;
+pub use store::{Stats, Store};

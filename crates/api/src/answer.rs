@@ -1,0 +1,91 @@
+//! Answers on their way out: bodies, headers, warnings.
+
+use crate::status::ApiError;
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::Frame;
+use serde_json::Value;
+use std::convert::Infallible;
+
+/// Any body that is sent.
+pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
+/// Any answer.
+pub(crate) type Answer = Response<Body>;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// An answer of `media` type from one piece.
+pub(crate) fn of(status: StatusCode, media: HeaderValue, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()).boxed_unsync());
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, media);
+    answer
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    answer
+}
+
+/// A JSON answer.
+pub(crate) fn json(value: &Value) -> Answer {
+    of(StatusCode::OK, JSON, value.to_string())
+}
+
+/// JSON that is encoded already.
+pub(crate) fn bytes(body: Bytes) -> Answer {
+    of(StatusCode::OK, JSON, body)
+}
+
+/// Plain text.
+pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+    of(status, HeaderValue::from_static("text/plain; charset=utf-8"), text)
+}
+
+/// JSON in several pieces, one after the other.
+pub(crate) fn chunks(mut chunks: Vec<Bytes>) -> Answer {
+    if chunks.len() == 1 {
+        return bytes(chunks.pop().unwrap_or_default());
+    }
+    let frames = chunks.into_iter().map(|chunk| Ok(Frame::data(chunk)));
+    streamed(StreamBody::new(stream::iter(frames)).boxed_unsync())
+}
+
+/// JSON that is made while it is sent.
+pub(crate) fn streamed(body: Body) -> Answer {
+    let mut answer = Response::new(body);
+    answer.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    answer
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    answer
+}
+
+/// A refusal.
+pub(crate) fn refusal(error: &ApiError) -> Answer {
+    let mut answer = of(error.code, JSON, error.status().to_string());
+    if error.code == StatusCode::SERVICE_UNAVAILABLE {
+        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    answer
+}
+
+/// Adds `Warning` headers (RFC 7234 §5.5, code 299 as Kubernetes uses it), which kubectl prints.
+pub(crate) fn warn(answer: &mut Answer, warnings: &[String]) {
+    /// More would exceed what clients accept as headers.
+    const WARNINGS_MAX: usize = 20;
+    for warning in warnings.iter().take(WARNINGS_MAX) {
+        let quoted: String = warning
+            .chars()
+            .filter(|letter| !letter.is_control())
+            .flat_map(|letter| {
+                let escape = matches!(letter, '"' | '\\').then_some('\\');
+                escape.into_iter().chain([letter])
+            })
+            .take(400)
+            .collect();
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            answer.headers_mut().append(header::WARNING, value);
+        }
+    }
+}

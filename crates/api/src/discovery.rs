@@ -1,0 +1,210 @@
+//! What this server serves, in the forms clients discover it: legacy lists and aggregated
+//! discovery. All of it follows from the kinds; it never changes while the process runs.
+
+use quarterdeck_model::{KindRef, kinds};
+use serde_json::{Value, json};
+
+/// Resources that are asked, not stored: group, plural, kind.
+pub(crate) const REVIEWS: [(&str, &str, &str); 3] = [
+    ("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
+    ("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
+    ("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
+];
+
+/// One group and version with what it serves.
+pub(crate) struct GroupVersion {
+    pub(crate) group: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) kinds: Vec<KindRef>,
+}
+
+/// All groups, the core first, each with one version.
+pub(crate) fn group_versions() -> Vec<GroupVersion> {
+    let mut found: Vec<GroupVersion> = Vec::new();
+    for kind in kinds::all() {
+        match found.iter_mut().find(|g| g.group == kind.group && g.version == kind.version) {
+            Some(group) => group.kinds.push(kind),
+            None => found.push(GroupVersion {
+                group: kind.group,
+                version: kind.version,
+                kinds: vec![kind],
+            }),
+        }
+    }
+    for group in ["authentication.k8s.io", "authorization.k8s.io"] {
+        found.push(GroupVersion { group, version: "v1", kinds: Vec::new() });
+    }
+    found
+}
+
+const OBJECT_VERBS: [&str; 7] = ["create", "delete", "get", "list", "patch", "update", "watch"];
+const PART_VERBS: [&str; 3] = ["get", "patch", "update"];
+
+fn reviews_of(group: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    REVIEWS.into_iter().filter(move |(g, _, _)| *g == group).map(|(_, plural, kind)| (plural, kind))
+}
+
+/// `/api`.
+pub(crate) fn core_versions() -> Value {
+    json!({
+        "kind": "APIVersions",
+        "versions": ["v1"],
+        "serverAddressByClientCIDRs": [],
+    })
+}
+
+fn group(group: &GroupVersion) -> Value {
+    let version = json!({
+        "groupVersion": format!("{}/{}", group.group, group.version),
+        "version": group.version,
+    });
+    json!({"name": group.group, "versions": [version.clone()], "preferredVersion": version})
+}
+
+/// `/apis`.
+pub(crate) fn groups() -> Value {
+    let groups: Vec<Value> =
+        group_versions().iter().filter(|g| !g.group.is_empty()).map(group).collect();
+    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+}
+
+/// `/apis/GROUP`.
+pub(crate) fn one_group(name: &str) -> Option<Value> {
+    let groups = group_versions();
+    let mut found = group(groups.iter().find(|g| g.group == name && !name.is_empty())?);
+    if let Some(found) = found.as_object_mut() {
+        found.insert("kind".into(), "APIGroup".into());
+        found.insert("apiVersion".into(), "v1".into());
+    }
+    Some(found)
+}
+
+/// `/api/v1`, `/apis/GROUP/VERSION`.
+pub(crate) fn resources(name: &str, version: &str) -> Option<Value> {
+    let groups = group_versions();
+    let found = groups.iter().find(|g| g.group == name && g.version == version)?;
+    let mut list = Vec::new();
+    for kind in &found.kinds {
+        list.push(json!({
+            "name": kind.plural,
+            "singularName": kind.singular,
+            "namespaced": kind.namespaced(),
+            "kind": kind.kind,
+            "verbs": OBJECT_VERBS,
+            "shortNames": kind.short_names,
+            "categories": kind.categories,
+        }));
+        if kind.has_status {
+            list.push(json!({
+                "name": format!("{}/status", kind.plural),
+                "singularName": "",
+                "namespaced": kind.namespaced(),
+                "kind": kind.kind,
+                "verbs": PART_VERBS,
+            }));
+        }
+    }
+    for (plural, kind) in reviews_of(name) {
+        list.push(json!({
+            "name": plural, "singularName": "", "namespaced": false, "kind": kind,
+            "verbs": ["create"],
+        }));
+    }
+    let group_version = if name.is_empty() { version.into() } else { format!("{name}/{version}") };
+    Some(json!({
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": group_version,
+        "resources": list,
+    }))
+}
+
+/// Aggregated discovery: `core` for `/api`, else all other groups for `/apis`.
+pub(crate) fn aggregated(core: bool, form_version: &str) -> Value {
+    let items: Vec<Value> = group_versions()
+        .iter()
+        .filter(|group| group.group.is_empty() == core)
+        .map(|group| {
+            let mut resources: Vec<Value> = group.kinds.iter().map(|kind| entry(kind)).collect();
+            for (plural, kind) in reviews_of(group.group) {
+                resources.push(json!({
+                    "resource": plural,
+                    "responseKind":
+                        {"group": group.group, "version": group.version, "kind": kind},
+                    "scope": "Cluster",
+                    "singularResource": "",
+                    "verbs": ["create"],
+                }));
+            }
+            json!({
+                "metadata": {"name": group.group, "creationTimestamp": null},
+                "versions": [{
+                    "version": group.version,
+                    "freshness": "Current",
+                    "resources": resources,
+                }],
+            })
+        })
+        .collect();
+    json!({
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": format!("apidiscovery.k8s.io/{form_version}"),
+        "metadata": {},
+        "items": items,
+    })
+}
+
+fn entry(kind: KindRef) -> Value {
+    let response = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
+    let parts: Vec<Value> = kind
+        .has_status
+        .then(|| json!({"subresource": "status", "responseKind": response, "verbs": PART_VERBS}))
+        .into_iter()
+        .collect();
+    json!({
+        "resource": kind.plural,
+        "responseKind": response,
+        "scope": if kind.namespaced() { "Namespaced" } else { "Cluster" },
+        "singularResource": kind.singular,
+        "verbs": OBJECT_VERBS,
+        "shortNames": kind.short_names,
+        "categories": kind.categories,
+        "subresources": parts,
+    })
+}
+
+/// `/`: the paths there are.
+pub(crate) fn paths() -> Value {
+    let mut paths: Vec<String> =
+        ["/api", "/apis", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"]
+            .map(Into::into)
+            .into();
+    for group in group_versions() {
+        if group.group.is_empty() {
+            paths.push(format!("/api/{}", group.version));
+        } else {
+            paths.push(format!("/apis/{}", group.group));
+            paths.push(format!("/apis/{}/{}", group.group, group.version));
+        }
+    }
+    paths.sort();
+    json!({"paths": paths})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_in_every_form() {
+        for kind in kinds::all() {
+            let legacy = resources(kind.group, kind.version).unwrap().to_string();
+            let aggregated = aggregated(kind.group.is_empty(), "v2").to_string();
+            for text in [legacy, aggregated] {
+                assert!(text.contains(&format!("\"{}\"", kind.plural)), "{kind:?}: {text}");
+            }
+            assert!(kind.group.is_empty() || one_group(kind.group).is_some());
+        }
+        assert!(resources("none", "v1").is_none());
+    }
+}

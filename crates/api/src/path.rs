@@ -1,0 +1,371 @@
+//! What a request asks for, read from its method, path and query. Pure.
+
+use crate::status::ApiError;
+use http::Method;
+use quarterdeck_model::{FieldSelector, KindRef, LabelSelector, kinds};
+use std::{borrow::Cow, time::Duration};
+
+/// Longest query string that is read.
+const QUERY_BYTES_MAX: usize = 16 * 1024;
+
+/// A part of an object with its own endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subresource {
+    Status,
+}
+
+/// An endpoint, by its path alone.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// `/livez` (and `/healthz`): the process answers.
+    Live,
+    /// `/readyz`: it can serve.
+    Ready,
+    /// `/metrics`.
+    Metrics,
+    /// `/version`.
+    Version,
+    /// `/`: the paths there are.
+    Paths,
+    /// `/api`: core group, and with aggregation its resources.
+    CoreVersions,
+    /// `/apis`: the other groups.
+    Groups,
+    /// `/apis/GROUP`.
+    Group(String),
+    /// `/api/v1` or `/apis/GROUP/VERSION`.
+    Resources { group: String, version: String },
+    /// `/openapi/v3`.
+    OpenapiIndex,
+    /// `/openapi/v3/api/v1` or `/openapi/v3/apis/GROUP/VERSION`.
+    Openapi { group: String, version: String },
+    /// `/apis/authorization.k8s.io/v1/selfsubject…`, `/apis/authentication.k8s.io/v1/selfsubjectreviews`.
+    Review(String),
+    /// A kind's objects, all or those of one namespace.
+    Collection { kind: KindRef, namespace: Option<String> },
+    /// One object, or a part of it.
+    Object { kind: KindRef, namespace: String, name: String, part: Option<Subresource> },
+}
+
+/// Finds the endpoint of a path.
+pub(crate) fn endpoint(path: &str) -> Result<Endpoint, ApiError> {
+    let decoded: Vec<Cow<'_, str>> = path
+        .trim_matches('/')
+        .split('/')
+        .map(percent_decode)
+        .collect::<Option<_>>()
+        .ok_or_else(|| ApiError::bad_request("the path is not valid percent-encoded UTF-8"))?;
+    let parts: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
+    match parts.as_slice() {
+        [""] => Ok(Endpoint::Paths),
+        ["livez" | "healthz", ..] => Ok(Endpoint::Live),
+        ["readyz", ..] => Ok(Endpoint::Ready),
+        ["metrics"] => Ok(Endpoint::Metrics),
+        ["version"] => Ok(Endpoint::Version),
+        ["openapi", "v3"] => Ok(Endpoint::OpenapiIndex),
+        ["openapi", "v3", "api", version] => {
+            Ok(Endpoint::Openapi { group: String::new(), version: (*version).into() })
+        }
+        ["openapi", "v3", "apis", group, version] => {
+            Ok(Endpoint::Openapi { group: (*group).into(), version: (*version).into() })
+        }
+        ["api"] => Ok(Endpoint::CoreVersions),
+        ["apis"] => Ok(Endpoint::Groups),
+        ["api", version] => {
+            Ok(Endpoint::Resources { group: String::new(), version: (*version).into() })
+        }
+        ["api", version, rest @ ..] => resource("", version, rest),
+        ["apis", group] => Ok(Endpoint::Group((*group).into())),
+        ["apis", group, version] => {
+            Ok(Endpoint::Resources { group: (*group).into(), version: (*version).into() })
+        }
+        ["apis", "authorization.k8s.io" | "authentication.k8s.io", "v1", review] => {
+            Ok(Endpoint::Review((*review).into()))
+        }
+        ["apis", group, version, rest @ ..] => resource(group, version, rest),
+        _ => Err(ApiError::no_such_path()),
+    }
+}
+
+fn resource(group: &str, version: &str, rest: &[&str]) -> Result<Endpoint, ApiError> {
+    let kind =
+        |plural: &str| kinds::by_path(group, version, plural).ok_or_else(ApiError::no_such_path);
+    let (namespace, rest) = match rest {
+        // `namespaces/NAME` and `namespaces/NAME/status` are the Namespace itself.
+        ["namespaces", namespace, plural, rest @ ..] if *plural != "status" => {
+            let kind = kind(plural)?;
+            if !kind.namespaced() {
+                return Err(ApiError::no_such_path());
+            }
+            (Some((kind, *namespace)), rest)
+        }
+        _ => (None, rest),
+    };
+    let (kind, namespace, rest) = match (namespace, rest) {
+        (Some((kind, namespace)), rest) => (kind, Some(namespace), rest),
+        (None, [plural, rest @ ..]) => (kind(plural)?, None, rest),
+        (None, []) => return Err(ApiError::no_such_path()),
+    };
+    if rest.is_empty() {
+        return Ok(Endpoint::Collection { kind, namespace: namespace.map(Into::into) });
+    }
+    // An object of a namespaced kind is found only in its namespace.
+    if kind.namespaced() != namespace.is_some() {
+        return Err(ApiError::no_such_path());
+    }
+    let namespace = namespace.unwrap_or_default().into();
+    match rest {
+        [name] => Ok(Endpoint::Object { kind, namespace, name: (*name).into(), part: None }),
+        [name, "status"] if kind.has_status => {
+            let part = Some(Subresource::Status);
+            Ok(Endpoint::Object { kind, namespace, name: (*name).into(), part })
+        }
+        _ => Err(ApiError::no_such_path()),
+    }
+}
+
+fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('%') {
+        return Some(text.into());
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+            let value = digit(rest.next())? * 16 + digit(rest.next())?;
+            bytes.push(u8::try_from(value).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok().map(Into::into)
+}
+
+/// How unknown fields in a written object are treated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum FieldValidation {
+    Strict,
+    #[default]
+    Warn,
+    Ignore,
+}
+
+/// How old an answer may be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum VersionMatch {
+    /// The newest, as Kubernetes reads an absent `resourceVersion`.
+    #[default]
+    Newest,
+    /// Whatever the cache has (`resourceVersion=0`).
+    Any,
+    /// That revision or a newer one.
+    NotOlderThan(u64),
+    /// Exactly that revision.
+    Exact(u64),
+}
+
+/// The query parameters of all endpoints.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Query {
+    pub(crate) labels: LabelSelector,
+    pub(crate) fields: FieldSelector,
+    pub(crate) limit: Option<usize>,
+    pub(crate) next: Option<String>,
+    pub(crate) version: VersionMatch,
+    pub(crate) watch: bool,
+    pub(crate) bookmarks: bool,
+    pub(crate) send_initial_events: bool,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) dry_run: bool,
+    pub(crate) validation: FieldValidation,
+    pub(crate) propagation: Option<String>,
+    pub(crate) include_object: Option<String>,
+    pub(crate) pretty: bool,
+}
+
+impl Query {
+    /// Reads the query; unknown parameters are ignored, as Kubernetes does.
+    pub(crate) fn parse(query: &str) -> Result<Self, ApiError> {
+        if query.len() > QUERY_BYTES_MAX {
+            return Err(ApiError::bad_request(format!(
+                "the query is longer than {QUERY_BYTES_MAX} bytes"
+            )));
+        }
+        let mut parsed = Self::default();
+        let (mut version, mut version_match) = (String::new(), String::new());
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let wrong = |why: &str| ApiError::bad_request(format!("invalid {name}={value}: {why}"));
+            let flag = || match value.as_ref() {
+                "" | "1" | "true" | "True" | "TRUE" | "t" | "T" => Ok(true),
+                "0" | "false" | "False" | "FALSE" | "f" | "F" => Ok(false),
+                _ => Err(wrong("expected true or false")),
+            };
+            match name.as_ref() {
+                "labelSelector" => {
+                    parsed.labels = LabelSelector::parse(&value).map_err(|e| {
+                        ApiError::bad_request(format!("unable to parse labelSelector: {e}"))
+                    })?;
+                }
+                "fieldSelector" => {
+                    parsed.fields = FieldSelector::parse(&value).map_err(|e| {
+                        ApiError::bad_request(format!("unable to parse fieldSelector: {e}"))
+                    })?;
+                }
+                "limit" => {
+                    let limit: usize = value.parse().map_err(|_| wrong("expected a number"))?;
+                    parsed.limit = (limit > 0).then_some(limit);
+                }
+                "continue" => parsed.next = (!value.is_empty()).then(|| value.into_owned()),
+                "resourceVersion" => version = value.into_owned(),
+                "resourceVersionMatch" => version_match = value.into_owned(),
+                "watch" => parsed.watch = flag()?,
+                "allowWatchBookmarks" => parsed.bookmarks = flag()?,
+                "sendInitialEvents" => parsed.send_initial_events = flag()?,
+                "timeoutSeconds" => {
+                    let seconds =
+                        value.parse().map_err(|_| wrong("expected a number of seconds"))?;
+                    parsed.timeout = Some(Duration::from_secs(seconds));
+                }
+                "dryRun" => match value.as_ref() {
+                    "All" => parsed.dry_run = true,
+                    "" => {}
+                    _ => return Err(wrong("the only supported value is All")),
+                },
+                "fieldValidation" => {
+                    parsed.validation = match value.as_ref() {
+                        "Strict" => FieldValidation::Strict,
+                        "Warn" | "" => FieldValidation::Warn,
+                        "Ignore" => FieldValidation::Ignore,
+                        _ => return Err(wrong("expected Strict, Warn or Ignore")),
+                    }
+                }
+                "propagationPolicy" => parsed.propagation = Some(value.into_owned()),
+                "includeObject" => parsed.include_object = Some(value.into_owned()),
+                "pretty" => parsed.pretty = flag()?,
+                _ => {}
+            }
+        }
+        parsed.version = version_of(&version, &version_match, parsed.next.is_some(), parsed.watch)?;
+        Ok(parsed)
+    }
+}
+
+/// Source: Kubernetes API concepts, "Resource versions", the tables for get, list and watch.
+fn version_of(
+    version: &str,
+    version_match: &str,
+    continued: bool,
+    watch: bool,
+) -> Result<VersionMatch, ApiError> {
+    if version.is_empty() {
+        return if version_match.is_empty() || watch {
+            Ok(VersionMatch::Newest)
+        } else {
+            Err(ApiError::bad_request(
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            ))
+        };
+    }
+    if continued && version != "0" {
+        return Err(ApiError::bad_request(
+            "specifying resource version is not allowed when using continue",
+        ));
+    }
+    let number: u64 = version.parse().map_err(|_| {
+        ApiError::bad_request(format!("invalid resourceVersion {version:?}: expected a number"))
+    })?;
+    match (version_match, number) {
+        ("Exact", 0) => Err(ApiError::bad_request(
+            "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
+        )),
+        ("Exact", number) => Ok(VersionMatch::Exact(number)),
+        ("" | "NotOlderThan", 0) => Ok(VersionMatch::Any),
+        ("" | "NotOlderThan", number) => Ok(VersionMatch::NotOlderThan(number)),
+        _ => Err(ApiError::bad_request(format!(
+            "invalid resourceVersionMatch {version_match:?}: expected Exact or NotOlderThan"
+        ))),
+    }
+}
+
+/// The verb that authorisation and metrics know a request by.
+pub(crate) fn verb(method: &Method, endpoint: &Endpoint, watch: bool) -> &'static str {
+    let collection = matches!(endpoint, Endpoint::Collection { .. });
+    match *method {
+        Method::GET | Method::HEAD if collection && watch => "watch",
+        Method::GET | Method::HEAD if collection => "list",
+        Method::GET | Method::HEAD => "get",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE if collection => "deletecollection",
+        Method::DELETE => "delete",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind_of(path: &str) -> String {
+        match endpoint(path) {
+            Ok(Endpoint::Collection { kind, namespace }) => {
+                format!("{}s of {}", kind.kind, namespace.unwrap_or_default())
+            }
+            Ok(Endpoint::Object { kind, namespace, name, part }) => {
+                format!("{} {namespace}/{name} {part:?}", kind.kind)
+            }
+            Ok(other) => format!("{other:?}"),
+            Err(error) => error.code.as_str().to_owned(),
+        }
+    }
+
+    #[test]
+    fn endpoints() {
+        for (path, expected) in [
+            ("/api/v1/namespaces", "Namespaces of "),
+            ("/api/v1/namespaces/a", "Namespace /a None"),
+            ("/api/v1/namespaces/a/status", "Namespace /a Some(Status)"),
+            ("/api/v1/namespaces/a/secrets", "Secrets of a"),
+            ("/api/v1/secrets", "Secrets of "),
+            ("/api/v1/namespaces/a/secrets/b", "Secret a/b None"),
+            ("/api/v1/secrets/b", "404"),
+            ("/apis/inventory.quarterdeck.dev/v1alpha1/servers", "Servers of "),
+            ("/apis/inventory.quarterdeck.dev/v1alpha1/servers/s%31", "Server /s1 None"),
+            ("/apis/inventory.quarterdeck.dev/v1alpha1/servers/s/status", "Server /s Some(Status)"),
+            ("/apis/inventory.quarterdeck.dev/v1alpha1/namespaces/a/servers", "404"),
+            ("/apis/inventory.quarterdeck.dev/v1/servers", "404"),
+            ("/apis/inventory.quarterdeck.dev/v1alpha1/servers/s/scale", "404"),
+            ("/api/v1/namespaces/a/secrets/b/status", "404"),
+            ("/healthz/ping", "Live"),
+            ("/nonsense", "404"),
+            ("/api/v1/namespaces/%zz", "400"),
+        ] {
+            assert_eq!(kind_of(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn queries() {
+        let query =
+            Query::parse("limit=5&labelSelector=a%3Db&resourceVersion=0&watch=true&x=y").unwrap();
+        assert_eq!(query.limit, Some(5));
+        assert_eq!(query.version, VersionMatch::Any);
+        assert!(query.watch && !query.labels.is_empty());
+        for wrong in [
+            "limit=-1",
+            "watch=perhaps",
+            "labelSelector=(",
+            "fieldSelector=a",
+            "resourceVersion=x",
+            "resourceVersionMatch=Exact",
+            "resourceVersion=0&resourceVersionMatch=Exact",
+            "dryRun=Some",
+            "fieldValidation=Loose",
+            "continue=abc&resourceVersion=7",
+        ] {
+            assert_eq!(Query::parse(wrong).unwrap_err().reason, "BadRequest", "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Rules that need more than the object itself: the runbooks' type check, links, places that must stay.
+
+use crate::status::ApiError;
+use quarterdeck_model::{FieldErrors, KindRef, Object};
+use quarterdeck_store::World;
+use serde_json::Value;
+
+/// A rule that looks at an object and the world it is written into.
+pub type Rule = Box<dyn Fn(&World, &Value, Option<&Value>) -> FieldErrors + Send + Sync>;
+
+/// The rules, by the kind they are about.
+#[derive(Default)]
+pub struct Rules {
+    rules: Vec<(KindRef, Rule)>,
+}
+
+impl Rules {
+    /// Adds a rule for writes of `kind`.
+    pub fn add(&mut self, kind: KindRef, rule: Rule) {
+        self.rules.push((kind, rule));
+    }
+
+    pub(crate) fn check(
+        &self,
+        world: &World,
+        kind: KindRef,
+        new: &Value,
+        old: Option<&Value>,
+    ) -> Result<(), ApiError> {
+        let mut errors = FieldErrors::new();
+        for (about, rule) in &self.rules {
+            if *about == kind {
+                errors.extend(rule(world, new, old));
+            }
+        }
+        if errors.is_empty() {
+            return Ok(());
+        }
+        let name = new.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        Err(ApiError::invalid(kind, name, &errors))
+    }
+
+    #[expect(clippy::unused_self, reason = "a deletion rule is a rule")]
+    pub(crate) fn check_delete(
+        &self,
+        _: &World,
+        kind: KindRef,
+        object: &Object,
+    ) -> Result<(), ApiError> {
+        if kind.group.is_empty() && kind.kind == "Namespace" && object.name() == "default" {
+            return Err(ApiError::forbidden(
+                "namespaces \"default\" is forbidden: this namespace may not be deleted, \
+                 events of cluster-scoped objects live in it",
+            ));
+        }
+        Ok(())
+    }
+}

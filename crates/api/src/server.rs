@@ -1,0 +1,368 @@
+//! Connections and dispatch: TLS, limits on time and size, who calls, which endpoint answers.
+
+use crate::{
+    answer::{self, Answer},
+    body, discovery,
+    identity::Caller,
+    metrics::Metrics,
+    negotiate::{self, Form},
+    openapi,
+    patch::{Patch, PatchType},
+    path::{self, Endpoint, Query},
+    read, review,
+    rules::Rules,
+    status::ApiError,
+    watch,
+    write::{self, DeleteOptions, Target},
+};
+use http::{Method, Request, StatusCode, header};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+};
+use quarterdeck_store::Store;
+use serde_json::json;
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch as signal},
+    time::{Instant, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, info, warn};
+
+/// Open connections: each costs some tens of kilobytes, and file descriptors are limited too.
+const CONNECTIONS_MAX: usize = 18_000;
+/// A client that has not finished its handshake by then is not a client.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that has not sent its headers by then keeps a connection for nothing.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Requests other than watches are answered by then.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long open requests may take to finish when the server stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Wait after a failed accept (out of file descriptors): others must end first.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The API of one plane.
+pub struct Api {
+    pub(crate) store: Arc<Store>,
+    pub(crate) rules: Rules,
+    metrics: Metrics,
+    stop: signal::Receiver<bool>,
+}
+
+impl Api {
+    /// An API over `store`; it ends when `stop` turns true.
+    pub fn new(store: Arc<Store>, rules: Rules, stop: signal::Receiver<bool>) -> Self {
+        Self { store, rules, metrics: Metrics::new(), stop }
+    }
+
+    pub(crate) fn stopping(&self) -> signal::Receiver<bool> {
+        self.stop.clone()
+    }
+
+    /// Accepts and serves connections until the stop signal, then lets open requests finish.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {
+        let acceptor = TlsAcceptor::from(tls);
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let graceful = Arc::new(GracefulShutdown::new());
+        let mut stop = self.stopping();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            let (socket, from) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(place) = places.clone().try_acquire_owned() else {
+                warn!(%from, "refused a connection: {CONNECTIONS_MAX} are open");
+                continue;
+            };
+            let (api, acceptor, graceful) = (self.clone(), acceptor.clone(), graceful.clone());
+            tokio::spawn(async move {
+                api.metrics.connections.inc();
+                if let Err(error) = api.clone().connection(socket, acceptor, &graceful).await {
+                    debug!(%from, %error, "a connection ended");
+                }
+                api.metrics.connections.dec();
+                drop(place);
+            });
+        }
+        drop(listener);
+        if let Some(graceful) = Arc::into_inner(graceful) {
+            drain(graceful).await;
+        } else {
+            // Handshakes still hold it; give requests the same time without it.
+            info!("stopping while connections are being made");
+        }
+    }
+
+    async fn connection(
+        self: Arc<Self>,
+        socket: TcpStream,
+        acceptor: TlsAcceptor,
+        graceful: &GracefulShutdown,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        socket.set_nodelay(true)?;
+        let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await??;
+        let caller = stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .and_then(|chain| chain.first())
+            .map_or_else(Caller::anonymous, Caller::from_certificate);
+        let caller = Arc::new(caller);
+        let service = hyper::service::service_fn(move |request| {
+            let (api, caller) = (self.clone(), caller.clone());
+            async move { Ok::<_, std::convert::Infallible>(api.answer(&caller, request).await) }
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(1000)
+            .keep_alive_interval(Duration::from_secs(30));
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let watched = graceful.watch(connection.into_owned());
+        watched.await
+    }
+
+    /// Answers one request; every failure becomes a Status.
+    async fn answer(&self, caller: &Caller, request: Request<Incoming>) -> Answer {
+        let started = Instant::now();
+        let endpoint = path::endpoint(request.uri().path());
+        let query = Query::parse(request.uri().query().unwrap_or_default());
+        let (endpoint, query) = match (endpoint, query) {
+            (Ok(endpoint), Ok(query)) => (endpoint, query),
+            (Err(error), _) | (_, Err(error)) => return answer::refusal(&error),
+        };
+        let verb = path::verb(request.method(), &endpoint, query.watch);
+        let resource = match &endpoint {
+            Endpoint::Collection { kind, .. } | Endpoint::Object { kind, .. } => kind.plural,
+            _ => "",
+        };
+        let answered = match authorize(caller, &endpoint, verb) {
+            Ok(()) => timeout(REQUEST_TIMEOUT, self.dispatch(caller, endpoint, query, request))
+                .await
+                .unwrap_or_else(|_| Err(ApiError::timeout("the request took too long; try again"))),
+            Err(error) => Err(error),
+        };
+        let answer = answered.unwrap_or_else(|error| {
+            if error.code == StatusCode::INTERNAL_SERVER_ERROR {
+                warn!(verb, resource, message = error.message, "a request failed");
+            }
+            answer::refusal(&error)
+        });
+        self.metrics.answered(verb, resource, answer.status().as_u16(), started.elapsed());
+        answer
+    }
+
+    async fn dispatch(
+        &self,
+        caller: &Caller,
+        endpoint: Endpoint,
+        query: Query,
+        request: Request<Incoming>,
+    ) -> Result<Answer, ApiError> {
+        let form = {
+            let accept = request.headers().get(header::ACCEPT);
+            negotiate::form(accept.and_then(|accept| accept.to_str().ok()).unwrap_or_default())
+        };
+        let found = |value: Option<serde_json::Value>| {
+            value.map(|value| answer::json(&value)).ok_or_else(ApiError::no_such_path)
+        };
+        let readable = matches!(*request.method(), Method::GET | Method::HEAD);
+        match endpoint {
+            Endpoint::Collection { kind, namespace } => {
+                self.collection(kind, namespace.as_deref(), query, form, request).await
+            }
+            Endpoint::Object { kind, namespace, name, part } => {
+                let target = Target { kind, namespace: &namespace, name: &name, part };
+                self.object(&target, query, form, request).await
+            }
+            Endpoint::Review(plural) if *request.method() == Method::POST => {
+                let body = body::object(request).await?;
+                review::answer(caller, &plural, body)
+            }
+            _ if !readable => Err(ApiError::method_not_allowed()),
+            Endpoint::Review(_) => Err(ApiError::method_not_allowed()),
+            Endpoint::Live => Ok(answer::text(StatusCode::OK, "ok")),
+            Endpoint::Ready => match self.store.fresh().await {
+                Ok(_) if !*self.stop.borrow() => Ok(answer::text(StatusCode::OK, "ok")),
+                Ok(_) => Ok(answer::text(StatusCode::SERVICE_UNAVAILABLE, "stopping")),
+                Err(error) => {
+                    Ok(answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("store: {error}")))
+                }
+            },
+            Endpoint::Metrics => self
+                .metrics
+                .text(&self.store)
+                .map(|text| answer::text(StatusCode::OK, text))
+                .map_err(|error| ApiError::internal(error.to_string())),
+            Endpoint::Version => Ok(answer::json(&version())),
+            Endpoint::Paths => Ok(answer::json(&discovery::paths())),
+            Endpoint::CoreVersions => Ok(match form {
+                Form::Aggregated(version) => aggregated(true, version),
+                _ => answer::json(&discovery::core_versions()),
+            }),
+            Endpoint::Groups => Ok(match form {
+                Form::Aggregated(version) => aggregated(false, version),
+                _ => answer::json(&discovery::groups()),
+            }),
+            Endpoint::Group(group) => found(discovery::one_group(&group)),
+            Endpoint::Resources { group, version } => found(discovery::resources(&group, &version)),
+            Endpoint::OpenapiIndex => Ok(answer::json(&openapi::index())),
+            Endpoint::Openapi { group, version } => {
+                let (document, hash) =
+                    openapi::get(&group, &version).ok_or_else(ApiError::no_such_path)?;
+                let mut answer = answer::bytes(document.into());
+                if let Ok(tag) = http::HeaderValue::from_str(&format!("\"{hash}\"")) {
+                    answer.headers_mut().insert(header::ETAG, tag);
+                }
+                Ok(answer)
+            }
+        }
+    }
+
+    async fn collection(
+        &self,
+        kind: quarterdeck_model::KindRef,
+        namespace: Option<&str>,
+        query: Query,
+        form: Form,
+        request: Request<Incoming>,
+    ) -> Result<Answer, ApiError> {
+        match *request.method() {
+            Method::GET | Method::HEAD if query.watch => {
+                watch::watch(self, kind, namespace, &query, form).await
+            }
+            Method::GET | Method::HEAD => read::list(self, kind, namespace, &query, form).await,
+            Method::POST => {
+                let body = body::object(request).await?;
+                // A namespaced object is created in the namespace of the path only.
+                if kind.namespaced() && namespace.is_none() {
+                    return Err(ApiError::method_not_allowed());
+                }
+                write::create(self, kind, namespace.unwrap_or_default(), &query, body, form).await
+            }
+            _ => Err(ApiError::method_not_allowed()),
+        }
+    }
+
+    async fn object(
+        &self,
+        target: &Target<'_>,
+        mut query: Query,
+        form: Form,
+        request: Request<Incoming>,
+    ) -> Result<Answer, ApiError> {
+        match *request.method() {
+            Method::GET | Method::HEAD => {
+                let Target { kind, namespace, name, .. } = *target;
+                read::get(self, kind, namespace, name, &query, form).await
+            }
+            Method::PUT => {
+                let body = body::object(request).await?;
+                write::replace(self, target, &query, body, form).await
+            }
+            Method::PATCH => {
+                let content_type = request.headers().get(header::CONTENT_TYPE);
+                let content_type = content_type.and_then(|value| value.to_str().ok());
+                let kind = PatchType::of(content_type.unwrap_or_default(), target.kind)?;
+                let patch = Patch::parse(kind, &body::bytes(request).await?)?;
+                write::patch(self, target, &query, &patch, form).await
+            }
+            Method::DELETE if target.part.is_none() => {
+                let body = body::bytes(request).await?;
+                let options: DeleteOptions = if body.is_empty() {
+                    DeleteOptions::default()
+                } else {
+                    serde_json::from_slice(&body).map_err(|error| {
+                        ApiError::bad_request(format!("error decoding DeleteOptions: {error}"))
+                    })?
+                };
+                write::delete(self, target, &mut query, &options, form).await
+            }
+            _ => Err(ApiError::method_not_allowed()),
+        }
+    }
+}
+
+async fn drain(graceful: GracefulShutdown) {
+    if timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+        info!("some requests did not finish within {DRAIN_TIMEOUT:?} and were cut");
+    }
+}
+
+fn aggregated(core: bool, version: &str) -> Answer {
+    let mut answer = answer::json(&discovery::aggregated(core, version));
+    let media =
+        format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
+    if let Ok(media) = http::HeaderValue::from_str(&media) {
+        answer.headers_mut().insert(header::CONTENT_TYPE, media);
+    }
+    answer
+}
+
+/// The Kubernetes version whose API conventions are followed, and the release of this binary.
+fn version() -> serde_json::Value {
+    json!({
+        "major": "1",
+        "minor": "32",
+        "gitVersion": concat!("v1.32.0+quarterdeck.", env!("CARGO_PKG_VERSION")),
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "none",
+        "compiler": "rustc",
+        "platform": concat!("linux/", "amd64"),
+    })
+}
+
+/// Denies by default: admins may all, known callers may look around, anyone may ask for health.
+fn authorize(caller: &Caller, endpoint: &Endpoint, verb: &str) -> Result<(), ApiError> {
+    let public = matches!(endpoint, Endpoint::Live | Endpoint::Ready | Endpoint::Version);
+    let about = matches!(
+        endpoint,
+        Endpoint::Paths
+            | Endpoint::CoreVersions
+            | Endpoint::Groups
+            | Endpoint::Group(_)
+            | Endpoint::Resources { .. }
+            | Endpoint::OpenapiIndex
+            | Endpoint::Openapi { .. }
+            | Endpoint::Review(_)
+    );
+    if caller.is_admin() || public || (about && caller.is_known()) {
+        return Ok(());
+    }
+    if !caller.is_known() {
+        return Err(ApiError::unauthorized());
+    }
+    let what = match endpoint {
+        Endpoint::Collection { kind, namespace } => {
+            let place = namespace.as_ref().map_or_else(
+                || "at the cluster scope".to_owned(),
+                |namespace| format!("in the namespace {namespace:?}"),
+            );
+            format!("resource {:?} in API group {:?} {place}", kind.plural, kind.group)
+        }
+        Endpoint::Object { kind, name, .. } => {
+            format!("resource {:?} named {name:?} in API group {:?}", kind.plural, kind.group)
+        }
+        _ => "this path".into(),
+    };
+    Err(ApiError::forbidden(format!(
+        "forbidden: User {:?} cannot {verb} {what}; ask an admin (group system:masters) to do it",
+        caller.user
+    )))
+}

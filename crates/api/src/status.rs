@@ -1,0 +1,207 @@
+//! Refusals as `metav1.Status`: code, reason, message and the fields concerned.
+//! Source: Kubernetes API conventions, "Response Status Kind".
+
+use http::StatusCode;
+use quarterdeck_model::{DecodeError, FieldErrors, KindRef};
+use quarterdeck_store::StoreError;
+use serde_json::{Value, json};
+
+/// A refused or failed request.
+#[derive(Debug, Clone)]
+pub struct ApiError {
+    /// HTTP status.
+    pub code: StatusCode,
+    /// Word that clients match on.
+    pub reason: &'static str,
+    /// Sentence for people.
+    pub message: String,
+    /// More for machines.
+    pub details: Option<Value>,
+    /// Where an expired list can go on, inconsistently.
+    pub next: Option<String>,
+}
+
+impl ApiError {
+    fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { code, reason, message: message.into(), details: None, next: None }
+    }
+
+    /// 400: the request itself is wrong.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
+    }
+
+    /// 401: the caller is not known.
+    pub fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")
+    }
+
+    /// 403: the caller may not.
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", message)
+    }
+
+    /// 404: no such path.
+    pub fn no_such_path() -> Self {
+        let message = "the server could not find the requested resource";
+        Self::new(StatusCode::NOT_FOUND, "NotFound", message)
+    }
+
+    /// 404: no such object.
+    pub fn not_found(kind: KindRef, name: &str) -> Self {
+        let message = format!("{} {name:?} not found", kind.resource_name());
+        Self::new(StatusCode::NOT_FOUND, "NotFound", message).about(kind, name)
+    }
+
+    /// 405: the path does not do that.
+    pub fn method_not_allowed() -> Self {
+        let message = "the server does not allow this method on the requested resource";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
+    }
+
+    /// 409: the name is taken.
+    pub fn already_exists(kind: KindRef, name: &str) -> Self {
+        let message = format!("{} {name:?} already exists", kind.resource_name());
+        Self::new(StatusCode::CONFLICT, "AlreadyExists", message).about(kind, name)
+    }
+
+    /// 409: the object changed since it was read, or a precondition does not hold.
+    pub fn conflict(kind: KindRef, name: &str, why: &str) -> Self {
+        let message =
+            format!("Operation cannot be fulfilled on {} {name:?}: {why}", kind.resource_name());
+        Self::new(StatusCode::CONFLICT, "Conflict", message).about(kind, name)
+    }
+
+    /// 409: the object changed since it was read.
+    pub fn stale(kind: KindRef, name: &str) -> Self {
+        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        Self::conflict(kind, name, why)
+    }
+
+    /// 410: that revision can no longer be read.
+    pub fn expired(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::GONE, "Expired", message)
+    }
+
+    /// 413: the body is too large.
+    pub fn too_large(limit: usize) -> Self {
+        let message = format!("the request body is larger than the limit of {limit} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
+    }
+
+    /// 415: the body is of a type that is not read here.
+    pub fn unsupported_media_type(accepted: &[&str]) -> Self {
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {}",
+            accepted.join(", ")
+        );
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
+    }
+
+    /// 422: the object breaks the rules of its kind; every field at fault is named.
+    pub fn invalid(kind: KindRef, name: &str, errors: &FieldErrors) -> Self {
+        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let list = match texts.as_slice() {
+            [only] => only.clone(),
+            _ => format!("[{}]", texts.join(", ")),
+        };
+        let full = if kind.group.is_empty() {
+            kind.kind.to_owned()
+        } else {
+            format!("{}.{}", kind.kind, kind.group)
+        };
+        let mut error = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "Invalid",
+            format!("{full} {name:?} is invalid: {list}"),
+        );
+        let causes: Vec<Value> = errors
+            .iter()
+            .map(|error| {
+                json!({"reason": error.kind.reason(), "message": error.message, "field": error.field})
+            })
+            .collect();
+        error.details =
+            Some(json!({"name": name, "group": kind.group, "kind": kind.kind, "causes": causes}));
+        error
+    }
+
+    /// 500: our own fault.
+    pub fn internal(message: impl Into<String>) -> Self {
+        let message = format!("Internal error occurred: {}", message.into());
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
+    }
+
+    /// 503: try again.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
+    }
+
+    /// 504: it took too long.
+    pub fn timeout(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message)
+    }
+
+    fn about(mut self, kind: KindRef, name: &str) -> Self {
+        self.details = Some(json!({"name": name, "group": kind.group, "kind": kind.plural}));
+        self
+    }
+
+    /// The `metav1.Status` object.
+    pub fn status(&self) -> Value {
+        let mut status = json!({
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": self.next.as_ref().map_or_else(|| json!({}), |next| json!({"continue": next})),
+            "status": "Failure",
+            "message": self.message,
+            "reason": self.reason,
+            "code": self.code.as_u16(),
+        });
+        if let (Some(details), Some(status)) = (&self.details, status.as_object_mut()) {
+            status.insert("details".into(), details.clone());
+        }
+        status
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Compacted { .. } => Self::expired(format!(
+                "The provided continue parameter or resourceVersion is too old: {error}"
+            )),
+            StoreError::Unavailable(_) => Self::unavailable(error.to_string()),
+            StoreError::OutcomeUnknown(_) => Self::timeout(error.to_string()),
+            _ => Self::internal(error.to_string()),
+        }
+    }
+}
+
+impl From<DecodeError> for ApiError {
+    fn from(error: DecodeError) -> Self {
+        Self::internal(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quarterdeck_model::{FieldError, Kind as _, kinds::Server};
+
+    #[test]
+    fn invalid_names_every_field() {
+        let errors = vec![
+            FieldError::required("spec.bmc", ""),
+            FieldError::invalid("spec.location.unit", 0, "units are counted from 1"),
+        ];
+        let status = ApiError::invalid(Server::info(), "s1", &errors).status();
+        assert_eq!(status["code"], 422);
+        assert_eq!(
+            status["message"],
+            "Server.inventory.quarterdeck.dev \"s1\" is invalid: [spec.bmc: Required value, \
+             spec.location.unit: Invalid value: 0: units are counted from 1]"
+        );
+        assert_eq!(status["details"]["causes"][1]["field"], "spec.location.unit");
+    }
+}

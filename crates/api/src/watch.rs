@@ -1,0 +1,251 @@
+//! watch: a stream of changes from the shared history, one position per watcher.
+//! Source: Kubernetes API concepts, "Efficient detection of changes" and "Streaming lists".
+
+use crate::{
+    answer::{self, Answer, Body},
+    negotiate::Form,
+    path::{Query, VersionMatch},
+    read::{self, table_of},
+    server::Api,
+    status::ApiError,
+    table::{self, RowObject},
+};
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Frame;
+use jiff::Timestamp;
+use quarterdeck_model::{KindRef, Object, Revision};
+use quarterdeck_store::{EventKind, ListQuery, WatchEvent, WatchQuery, Watcher};
+use serde_json::{Value, json};
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// How long a watch lasts when the client does not say: long enough to be rare, spread so that not
+/// all end at once.
+const TIMEOUT_SECS: std::ops::Range<u64> = 1800..3600;
+/// Longest watch a client can ask for.
+const TIMEOUT_SECS_MAX: u64 = 24 * 3600;
+/// How often a quiet watcher is told how far it is.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+
+/// How rows or objects are written for one watcher.
+struct Encoder {
+    kind: KindRef,
+    form: Form,
+    include: RowObject,
+    /// Column definitions are sent with the first row only.
+    first: bool,
+}
+
+impl Encoder {
+    fn event(&mut self, event: &WatchEvent) -> Bytes {
+        match self.form {
+            Form::Json | Form::Aggregated(_) => event.json(),
+            _ => self.transformed(event.kind.name(), &event.object),
+        }
+    }
+
+    fn transformed(&mut self, kind: &str, object: &Object) -> Bytes {
+        let body = match self.form {
+            Form::Table(version) => {
+                let rows = vec![table::row(object, self.include, Timestamp::now())];
+                let meta = json!({"resourceVersion": object.revision.to_string()});
+                let mut table = table_of(version, object.kind, rows, meta);
+                if !std::mem::take(&mut self.first)
+                    && let Some(table) = table.as_object_mut()
+                {
+                    table.insert("columnDefinitions".into(), Value::Null);
+                }
+                table
+            }
+            Form::Metadata => table::metadata(&object.value()),
+            Form::Json | Form::Aggregated(_) => object.value(),
+        };
+        line(&json!({"type": kind, "object": body}))
+    }
+
+    fn bookmark(&self, revision: Revision, initial_end: bool) -> Bytes {
+        let mut meta = json!({"resourceVersion": revision.to_string()});
+        if initial_end && let Some(meta) = meta.as_object_mut() {
+            meta.insert("annotations".into(), json!({"k8s.io/initial-events-end": "true"}));
+        }
+        let object = match self.form {
+            Form::Table(version) => table_of(version, self.kind, Vec::new(), meta),
+            _ => json!({
+                "kind": self.kind.kind,
+                "apiVersion": self.kind.api_version(),
+                "metadata": meta,
+            }),
+        };
+        line(&json!({"type": "BOOKMARK", "object": object}))
+    }
+}
+
+fn line(value: &Value) -> Bytes {
+    let mut text = value.to_string();
+    text.push('\n');
+    text.into()
+}
+
+/// One watcher's stream.
+struct Stream {
+    watcher: Watcher,
+    encoder: Encoder,
+    /// Objects that exist at the start, still to be sent.
+    initial: std::vec::IntoIter<Arc<Object>>,
+    /// Bookmark to send when the initial objects are through.
+    initial_end: Option<Revision>,
+    bookmarks: bool,
+    ends: Instant,
+    next_bookmark: Instant,
+    finished: bool,
+    stop: tokio::sync::watch::Receiver<bool>,
+}
+
+/// Starts a watch.
+pub(crate) async fn watch(
+    api: &Api,
+    kind: KindRef,
+    namespace: Option<&str>,
+    query: &Query,
+    form: Form,
+) -> Result<Answer, ApiError> {
+    read::check_fields(kind, query)?;
+    let include = read::row_object(query)?;
+    let from_now = matches!(query.version, VersionMatch::Newest | VersionMatch::Any);
+    let world =
+        read::world_at(api, if from_now { query.version } else { VersionMatch::Any }).await?;
+    let since = match query.version {
+        VersionMatch::NotOlderThan(revision) | VersionMatch::Exact(revision)
+            if !query.send_initial_events =>
+        {
+            Revision(revision)
+        }
+        VersionMatch::NotOlderThan(_) | VersionMatch::Exact(_) => {
+            read::world_at(api, query.version).await?.revision()
+        }
+        _ => world.revision(),
+    };
+    let with_initial = from_now || query.send_initial_events;
+    let initial = if with_initial {
+        let all = ListQuery {
+            kind,
+            namespace,
+            labels: &query.labels,
+            fields: &query.fields,
+            after: None,
+            limit: None,
+        };
+        let page = api.store.list_at(&api.store.world(), since, &all);
+        page.map_err(|_| ApiError::expired("too old resource version"))?.items
+    } else {
+        Vec::new()
+    };
+    let asked = WatchQuery {
+        kind,
+        namespace: namespace.map(Into::into),
+        labels: query.labels.clone(),
+        fields: query.fields.clone(),
+        since,
+    };
+    let watcher = api.store.watch(asked);
+    let now = Instant::now();
+    let timeout = query.timeout.unwrap_or_else(|| {
+        let spread = TIMEOUT_SECS.end - TIMEOUT_SECS.start;
+        Duration::from_secs(
+            TIMEOUT_SECS.start + u64::from(uuid::Uuid::new_v4().as_fields().0) % spread,
+        )
+    });
+    let stream = Stream {
+        watcher,
+        encoder: Encoder { kind, form, include, first: true },
+        initial: initial.into_iter(),
+        initial_end: (query.send_initial_events && query.bookmarks).then_some(since),
+        bookmarks: query.bookmarks,
+        ends: now + timeout.min(Duration::from_secs(TIMEOUT_SECS_MAX)),
+        next_bookmark: now + BOOKMARK_EVERY,
+        finished: false,
+        stop: api.stopping(),
+    };
+    Ok(answer::streamed(stream.into_body()))
+}
+
+impl Stream {
+    fn into_body(self) -> Body {
+        let frames = stream::unfold(self, |mut stream| async move {
+            let piece = stream.next_piece().await?;
+            Some((Ok::<_, Infallible>(Frame::data(piece)), stream))
+        });
+        StreamBody::new(frames).boxed_unsync()
+    }
+
+    /// The next bytes to send; none at the end.
+    async fn next_piece(&mut self) -> Option<Bytes> {
+        if self.finished {
+            return None;
+        }
+        if let Some(piece) = self.initial_piece() {
+            return Some(piece);
+        }
+        loop {
+            let wake = self.ends.min(self.next_bookmark);
+            let events = tokio::select! {
+                events = self.watcher.next() => events,
+                () = tokio::time::sleep_until(wake) => {
+                    let over = Instant::now() >= self.ends;
+                    self.finished = over;
+                    self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
+                    if self.bookmarks {
+                        return Some(self.encoder.bookmark(self.watcher.position(), false));
+                    }
+                    if over {
+                        return None;
+                    }
+                    continue;
+                }
+                _ = self.stop.wait_for(|stop| *stop) => return None,
+            };
+            let Ok(events) = events else {
+                self.finished = true;
+                let error = ApiError::expired(format!(
+                    "too old resource version: {} (the watch fell behind; list again)",
+                    self.watcher.position()
+                ));
+                return Some(line(&json!({"type": "ERROR", "object": error.status()})));
+            };
+            match events.as_slice() {
+                [] => {}
+                [only] => return Some(self.encoder.event(only)),
+                several => {
+                    let mut piece = Vec::new();
+                    for event in several {
+                        piece.extend_from_slice(&self.encoder.event(event));
+                    }
+                    return Some(piece.into());
+                }
+            }
+        }
+    }
+
+    fn initial_piece(&mut self) -> Option<Bytes> {
+        /// Objects sent in one piece.
+        const INITIAL_BATCH: usize = 64;
+        let mut piece = Vec::new();
+        for object in self.initial.by_ref().take(INITIAL_BATCH) {
+            match self.encoder.form {
+                Form::Json | Form::Aggregated(_) => {
+                    piece.extend_from_slice(br#"{"type":"ADDED","object":"#);
+                    piece.extend_from_slice(&object.json);
+                    piece.extend_from_slice(b"}\n");
+                }
+                _ => piece
+                    .extend_from_slice(&self.encoder.transformed(EventKind::Added.name(), &object)),
+            }
+        }
+        if !piece.is_empty() {
+            return Some(piece.into());
+        }
+        self.initial_end.take().map(|revision| self.encoder.bookmark(revision, true))
+    }
+}

@@ -1,0 +1,215 @@
+//! Settings of the plane: defaults, then one TOML file, then the environment, then flags; each value
+//! knows where it came from.
+
+use clap::Args;
+use config::{Config, ConfigError, File, FileFormat, Map, Source, Value};
+use serde::Deserialize;
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Where the file is looked for when `--config` is not given.
+const DEFAULT_FILE: &str = "/etc/quarterdeck/config.toml";
+/// What environment variables begin with: `QUARTERDECK_LISTEN`.
+const PREFIX: &str = "QUARTERDECK_";
+
+/// Every setting: name, default (none when optional) and what it is.
+const SETTINGS: [(&str, Option<&str>, &str); 7] = [
+    ("data-dir", Some("./data"), "folder of the plane: store, certificates, kubeconfig"),
+    ("listen", Some("127.0.0.1:6443"), "address and port; port 0 picks a free one"),
+    ("store", None, "postgres://… ; SQLite in the data folder when not set"),
+    ("names", None, "more names and addresses for the server's certificate, with commas"),
+    ("load", None, "folder of YAML files whose objects are created at start if absent"),
+    ("log", Some("info"), "what is logged: a level, or filters such as info,quarterdeck_engine=debug"),
+    ("log-format", Some("text"), "text or json"),
+];
+
+/// Flags of `serve` and `config`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Flags {
+    /// TOML file with settings [default: /etc/quarterdeck/config.toml, if it is there]
+    #[arg(long, value_name = "FILE", env = "QUARTERDECK_CONFIG")]
+    config: Option<PathBuf>,
+    /// Folder of the plane: store, certificates, kubeconfig [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Address and port; port 0 picks a free one [default: 127.0.0.1:6443]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+    /// postgres://…; SQLite in the data folder when not set
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// More names and addresses for the server's certificate, with commas
+    #[arg(long, value_name = "NAMES")]
+    names: Option<String>,
+    /// Folder of YAML files whose objects are created at start if absent
+    #[arg(long, value_name = "DIR")]
+    load: Option<String>,
+    /// What is logged: a level, or filters such as info,quarterdeck_engine=debug [default: info]
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+/// The effective settings.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Settings {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) listen: SocketAddr,
+    pub(crate) store: Option<String>,
+    pub(crate) names: Option<String>,
+    pub(crate) load: Option<PathBuf>,
+    pub(crate) log: String,
+    pub(crate) log_format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// A source whose values say where each came from.
+#[derive(Debug, Clone)]
+struct Named(Vec<(String, String, String)>);
+
+impl Source for Named {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        let value = |(name, text, origin): &(String, String, String)| {
+            (name.clone(), Value::new(Some(origin), text.clone()))
+        };
+        Ok(self.0.iter().map(value).collect())
+    }
+}
+
+impl Flags {
+    fn given(&self) -> Named {
+        let flags = [
+            ("data-dir", &self.data_dir),
+            ("listen", &self.listen),
+            ("store", &self.store),
+            ("names", &self.names),
+            ("load", &self.load),
+            ("log", &self.log),
+            ("log-format", &self.log_format),
+        ];
+        let given = flags.into_iter().filter_map(|(name, text)| {
+            Some((name.to_owned(), text.clone()?, format!("flag --{name}")))
+        });
+        Named(given.collect())
+    }
+}
+
+fn variable(name: &str) -> String {
+    format!("{PREFIX}{}", name.to_uppercase().replace('-', "_"))
+}
+
+fn merged(flags: &Flags, environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
+    let defaults = SETTINGS.iter().filter_map(|(name, default, _)| {
+        Some(((*name).to_owned(), (*default)?.to_owned(), "default".to_owned()))
+    });
+    let variables = SETTINGS.iter().filter_map(|(name, _, _)| {
+        let variable = variable(name);
+        let text = environment(&variable).filter(|text| !text.is_empty())?;
+        Some(((*name).to_owned(), text, format!("environment {variable}")))
+    });
+    let (file, required) = match &flags.config {
+        Some(file) => (file.clone(), true),
+        None => (DEFAULT_FILE.into(), false),
+    };
+    Config::builder()
+        .add_source(Named(defaults.collect()))
+        .add_source(File::from(file).format(FileFormat::Toml).required(required))
+        .add_source(Named(variables.collect()))
+        .add_source(flags.given())
+        .build()
+}
+
+/// Reads the settings.
+pub(crate) fn read(flags: &Flags) -> Result<Settings, ConfigError> {
+    merged(flags, &|name| std::env::var(name).ok())?.try_deserialize()
+}
+
+/// The effective settings as a TOML file, each with where it came from.
+pub(crate) fn show(flags: &Flags) -> Result<String, ConfigError> {
+    render(&merged(flags, &|name| std::env::var(name).ok())?)
+}
+
+fn render(config: &Config) -> Result<String, ConfigError> {
+    // Refuses what `serve` would refuse.
+    config.clone().try_deserialize::<Settings>()?;
+    let mut text = String::new();
+    for (name, _, description) in SETTINGS {
+        let line = match config.get::<Value>(name) {
+            Ok(value) => {
+                let origin = value.origin().unwrap_or("default").to_owned();
+                let shown = hide_password(&value.into_string()?);
+                format!("{name} = {shown:?}  # {description}; from {origin}\n")
+            }
+            Err(_) => format!("# {name} is not set  # {description}\n"),
+        };
+        text.push_str(&line);
+    }
+    Ok(text)
+}
+
+/// A URL without its password: configuration is shown and logged.
+pub(crate) fn hide_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
+    let authority_end = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(authority_end);
+    match authority.rsplit_once('@') {
+        Some((user, host)) => {
+            let user = user.split(':').next().unwrap_or_default();
+            format!("{scheme}://{user}:***@{host}{path}")
+        }
+        None => url.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_sources_win_and_are_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.toml");
+        std::fs::write(&file, "listen = \"127.0.0.1:1\"\nlog = \"debug\"\n").unwrap();
+        let flags = Flags {
+            config: Some(file.clone()),
+            store: Some("postgres://qd:secret@db:5432/qd".into()),
+            ..Flags::default()
+        };
+        let environment =
+            |name: &str| (name == "QUARTERDECK_LISTEN").then(|| "127.0.0.1:2".to_owned());
+        let text = render(&merged(&flags, &environment).unwrap()).unwrap();
+        let has = |part: &str| assert!(text.contains(part), "{part} in\n{text}");
+        has("listen = \"127.0.0.1:2\"  # address and port; port 0 picks a free one; from environment QUARTERDECK_LISTEN");
+        has(&format!("from {}", file.display()));
+        has("postgres://qd:***@db:5432/qd");
+        has("from flag --store");
+        has("# load is not set");
+        assert!(!text.contains("secret"));
+    }
+
+    #[test]
+    fn mistakes_are_refused() {
+        let flag = |listen: &str| Flags { listen: Some(listen.into()), ..Flags::default() };
+        assert!(render(&merged(&flag("nowhere"), &|_| None).unwrap()).is_err());
+        let missing = Flags { config: Some("/no/such/file.toml".into()), ..Flags::default() };
+        assert!(merged(&missing, &|_| None).is_err());
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.toml");
+        std::fs::write(&file, "listen = \"127.0.0.1:1\"\n").unwrap();
+        let typo = Flags { config: Some(file), ..Flags::default() };
+        assert!(render(&merged(&typo, &|_| None).unwrap()).is_err());
+    }
+}

@@ -1,0 +1,214 @@
+//! Every object in memory, indexed, and the recent changes that watches and older reads are served
+//! from.
+//!
+//! One applier publishes immutable [`World`]s; readers never wait for it or for each other. The
+//! cache must never wait for a watcher: a watcher that falls off the history is told so.
+
+mod history;
+mod intern;
+mod watch;
+mod world;
+
+pub use history::{EventKind, WatchEvent};
+pub use watch::{Expired, WatchQuery, Watcher};
+pub use world::{ListQuery, Page, World};
+
+use crate::{Change, StoreError};
+use arc_swap::ArcSwap;
+use history::{History, Logged};
+use intern::Interner;
+use quarterdeck_model::{Key, KindRef, Object, Revision, kinds};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
+use tokio::sync::watch as channel;
+use world::Builder;
+
+/// What is kept of one kind's recent changes, and who waits for more.
+pub(crate) struct Feed {
+    history: ArcSwap<History>,
+    /// Revision of the kind's newest change, for watchers to wake at.
+    newest: channel::Sender<Revision>,
+}
+
+/// The cache.
+pub(crate) struct Cache {
+    world: ArcSwap<World>,
+    applier: Mutex<Interner>,
+    feeds: Vec<Feed>,
+    applied: channel::Sender<Revision>,
+    watchers: AtomicUsize,
+}
+
+/// Why changes could not be applied.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApplyError {
+    /// The next change is not the one after the newest applied.
+    #[error("some changes are missing before these")]
+    Gap,
+    /// The store holds what this release cannot read.
+    #[error(transparent)]
+    Unusable(StoreError),
+}
+
+/// Place of `kind` among all kinds.
+fn place_of(kind: &str) -> Option<(usize, KindRef)> {
+    let kind = kinds::by_resource_name(kind)?;
+    Some((kinds::all().iter().position(|other| *other == kind)?, kind))
+}
+
+fn decode(
+    key: Key,
+    revision: Revision,
+    body: &[u8],
+    interner: &mut Interner,
+) -> Result<(usize, Object), StoreError> {
+    let (place, kind) = place_of(&key.kind).ok_or_else(|| {
+        StoreError::Unusable(format!(
+            "the store holds {key}, a kind this release does not know; start the release that wrote it"
+        ))
+    })?;
+    let key = Key {
+        kind: kind.resource_name(),
+        namespace: interner.intern(&key.namespace),
+        name: key.name,
+    };
+    Object::from_body(kind, key, revision, body, &mut |text| interner.intern(text))
+        .map(|object| (place, object))
+        .map_err(|error| StoreError::Unusable(error.to_string()))
+}
+
+/// Collects objects on start, before anybody reads.
+pub(crate) struct Loading {
+    builder: Builder,
+    interner: Interner,
+}
+
+impl Loading {
+    pub(crate) fn new() -> Self {
+        Self { builder: Builder::new(&World::empty()), interner: Interner::default() }
+    }
+
+    /// Adds one object.
+    pub(crate) fn add(&mut self, entry: crate::Entry) -> Result<(), StoreError> {
+        let (place, object) = decode(entry.key, entry.revision, &entry.body, &mut self.interner)?;
+        self.builder.put(place, Arc::new(object));
+        Ok(())
+    }
+
+    /// Opens the cache with all that was added, as of `revision`.
+    pub(crate) fn finish(self, revision: Revision) -> Cache {
+        let feeds = kinds::all()
+            .iter()
+            .map(|_| Feed {
+                history: ArcSwap::from_pointee(History::starting_at(revision)),
+                newest: channel::Sender::new(revision),
+            })
+            .collect();
+        Cache {
+            world: ArcSwap::from_pointee(self.builder.finish(revision)),
+            applier: Mutex::new(self.interner),
+            feeds,
+            applied: channel::Sender::new(revision),
+            watchers: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Cache {
+    /// The newest world.
+    pub(crate) fn world(&self) -> Arc<World> {
+        self.world.load_full()
+    }
+
+    /// Follows the newest revision applied.
+    pub(crate) fn applied(&self) -> channel::Receiver<Revision> {
+        self.applied.subscribe()
+    }
+
+    /// Open watches.
+    pub(crate) fn watchers(&self) -> usize {
+        self.watchers.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn feed(&self, kind: KindRef) -> Option<&Feed> {
+        self.feeds.get(kinds::all().iter().position(|other| *other == kind)?)
+    }
+
+    /// Applies changes in order and publishes the world after them. Those already applied are skipped.
+    pub(crate) fn apply(&self, changes: Vec<Change>) -> Result<(), ApplyError> {
+        // A panic while it was held published nothing; the interner is only a set of texts.
+        let mut interner = self.applier.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.world.load_full();
+        let mut builder = Builder::new(&old);
+        let mut revision = old.revision();
+        let mut logged: Vec<Vec<Arc<Logged>>> = self.feeds.iter().map(|_| Vec::new()).collect();
+        for change in changes {
+            if change.revision <= revision {
+                continue;
+            }
+            if change.revision != revision.next() {
+                return Err(ApplyError::Gap);
+            }
+            revision = change.revision;
+            let (place, before, after) = match &change.body {
+                Some(body) => {
+                    let (place, object) = decode(change.key, revision, body, &mut interner)
+                        .map_err(ApplyError::Unusable)?;
+                    let object = Arc::new(object);
+                    (place, builder.put(place, object.clone()), Some(object))
+                }
+                None => {
+                    let Some((place, _)) = place_of(&change.key.kind) else { continue };
+                    (place, builder.remove(place, &change.key), None)
+                }
+            };
+            if let Some(log) = logged.get_mut(place)
+                && (before.is_some() || after.is_some())
+            {
+                log.push(Arc::new(Logged::new(revision, before, after)));
+            }
+        }
+        // Histories first: who sees the new world finds in them all that led to it.
+        for (feed, log) in self.feeds.iter().zip(&logged) {
+            if !log.is_empty() {
+                feed.history.store(Arc::new(feed.history.load().extended(log)));
+            }
+        }
+        self.world.store(Arc::new(builder.finish(revision)));
+        for (feed, log) in self.feeds.iter().zip(&logged) {
+            if let Some(last) = log.last() {
+                feed.newest.send_replace(last.revision());
+            }
+        }
+        self.applied.send_replace(revision);
+        interner.sweep();
+        Ok(())
+    }
+
+    /// Forgets what led to revisions before `before`: older reads answer that they expired.
+    pub(crate) fn forget(&self, before: Revision) {
+        let _one_at_a_time = self.applier.lock().unwrap_or_else(PoisonError::into_inner);
+        for feed in &self.feeds {
+            feed.history.store(Arc::new(feed.history.load().without(before)));
+        }
+    }
+
+    /// One page of a list as of `at`, which is not after `world`.
+    pub(crate) fn list_at(
+        &self,
+        world: &World,
+        at: Revision,
+        query: &ListQuery<'_>,
+    ) -> Result<Page, Expired> {
+        if at == world.revision() {
+            return Ok(world.list(query));
+        }
+        let history = self.feed(query.kind).ok_or(Expired)?.history.load_full();
+        if at > world.revision() || at < history.floor() {
+            return Err(Expired);
+        }
+        Ok(world.list_undoing(query, &history.before(at, world.revision())))
+    }
+}

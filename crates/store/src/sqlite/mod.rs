@@ -1,0 +1,264 @@
+//! The default backend: one SQLite file, owned by one process.
+//!
+//! Each body is written once, to the log; the table of current objects holds only key → revision.
+//! Writes have one connection on a thread of its own; reads have another and never wait for them.
+
+mod read;
+mod schema;
+mod write;
+
+use crate::{Backend, Change, Entry, Lease, Mutation, Outcome, StoreError};
+use async_trait::async_trait;
+use quarterdeck_model::{Key, Revision};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{Read, Seek, Write as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// Name of the database in the data folder.
+const FILE: &str = "quarterdeck.db";
+/// Name of the file whose lock says who owns the database.
+const LOCK_FILE: &str = "quarterdeck.lock";
+/// Most jobs that wait for the writer. The group commit above sends one at a time.
+const JOBS_MAX: usize = 64;
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// The SQLite backend.
+pub struct Sqlite {
+    jobs: mpsc::Sender<Job>,
+    reader: Arc<Mutex<Connection>>,
+    /// Held for as long as the backend lives; the system lets go of it however the process ends.
+    _owned: File,
+}
+
+impl Sqlite {
+    /// Opens or makes the database in the folder `dir`, and takes ownership of it.
+    ///
+    /// # Errors
+    /// When another process owns it, or it cannot be opened, read or written.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let owned = own(dir)?;
+        let file = dir.join(FILE);
+        let mut writer = connect(&file)?;
+        schema::migrate(&mut writer, &file)?;
+        let reader = connect(&file)?;
+        let (jobs, mut queue) = mpsc::channel::<Job>(JOBS_MAX);
+        std::thread::Builder::new()
+            .name("sqlite-writer".into())
+            .spawn(move || {
+                while let Some(job) = queue.blocking_recv() {
+                    job(&mut writer);
+                }
+            })
+            .map_err(|error| {
+                StoreError::Unavailable(format!("its writing thread did not start: {error}"))
+            })?;
+        Ok(Self { jobs, reader: Arc::new(Mutex::new(reader)), _owned: owned })
+    }
+
+    /// Writes a consistent copy of the database in `dir` to the new file `to`. Works while a plane runs on it.
+    ///
+    /// # Errors
+    /// When there is no database, `to` exists, or it cannot be written.
+    pub fn backup(dir: &Path, to: &Path) -> Result<(), StoreError> {
+        let file = dir.join(FILE);
+        if to.exists() {
+            return Err(StoreError::Unwritable(format!(
+                "{} exists already; name a new file",
+                to.display()
+            )));
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let source = Connection::open_with_flags(&file, flags).map_err(|error| {
+            StoreError::Unusable(format!("cannot open {}: {error}", file.display()))
+        })?;
+        let name = to.to_str().ok_or_else(|| {
+            StoreError::Unwritable(format!("{} is not a UTF-8 path", to.display()))
+        })?;
+        source.execute("VACUUM INTO ?1", [name]).map_err(failure)?;
+        // Durable before it is reported: a backup that a power cut takes away is none.
+        File::open(to)
+            .and_then(|copy| copy.sync_all())
+            .map_err(|error| StoreError::Unwritable(format!("{}: {error}", to.display())))
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let stopped = || StoreError::Unavailable("its writing thread ended".into());
+        let (answer, result) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            // Whoever asked may have gone away.
+            let _ = answer.send(job(connection));
+        });
+        self.jobs.send(job).await.map_err(|_| stopped())?;
+        result.await.map_err(|_| stopped())?
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let reader = self.reader.clone();
+        tokio::task::spawn_blocking(move || {
+            job(&mut reader.lock().unwrap_or_else(PoisonError::into_inner))
+        })
+        .await
+        .map_err(|error| StoreError::Unavailable(format!("a read was cut short: {error}")))?
+    }
+}
+
+/// Takes the lock that makes this process the owner of the folder's database.
+fn own(dir: &Path) -> Result<File, StoreError> {
+    let path = dir.join(LOCK_FILE);
+    let open =
+        || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let mut file = open().map_err(|error| {
+        StoreError::Unwritable(format!(
+            "cannot open {}: {error}; check that the data folder exists and this user may write to it",
+            path.display()
+        ))
+    })?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut owner = String::new();
+            // Only for the message.
+            let _ = (&mut file).take(32).read_to_string(&mut owner);
+            let owner = owner.trim();
+            let who = if owner.is_empty() {
+                "Another process".to_owned()
+            } else {
+                format!("Another process (pid {owner})")
+            };
+            return Err(StoreError::InUse(format!(
+                "{who} already runs on {}. Stop it first, or choose another folder with --data-dir.",
+                dir.display()
+            )));
+        }
+        Err(TryLockError::Error(error)) => {
+            return Err(StoreError::Unusable(format!("cannot lock {}: {error}", path.display())));
+        }
+    }
+    // Only for the message above; the lock itself does not need it.
+    let _ = file.set_len(0);
+    let _ = file.rewind();
+    let _ = writeln!(file, "{}", std::process::id());
+    Ok(file)
+}
+
+fn connect(file: &PathBuf) -> Result<Connection, StoreError> {
+    let unusable = |error: rusqlite::Error| match failure(error) {
+        StoreError::Unwritable(why) => StoreError::Unwritable(why),
+        other => StoreError::Unusable(format!("cannot open {}: {other}", file.display())),
+    };
+    let connection = Connection::open(file).map_err(unusable)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL;
+             PRAGMA synchronous = FULL;
+             PRAGMA cache_size = -65536;
+             PRAGMA wal_autocheckpoint = 4000;
+             PRAGMA temp_store = MEMORY;",
+        )
+        .map_err(unusable)?;
+    Ok(connection)
+}
+
+/// What an error of SQLite means to the caller.
+fn failure(error: rusqlite::Error) -> StoreError {
+    let code = error.sqlite_error_code();
+    let text = error.to_string();
+    match code {
+        Some(ErrorCode::DiskFull) => StoreError::Unwritable(format!(
+            "the disk is full ({text}); nothing was lost, free some space and try again"
+        )),
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => StoreError::Unwritable(format!(
+            "its file is read-only ({text}); nothing was lost, make it writable and try again"
+        )),
+        Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => {
+            StoreError::Unwritable(format!(
+                "its disk fails ({text}); check the disk and its free space, then restart the plane"
+            ))
+        }
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StoreError::Unusable(
+            format!("its file is damaged or not a database ({text}); restore a backup"),
+        ),
+        _ => StoreError::Unavailable(text),
+    }
+}
+
+#[async_trait]
+impl Backend for Sqlite {
+    async fn commit(&self, batch: &[Mutation]) -> Result<Vec<Outcome>, StoreError> {
+        let batch = batch.to_vec();
+        self.write(move |connection| write::commit(connection, &batch)).await
+    }
+
+    async fn changes(&self, since: Revision, limit: usize) -> Result<Vec<Change>, StoreError> {
+        self.read(move |connection| read::changes(connection, since, limit)).await
+    }
+
+    async fn head(&self) -> Result<Revision, StoreError> {
+        self.read(read::head).await
+    }
+
+    async fn snapshot(
+        &self,
+        at: Revision,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let after = after.cloned();
+        self.read(move |connection| read::snapshot(connection, at, after.as_ref(), limit)).await
+    }
+
+    async fn load(&self, each: &mut (dyn FnMut(Entry) + Send)) -> Result<Revision, StoreError> {
+        // The callback borrows, so it stays on this thread and the rows come through a channel.
+        let (rows, mut entries) = mpsc::channel(4_096);
+        let reading = self.read(move |connection| read::load(connection, &rows));
+        let collecting = async {
+            while let Some(entry) = entries.recv().await {
+                each(entry);
+            }
+        };
+        let (revision, ()) = tokio::join!(reading, collecting);
+        revision
+    }
+
+    async fn compact(&self, before: Revision) -> Result<(), StoreError> {
+        loop {
+            // In steps, so that writers wait for one step at most.
+            if self.write(move |connection| write::compact_some(connection, before)).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn acquire_lease(
+        &self,
+        name: &str,
+        holder: &str,
+        ttl: Duration,
+    ) -> Result<Option<Lease>, StoreError> {
+        let (name, holder) = (name.to_owned(), holder.to_owned());
+        self.write(move |connection| write::acquire_lease(connection, &name, &holder, ttl)).await
+    }
+
+    async fn release_lease(&self, lease: &Lease) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        self.write(move |connection| write::release_lease(connection, &lease)).await
+    }
+
+    fn shared(&self) -> bool {
+        false
+    }
+}
