@@ -10,6 +10,7 @@ mod answer;
 mod body;
 mod discovery;
 mod identity;
+mod install;
 mod metrics;
 mod negotiate;
 mod openapi;
@@ -26,6 +27,7 @@ mod watch;
 mod write;
 
 pub use identity::Caller;
+pub use install::Installed;
 pub use rules::{Rule, Rules};
 pub use server::Api;
 pub use status::ApiError;

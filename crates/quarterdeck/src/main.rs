@@ -1,2 +1,21 @@
-//! The quarterdeck binary.
-fn main() {}
+//! The quarterdeck binary: reads settings, wires the parts and runs them. Nothing is decided here.
+
+mod command;
+mod logs;
+mod manifests;
+mod serve;
+mod settings;
+
+use clap::Parser as _;
+use std::{io::Write as _, process::ExitCode};
+
+fn main() -> ExitCode {
+    match command::run(command::Command::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to do if standard error is gone.
+            let _ = writeln!(std::io::stderr(), "quarterdeck: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -21,8 +21,8 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Vec<Value>, ManifestError>
     Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
 }
 
-/// All objects of the YAML files in a folder, files in the order of their names.
-pub(crate) fn folder(path: &Path) -> Result<Vec<Value>, ManifestError> {
+/// All objects of the YAML files in a folder, each with its file; files in the order of their names.
+pub(crate) fn folder(path: &Path) -> Result<Vec<(String, Value)>, ManifestError> {
     let fail = |cause: &dyn std::fmt::Display| ManifestError {
         file: path.display().to_string(),
         cause: cause.to_string(),
@@ -45,7 +45,8 @@ pub(crate) fn folder(path: &Path) -> Result<Vec<Value>, ManifestError> {
             return Err(fail(format!("it is larger than {FILE_BYTES_MAX} bytes")));
         }
         let text = std::fs::read_to_string(&file).map_err(|error| fail(error.to_string()))?;
-        objects.extend(parse(&name, &text)?);
+        let found = parse(&name, &text)?;
+        objects.extend(found.into_iter().map(|object| (name.clone(), object)));
     }
     Ok(objects)
 }

@@ -18,7 +18,11 @@ const SETTINGS: [(&str, Option<&str>, &str); 7] = [
     ("store", None, "postgres://… ; SQLite in the data folder when not set"),
     ("names", None, "more names and addresses for the server's certificate, with commas"),
     ("load", None, "folder of YAML files whose objects are created at start if absent"),
-    ("log", Some("info"), "what is logged: a level, or filters such as info,quarterdeck_engine=debug"),
+    (
+        "log",
+        Some("info"),
+        "what is logged: a level, or filters such as info,quarterdeck_engine=debug",
+    ),
     ("log-format", Some("text"), "text or json"),
 ];
 
@@ -111,7 +115,10 @@ fn variable(name: &str) -> String {
     format!("{PREFIX}{}", name.to_uppercase().replace('-', "_"))
 }
 
-fn merged(flags: &Flags, environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
+fn merged(
+    flags: &Flags,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, ConfigError> {
     let defaults = SETTINGS.iter().filter_map(|(name, default, _)| {
         Some(((*name).to_owned(), (*default)?.to_owned(), "default".to_owned()))
     });
@@ -192,7 +199,9 @@ mod tests {
             |name: &str| (name == "QUARTERDECK_LISTEN").then(|| "127.0.0.1:2".to_owned());
         let text = render(&merged(&flags, &environment).unwrap()).unwrap();
         let has = |part: &str| assert!(text.contains(part), "{part} in\n{text}");
-        has("listen = \"127.0.0.1:2\"  # address and port; port 0 picks a free one; from environment QUARTERDECK_LISTEN");
+        has(
+            "listen = \"127.0.0.1:2\"  # address and port; port 0 picks a free one; from environment QUARTERDECK_LISTEN",
+        );
         has(&format!("from {}", file.display()));
         has("postgres://qd:***@db:5432/qd");
         has("from flag --store");

@@ -1,0 +1,76 @@
+//! What can be asked of the binary.
+
+use crate::{logs, serve, settings};
+use quarterdeck_api::pki::PkiError;
+use quarterdeck_store::{Sqlite, StoreError};
+use std::{io::Write as _, net::SocketAddr, path::PathBuf};
+
+/// One management plane for all the compute a company runs.
+#[derive(Debug, clap::Parser)]
+#[command(name = "quarterdeck", version, arg_required_else_help = true)]
+pub(crate) enum Command {
+    /// Run the plane
+    Serve(settings::Flags),
+    /// Print the effective settings as TOML, each with where it came from
+    Config(settings::Flags),
+    /// Write a consistent copy of the SQLite store to a new file; works while the plane runs
+    Backup {
+        /// Folder of the plane
+        #[arg(long, value_name = "DIR", default_value = "./data", env = "QUARTERDECK_DATA_DIR")]
+        data_dir: PathBuf,
+        /// The file to write
+        #[arg(value_name = "FILE")]
+        to: PathBuf,
+    },
+}
+
+/// Why the binary ends with a failure.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("settings: {0}")]
+    Settings(#[from] config::ConfigError),
+    #[error("settings: log: {0}")]
+    Log(#[from] tracing_subscriber::filter::ParseError),
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Pki(#[from] PkiError),
+    #[error("{0}")]
+    Manifest(#[from] crate::manifests::ManifestError),
+    #[error("{object} of {file} is refused: {cause}")]
+    Refused { file: String, object: String, cause: String },
+    #[error(
+        "cannot listen on {address}: {cause}; choose another with --listen (port 0 picks a free one)"
+    )]
+    Listen { address: SocketAddr, cause: std::io::Error },
+    #[error("cannot {action} {}: {cause}", path.display())]
+    File { action: &'static str, path: PathBuf, cause: std::io::Error },
+    #[error("the system refuses: {0}")]
+    System(std::io::Error),
+}
+
+/// Does what was asked.
+pub(crate) fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Serve(flags) => {
+            let settings = settings::read(&flags)?;
+            logs::start(&settings.log, settings.log_format)?;
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+                .map_err(Error::System)?;
+            runtime.block_on(serve::serve(settings))
+        }
+        Command::Config(flags) => print(&settings::show(&flags)?),
+        Command::Backup { data_dir, to } => {
+            Sqlite::backup(&data_dir, &to)?;
+            print(&format!("The store of {} is copied to {}.\n", data_dir.display(), to.display()))
+        }
+    }
+}
+
+/// Prints on standard output.
+pub(crate) fn print(text: &str) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::System)
+}

@@ -1,0 +1,162 @@
+//! `quarterdeck serve`: opens the store, starts every part, and stops them in order.
+
+use crate::{
+    command::{self, Error},
+    manifests,
+    settings::{Settings, hide_password},
+};
+use quarterdeck_api::{Api, ApiError, Installed, Rules, pki};
+use quarterdeck_store::{Backend, Sqlite, Store, StoreError};
+use serde_json::{Value, json};
+use std::{fs, net::SocketAddr, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
+use tracing::{info, warn};
+
+/// Procedures that come with the binary.
+const RUNBOOKS: [(&str, &str); 0] = [];
+
+/// Runs the plane until it is asked to stop.
+pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
+    let signals = Signals::new()?;
+    let folder = &settings.data_dir;
+    let file = |action, path: &Path, cause| Error::File { action, path: path.into(), cause };
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|cause| file("create", folder, cause))?;
+    let backend = open(&settings)?;
+    let store = Arc::new(Store::open(backend).await?);
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .map_err(|cause| Error::Listen { address: settings.listen, cause })?;
+    let address = listener.local_addr().map_err(Error::System)?;
+
+    let (stop, stopping) = watch::channel(false);
+    let api = Arc::new(Api::new(store.clone(), Rules::default(), stopping));
+    bring(&api, settings.load.as_deref()).await?;
+
+    let names: Vec<String> = settings
+        .names
+        .iter()
+        .flat_map(|names| names.split(','))
+        .map(|name| name.trim().into())
+        .collect();
+    let authority = pki::Authority::open(&folder.join("pki"))?;
+    let tls = pki::tls(&authority, &authority.server(address, &names)?)?;
+    let kubeconfig = folder.join("kubeconfig");
+    pki::write_private(&kubeconfig, &pki::kubeconfig(&authority, &authority.admin()?, address))?;
+
+    let serving = tokio::spawn(api.serve(listener, tls));
+    announce(address, &kubeconfig, settings.load.is_some())?;
+    info!(%address, revision = %store.world().revision(), "ready");
+    signals.wait().await;
+    info!("stopping");
+    stop.send_replace(true);
+    if let Err(error) = serving.await {
+        warn!(%error, "the API did not stop in order");
+    }
+    info!("stopped");
+    Ok(())
+}
+
+fn open(settings: &Settings) -> Result<Arc<dyn Backend>, Error> {
+    match &settings.store {
+        None => Ok(Arc::new(Sqlite::open(&settings.data_dir)?)),
+        Some(url) => Err(Error::Store(StoreError::Unusable(format!(
+            "settings: store: {} is not a postgres:// URL",
+            hide_password(url)
+        )))),
+    }
+}
+
+/// Writes what a plane begins with: its namespace, the shipped runbooks, and the objects of `load`.
+async fn bring(api: &Api, load: Option<&Path>) -> Result<(), Error> {
+    let refused = |file: &str, object: &Value, cause: ApiError| Error::Refused {
+        file: file.into(),
+        object: format!(
+            "{} {}",
+            object.pointer("/kind").and_then(Value::as_str).unwrap_or("object"),
+            object.pointer("/metadata/name").unwrap_or(&Value::Null)
+        ),
+        cause: cause.message,
+    };
+    let namespace =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}});
+    api.ensure(namespace.clone())
+        .await
+        .map_err(|cause| refused("the plane itself", &namespace, cause))?;
+    for (file, text) in RUNBOOKS {
+        for object in manifests::parse(file, text)? {
+            match api.ship(object.clone()).await.map_err(|cause| refused(file, &object, cause))? {
+                Installed::Kept => {}
+                done => info!(file, ?done, "shipped runbook"),
+            }
+        }
+    }
+    if let Some(folder) = load {
+        let objects = manifests::folder(folder)?;
+        let mut created = 0;
+        for (file, object) in &objects {
+            let done =
+                api.ensure(object.clone()).await.map_err(|cause| refused(file, object, cause))?;
+            created += usize::from(done == Installed::Created);
+        }
+        info!(folder = %folder.display(), created, there = objects.len() - created, "loaded");
+    }
+    Ok(())
+}
+
+/// Says where the plane is, and what to try when it was started with something to look at.
+fn announce(address: SocketAddr, kubeconfig: &Path, hints: bool) -> Result<(), Error> {
+    let kubeconfig = fs::canonicalize(kubeconfig).unwrap_or_else(|_| kubeconfig.into());
+    let kubeconfig = kubeconfig.display();
+    let mut text =
+        format!("Quarterdeck is ready at https://{address} (kubeconfig: {kubeconfig})\n");
+    if hints {
+        text.push_str(&format!(
+            "Try next:\n  \
+               export KUBECONFIG={kubeconfig}\n  \
+               kubectl get fleet\n  \
+               kubectl describe server\n"
+        ));
+    }
+    command::print(&text)
+}
+
+/// The signals that ask the plane to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Error> {
+        let listen = |kind| signal(kind).map_err(Error::System);
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Returns at the first signal; a second one ends the process at once.
+    async fn wait(mut self) {
+        self.next().await;
+        tokio::spawn(async move {
+            self.next().await;
+            warn!("stopping at once, as asked twice");
+            std::process::exit(1);
+        });
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
