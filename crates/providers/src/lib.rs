@@ -10,8 +10,10 @@
 //! Start reading at `action.rs`, then `redfish/mod.rs`.
 
 mod action;
+mod attempts;
 mod catalog;
 pub mod redfish;
+mod secrets;
 mod transport;
 
 pub use action::{

@@ -117,17 +117,13 @@ async fn every_tls_policy_with_basic_login() {
         caller
     };
     let login = || Secrets::with_bmc_login(support::PASSWORD);
-    let with_ca = || json!({"verify": "Full", "caSecretRef": {"namespace": "fleet", "name": "bmc-ca"}});
+    let with_ca =
+        || json!({"verify": "Full", "caSecretRef": {"namespace": "fleet", "name": "bmc-ca"}});
     let other = certificate(&["127.0.0.1"]);
     let wrong_print = "00".repeat(32);
     for (what, tls, secrets, wanted) in [
         ("nothing verified", json!({"verify": "Skip"}), login(), None),
-        (
-            "pinned",
-            json!({"verify": "Fingerprint", "sha256": own.sha256}),
-            login(),
-            None,
-        ),
+        ("pinned", json!({"verify": "Fingerprint", "sha256": own.sha256}), login(), None),
         ("in the bundle", with_ca(), login().and_ca(&own.certificate), None),
         (
             "another pinned",

@@ -173,16 +173,22 @@ async fn nonsense_is_an_error_and_never_a_panic() {
         ("null members", Box::new(|| json_answer(json!({"Members": null})))),
         ("foreign members", Box::new(move || json_answer(wide.clone()))),
         ("huge", Box::new(|| Act::Flood)),
-        ("redirect away", Box::new(|| Act::Answer {
-            status: 302,
-            headers: vec![("Location", "https://elsewhere/".to_owned())],
-            body: String::new(),
-        })),
-        ("redirect loop", Box::new(|| Act::Answer {
-            status: 308,
-            headers: vec![("Location", "/redfish/v1/Systems".to_owned())],
-            body: String::new(),
-        })),
+        (
+            "redirect away",
+            Box::new(|| Act::Answer {
+                status: 302,
+                headers: vec![("Location", "https://elsewhere/".to_owned())],
+                body: String::new(),
+            }),
+        ),
+        (
+            "redirect loop",
+            Box::new(|| Act::Answer {
+                status: 308,
+                headers: vec![("Location", "/redfish/v1/Systems".to_owned())],
+                body: String::new(),
+            }),
+        ),
     ];
     for (what, act) in acts {
         let bmc = FakeBmc::start(move |request, state| {

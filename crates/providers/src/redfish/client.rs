@@ -82,7 +82,11 @@ impl Bmc {
     }
 
     /// Reads a resource.
-    pub(super) async fn get(&self, path: &Path, deadline: Deadline) -> Result<Resource, ActionError> {
+    pub(super) async fn get(
+        &self,
+        path: &Path,
+        deadline: Deadline,
+    ) -> Result<Resource, ActionError> {
         let reply = self.send_as_user(Method::GET, path, None, None, deadline).await?;
         self.read(path.clone(), reply)
     }
@@ -141,9 +145,8 @@ impl Bmc {
     ) -> Result<Reply, ActionError> {
         let login = self.login(deadline).await?;
         let authorization = Some(&login);
-        let reply = self
-            .send_with(method.clone(), path, body, etag, authorization, deadline)
-            .await?;
+        let reply =
+            self.send_with(method.clone(), path, body, etag, authorization, deadline).await?;
         if reply.status != StatusCode::UNAUTHORIZED {
             return Ok(reply);
         }
@@ -326,15 +329,14 @@ impl Bmc {
             .get(LOCATION)
             .and_then(|location| location.to_str().ok())
             .and_then(|text| Path::parse_location(text, self.endpoint.authority.as_str()))
-            .ok_or_else(|| {
-                self.nonsense(from, "redirects to another host, which is not followed")
-            })
+            .ok_or_else(|| self.nonsense(from, "redirects to another host, which is not followed"))
     }
 
     fn read(&self, path: Path, reply: Reply) -> Result<Resource, ActionError> {
         self.accepted(&Method::GET, &path, &reply)?;
-        let json: Value = serde_json::from_slice(&reply.body)
-            .map_err(|error| self.nonsense(&path, &format!("is not JSON: {error}")).because(error))?;
+        let json: Value = serde_json::from_slice(&reply.body).map_err(|error| {
+            self.nonsense(&path, &format!("is not JSON: {error}")).because(error)
+        })?;
         if !json.is_object() {
             return Err(self.nonsense(&path, "is not a JSON object"));
         }
@@ -347,7 +349,9 @@ impl Bmc {
         let authority = &self.endpoint.authority;
         ActionError::retryable(
             Reason::BmcError,
-            format!("BMC {authority}: the answer to GET {path} {what}; if it stays so, reset the BMC"),
+            format!(
+                "BMC {authority}: the answer to GET {path} {what}; if it stays so, reset the BMC"
+            ),
         )
     }
 

@@ -85,7 +85,9 @@ impl Bmc {
     ) -> Result<Option<Resource>, ActionError> {
         match self.get(path, deadline).await {
             Ok(resource) => Ok(Some(resource)),
-            Err(error) if matches!(error.reason, Reason::NotFound | Reason::NotSupported) => Ok(None),
+            Err(error) if matches!(error.reason, Reason::NotFound | Reason::NotSupported) => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -111,11 +113,7 @@ fn as_member(member: super::resource::Doc<'_>) -> Option<Member> {
     // A bare link has only annotations; anything with an Id is the resource itself.
     let whole = member.0.get("Id").is_some();
     Some(if whole {
-        Member::Whole(Resource {
-            path,
-            etag: member.text("/@odata.etag"),
-            json: member.0.clone(),
-        })
+        Member::Whole(Resource { path, etag: member.text("/@odata.etag"), json: member.0.clone() })
     } else {
         Member::Link(path)
     })

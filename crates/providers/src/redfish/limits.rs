@@ -74,3 +74,9 @@ pub(super) const POLL_FIRST: Duration = Duration::from_millis(500);
 
 /// Longest pause between two looks.
 pub(super) const POLL_MAX: Duration = Duration::from_secs(3);
+
+/// A setting that a BMC accepted shows within this; the slowest are iDRACs with 5–10 s.
+pub(super) const SETTLING_MAX: Duration = Duration::from_secs(20);
+
+/// Virtual media drives of one system; BMCs have 1–4.
+pub(super) const DRIVES_MAX: usize = 16;

@@ -11,10 +11,12 @@
 
 mod actions;
 mod auth;
+mod boot;
 mod client;
 mod collection;
 mod inventory;
 mod limits;
+mod media;
 mod pace;
 mod power;
 mod quirks;

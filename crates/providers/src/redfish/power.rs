@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::limits::{POLL_FIRST, POLL_MAX};
+use super::limits::{POLL_FIRST, POLL_MAX, SETTLING_MAX};
 use super::resource::{Doc, Path};
 use super::system::System;
 use crate::action::{ActionError, Effect, Reason};
@@ -98,7 +98,9 @@ impl ResetAction {
 pub(super) enum Goal {
     On,
     /// Ask the operating system; cut the power after `force_after`, or never.
-    OffGracefully { force_after: Option<Duration> },
+    OffGracefully {
+        force_after: Option<Duration>,
+    },
     OffNow,
 }
 
@@ -121,7 +123,12 @@ struct Sent {
 }
 
 /// The next command, if one is due.
-fn decide(goal: Goal, seen: PowerState, sent: Option<Sent>, reset: &ResetAction) -> Option<ResetType> {
+fn decide(
+    goal: Goal,
+    seen: PowerState,
+    sent: Option<Sent>,
+    reset: &ResetAction,
+) -> Option<ResetType> {
     let already_moving = match goal {
         Goal::On => seen == PowerState::PoweringOn,
         Goal::OffGracefully { .. } => seen == PowerState::PoweringOff,
@@ -208,7 +215,8 @@ impl System {
             if seen == goal.state() {
                 return Ok(sent.is_some());
             }
-            let last = sent.map(|(reset, at, confirmed)| Sent { reset, since: at.elapsed(), confirmed });
+            let last =
+                sent.map(|(reset, at, confirmed)| Sent { reset, since: at.elapsed(), confirmed });
             if let Some(command) = decide(goal, seen, last, action) {
                 let confirmed = match self.reset(action, command).await {
                     Ok(()) => true,
@@ -240,22 +248,30 @@ impl System {
 /// Growing pauses between looks, up to the deadline.
 pub(super) struct Poll {
     next: Duration,
+    /// An end before the deadline.
+    until: Option<Instant>,
 }
 
 impl Default for Poll {
     fn default() -> Self {
-        Self { next: POLL_FIRST }
+        Self { next: POLL_FIRST, until: None }
     }
 }
 
 impl Poll {
+    /// Looks for as long as a BMC takes to show a setting that it accepted.
+    pub(super) fn settling() -> Self {
+        Self { until: Instant::now().checked_add(SETTLING_MAX), ..Self::default() }
+    }
+
     /// Pauses, or fails with what is still being waited for.
     pub(super) async fn pause(
         &mut self,
         system: &System,
         waiting_for: impl FnOnce() -> String,
     ) -> Result<(), ActionError> {
-        if self.next >= system.deadline.remaining() {
+        let ended = self.until.is_some_and(|until| Instant::now() >= until);
+        if ended || self.next >= system.deadline.remaining() {
             return Err(ActionError::retryable(
                 Reason::Timeout,
                 format!("{}: {} when the time was up", system.name(), waiting_for()),
@@ -304,7 +320,14 @@ mod tests {
             ("cannot be polite", grace, P::On, None, &plain, Some(R::ForceOff)),
             ("going down by itself", grace, P::PoweringOff, None, &any, None),
             ("within grace", grace, P::On, sent(R::GracefulShutdown, 59, true), &any, None),
-            ("past grace", grace, P::PoweringOff, sent(R::GracefulShutdown, 60, true), &any, Some(R::ForceOff)),
+            (
+                "past grace",
+                grace,
+                P::PoweringOff,
+                sent(R::GracefulShutdown, 60, true),
+                &any,
+                Some(R::ForceOff),
+            ),
             ("never forced", never, P::On, sent(R::GracefulShutdown, 999, true), &any, None),
             ("forced once", grace, P::On, sent(R::ForceOff, 999, true), &any, None),
             ("now", Goal::OffNow, P::PoweringOff, None, &any, Some(R::ForceOff)),

@@ -24,8 +24,10 @@ pub(super) struct Quirks {
     pub(super) expand: bool,
     /// Virtual CDs boot as this target instead of `Cd`.
     pub(super) cd_boot_target: &'static str,
-    /// A boot override reads back as another target than was set.
+    /// A boot override reads back as the target that was set.
     pub(super) override_reads_back: bool,
+    /// `Once` is kept as `Continuous`: a boot override stays until it is changed.
+    pub(super) once_is_continuous: bool,
     /// `LastResetTime` can be believed.
     pub(super) last_reset_time: bool,
 }
@@ -38,6 +40,7 @@ impl Default for Quirks {
             expand: true,
             cd_boot_target: "Cd",
             override_reads_back: true,
+            once_is_continuous: false,
             last_reset_time: true,
         }
     }
@@ -97,8 +100,12 @@ const TABLE: &[Rule] = &[
         vendor: "Sushy Emulator",
         product: None,
         version: None,
-        apply: |quirks| quirks.override_reads_back = false,
-        why: "sushy-tools stores UefiHttp as Pxe, or as Cd when it has an HttpBootUri",
+        apply: |quirks| {
+            quirks.override_reads_back = false;
+            quirks.once_is_continuous = true;
+        },
+        why: "sushy-tools stores UefiHttp as Pxe, or as Cd when it has an HttpBootUri, and ignores \
+              BootSourceOverrideEnabled",
     },
 ];
 

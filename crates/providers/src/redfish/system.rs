@@ -81,9 +81,10 @@ async fn choose(bmc: &Bmc, target: &Target, deadline: Deadline) -> Result<Resour
     // The link is required (DSP0268, ServiceRoot), but some firmwares leave it out while the
     // collection is served at its standard place.
     let standard = || Path::parse("/redfish/v1/Systems");
-    let collection = root.doc().link("/Systems").or_else(standard).ok_or_else(|| {
-        ActionError::permanent(Reason::NotSupported, "the BMC has no systems")
-    })?;
+    let collection =
+        root.doc().link("/Systems").or_else(standard).ok_or_else(|| {
+            ActionError::permanent(Reason::NotSupported, "the BMC has no systems")
+        })?;
     let links = bmc.member_links(&collection, SYSTEM_LINKS_MAX, deadline).await?;
     let authority = &bmc.endpoint.authority;
     if let Some(id) = &target.system_id {

@@ -3,10 +3,11 @@
 
 use http::Uri;
 use http::uri::{Authority, Scheme};
-use quarterdeck_model::kinds::{BmcTlsVerify, SecretReference, ServerSpec};
+use quarterdeck_model::kinds::{BmcTlsVerify, ServerSpec};
 use serde::Deserialize;
 
-use crate::action::{ActionContext, ActionError, Reason, SecretData};
+use crate::action::{ActionContext, ActionError, Reason};
+use crate::secrets;
 use crate::transport::tls::{Verification, parse_sha256};
 
 /// The parts of a Server that matter here.
@@ -69,8 +70,8 @@ impl Target {
             BmcTlsVerify::Full => {
                 let ca_pem = match &bmc.tls.ca_secret_ref {
                     Some(reference) => {
-                        let secret = read_secret(context, reference)?;
-                        Some(key_of(&secret, reference, "ca.crt")?.to_vec())
+                        let secret = secrets::read(context, reference)?;
+                        Some(secrets::value(&secret, reference, "ca.crt")?.to_vec())
                     }
                     None => None,
                 };
@@ -79,10 +80,10 @@ impl Target {
         };
         let credentials = match &bmc.credentials_secret_ref {
             Some(reference) => {
-                let secret = read_secret(context, reference)?;
+                let secret = secrets::read(context, reference)?;
                 Some(Credentials {
-                    username: text_of(&secret, reference, "username")?,
-                    password: text_of(&secret, reference, "password")?,
+                    username: secrets::text(&secret, reference, "username")?,
+                    password: secrets::text(&secret, reference, "password")?,
                 })
             }
             None => None,
@@ -114,7 +115,8 @@ fn parse_address(address: &str) -> Result<(Scheme, Authority), ActionError> {
             "spec.bmc.address {address:?} must be a host, host:port or https:// URL without a path"
         ))
     };
-    let url = if address.contains("://") { address.to_owned() } else { format!("https://{address}") };
+    let url =
+        if address.contains("://") { address.to_owned() } else { format!("https://{address}") };
     let parts = url.parse::<Uri>().map_err(|error| wrong().because(error))?.into_parts();
     let scheme = parts.scheme.filter(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme));
     let bare = parts.path_and_query.is_none_or(|path| path.as_str() == "/");
@@ -123,49 +125,6 @@ fn parse_address(address: &str) -> Result<(Scheme, Authority), ActionError> {
         (Some(scheme), Some(authority), true) => Ok((scheme, authority)),
         _ => Err(wrong()),
     }
-}
-
-/// Retryable: the Secret may be applied a moment after the Server.
-fn read_secret(
-    context: &ActionContext,
-    reference: &SecretReference,
-) -> Result<SecretData, ActionError> {
-    let SecretReference { namespace, name } = reference;
-    context.secrets.get(namespace, name).ok_or_else(|| {
-        ActionError::retryable(
-            Reason::Unauthorized,
-            format!("Secret {namespace}/{name}, which the Server names, does not exist; create it"),
-        )
-    })
-}
-
-fn key_of<'a>(
-    secret: &'a SecretData,
-    reference: &SecretReference,
-    key: &str,
-) -> Result<&'a [u8], ActionError> {
-    let SecretReference { namespace, name } = reference;
-    secret.get(key).map(Vec::as_slice).ok_or_else(|| {
-        ActionError::permanent(
-            Reason::Unauthorized,
-            format!("Secret {namespace}/{name} has no key {key}; add it"),
-        )
-    })
-}
-
-fn text_of(
-    secret: &SecretData,
-    reference: &SecretReference,
-    key: &str,
-) -> Result<String, ActionError> {
-    let bytes = key_of(secret, reference, key)?;
-    String::from_utf8(bytes.to_vec()).map_err(|_not_text| {
-        let SecretReference { namespace, name } = reference;
-        ActionError::permanent(
-            Reason::Unauthorized,
-            format!("Secret {namespace}/{name}: the key {key} is not UTF-8 text; correct it"),
-        )
-    })
 }
 
 fn invalid(message: impl Into<String>) -> ActionError {

@@ -76,11 +76,9 @@ fn verifier(
             if roots.is_empty() {
                 return Err(TlsPolicyError::Empty);
             }
-            let chain = WebPkiServerVerifier::builder_with_provider(
-                Arc::new(roots),
-                Arc::clone(provider),
-            )
-            .build()?;
+            let chain =
+                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+                    .build()?;
             let exact = if ca_pem.is_some() { bundle } else { Vec::new() };
             Arc::new(Full { chain, exact })
         }
@@ -97,8 +95,7 @@ fn read_bundle(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsPolicyErro
         if bundle.len() == MAX_CA_CERTIFICATES {
             return Err(TlsPolicyError::TooMany);
         }
-        bundle
-            .push(certificate.map_err(|error| TlsPolicyError::BadPem(format!("{error:?}")))?);
+        bundle.push(certificate.map_err(|error| TlsPolicyError::BadPem(format!("{error:?}")))?);
     }
     if bundle.is_empty() { Err(TlsPolicyError::Empty) } else { Ok(bundle) }
 }

@@ -28,7 +28,11 @@ impl Received {
 
 /// What to do with a request.
 pub enum Act {
-    Answer { status: u16, headers: Vec<(&'static str, String)>, body: String },
+    Answer {
+        status: u16,
+        headers: Vec<(&'static str, String)>,
+        body: String,
+    },
     /// Close without an answer, after the effect.
     HangUp,
     /// Send a byte a second until the other side has enough.
@@ -42,7 +46,8 @@ pub fn json_answer(body: Value) -> Act {
 }
 
 pub fn status(status: u16) -> Act {
-    let body = json!({"error": {"code": "Base.1.0.GeneralError", "message": format!("says {status}")}});
+    let body =
+        json!({"error": {"code": "Base.1.0.GeneralError", "message": format!("says {status}")}});
     Act::Answer { status, headers: vec![], body: body.to_string() }
 }
 
@@ -248,7 +253,8 @@ pub fn well_behaved(request: &Received, state: &mut State) -> Act {
         ("POST", "/redfish/v1/Systems/node-a/Actions/ComputerSystem.Reset") => {
             let body: Value = serde_json::from_str(&request.body).unwrap();
             let reset = body["ResetType"].as_str().unwrap().to_owned();
-            state.power = if reset.contains("Off") || reset == "GracefulShutdown" { "Off" } else { "On" };
+            state.power =
+                if reset.contains("Off") || reset == "GracefulShutdown" { "Off" } else { "On" };
             if reset.contains("Restart") {
                 state.last_reset = Some(jiff::Timestamp::now().to_string());
             }

@@ -4,7 +4,8 @@
 //! - the first attempt knows that nothing was sent, and so does one whose earlier attempts in this
 //!   process all failed before sending;
 //! - `PowerCycle` is done as off, then on: between the two the machine is seen off, and a repeated
-//!   call only powers it on;
+//!   call only powers it on. One that finds the machine on watches for a while, as the command
+//!   may have been sent the moment before the call was cut off;
 //! - `LastResetTime` of the system, compared by the BMC's own clock, tells whether it was reset
 //!   since the first attempt.
 //!
@@ -12,9 +13,6 @@
 //! fails with `OutcomeUnknown` rather than restart twice, unless the runbook says that a second
 //! restart does no harm (`repeatIfUnknown`). And somebody else's restart in that time is taken
 //! for ours. A runbook that wants neither composes `power.set` Off and On.
-
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
@@ -24,13 +22,11 @@ use super::super::Redfish;
 use super::super::power::{Goal, Poll, PowerState, ResetAction, ResetType};
 use super::super::system::System;
 use super::SERVER;
-use crate::action::{Action, ActionContext, ActionError, Effect, Reason};
+use crate::action::{Action, ActionContext, ActionError, Reason};
+use crate::attempts::Unsent;
 
 /// Clocks are read in whole seconds, one each side.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
-
-/// Keys remembered as not yet sent; an entry lives until its step succeeds or is given up.
-const UNSENT_MAX: usize = 4096;
 
 /// How to restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -68,8 +64,7 @@ pub(super) struct Output {
 
 pub(super) struct PowerReset {
     redfish: Redfish,
-    /// Attempt up to which nothing was sent, by key.
-    unsent: Mutex<BTreeMap<String, u32>>,
+    unsent: Unsent,
 }
 
 /// What marks say of earlier attempts with the same key.
@@ -92,14 +87,14 @@ impl Action for PowerReset {
 
     async fn perform(&self, context: &ActionContext, input: Input) -> Result<Output, ActionError> {
         let result = self.restart(context, &input).await;
-        self.note(context, result.as_ref().err());
+        self.unsent.note(context, result.as_ref().err());
         result
     }
 }
 
 impl PowerReset {
     pub(super) fn new(redfish: Redfish) -> Self {
-        Self { redfish, unsent: Mutex::default() }
+        Self { redfish, unsent: Unsent::default() }
     }
 
     async fn restart(&self, context: &ActionContext, input: &Input) -> Result<Output, ActionError> {
@@ -113,6 +108,9 @@ impl PowerReset {
         } else {
             match self.earlier(context, &system).await? {
                 Earlier::Happened => false,
+                Earlier::Unknown if !input.repeat_if_unknown && goes_off(&mut system).await? => {
+                    true
+                }
                 Earlier::Unknown if !input.repeat_if_unknown => {
                     return Err(ActionError::permanent(
                         Reason::OutcomeUnknown,
@@ -143,11 +141,7 @@ impl PowerReset {
         context: &ActionContext,
         system: &System,
     ) -> Result<Earlier, ActionError> {
-        let known_unsent = {
-            let unsent = self.unsent.lock().unwrap_or_else(PoisonError::into_inner);
-            unsent.get(&context.idempotency_key).copied().unwrap_or(0)
-        };
-        if context.attempt <= known_unsent.saturating_add(1) {
+        if self.unsent.is_first(context) {
             return Ok(Earlier::NotSent);
         }
         let last_reset = if system.quirks.last_reset_time {
@@ -159,27 +153,15 @@ impl PowerReset {
         let bmc_now = system.bmc_time().await?;
         Ok(judge(context.first_attempt_at, Timestamp::now(), last_reset, bmc_now))
     }
-
-    /// Remembers an attempt that failed before it sent anything, if those before it did too.
-    fn note(&self, context: &ActionContext, failed: Option<&ActionError>) {
-        let mut unsent = self.unsent.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = unsent.get(&context.idempotency_key).copied().unwrap_or(0);
-        let still_unsent = failed.is_some_and(|error| error.effect == Effect::None)
-            && context.attempt <= before.saturating_add(1);
-        if !still_unsent {
-            unsent.remove(&context.idempotency_key);
-            return;
-        }
-        if unsent.len() >= UNSENT_MAX {
-            // Forgetting one costs a question to a person, never a second restart.
-            unsent.pop_first();
-        }
-        unsent.insert(context.idempotency_key.clone(), context.attempt.max(before));
-    }
 }
 
 /// Compares ages rather than times: the two clocks may differ by years.
-fn judge(first_attempt: Timestamp, now: Timestamp, last_reset: Timestamp, bmc_now: Timestamp) -> Earlier {
+fn judge(
+    first_attempt: Timestamp,
+    now: Timestamp,
+    last_reset: Timestamp,
+    bmc_now: Timestamp,
+) -> Earlier {
     let trying_for = now.duration_since(first_attempt);
     let reset_ago = bmc_now.duration_since(last_reset);
     if reset_ago <= trying_for.saturating_add(CLOCK_TOLERANCE) {
@@ -187,6 +169,18 @@ fn judge(first_attempt: Timestamp, now: Timestamp, last_reset: Timestamp, bmc_no
     } else {
         Earlier::NotSent
     }
+}
+
+/// Watches a machine that may have been told to restart a moment ago: whether it goes off.
+async fn goes_off(system: &mut System) -> Result<bool, ActionError> {
+    let mut poll = Poll::settling();
+    while matches!(system.power_state(), PowerState::On | PowerState::PoweringOff) {
+        if poll.pause(system, String::new).await.is_err() {
+            return Ok(false);
+        }
+        mark_sent(system.refresh().await)?;
+    }
+    Ok(true)
 }
 
 async fn send(
@@ -224,8 +218,22 @@ mod tests {
         for (what, first, now, reset, bmc_now, wanted) in [
             ("before the first attempt", 100, 160, 50, 160, Earlier::NotSent),
             ("since the first attempt", 100, 160, 130, 160, Earlier::Happened),
-            ("BMC an hour ahead, before", 100, 160, 50 + hour_off, 160 + hour_off, Earlier::NotSent),
-            ("BMC an hour ahead, since", 100, 160, 120 + hour_off, 160 + hour_off, Earlier::Happened),
+            (
+                "BMC an hour ahead, before",
+                100,
+                160,
+                50 + hour_off,
+                160 + hour_off,
+                Earlier::NotSent,
+            ),
+            (
+                "BMC an hour ahead, since",
+                100,
+                160,
+                120 + hour_off,
+                160 + hour_off,
+                Earlier::Happened,
+            ),
             ("within clock tolerance", 100, 160, 98, 160, Earlier::Happened),
         ] {
             let found = judge(at(first), at(now), at(reset), at(bmc_now));

@@ -100,8 +100,7 @@ fn complete(inventory: &mut Inventory, system: &System) {
         .iter()
         .filter_map(|module: &MemoryModule| module.bytes)
         .fold(0, u64::saturating_add);
-    inventory.memory_bytes =
-        parts::summary_memory_bytes(doc).or((modules > 0).then_some(modules));
+    inventory.memory_bytes = parts::summary_memory_bytes(doc).or((modules > 0).then_some(modules));
 }
 
 fn map<T>(resources: &[Resource], read: fn(&Resource) -> Option<T>) -> Vec<T> {

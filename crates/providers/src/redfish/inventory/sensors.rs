@@ -9,10 +9,8 @@ use super::{absent_as_empty, parts};
 use crate::action::ActionError;
 
 /// Lists in the older Thermal and Power resources.
-const OLDER: [(&str, &[&str]); 2] = [
-    ("/Thermal", &["/Temperatures", "/Fans"]),
-    ("/Power", &["/PowerSupplies", "/Voltages"]),
-];
+const OLDER: [(&str, &[&str]); 2] =
+    [("/Thermal", &["/Temperatures", "/Fans"]), ("/Power", &["/PowerSupplies", "/Voltages"])];
 
 pub(super) async fn read(system: &System) -> Result<Vec<Problem>, ActionError> {
     let mut problems = Vec::new();
