@@ -95,6 +95,31 @@ impl Catalog {
         self.actions.get(name)
     }
 
+    /// What runbooks are checked against, for the action of that name.
+    #[must_use]
+    pub fn signature(&self, name: &str) -> Option<ActionSignature> {
+        self.get(name).map(|action| action.signature())
+    }
+
+    /// Performs the action of that name.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidInput`] when there is no such action, else as [`DynAction::perform`].
+    pub async fn perform(
+        &self,
+        name: &str,
+        input: Value,
+        context: &ActionContext,
+    ) -> Result<Value, ActionError> {
+        let Some(action) = self.get(name) else {
+            return Err(ActionError::permanent(
+                Reason::InvalidInput,
+                format!("there is no action {name:?}; correct the step's `action`"),
+            ));
+        };
+        action.perform(context, input).await
+    }
+
     /// Every signature, in order of name.
     #[must_use]
     pub fn signatures(&self) -> Vec<ActionSignature> {

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, LOCATION, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, LOCATION};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::Full;
 use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
@@ -215,7 +215,7 @@ impl Bmc {
                     continue;
                 }
                 Ok(reply) if is_turned_away(reply.status, read_only) => {
-                    let retry_after = retry_after(&reply.headers);
+                    let retry_after = reply.retry_after();
                     self.pace(|pace| pace.failed(Instant::now(), retry_after, roll()));
                     self.turned_away(&method, &path, &reply, retry_after)
                 }
@@ -444,12 +444,6 @@ fn is_turned_away(status: StatusCode, read_only: bool) -> bool {
         StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => read_only,
         _ => false,
     }
-}
-
-/// Seconds only: BMCs do not send dates here.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }
 
 /// What an error body says (DSP0266 §8.6), in one line.

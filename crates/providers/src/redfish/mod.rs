@@ -31,6 +31,8 @@ use std::time::Instant;
 
 use tokio::sync::Semaphore;
 
+pub use inventory::{InventoryReport, LogEntry, Unread};
+
 use crate::action::{ActionContext, ActionError};
 use crate::catalog::Catalog;
 use client::{Bmc, Deadline};

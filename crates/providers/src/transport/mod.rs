@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::RETRY_AFTER;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -37,6 +38,15 @@ pub(crate) struct Reply {
     pub(crate) body: Bytes,
 }
 
+impl Reply {
+    /// How long the other side asks to be left alone (RFC 9110 §10.2.3). Seconds only: BMCs and
+    /// APIs do not send dates here.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+        Some(Duration::from_secs(seconds))
+    }
+}
+
 /// Why no whole answer came.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TransportError {
@@ -52,9 +62,9 @@ pub(crate) enum TransportError {
     /// The request may have been received.
     #[error("no whole answer within {} s", .after.as_secs())]
     TimedOut { after: Duration },
-    /// The request was received; the answer's status is known.
-    #[error("the answer is larger than {limit} bytes")]
-    TooLarge { limit: usize },
+    /// The request was received and answered.
+    #[error("the answer ({status}) is larger than {limit} bytes")]
+    TooLarge { status: StatusCode, limit: usize },
 }
 
 /// A client for one endpoint under one TLS policy. Cloning shares its connections.
@@ -101,7 +111,7 @@ impl Transport {
             let (parts, body) = response.into_parts();
             let body = Limited::new(body, body_limit).collect().await.map_err(|error| {
                 if error.downcast_ref::<LengthLimitError>().is_some() {
-                    TransportError::TooLarge { limit: body_limit }
+                    TransportError::TooLarge { status: parts.status, limit: body_limit }
                 } else {
                     TransportError::Lost { reason: innermost(error.as_ref()) }
                 }

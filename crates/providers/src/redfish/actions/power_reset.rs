@@ -174,7 +174,7 @@ fn judge(
 /// Watches a machine that may have been told to restart a moment ago: whether it goes off.
 async fn goes_off(system: &mut System) -> Result<bool, ActionError> {
     let mut poll = Poll::settling();
-    while matches!(system.power_state(), PowerState::On | PowerState::PoweringOff) {
+    while !matches!(system.power_state(), PowerState::Off | PowerState::PoweringOn) {
         if poll.pause(system, String::new).await.is_err() {
             return Ok(false);
         }

@@ -1,7 +1,7 @@
 //! The newest entries of the system event log.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::limits::{LOG_ENTRIES_MAX, LOG_PAGES_MAX};
 use super::super::resource::{Doc, Path, Resource};
@@ -10,20 +10,20 @@ use super::members;
 use crate::action::ActionError;
 
 /// An entry of a machine's event log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::redfish) struct LogEntry {
+pub struct LogEntry {
     /// When, by the BMC's clock, as the BMC writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::redfish) created: Option<String>,
+    pub created: Option<String>,
     /// `OK`, `Warning` or `Critical`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::redfish) severity: Option<String>,
+    pub severity: Option<String>,
     /// What happened.
-    pub(in crate::redfish) message: String,
+    pub message: String,
     /// The message's id in its registry.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::redfish) message_id: Option<String>,
+    pub message_id: Option<String>,
 }
 
 /// The entries of the system's log, or of its manager's where the system has none (Dell).

@@ -9,24 +9,41 @@ mod sensors;
 
 use quarterdeck_model::inventory::{Drive, Inventory, MemoryModule, Problem, Processor};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::limits::MEMBERS_MAX;
 use super::resource::{Path, Resource};
 use super::system::System;
 use crate::action::{ActionError, Reason};
-pub(super) use log::LogEntry;
+pub use log::LogEntry;
 
 /// Most problems kept in an inventory; a machine with more has one cause.
 const PROBLEMS_MAX: usize = 64;
 
 /// A part of the inventory that could not be read.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-pub(super) struct Unread {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Unread {
     /// The part.
-    pub(super) part: &'static str,
+    pub part: String,
     /// Why it could not be read.
-    pub(super) message: String,
+    pub message: String,
+}
+
+/// What `inventory.refresh` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InventoryReport {
+    /// `On`, `Off`, a transition between, or `Unknown`.
+    pub power_state: String,
+    /// The hardware and firmware found.
+    pub inventory: Inventory,
+    /// The newest entries of the system event log, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<LogEntry>,
+    /// Parts that could not be read, and why. They are missing from the inventory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<Unread>,
 }
 
 /// What was found.
@@ -115,7 +132,7 @@ fn keep_or_note<T>(
 ) -> Result<Vec<T>, ActionError> {
     result.or_else(|error| match error.reason {
         Reason::BmcError | Reason::NotFound | Reason::NotSupported | Reason::Timeout => {
-            unread.push(Unread { part, message: error.message });
+            unread.push(Unread { part: part.to_owned(), message: error.message });
             Ok(Vec::new())
         }
         _ => Err(error),
