@@ -147,12 +147,15 @@ fn classify(error: &(dyn StdError + 'static), is_connect: bool) -> TransportErro
     }
 }
 
-/// rustls' errors travel inside `io::Error`, which hides them from `source()`.
+/// rustls' errors travel inside `io::Error`, often in several, which hide them from `source()`.
 fn find_tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
-    error.downcast_ref::<rustls::Error>().or_else(|| {
-        let io = error.downcast_ref::<std::io::Error>()?;
-        io.get_ref()?.downcast_ref::<rustls::Error>()
-    })
+    let mut current = error;
+    loop {
+        if let Some(tls) = current.downcast_ref::<rustls::Error>() {
+            return Some(tls);
+        }
+        current = current.downcast_ref::<std::io::Error>()?.get_ref()?;
+    }
 }
 
 fn certificate_reason(error: &rustls::CertificateError) -> String {

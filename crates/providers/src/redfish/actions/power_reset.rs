@@ -28,6 +28,9 @@ use crate::attempts::Unsent;
 /// Clocks are read in whole seconds, one each side.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
 
+/// A machine seen so is in the middle of a restart, or was off before it.
+const COMING_UP: [PowerState; 2] = [PowerState::Off, PowerState::PoweringOn];
+
 /// How to restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub(super) enum Restart {
@@ -101,14 +104,16 @@ impl PowerReset {
         let mut system = self.redfish.open(context).await?;
         let action = system.reset_action().await?;
         let seen = system.power_state();
-        let changed = if matches!(seen, PowerState::Off | PowerState::PoweringOn) {
+        let changed = if COMING_UP.contains(&seen) {
             // Off before a restart, or in the middle of ours: either way it only has to come up.
             mark_sent(system.drive(&action, Goal::On).await)?;
             true
         } else {
             match self.earlier(context, &system).await? {
                 Earlier::Happened => false,
-                Earlier::Unknown if !input.repeat_if_unknown && goes_off(&mut system).await? => {
+                Earlier::Unknown
+                    if !input.repeat_if_unknown && watch(&mut system, &COMING_UP).await? =>
+                {
                     true
                 }
                 Earlier::Unknown if !input.repeat_if_unknown => {
@@ -171,10 +176,10 @@ fn judge(
     }
 }
 
-/// Watches a machine that may have been told to restart a moment ago: whether it goes off.
-async fn goes_off(system: &mut System) -> Result<bool, ActionError> {
+/// Watches for a while whether the machine gets to one of `states` by itself.
+async fn watch(system: &mut System, states: &[PowerState]) -> Result<bool, ActionError> {
     let mut poll = Poll::settling();
-    while !matches!(system.power_state(), PowerState::Off | PowerState::PoweringOn) {
+    while !states.contains(&system.power_state()) {
         if poll.pause(system, String::new).await.is_err() {
             return Ok(false);
         }
@@ -199,7 +204,10 @@ async fn send(
     // A look a moment later catches BMCs that show the restart as a short time off.
     let pause = Poll::default().pause(system, || "it was just told to restart".to_owned()).await;
     mark_sent(pause)?;
-    mark_sent(system.refresh().await)
+    mark_sent(system.refresh().await)?;
+    // It comes up by itself; only one that stays off is told to.
+    watch(system, &[PowerState::On]).await?;
+    Ok(())
 }
 
 /// From here on the machine may have been touched, whatever the error says of its own request.
