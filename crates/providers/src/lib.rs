@@ -1,1 +1,59 @@
-//! providers
+//! Providers: the verbs Quarterdeck can perform on the outside world.
+//!
+//! Each provider is one folder: its client, its actions and its discovery. An action is one file
+//! that implements [`Action`]; the [`Catalog`] holds them all by name, for runbooks to be checked
+//! against and for the engine to perform.
+//!
+//! What a caller does: make [`Providers`] once, give `catalog().signatures()` to whoever admits
+//! runbooks, call [`Catalog::perform`] with an [`ActionContext`] for each step, and
+//! [`Providers::close`] before the process ends. The Server controller reads the output of
+//! `inventory.refresh` as a [`redfish::InventoryReport`], whose `inventory` and `power_state` are
+//! those of the Server's status.
+//!
+//! This crate must not know the store, runs or runbooks: an action gets its target and its secrets
+//! with the call and answers with an output or an [`ActionError`].
+//!
+//! Start reading at `action.rs`, then `redfish/mod.rs`.
+
+mod action;
+mod attempts;
+mod catalog;
+pub mod http;
+pub mod redfish;
+mod secrets;
+mod transport;
+
+pub use action::{
+    Action, ActionContext, ActionError, Effect, NoSecrets, Reason, Retry, SecretData, SecretSource,
+};
+pub use catalog::{Catalog, DynAction};
+
+/// Every provider of this build, and the catalogue of what they can do. Cloning shares them.
+#[derive(Clone)]
+pub struct Providers {
+    catalog: Catalog,
+    redfish: redfish::Redfish,
+}
+
+impl Providers {
+    /// All providers, with `http.request` kept to `reach`.
+    #[must_use]
+    pub fn new(reach: http::Reach) -> Self {
+        let redfish = redfish::Redfish::new();
+        let mut catalog = Catalog::new();
+        redfish.add_actions(&mut catalog);
+        http::add_actions(reach, &mut catalog);
+        Self { catalog, redfish }
+    }
+
+    /// The actions by name.
+    #[must_use]
+    pub const fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Ends what is open on the outside, such as BMC sessions. For a graceful stop.
+    pub async fn close(&self) {
+        self.redfish.close().await;
+    }
+}

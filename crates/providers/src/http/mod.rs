@@ -1,0 +1,21 @@
+//! The HTTP provider: one request to any service that a runbook has to tell or to ask.
+//!
+//! Layers: `transport` (one bounded exchange), `reach` (which addresses are never dialled),
+//! `message` (the request and the answer, pure), `request` (the action).
+//!
+//! Invariants: credentials go to the origin that the runbook names and nowhere else; nothing on
+//! the plane's own machine or on its link is reached unless the plane was started so; an answer
+//! costs at most its bounds.
+
+mod message;
+mod reach;
+mod request;
+
+pub use reach::Reach;
+
+use crate::catalog::Catalog;
+
+/// Adds every HTTP action to the catalogue.
+pub fn add_actions(reach: Reach, catalog: &mut Catalog) {
+    catalog.add(request::HttpRequest::new(reach));
+}

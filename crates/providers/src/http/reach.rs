@@ -1,0 +1,102 @@
+//! Which addresses requests may be sent to. Pure.
+//!
+//! Whoever writes runbooks could otherwise ask the plane's own database, or the metadata service
+//! of the cloud it runs in, with the plane's standing.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use http::Uri;
+
+/// How far requests reach.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Other machines, and not the link-local addresses that only this one can reach.
+    #[default]
+    Network,
+    /// Also services on the plane's own machine.
+    NetworkAndLoopback,
+}
+
+/// Where AWS serves instance metadata over IPv6; the others use link-local addresses.
+const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254);
+
+impl Reach {
+    /// The rule as a plain function, which is what a resolver takes.
+    pub(super) const fn rule(self) -> fn(&IpAddr) -> bool {
+        match self {
+            Self::Network => |address| is_outside(address) && !is_own(address),
+            Self::NetworkAndLoopback => is_outside,
+        }
+    }
+
+    /// Whether the host of `uri` is an address that must not be reached. Names are judged when
+    /// they are resolved.
+    pub(super) fn forbids(self, uri: &Uri) -> bool {
+        let host = uri.host().unwrap_or_default();
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        bare.parse::<IpAddr>().is_ok_and(|address| !self.rule()(&address))
+    }
+}
+
+fn is_outside(address: &IpAddr) -> bool {
+    match plain(address) {
+        IpAddr::V4(v4) => {
+            !(v4.is_link_local() || v4.is_multicast() || v4.is_broadcast() || v4.is_unspecified())
+        }
+        IpAddr::V6(v6) => {
+            let special = v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified();
+            !special && v6 != METADATA_V6
+        }
+    }
+}
+
+fn is_own(address: &IpAddr) -> bool {
+    plain(address).is_loopback()
+}
+
+/// An IPv4 address written as IPv6 is dialled as IPv4, and `0.0.0.0/8` is this machine.
+fn plain(address: &IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) if v4.octets().first() == Some(&0) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_and_link_addresses_are_out_of_reach() {
+        for (address, network, loopback) in [
+            ("10.0.0.1", true, true),
+            ("2001:db8::1", true, true),
+            ("127.0.0.1", false, true),
+            ("127.8.8.8", false, true),
+            ("::1", false, true),
+            ("::ffff:127.0.0.1", false, true),
+            ("0.0.0.0", false, false),
+            ("0.1.2.3", false, false),
+            ("::", false, false),
+            ("169.254.169.254", false, false),
+            ("::ffff:169.254.169.254", false, false),
+            ("fe80::1", false, false),
+            ("fd00:ec2::254", false, false),
+            ("224.0.0.1", false, false),
+            ("255.255.255.255", false, false),
+        ] {
+            let parsed = address.parse().unwrap();
+            assert_eq!(Reach::Network.rule()(&parsed), network, "{address}");
+            assert_eq!(Reach::NetworkAndLoopback.rule()(&parsed), loopback, "{address}");
+        }
+    }
+
+    #[test]
+    fn addresses_in_urls_are_judged_at_once() {
+        let forbids = |text: &str| Reach::Network.forbids(&text.parse().unwrap());
+        assert!(forbids("http://127.0.0.1:2379/"));
+        assert!(forbids("http://[::1]:2379/"));
+        assert!(!forbids("http://service.example/"));
+        assert!(!forbids("http://[2001:db8::1]/"));
+    }
+}

@@ -1,0 +1,44 @@
+//! `inventory.refresh`: reads what is in the machine. Changes nothing.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::super::Redfish;
+use super::super::inventory::{self, InventoryReport};
+use super::SERVER;
+use crate::action::{Action, ActionContext, ActionError};
+
+/// Input of `inventory.refresh`: nothing.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Input {}
+
+pub(super) struct InventoryRefresh {
+    pub(super) redfish: Redfish,
+}
+
+impl Action for InventoryRefresh {
+    type Input = Input;
+    type Output = InventoryReport;
+
+    const NAME: &'static str = "inventory.refresh";
+    const SUMMARY: &'static str = "Reads a server's hardware, firmware, health and event log.";
+    const TARGET_KINDS: &'static [&'static str] = SERVER;
+    const EFFECTS: bool = false;
+    const DISRUPTIVE: bool = false;
+
+    async fn perform(
+        &self,
+        context: &ActionContext,
+        _input: Input,
+    ) -> Result<InventoryReport, ActionError> {
+        let system = self.redfish.open(context).await?;
+        let found = inventory::read(&system).await?;
+        Ok(InventoryReport {
+            power_state: system.power_state().as_str().to_owned(),
+            inventory: found.inventory,
+            events: found.events,
+            unread: found.unread,
+        })
+    }
+}

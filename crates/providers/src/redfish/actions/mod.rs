@@ -1,0 +1,26 @@
+//! The Redfish actions, one file each.
+
+mod boot_next;
+mod boot_order;
+mod inventory_refresh;
+mod media_eject;
+mod media_insert;
+mod power_reset;
+mod power_set;
+
+use super::Redfish;
+use crate::catalog::Catalog;
+
+/// What Redfish actions are aimed at.
+const SERVER: &[&str] = &["Server"];
+
+pub(super) fn add(redfish: &Redfish, catalog: &mut Catalog) {
+    catalog
+        .add(boot_next::BootNext { redfish: redfish.clone() })
+        .add(boot_order::BootOrder { redfish: redfish.clone() })
+        .add(inventory_refresh::InventoryRefresh { redfish: redfish.clone() })
+        .add(media_eject::MediaEject { redfish: redfish.clone() })
+        .add(media_insert::MediaInsert { redfish: redfish.clone() })
+        .add(power_reset::PowerReset::new(redfish.clone()))
+        .add(power_set::PowerSet { redfish: redfish.clone() });
+}

@@ -1,0 +1,191 @@
+//! What is in a machine, put together from many resources.
+//!
+//! A part that a BMC does not have is absent; a part that it has and cannot show is reported as
+//! unread; a BMC that cannot be reached fails the whole.
+
+mod log;
+mod parts;
+mod sensors;
+
+use quarterdeck_model::inventory::{Drive, Inventory, MemoryModule, Problem, Processor};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::limits::MEMBERS_MAX;
+use super::resource::{Path, Resource};
+use super::system::System;
+use crate::action::{ActionError, Reason};
+pub use log::LogEntry;
+
+/// Most problems kept in an inventory; a machine with more has one cause.
+const PROBLEMS_MAX: usize = 64;
+
+/// A part of the inventory that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Unread {
+    /// The part.
+    pub part: String,
+    /// Why it could not be read.
+    pub message: String,
+}
+
+/// What `inventory.refresh` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InventoryReport {
+    /// `On`, `Off`, a transition between, or `Unknown`.
+    pub power_state: String,
+    /// The hardware and firmware found.
+    pub inventory: Inventory,
+    /// The newest entries of the system event log, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<LogEntry>,
+    /// Parts that could not be read, and why. They are missing from the inventory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<Unread>,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) inventory: Inventory,
+    pub(super) events: Vec<LogEntry>,
+    pub(super) unread: Vec<Unread>,
+}
+
+/// Reads everything about a system. The BMC's slots bound how much is asked at once.
+pub(super) async fn read(system: &System) -> Result<Found, ActionError> {
+    let (processors, memory, drives, interfaces, firmware, sensors, events) = tokio::join!(
+        listed(system, "/Processors"),
+        listed(system, "/Memory"),
+        drives(system),
+        listed(system, "/EthernetInterfaces"),
+        firmware(system),
+        sensors::read(system),
+        log::read(system),
+    );
+    let mut unread = Vec::new();
+    let mut keep = |part, result| keep_or_note(&mut unread, part, result);
+    let processors = keep("processors", processors)?;
+    let memory = keep("memory", memory)?;
+    let drives = keep("drives", drives)?;
+    let interfaces = keep("network interfaces", interfaces)?;
+    let firmware = keep("firmware", firmware)?;
+    let sensor_problems = keep_or_note(&mut unread, "sensors", sensors)?;
+    let events = keep_or_note(&mut unread, "event log", events)?;
+
+    let all_parts = [&processors, &memory, &drives, &interfaces, &firmware];
+    let mut problems: Vec<Problem> = parts::problem(system.doc()).into_iter().collect();
+    problems.extend(all_parts.into_iter().flatten().filter_map(|part| parts::problem(part.doc())));
+    problems.extend(sensor_problems);
+    problems.truncate(PROBLEMS_MAX);
+
+    let mut inventory = parts::system(system.doc());
+    inventory.problems = problems;
+    inventory.processors = map(&processors, parts::processor);
+    inventory.memory_modules = map(&memory, parts::memory_module);
+    inventory.drives = map(&drives, parts::drive);
+    if inventory.drives.is_empty() {
+        match simple_storage(system).await {
+            Ok(drives) => inventory.drives = drives,
+            Err(error) => {
+                keep_or_note::<Drive>(&mut unread, "simple storage", Err(error))?;
+            }
+        }
+    }
+    inventory.network_interfaces = map(&interfaces, parts::network_interface);
+    inventory.firmware = map(&firmware, parts::firmware);
+    complete(&mut inventory, system);
+    Ok(Found { inventory, events, unread })
+}
+
+/// Totals: what the system says, or the sum of its parts.
+fn complete(inventory: &mut Inventory, system: &System) {
+    let doc = system.doc();
+    let threads: u32 = inventory
+        .processors
+        .iter()
+        .filter_map(|processor: &Processor| processor.threads.or(processor.cores))
+        .fold(0, u32::saturating_add);
+    inventory.cpus = doc
+        .unsigned32("/ProcessorSummary/LogicalProcessorCount")
+        .or((threads > 0).then_some(threads))
+        .or_else(|| doc.unsigned32("/ProcessorSummary/Count"));
+    let modules: u64 = inventory
+        .memory_modules
+        .iter()
+        .filter_map(|module: &MemoryModule| module.bytes)
+        .fold(0, u64::saturating_add);
+    inventory.memory_bytes = parts::summary_memory_bytes(doc).or((modules > 0).then_some(modules));
+}
+
+fn map<T>(resources: &[Resource], read: fn(&Resource) -> Option<T>) -> Vec<T> {
+    resources.iter().filter_map(read).collect()
+}
+
+/// Whether an error is about one part only.
+fn keep_or_note<T>(
+    unread: &mut Vec<Unread>,
+    part: &'static str,
+    result: Result<Vec<T>, ActionError>,
+) -> Result<Vec<T>, ActionError> {
+    result.or_else(|error| match error.reason {
+        Reason::BmcError | Reason::NotFound | Reason::NotSupported | Reason::Timeout => {
+            unread.push(Unread { part: part.to_owned(), message: error.message });
+            Ok(Vec::new())
+        }
+        _ => Err(error),
+    })
+}
+
+/// The members of a collection that the system links to.
+async fn listed(system: &System, pointer: &str) -> Result<Vec<Resource>, ActionError> {
+    let Some(collection) = system.doc().link(pointer) else { return Ok(Vec::new()) };
+    members(system, &collection).await
+}
+
+/// The members of a collection that may not be there, though linked.
+async fn members(system: &System, collection: &Path) -> Result<Vec<Resource>, ActionError> {
+    let read = system.bmc.members(collection, MEMBERS_MAX, &system.quirks, system.deadline).await;
+    absent_as_empty(read)
+}
+
+fn absent_as_empty<T>(read: Result<Vec<T>, ActionError>) -> Result<Vec<T>, ActionError> {
+    match read {
+        Err(error) if matches!(error.reason, Reason::NotFound | Reason::NotSupported) => {
+            Ok(Vec::new())
+        }
+        other => other,
+    }
+}
+
+async fn drives(system: &System) -> Result<Vec<Resource>, ActionError> {
+    let mut drives = Vec::new();
+    for storage in listed(system, "/Storage").await? {
+        for path in storage.doc().links("/Drives") {
+            if drives.len() >= MEMBERS_MAX {
+                return Ok(drives);
+            }
+            drives.extend(system.bmc.get_optional(&path, system.deadline).await?);
+        }
+    }
+    Ok(drives)
+}
+
+/// The older description of disks, without links to each.
+async fn simple_storage(system: &System) -> Result<Vec<Drive>, ActionError> {
+    let controllers = listed(system, "/SimpleStorage").await?;
+    let devices = controllers.iter().flat_map(|controller| controller.doc().list("/Devices"));
+    Ok(devices.filter_map(parts::simple_device).take(MEMBERS_MAX).collect())
+}
+
+async fn firmware(system: &System) -> Result<Vec<Resource>, ActionError> {
+    let root = system.bmc.root(system.deadline).await?;
+    let Some(service) = root.doc().link("/UpdateService") else { return Ok(Vec::new()) };
+    let Some(service) = system.bmc.get_optional(&service, system.deadline).await? else {
+        return Ok(Vec::new());
+    };
+    let Some(collection) = service.doc().link("/FirmwareInventory") else { return Ok(Vec::new()) };
+    members(system, &collection).await
+}

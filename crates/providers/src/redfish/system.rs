@@ -1,0 +1,172 @@
+//! Finding the one ComputerSystem an action is aimed at, and making sure it is that one.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::client::{Bmc, Deadline};
+use super::limits::SYSTEMS_OPENED_MAX;
+use super::quirks::Quirks;
+use super::resource::{Doc, Path, Resource};
+use super::target::Target;
+use crate::action::{ActionError, Reason};
+
+/// Links to systems looked through for a system id: one emulator process serves up to 10,000.
+const SYSTEM_LINKS_MAX: usize = 20_000;
+
+/// Most names of systems told in an error.
+const NAMES_TOLD_MAX: usize = 8;
+
+/// The system a call is aimed at, as last read.
+pub(super) struct System {
+    pub(super) bmc: Arc<Bmc>,
+    pub(super) deadline: Deadline,
+    pub(super) resource: Resource,
+    pub(super) quirks: Quirks,
+}
+
+impl System {
+    /// Finds the system by id, by serial number, or because it is the only one.
+    pub(super) async fn find(
+        bmc: Arc<Bmc>,
+        target: &Target,
+        deadline: Deadline,
+    ) -> Result<Self, ActionError> {
+        // Logging in first: a BMC that refuses us should say so, not show an empty root.
+        bmc.login(deadline).await?;
+        let resource = choose(&bmc, target, deadline).await?;
+        if let Some(wanted) = &target.serial {
+            check_serial(&bmc, resource.doc(), wanted)?;
+        }
+        let quirks = Quirks::of(bmc.root(deadline).await?.doc(), Some(resource.doc()));
+        Ok(Self { bmc, deadline, resource, quirks })
+    }
+
+    pub(super) fn doc(&self) -> Doc<'_> {
+        self.resource.doc()
+    }
+
+    /// Reads the system again.
+    pub(super) async fn refresh(&mut self) -> Result<(), ActionError> {
+        self.resource = self.bmc.get(&self.resource.path, self.deadline).await?;
+        Ok(())
+    }
+
+    /// The managers of this system.
+    pub(super) fn managers(&self) -> Vec<Path> {
+        self.doc().links("/Links/ManagedBy")
+    }
+
+    /// The BMC's own clock; ours where it does not tell.
+    pub(super) async fn bmc_time(&self) -> Result<Timestamp, ActionError> {
+        let Some(manager) = self.managers().into_iter().next() else { return Ok(Timestamp::now()) };
+        let manager = self.bmc.get_optional(&manager, self.deadline).await?;
+        let told = manager.and_then(|manager| manager.doc().text("/DateTime")?.parse().ok());
+        Ok(told.unwrap_or_else(Timestamp::now))
+    }
+
+    /// How messages name it.
+    pub(super) fn name(&self) -> String {
+        format!("BMC {}, system {}", self.bmc.endpoint.authority, self.resource.path.last_segment())
+    }
+
+    /// An error about this system.
+    pub(super) fn unsupported(&self, what: impl std::fmt::Display) -> ActionError {
+        ActionError::permanent(Reason::NotSupported, format!("{}: {what}", self.name()))
+    }
+}
+
+async fn choose(bmc: &Bmc, target: &Target, deadline: Deadline) -> Result<Resource, ActionError> {
+    let root = bmc.root(deadline).await?;
+    // The link is required (DSP0268, ServiceRoot), but some firmwares leave it out while the
+    // collection is served at its standard place.
+    let standard = || Path::parse("/redfish/v1/Systems");
+    let collection =
+        root.doc().link("/Systems").or_else(standard).ok_or_else(|| {
+            ActionError::permanent(Reason::NotSupported, "the BMC has no systems")
+        })?;
+    let links = bmc.member_links(&collection, SYSTEM_LINKS_MAX, deadline).await?;
+    let authority = &bmc.endpoint.authority;
+    if let Some(id) = &target.system_id {
+        let Some(path) = links.iter().find(|path| path.last_segment() == id) else {
+            return Err(ActionError::permanent(
+                Reason::NotFound,
+                format!(
+                    "BMC {authority} has no system {id:?}, it has {}; correct spec.bmc.systemId",
+                    names(&links)
+                ),
+            ));
+        };
+        return bmc.get(path, deadline).await;
+    }
+    match (links.as_slice(), &target.serial) {
+        ([], _) => Err(ActionError::retryable(
+            Reason::NotFound,
+            format!("BMC {authority} shows no system; it may still be starting"),
+        )),
+        ([only], _) => bmc.get(only, deadline).await,
+        (several, Some(serial)) => {
+            for path in several.iter().take(SYSTEMS_OPENED_MAX) {
+                let Some(system) = bmc.get_optional(path, deadline).await? else { continue };
+                if identities(system.doc()).iter().any(|identity| same(identity, serial)) {
+                    return Ok(system);
+                }
+            }
+            Err(ActionError::permanent(
+                Reason::SerialMismatch,
+                format!(
+                    "none of the systems of BMC {authority} ({}) reports the serial {serial:?}; \
+                     correct spec.serial, or set spec.bmc.systemId",
+                    names(several)
+                ),
+            ))
+        }
+        (several, None) => Err(ActionError::permanent(
+            Reason::InvalidInput,
+            format!(
+                "BMC {authority} has several systems ({}); set spec.bmc.systemId or spec.serial",
+                names(several)
+            ),
+        )),
+    }
+}
+
+fn names(links: &[Path]) -> String {
+    let told: Vec<&str> = links.iter().take(NAMES_TOLD_MAX).map(Path::last_segment).collect();
+    let more = links.len() - told.len();
+    match (told.is_empty(), more) {
+        (true, _) => "none".to_owned(),
+        (false, 0) => told.join(", "),
+        (false, more) => format!("{} and {more} more", told.join(", ")),
+    }
+}
+
+/// What a system can be told apart by. Dell's service tag is the SKU; a virtual machine has only
+/// its UUID.
+fn identities(system: Doc<'_>) -> Vec<String> {
+    ["/SerialNumber", "/SKU", "/UUID"].iter().filter_map(|name| system.text(name)).collect()
+}
+
+fn same(reported: &str, declared: &str) -> bool {
+    reported.trim().eq_ignore_ascii_case(declared.trim())
+}
+
+/// A machine that cannot be shown to be the declared one is not touched.
+fn check_serial(bmc: &Bmc, system: Doc<'_>, declared: &str) -> Result<(), ActionError> {
+    let reported = identities(system);
+    if reported.iter().any(|identity| same(identity, declared)) {
+        return Ok(());
+    }
+    let authority = &bmc.endpoint.authority;
+    let message = match system.text("/SerialNumber").or_else(|| reported.into_iter().next()) {
+        Some(found) => format!(
+            "BMC {authority} belongs to {found:?}, not to {declared:?}; \
+             correct spec.serial or spec.bmc.address"
+        ),
+        None => format!(
+            "BMC {authority} does not report what machine it is in, so {declared:?} cannot be \
+             verified; correct spec.bmc, or leave spec.serial empty to do without"
+        ),
+    };
+    Err(ActionError::permanent(Reason::SerialMismatch, message))
+}
