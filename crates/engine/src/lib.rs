@@ -1,1 +1,73 @@
-//! engine
+//! The engine: controllers that compare wanted with seen, and the durable execution of runs.
+//!
+//! It reads the cache, asks the pure parts what to do, calls providers, and commits. It must not
+//! know HTTP, and nothing in it may decide what a runbook means: that is the runbook crate's.
+//!
+//! Start reading at [`Engine::run`], then `runs` (the run engine) and `controllers`.
+
+mod actions;
+mod controllers;
+mod events;
+mod follow;
+mod leadership;
+mod objects;
+mod observe;
+mod queue;
+mod rules;
+mod runs;
+mod secrets;
+
+pub use actions::Actions;
+pub use objects::EngineError;
+pub use rules::{Rule, rules};
+
+use controllers::{garbage::Garbage, namespace::Namespaces, place::Places, server::Servers, upkeep};
+use objects::Objects;
+use quarterdeck_store::Store;
+use std::sync::Arc;
+use tokio::{sync::watch, task::JoinSet};
+
+/// Namespace of the plane's own runs.
+pub const SYSTEM_NAMESPACE: &str = "quarterdeck-system";
+/// The runbook that inspects servers.
+pub const INSPECT_RUNBOOK: &str = "inspect-server";
+
+/// The engine of one replica.
+pub struct Engine {
+    store: Arc<Store>,
+    actions: Arc<Actions>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Engine {
+    /// An engine over `store` that performs `actions`; it ends when `stop` turns true.
+    pub fn new(store: Arc<Store>, actions: Arc<Actions>, stop: watch::Receiver<bool>) -> Self {
+        Self { store, actions, stop }
+    }
+
+    /// Acts whenever this replica is the one to act, until it is asked to stop. What is under way
+    /// then is dropped where it stands: the next replica, or the next start, goes on from the journal.
+    pub async fn run(self) {
+        let Self { store, actions, stop } = self;
+        let holder = uuid::Uuid::new_v4().to_string();
+        leadership::lead(store.clone(), &holder, stop, |term| {
+            let objects = Objects::new(store.clone(), &term);
+            let actions = actions.clone();
+            async move {
+                let mut parts = JoinSet::new();
+                parts.spawn(controllers::run(Places, objects.clone()));
+                parts.spawn(controllers::run(Servers, objects.clone()));
+                parts.spawn(controllers::run(Namespaces, objects.clone()));
+                parts.spawn(controllers::run(Garbage::default(), objects.clone()));
+                parts.spawn(upkeep::events(objects.clone()));
+                parts.spawn(upkeep::history(objects.clone()));
+                parts.spawn(runs::run(objects, actions));
+                // None of them ends by itself; should one fail, the term is begun anew.
+                if let Some(Err(error)) = parts.join_next().await {
+                    tracing::error!(%error, "a part of the engine failed");
+                }
+            }
+        })
+        .await;
+    }
+}

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The data of one Secret: decoded values by key.
 pub type SecretData = BTreeMap<String, Vec<u8>>;
@@ -108,6 +108,13 @@ pub trait Action: Send + Sync + 'static {
     const EFFECTS: bool;
     /// The action can interrupt what runs on the target.
     const DISRUPTIVE: bool;
+
+    /// What the output says of the target: fields to put into its `status`, so that the object shows
+    /// what was seen, whoever looked.
+    fn observed(output: &Self::Output) -> Option<Map<String, Value>> {
+        let _ = output;
+        None
+    }
 
     /// Performs the action once, or finds that it has been performed already.
     fn perform(

@@ -8,9 +8,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use quarterdeck_model::{ActionSignature, schema};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::action::{Action, ActionContext, ActionError, Reason};
+
+/// What a performed action gives back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Performed {
+    /// What later steps see as `steps.<name>.output`.
+    pub output: Value,
+    /// What it saw of its target: fields to put into the target's `status`.
+    pub observed: Option<Map<String, Value>>,
+}
 
 /// An action with its types erased.
 #[async_trait]
@@ -22,7 +31,11 @@ pub trait DynAction: Send + Sync {
     ///
     /// # Errors
     /// [`Reason::InvalidInput`] when the input does not fit the schema, else what the action says.
-    async fn perform(&self, context: &ActionContext, input: Value) -> Result<Value, ActionError>;
+    async fn perform(
+        &self,
+        context: &ActionContext,
+        input: Value,
+    ) -> Result<Performed, ActionError>;
 }
 
 #[async_trait]
@@ -39,9 +52,13 @@ impl<A: Action> DynAction for A {
         }
     }
 
-    async fn perform(&self, context: &ActionContext, input: Value) -> Result<Value, ActionError> {
+    async fn perform(
+        &self,
+        context: &ActionContext,
+        input: Value,
+    ) -> Result<Performed, ActionError> {
         // A step without `with` reads as an empty object, so that all-optional inputs need none.
-        let input = if input.is_null() { Value::Object(serde_json::Map::new()) } else { input };
+        let input = if input.is_null() { Value::Object(Map::new()) } else { input };
         let input = serde_json::from_value(input).map_err(|error| {
             ActionError::permanent(
                 Reason::InvalidInput,
@@ -58,14 +75,16 @@ impl<A: Action> DynAction for A {
             )
             .effect_unknown())
         })?;
-        serde_json::to_value(output).map_err(|error| {
+        let observed = A::observed(&output);
+        let output = serde_json::to_value(output).map_err(|error| {
             ActionError::permanent(
                 Reason::BmcError,
                 format!("{}: the output cannot be written as JSON: {error}", A::NAME),
             )
             .because(error)
             .effect_unknown()
-        })
+        })?;
+        Ok(Performed { output, observed })
     }
 }
 
@@ -110,7 +129,7 @@ impl Catalog {
         name: &str,
         input: Value,
         context: &ActionContext,
-    ) -> Result<Value, ActionError> {
+    ) -> Result<Performed, ActionError> {
         let Some(action) = self.get(name) else {
             return Err(ActionError::permanent(
                 Reason::InvalidInput,

@@ -26,7 +26,7 @@ mod transport;
 pub use action::{
     Action, ActionContext, ActionError, Effect, NoSecrets, Reason, Retry, SecretData, SecretSource,
 };
-pub use catalog::{Catalog, DynAction};
+pub use catalog::{Catalog, DynAction, Performed};
 
 /// Every provider of this build, and the catalogue of what they can do. Cloning shares them.
 #[derive(Clone)]

@@ -180,6 +180,7 @@ impl Kind for Server {
         "spec.location.rack",
         "spec.serial",
         "spec.bmc.address",
+        "spec.bmc.credentialsSecretRef.name",
         "status.phase",
         "status.powerState",
         "status.inventory.serialNumber",

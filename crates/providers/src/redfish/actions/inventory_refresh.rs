@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::super::Redfish;
 use super::super::inventory::{self, InventoryReport};
@@ -26,6 +27,12 @@ impl Action for InventoryRefresh {
     const TARGET_KINDS: &'static [&'static str] = SERVER;
     const EFFECTS: bool = false;
     const DISRUPTIVE: bool = false;
+
+    fn observed(output: &InventoryReport) -> Option<Map<String, Value>> {
+        let mut seen = super::power_seen(&output.power_state);
+        seen.insert("inventory".into(), serde_json::to_value(&output.inventory).ok()?);
+        Some(seen)
+    }
 
     async fn perform(
         &self,

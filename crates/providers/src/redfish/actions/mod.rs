@@ -10,9 +10,15 @@ mod power_set;
 
 use super::Redfish;
 use crate::catalog::Catalog;
+use serde_json::{Map, Value};
 
 /// What Redfish actions are aimed at.
 const SERVER: &[&str] = &["Server"];
+
+/// A power state as a Server's status shows it.
+fn power_seen(state: &str) -> Map<String, Value> {
+    Map::from_iter([("powerState".to_owned(), state.into())])
+}
 
 pub(super) fn add(redfish: &Redfish, catalog: &mut Catalog) {
     catalog

@@ -17,6 +17,7 @@
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::super::Redfish;
 use super::super::power::{Goal, Poll, PowerState, ResetAction, ResetType};
@@ -87,6 +88,10 @@ impl Action for PowerReset {
     const TARGET_KINDS: &'static [&'static str] = SERVER;
     const EFFECTS: bool = true;
     const DISRUPTIVE: bool = true;
+
+    fn observed(output: &Output) -> Option<Map<String, Value>> {
+        Some(super::power_seen(output.power_state))
+    }
 
     async fn perform(&self, context: &ActionContext, input: Input) -> Result<Output, ActionError> {
         let result = self.restart(context, &input).await;

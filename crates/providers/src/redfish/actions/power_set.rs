@@ -8,6 +8,7 @@ use std::time::Duration;
 use quarterdeck_model::Duration as SpecDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::super::Redfish;
 use super::super::power::{Goal, ResetType};
@@ -66,6 +67,10 @@ impl Action for PowerSet {
     const TARGET_KINDS: &'static [&'static str] = SERVER;
     const EFFECTS: bool = true;
     const DISRUPTIVE: bool = true;
+
+    fn observed(output: &Output) -> Option<Map<String, Value>> {
+        Some(super::power_seen(output.power_state))
+    }
 
     async fn perform(&self, context: &ActionContext, input: Input) -> Result<Output, ActionError> {
         let mut system = self.redfish.open(context).await?;

@@ -37,6 +37,10 @@ pub struct InventoryReport {
     /// `On`, `Off`, a transition between, or `Unknown`.
     pub power_state: String,
     /// The hardware and firmware found.
+    /// It goes to the target's status and not into the run's journal: a large machine's is larger
+    /// than a journal should be.
+    #[serde(skip)]
+    #[schemars(skip)]
     pub inventory: Inventory,
     /// The newest entries of the system event log, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -1,0 +1,125 @@
+//! Typed reads and conditional writes. Everything the engine writes goes through here, under its
+//! lease: a replica that lost the lease cannot write any more.
+
+use crate::leadership::Term;
+use quarterdeck_model::{Key, Kind, Object, Revision, object};
+use quarterdeck_store::{Fence, Mutation, Outcome, Precondition, Store, StoreError, Write};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Why a piece of work could not go on.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EngineError {
+    /// The store could not be used; the work is tried again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another replica took over; this one stops acting.
+    #[error("another replica took over the work")]
+    Fenced,
+    /// A stored object is not of its kind.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+/// How often a write is repeated on a newer version before it is left for later.
+const RETRIES_MAX: usize = 16;
+
+/// Reads and writes of one term of leadership.
+#[derive(Clone)]
+pub(crate) struct Objects {
+    store: Arc<Store>,
+    fence: Fence,
+}
+
+impl Objects {
+    pub(crate) fn new(store: Arc<Store>, term: &Term) -> Self {
+        Self { store, fence: term.fence() }
+    }
+
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// The newest version of an object in memory.
+    pub(crate) fn get(&self, key: &Key) -> Option<Arc<Object>> {
+        let kind = quarterdeck_model::kinds::by_resource_name(&key.kind)?;
+        self.store.world().get(kind, &key.namespace, &key.name)
+    }
+
+    /// The same, as its type.
+    pub(crate) fn read<K: Kind>(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<(Revision, K)>, EngineError> {
+        let Some(object) = self.store.world().get(K::info(), namespace, name) else {
+            return Ok(None);
+        };
+        Ok(Some((object.revision, decode(&object)?)))
+    }
+
+    /// A mutation that writes a typed object.
+    pub(crate) fn put<K: Kind>(
+        &self,
+        value: &K,
+        precondition: Precondition,
+    ) -> Result<Mutation, EngineError> {
+        let meta = value.meta();
+        let key = Key::new(K::info(), meta.namespace.as_deref().unwrap_or_default(), &meta.name);
+        let json = serde_json::to_value(value)
+            .map_err(|error| EngineError::Unreadable(format!("{key} cannot be written: {error}")))?;
+        Ok(self.put_value(key, &object::encode(K::info(), &json), precondition))
+    }
+
+    fn put_value(&self, key: Key, body: &[u8], precondition: Precondition) -> Mutation {
+        let write = Write::Put(body.to_vec().into());
+        Mutation { key, write, precondition, fence: Some(self.fence.clone()) }
+    }
+
+    /// A mutation that removes an object.
+    pub(crate) fn delete(&self, key: Key, precondition: Precondition) -> Mutation {
+        Mutation { key, write: Write::Delete, precondition, fence: Some(self.fence.clone()) }
+    }
+
+    /// Commits; a fenced mutation is an error, a conflict is for the caller.
+    pub(crate) async fn commit(
+        &self,
+        mutations: Vec<Mutation>,
+    ) -> Result<Vec<Outcome>, EngineError> {
+        let outcomes = self.store.commit(mutations).await?;
+        if outcomes.contains(&Outcome::Fenced) {
+            return Err(EngineError::Fenced);
+        }
+        Ok(outcomes)
+    }
+
+    /// Changes an object's JSON until no one else changed it meanwhile. `change` says whether there
+    /// is anything to write. Returns whether something was written; an object that is gone is not.
+    pub(crate) async fn modify(
+        &self,
+        key: &Key,
+        change: impl Fn(&mut Value) -> bool,
+    ) -> Result<bool, EngineError> {
+        for _ in 0..RETRIES_MAX {
+            let Some(object) = self.get(key) else { return Ok(false) };
+            let mut value = object.value();
+            if !change(&mut value) {
+                return Ok(false);
+            }
+            let body = object::encode(object.kind, &value);
+            if body == object.body() {
+                return Ok(false);
+            }
+            let write = self.put_value(key.clone(), &body, Precondition::At(object.revision));
+            if matches!(self.commit(vec![write]).await?.first(), Some(Outcome::Committed(_))) {
+                return Ok(true);
+            }
+        }
+        Err(StoreError::Unavailable(format!("{key} changes too often to be written")).into())
+    }
+}
+
+/// An object as its type.
+pub(crate) fn decode<K: Kind>(object: &Object) -> Result<K, EngineError> {
+    object.decode().map_err(|error| EngineError::Unreadable(error.to_string()))
+}

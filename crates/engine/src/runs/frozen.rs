@@ -1,0 +1,145 @@
+//! What a run executes: its runbook and all it calls, frozen when it begins, so that a changed
+//! runbook never changes a run under way.
+
+use crate::objects::EngineError;
+use quarterdeck_model::{
+    FieldErrors, Kind as _, ObjectMeta, Time,
+    kinds::{Runbook, RunbookRevision, RunbookRevisionSpec, RunbookSpec, Step},
+};
+use quarterdeck_runbook::Definition;
+use quarterdeck_store::World;
+use sha2::{Digest as _, Sha256};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// Most compiled definitions kept; each is some tens of kilobytes.
+const KEPT_MAX: usize = 1_024;
+/// Most runbooks one run may reach through its calls.
+const REACHED_MAX: usize = 64;
+
+/// Why a run cannot begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// One CamelCase word.
+    pub(crate) reason: &'static str,
+    /// A sentence.
+    pub(crate) message: String,
+}
+
+/// A frozen runbook, compiled.
+pub(crate) struct Frozen {
+    pub(crate) root: RunbookSpec,
+    pub(crate) definition: Definition,
+    /// Some action in it changes the world, so a run of it holds its target.
+    pub(crate) effects: bool,
+}
+
+/// Compiled definitions, by the name of their revision.
+#[derive(Default)]
+pub(crate) struct FrozenCache {
+    kept: Mutex<HashMap<String, Arc<Frozen>>>,
+}
+
+/// The names of runbooks and actions a step uses, those around failures included.
+fn used(step: &Step, runbooks: &mut Vec<String>, actions: &mut Vec<String>) {
+    runbooks.extend(step.call.clone());
+    actions.extend(step.action.clone());
+    for handler in [&step.on_failure, &step.on_timeout].into_iter().flatten() {
+        runbooks.extend(handler.call.clone());
+        actions.extend(handler.action.clone());
+    }
+    if let Some(compensate) = &step.compensate {
+        runbooks.extend(compensate.call.clone());
+        actions.extend(compensate.action.clone());
+    }
+    let nested = step.for_each.iter().flat_map(|each| &each.steps);
+    for inner in step.parallel.iter().flatten().chain(nested) {
+        used(inner, runbooks, actions);
+    }
+}
+
+/// Gathers a runbook and all it calls as they are now.
+pub(crate) fn freeze(
+    world: &World,
+    runbook: &str,
+    now: Time,
+) -> Result<Result<RunbookRevision, Refusal>, EngineError> {
+    let mut runbooks: BTreeMap<String, RunbookSpec> = BTreeMap::new();
+    let mut open = vec![runbook.to_owned()];
+    while let Some(name) = open.pop() {
+        if runbooks.contains_key(&name) {
+            continue;
+        }
+        let Some(object) = world.get(Runbook::info(), "", &name) else {
+            let reason = "RunbookNotFound";
+            let message = if name == runbook {
+                format!("Runbook {name} does not exist; create it, or create a run of another")
+            } else {
+                format!("Runbook {name}, which {runbook} calls, does not exist; create it and retry")
+            };
+            return Ok(Err(Refusal { reason, message }));
+        };
+        if runbooks.len() == REACHED_MAX {
+            let message = format!("{runbook} calls more than {REACHED_MAX} other runbooks");
+            return Ok(Err(Refusal { reason: "RunbookInvalid", message }));
+        }
+        let spec = crate::objects::decode::<Runbook>(&object)?.spec;
+        for step in &spec.steps {
+            used(step, &mut open, &mut Vec::new());
+        }
+        runbooks.insert(name, spec);
+    }
+    let spec = RunbookRevisionSpec { runbook: runbook.into(), runbooks };
+    let text = serde_json::to_string(&spec)
+        .map_err(|error| EngineError::Unreadable(format!("Runbook {runbook}: {error}")))?;
+    let digest: String =
+        Sha256::digest(text).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let stem = runbook.get(..200).unwrap_or(runbook);
+    Ok(Ok(RunbookRevision {
+        metadata: ObjectMeta {
+            name: format!("{stem}-{digest}"),
+            uid: uuid::Uuid::new_v4().to_string(),
+            generation: Some(1),
+            creation_timestamp: Some(Time::seconds(now.timestamp())),
+            ..ObjectMeta::default()
+        },
+        spec,
+        ..RunbookRevision::default()
+    }))
+}
+
+impl FrozenCache {
+    fn kept(&self) -> MutexGuard<'_, HashMap<String, Arc<Frozen>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Compiles a revision, once.
+    pub(crate) fn compile(
+        &self,
+        name: &str,
+        spec: &RunbookRevisionSpec,
+        changes_the_world: impl Fn(&str) -> bool,
+    ) -> Result<Arc<Frozen>, FieldErrors> {
+        if let Some(found) = self.kept().get(name) {
+            return Ok(found.clone());
+        }
+        let definition = Definition::compile(&spec.runbook, &spec.runbooks)?;
+        let mut actions = Vec::new();
+        for step in spec.runbooks.values().flat_map(|runbook| &runbook.steps) {
+            used(step, &mut Vec::new(), &mut actions);
+        }
+        let frozen = Arc::new(Frozen {
+            root: spec.runbooks.get(&spec.runbook).cloned().unwrap_or_default(),
+            definition,
+            effects: actions.iter().any(|action| changes_the_world(action)),
+        });
+        let mut kept = self.kept();
+        if kept.len() >= KEPT_MAX {
+            kept.clear();
+        }
+        kept.insert(name.into(), frozen.clone());
+        Ok(frozen)
+    }
+}
