@@ -239,6 +239,10 @@ pub struct StepStatus {
     /// What it waits for or why it failed, as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// What the action or the called runbook was given, so that it can be given the same again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_value")]
+    pub input: Option<Value>,
     /// Items of a `forEach`, taken when it began.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_list")]
