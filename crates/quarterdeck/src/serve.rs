@@ -6,6 +6,8 @@ use crate::{
     settings::{Settings, hide_password},
 };
 use quarterdeck_api::{Api, ApiError, Installed, Rules, pki};
+use quarterdeck_engine::{Actions, Engine, SYSTEM_NAMESPACE};
+use quarterdeck_providers::{Providers, http::Reach};
 use quarterdeck_store::{Backend, Sqlite, Store, StoreError};
 use serde_json::{Value, json};
 use std::{fs, net::SocketAddr, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc};
@@ -17,7 +19,13 @@ use tokio::{
 use tracing::{info, warn};
 
 /// Procedures that come with the binary.
-const RUNBOOKS: [(&str, &str); 0] = [];
+const RUNBOOKS: [(&str, &str); 5] = [
+    ("inspect-server.yaml", include_str!("../../../runbooks/inspect-server.yaml")),
+    ("power-on-server.yaml", include_str!("../../../runbooks/power-on-server.yaml")),
+    ("power-off-server.yaml", include_str!("../../../runbooks/power-off-server.yaml")),
+    ("power-cycle-server.yaml", include_str!("../../../runbooks/power-cycle-server.yaml")),
+    ("network-boot-server.yaml", include_str!("../../../runbooks/network-boot-server.yaml")),
+];
 
 /// Runs the plane until it is asked to stop.
 pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
@@ -37,7 +45,14 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
     let address = listener.local_addr().map_err(Error::System)?;
 
     let (stop, stopping) = watch::channel(false);
-    let api = Arc::new(Api::new(store.clone(), Rules::default(), stopping));
+    let providers = Providers::new(Reach::default());
+    let actions = Arc::new(Actions::new(providers.catalog().clone()));
+    let mut rules = Rules::default();
+    for (kind, rule) in quarterdeck_engine::rules(&actions) {
+        rules.add(kind, rule);
+    }
+    let engine = Engine::new(store.clone(), actions, stopping.clone());
+    let api = Arc::new(Api::new(store.clone(), rules, stopping));
     bring(&api, settings.load.as_deref()).await?;
 
     let names: Vec<String> = settings
@@ -51,15 +66,21 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
     let kubeconfig = folder.join("kubeconfig");
     pki::write_private(&kubeconfig, &pki::kubeconfig(&authority, &authority.admin()?, address))?;
 
+    let acting = tokio::spawn(engine.run());
     let serving = tokio::spawn(api.serve(listener, tls));
     announce(address, &kubeconfig, settings.load.is_some())?;
     info!(%address, revision = %store.world().revision(), "ready");
     signals.wait().await;
     info!("stopping");
     stop.send_replace(true);
+    // No step begins any more; then open requests end, then sessions at BMCs.
+    if let Err(error) = acting.await {
+        warn!(%error, "the engine did not stop in order");
+    }
     if let Err(error) = serving.await {
         warn!(%error, "the API did not stop in order");
     }
+    providers.close().await;
     info!("stopped");
     Ok(())
 }
@@ -85,11 +106,12 @@ async fn bring(api: &Api, load: Option<&Path>) -> Result<(), Error> {
         ),
         cause: cause.message,
     };
-    let namespace =
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}});
-    api.ensure(namespace.clone())
-        .await
-        .map_err(|cause| refused("the plane itself", &namespace, cause))?;
+    for name in ["default", SYSTEM_NAMESPACE] {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        api.ensure(namespace.clone())
+            .await
+            .map_err(|cause| refused("the plane itself", &namespace, cause))?;
+    }
     for (file, text) in RUNBOOKS {
         for object in manifests::parse(file, text)? {
             match api.ship(object.clone()).await.map_err(|cause| refused(file, &object, cause))? {

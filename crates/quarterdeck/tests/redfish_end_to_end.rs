@@ -131,7 +131,6 @@ mod virtual_machine {
     use super::*;
 
     #[tokio::test]
-    #[ignore = "the binary does not serve yet"]
     async fn is_power_cycled_once_by_a_run_that_outlives_a_kill_of_the_plane() {
         // A machine in a rack, on, with a BMC that can be reached.
         let libvirt = Libvirt::start().await;

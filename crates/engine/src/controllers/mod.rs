@@ -90,9 +90,8 @@ pub(crate) async fn run<C: Controller>(controller: C, objects: Objects) {
             }
         });
     }
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended {
-            warn!(controller = C::NAME, %error, "a worker ended");
-        }
+    // Workers never end by themselves; one that fails is a defect, and the others go on.
+    while let Some(Err(error)) = tasks.join_next().await {
+        tracing::error!(controller = C::NAME, %error, "a worker failed");
     }
 }

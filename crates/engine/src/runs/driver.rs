@@ -340,22 +340,22 @@ impl Driver<'_> {
         Some(Arc::new(object.value()))
     }
 
+    /// Asks the interpreter.
+    fn decide(&self, input: Input, target: Option<&Value>, now: Time) -> Decision {
+        let spec = self.spec();
+        let world = self.context.objects.store().world();
+        let known = Known { actions: &self.context.actions, world: &world };
+        let uid = &self.run.metadata.uid;
+        let view = View { now, run: &spec, uid, target, actions: &known };
+        step(&self.frozen.definition, &self.run.status, &view, input)
+    }
+
     /// Decides on `input`, records the decision, and performs it.
     async fn advance(&mut self, input: Input) -> Result<Advance, EngineError> {
         loop {
-            let spec = self.spec();
             let target = self.target_value();
             let now = Time::new(Timestamp::now());
-            let world = self.context.objects.store().world();
-            let known = Known { actions: &self.context.actions, world: &world };
-            let view = View {
-                now,
-                run: &spec,
-                uid: &self.run.metadata.uid,
-                target: target.as_deref(),
-                actions: &known,
-            };
-            let mut decision = step(&self.frozen.definition, &self.run.status, &view, input.clone());
+            let mut decision = self.decide(input.clone(), target.as_deref(), now);
             decision.status.observed_generation = self.run.metadata.generation;
             decision.status.queued_behind = None;
             let first = self.revision.is_some();

@@ -260,7 +260,8 @@ impl Machine<'_> {
         let attempt = entry.attempts.max(1);
         let most = node.retry.as_ref().map_or(1, |retry| retry.attempts);
         let again = after(self.now, backoff(node, attempt));
-        let in_time = entry.deadline.is_none_or(|deadline| again < deadline);
+        let deadline = entry.deadline;
+        let in_time = deadline.is_none_or(|deadline| again < deadline);
         if !failure.retryable || attempt >= most || !in_time {
             let tried = if attempt > 1 { format!(" (tried {attempt} times)") } else { String::new() };
             let message = format!("{}{tried}", failure.message);
@@ -272,7 +273,6 @@ impl Machine<'_> {
             clock(again)
         );
         self.note(true, "StepRetrying", message);
-        let deadline = entry.deadline;
         self.wake_at(Some(again));
         self.wake_at(deadline);
         if let Some(entry) = self.journal.entry_mut(at) {
