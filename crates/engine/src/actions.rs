@@ -80,7 +80,9 @@ impl Actions {
                 tracing::error!(action = name, %error, "an action ended in a defect");
                 Err(Failure {
                     reason: "InternalError".into(),
-                    message: format!("{name} ended in a defect of this release; see the plane's log"),
+                    message: format!(
+                        "{name} ended in a defect of this release; see the plane's log"
+                    ),
                     retryable: true,
                 })
             }

@@ -21,7 +21,9 @@ pub use actions::Actions;
 pub use objects::EngineError;
 pub use rules::{Rule, rules};
 
-use controllers::{garbage::Garbage, namespace::Namespaces, place::Places, server::Servers, upkeep};
+use controllers::{
+    garbage::Garbage, namespace::Namespaces, place::Places, server::Servers, upkeep,
+};
 use objects::Objects;
 use quarterdeck_store::Store;
 use std::sync::Arc;

@@ -66,8 +66,9 @@ impl Objects {
     ) -> Result<Mutation, EngineError> {
         let meta = value.meta();
         let key = Key::new(K::info(), meta.namespace.as_deref().unwrap_or_default(), &meta.name);
-        let json = serde_json::to_value(value)
-            .map_err(|error| EngineError::Unreadable(format!("{key} cannot be written: {error}")))?;
+        let json = serde_json::to_value(value).map_err(|error| {
+            EngineError::Unreadable(format!("{key} cannot be written: {error}"))
+        })?;
         Ok(self.put_value(key, &object::encode(K::info(), &json), precondition))
     }
 

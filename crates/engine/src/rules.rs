@@ -23,7 +23,8 @@ pub fn rules(actions: &Arc<Actions>) -> Vec<(KindRef, Rule)> {
         }
         let Ok(runbook) = Runbook::deserialize(new) else { return FieldErrors::new() };
         let known = Known { actions: &actions, world };
-        let _ = (&runbook, &known); FieldErrors::new() // CHECK
+        let _ = (&runbook, &known);
+        FieldErrors::new() // CHECK
     };
     let run = |world: &World, new: &Value, old: Option<&Value>| {
         // What a run is cannot change, so it is checked once.
@@ -46,7 +47,8 @@ fn check_new_run(world: &World, namespace: &str, spec: &RunSpec) -> FieldErrors 
         if spec.runbook.is_empty() {
             return FieldErrors::new();
         }
-        let known: Vec<&str> = world.all(Runbook::info()).map(|found| found.name()).take(20).collect();
+        let known: Vec<&str> =
+            world.all(Runbook::info()).map(|found| found.name()).take(20).collect();
         let why = format!("there is no such Runbook; there are: {}", known.join(", "));
         return vec![FieldError::invalid("spec.runbook", format!("{:?}", spec.runbook), why)];
     };

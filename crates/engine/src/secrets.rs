@@ -13,6 +13,10 @@ impl SecretSource for StoreSecrets {
         let object = self.0.world().get(Secret::info(), namespace, name)?;
         let secret: Secret = object.decode().ok()?;
         let keys: Vec<String> = secret.data.keys().cloned().collect();
-        Some(keys.into_iter().filter_map(|key| secret.value(&key).map(|value| (key, value))).collect())
+        Some(
+            keys.into_iter()
+                .filter_map(|key| secret.value(&key).map(|value| (key, value)))
+                .collect(),
+        )
     }
 }

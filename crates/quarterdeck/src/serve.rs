@@ -107,7 +107,8 @@ async fn bring(api: &Api, load: Option<&Path>) -> Result<(), Error> {
         cause: cause.message,
     };
     for name in ["default", SYSTEM_NAMESPACE] {
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         api.ensure(namespace.clone())
             .await
             .map_err(|cause| refused("the plane itself", &namespace, cause))?;

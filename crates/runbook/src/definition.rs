@@ -192,7 +192,11 @@ impl Compiler<'_> {
         }
         if self.calls.iter().any(|caller| caller == name) {
             let circle = format!("{} → {name}", self.calls.join(" → "));
-            let error = FieldError::invalid(called_at, name, format!("runbooks call in a circle: {circle}"));
+            let error = FieldError::invalid(
+                called_at,
+                name,
+                format!("runbooks call in a circle: {circle}"),
+            );
             self.errors.push(error);
             return None;
         }
@@ -298,7 +302,8 @@ impl Compiler<'_> {
     ) -> Option<Box<Handling>> {
         let handler = handler?;
         let path = format!("{path}.{name}");
-        let node = self.part(name, handler.action.as_ref(), handler.call.as_ref(), &handler.input, &path);
+        let node =
+            self.part(name, handler.action.as_ref(), handler.call.as_ref(), &handler.input, &path);
         Some(Box::new(Handling { node, then: handler.then }))
     }
 
@@ -333,7 +338,11 @@ impl Compiler<'_> {
             (None, Some(call)) => self.call(call, input, path)?,
             (None, None) => return None,
             (Some(_), Some(_)) => {
-                self.errors.push(FieldError::invalid(path, name, "give `action` or `call`, not both"));
+                self.errors.push(FieldError::invalid(
+                    path,
+                    name,
+                    "give `action` or `call`, not both",
+                ));
                 return None;
             }
         };
@@ -361,7 +370,11 @@ impl Compiler<'_> {
         self.read(Template::parse_fields(fields), &format!("{path}.with"))
     }
 
-    fn outputs(&mut self, outputs: &BTreeMap<String, Value>, path: &str) -> Vec<(String, Template)> {
+    fn outputs(
+        &mut self,
+        outputs: &BTreeMap<String, Value>,
+        path: &str,
+    ) -> Vec<(String, Template)> {
         let mut compiled = Vec::with_capacity(outputs.len());
         for (name, value) in outputs {
             let template = self.read(Template::parse(value), &format!("{path}.{name}"));
@@ -371,12 +384,15 @@ impl Compiler<'_> {
     }
 
     fn read<T>(&mut self, parsed: Result<T, ExpressionError>, path: &str) -> Option<T> {
-        parsed.map_err(|error| self.errors.push(FieldError::invalid(path, "expression", error))).ok()
+        parsed
+            .map_err(|error| self.errors.push(FieldError::invalid(path, "expression", error)))
+            .ok()
     }
 }
 
 /// What a step must have.
-pub(crate) const ONE_VERB: &str = "a step has exactly one of action, waitFor, call, approve, parallel, forEach and pause";
+pub(crate) const ONE_VERB: &str =
+    "a step has exactly one of action, waitFor, call, approve, parallel, forEach and pause";
 
 fn count(nodes: &[Node]) -> u64 {
     nodes.iter().fold(0, |sum, node| sum.saturating_add(node.leaves))

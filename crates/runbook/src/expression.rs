@@ -8,7 +8,9 @@ use cel::{
     Context, Env, ExecutionError, IdedExpr,
     common::{
         ast::{EntryExpr, Expr, LiteralValue, operators},
-        types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt},
+        types::{
+            CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt,
+        },
         value::{CowVal, Val},
     },
     context::VariableResolver,
@@ -245,7 +247,18 @@ fn bound(text: &str) -> Result<(), ExpressionError> {
         .filter(|byte| {
             matches!(
                 byte,
-                b'.' | b'+' | b'-' | b'*' | b'/' | b'%' | b'?' | b'<' | b'>' | b'=' | b'!' | b'&' | b'|'
+                b'.' | b'+'
+                    | b'-'
+                    | b'*'
+                    | b'/'
+                    | b'%'
+                    | b'?'
+                    | b'<'
+                    | b'>'
+                    | b'='
+                    | b'!'
+                    | b'&'
+                    | b'|'
             )
         })
         .count();
@@ -326,7 +339,11 @@ impl Reader {
         Ok(())
     }
 
-    fn call(&mut self, call: &cel::common::ast::CallExpr, loops: usize) -> Result<(), ExpressionError> {
+    fn call(
+        &mut self,
+        call: &cel::common::ast::CallExpr,
+        loops: usize,
+    ) -> Result<(), ExpressionError> {
         // `steps["power-off"]` names a step as `steps.name` does.
         let indexed = matches!(
             call.func_name.as_str(),
@@ -474,12 +491,13 @@ fn from_cel(value: &cel::Value, depth: usize) -> Result<Value, ExpressionError> 
         )));
     }
     Ok(match value {
-        cel::Value::List(items) => {
-            Value::Array(items.iter().map(|item| from_cel(item, depth + 1)).collect::<Result<_, _>>()?)
-        }
+        cel::Value::List(items) => Value::Array(
+            items.iter().map(|item| from_cel(item, depth + 1)).collect::<Result<_, _>>()?,
+        ),
         cel::Value::Map(fields) => {
             // Sorted, because the evaluator's maps have no order and equal values must be written alike.
-            let mut sorted: Vec<_> = fields.map.iter().map(|(key, field)| (key.to_string(), field)).collect();
+            let mut sorted: Vec<_> =
+                fields.map.iter().map(|(key, field)| (key.to_string(), field)).collect();
             sorted.sort_by(|a, b| a.0.cmp(&b.0));
             let mut object = Map::new();
             for (key, field) in sorted {
@@ -496,9 +514,9 @@ fn from_cel(value: &cel::Value, depth: usize) -> Result<Value, ExpressionError> 
             .and_then(|span| u64::try_from(span.as_millis()).ok())
             .map(|millis| quarterdeck_model::Duration::from_millis(millis).to_string().into())
             .ok_or_else(|| ExpressionError::other("the duration is negative or too long"))?,
-        other => other
-            .json()
-            .map_err(|_| ExpressionError::other(format!("has no JSON value: {}", other.type_of())))?,
+        other => other.json().map_err(|_| {
+            ExpressionError::other(format!("has no JSON value: {}", other.type_of()))
+        })?,
     })
 }
 

@@ -24,7 +24,8 @@ pub fn check_params(spec: &RunbookSpec, params: &Map<String, Value>) -> FieldErr
     }
     for name in params.keys() {
         if !spec.parameters.iter().any(|parameter| parameter.name == *name) {
-            let known: Vec<&str> = spec.parameters.iter().map(|known| known.name.as_str()).collect();
+            let known: Vec<&str> =
+                spec.parameters.iter().map(|known| known.name.as_str()).collect();
             let why = match known.as_slice() {
                 [] => "the runbook has no parameters".to_owned(),
                 known => format!("the runbook has no such parameter; it has {}", known.join(", ")),

@@ -136,7 +136,9 @@ fn read_text(text: &str) -> Result<Part, ExpressionError> {
         }
         literal.push_str(before);
         let end = closing(after).ok_or_else(|| {
-            ExpressionError::syntax(format!("{text:?}: an expression \"${{\" is not closed by \"}}\""))
+            ExpressionError::syntax(format!(
+                "{text:?}: an expression \"${{\" is not closed by \"}}\""
+            ))
         })?;
         let (inner, tail) = after.split_at(end);
         if !literal.is_empty() {

@@ -168,7 +168,9 @@ async fn drop_owners(
                 return false;
             };
             let before = owners.len();
-            owners.retain(|owner| !OwnerReference::deserialize(owner).is_ok_and(|owner| drop(&owner)));
+            owners.retain(|owner| {
+                !OwnerReference::deserialize(owner).is_ok_and(|owner| drop(&owner))
+            });
             let changed = owners.len() != before;
             if owners.is_empty() {
                 meta.remove("ownerReferences");
@@ -187,14 +189,13 @@ pub(crate) async fn release(
 ) -> Result<(), EngineError> {
     objects
         .modify(key, |value| {
-            value
-                .pointer_mut("/metadata/finalizers")
-                .and_then(Value::as_array_mut)
-                .is_some_and(|list| {
+            value.pointer_mut("/metadata/finalizers").and_then(Value::as_array_mut).is_some_and(
+                |list| {
                     let before = list.len();
                     list.retain(|held| held != finalizer);
                     list.len() != before
-                })
+                },
+            )
         })
         .await?;
     let Some(object) = objects.get(key) else { return Ok(()) };

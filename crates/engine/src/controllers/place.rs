@@ -28,9 +28,7 @@ impl Controller for Places {
         let field = |path| object.field(path).filter(|value| !value.is_empty());
         let mut keys = Vec::new();
         if object.kind == Server::info() {
-            keys.extend(
-                field("spec.location.rack").map(|rack| Key::new(Rack::info(), "", rack)),
-            );
+            keys.extend(field("spec.location.rack").map(|rack| Key::new(Rack::info(), "", rack)));
             return keys;
         }
         keys.push(object.key.clone());
@@ -91,7 +89,8 @@ fn site_found(world: &World, site: &str, now: Time) -> Condition {
         let message = format!("Site {site} exists.");
         return Condition::new("LinksFound", ConditionStatus::True, "Found", message, now);
     }
-    let message = format!("spec names Site {site}, which does not exist; create it or correct the name.");
+    let message =
+        format!("spec names Site {site}, which does not exist; create it or correct the name.");
     Condition::new("LinksFound", ConditionStatus::False, "SiteNotFound", message, now)
 }
 

@@ -12,8 +12,8 @@ use quarterdeck_model::{
     Condition, ConditionStatus, FieldSelector, Key, Kind, KindRef, LabelSelector, Object,
     ObjectMeta, OwnerReference, Time, condition,
     kinds::{
-        Rack, Run, RunPhase, RunSpec, RunTarget, Runbook, Secret, SecretReference, Server, ServerPhase,
-        ServerStatus, StepPhase,
+        Rack, Run, RunPhase, RunSpec, RunTarget, Runbook, Secret, SecretReference, Server,
+        ServerPhase, ServerStatus, StepPhase,
     },
 };
 use quarterdeck_store::{ListQuery, Precondition, World};
@@ -80,7 +80,14 @@ fn servers_that_name(world: &World, key: &Key) -> Vec<Arc<Object>> {
         let labels = LabelSelector::default();
         let kind = Server::info();
         world
-            .list(&ListQuery { kind, namespace: None, labels: &labels, fields: &fields, after: None, limit: None })
+            .list(&ListQuery {
+                kind,
+                namespace: None,
+                labels: &labels,
+                fields: &fields,
+                after: None,
+                limit: None,
+            })
             .items
     };
     if *key.kind == *Rack::info().resource_name() {
@@ -110,7 +117,9 @@ struct Situation<'a> {
 enum Action {
     Nothing,
     /// Begin one, in place of the one there is.
-    Inspect { number: u32 },
+    Inspect {
+        number: u32,
+    },
     /// Ask the one there is to stop: it is about something else.
     Cancel,
 }
@@ -130,7 +139,9 @@ fn decide(situation: &Situation<'_>) -> (ServerStatus, Action, Option<Duration>)
         if situation.can_inspect {
             return Action::Inspect { number };
         }
-        let message = format!("Runbook {INSPECT_RUNBOOK} does not exist; restart the plane to install it again, or create your own of that name.");
+        let message = format!(
+            "Runbook {INSPECT_RUNBOOK} does not exist; restart the plane to install it again, or create your own of that name."
+        );
         not_ready(status, "RunbookNotFound", message, now);
         Action::Nothing
     };
@@ -175,7 +186,12 @@ fn decide(situation: &Situation<'_>) -> (ServerStatus, Action, Option<Duration>)
         }
         _ => {
             // A step that failed and will be tried again already says what is wrong.
-            let failing = run.status.steps.iter().rev().find(|step| !step.phase.ended() && step.reason.is_some());
+            let failing = run
+                .status
+                .steps
+                .iter()
+                .rev()
+                .find(|step| !step.phase.ended() && step.reason.is_some());
             let first = status.inventory.is_none();
             match failing {
                 Some(_) => {

@@ -52,8 +52,10 @@ async fn remove_old_events(objects: &Objects, now: Timestamp) -> Result<(), Engi
 /// When the event happened last; long ago when it does not say.
 fn last_seen(event: &Object) -> Timestamp {
     let said = event.decode::<Event>().ok();
-    said.and_then(|event| event.last_timestamp.or(event.event_time).or(event.metadata.creation_timestamp))
-        .map_or(Timestamp::UNIX_EPOCH, |time| time.timestamp())
+    said.and_then(|event| {
+        event.last_timestamp.or(event.event_time).or(event.metadata.creation_timestamp)
+    })
+    .map_or(Timestamp::UNIX_EPOCH, |time| time.timestamp())
 }
 
 /// Cuts the store's history, until its future is dropped.
@@ -70,7 +72,9 @@ pub(crate) async fn history(objects: Objects) {
         let Some(before) = before else { continue };
         match objects.store().compact(before).await {
             Ok(()) => info!(%before, "history was cut"),
-            Err(error) => warn!(%error, "history could not be cut; trying again in {HISTORY_EVERY:?}"),
+            Err(error) => {
+                warn!(%error, "history could not be cut; trying again in {HISTORY_EVERY:?}")
+            }
         }
     }
 }

@@ -264,7 +264,8 @@ impl Driver<'_> {
                     run.status.phase = RunPhase::Queued;
                 }
                 let target = self.target.as_ref().map_or("its target", |target| &target.name);
-                run.status.message = Some(format!("waits until run {} lets go of {target}", short(&holder)));
+                run.status.message =
+                    Some(format!("waits until run {} lets go of {target}", short(&holder)));
                 run.status.queued_behind = Some(short(&holder));
             }
             run.status.observed_generation = run.metadata.generation;
@@ -279,7 +280,9 @@ impl Driver<'_> {
                 self.cancel(&holder).await?;
             }
             changed.notified().await;
-            let Some((object, run)) = read(self.context, &self.object.key)? else { return Ok(false) };
+            let Some((object, run)) = read(self.context, &self.object.key)? else {
+                return Ok(false);
+            };
             (self.object, self.run) = (object, run);
         }
         Ok(true)
@@ -438,7 +441,8 @@ impl Driver<'_> {
         if !self.frozen.effects || self.run.spec.dry_run {
             return Ok(());
         }
-        let Some(target) = self.target.as_ref().and_then(|key| self.context.objects.get(key)) else {
+        let Some(target) = self.target.as_ref().and_then(|key| self.context.objects.get(key))
+        else {
             return Ok(());
         };
         let name = short(&self.object.key);
@@ -446,7 +450,10 @@ impl Driver<'_> {
         let number = u64::from(self.run.status.retries);
         let happening = Happening { component: "runs", reason, message: &message, warning, number };
         let event = events::about(&target, &happening, now);
-        self.context.objects.commit(vec![self.context.objects.put(&event, Precondition::Absent)?]).await?;
+        self.context
+            .objects
+            .commit(vec![self.context.objects.put(&event, Precondition::Absent)?])
+            .await?;
         let current = if self.run.status.phase.ended() { None } else { Some(name.as_str()) };
         observe::current_run(&self.context.objects, &target.key, current, &name).await
     }

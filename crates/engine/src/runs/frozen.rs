@@ -77,7 +77,9 @@ pub(crate) fn freeze(
             let message = if name == runbook {
                 format!("Runbook {name} does not exist; create it, or create a run of another")
             } else {
-                format!("Runbook {name}, which {runbook} calls, does not exist; create it and retry")
+                format!(
+                    "Runbook {name}, which {runbook} calls, does not exist; create it and retry"
+                )
             };
             return Ok(Err(Refusal { reason, message }));
         };

@@ -50,7 +50,8 @@ pub(crate) async fn run(objects: Objects, actions: Arc<Actions>) {
     for kind in kinds::all().iter().filter(|kind| !no_targets.contains(kind)) {
         followers.spawn(context.listeners.clone().follow(store.clone(), kind));
     }
-    let mut manager = Manager { context, drivers: HashMap::new(), tasks: JoinSet::new(), number: 0 };
+    let mut manager =
+        Manager { context, drivers: HashMap::new(), tasks: JoinSet::new(), number: 0 };
     let mut follower = Follower::new(store, Run::info());
     loop {
         tokio::select! {
@@ -130,7 +131,8 @@ impl Manager {
                 error.id()
             }
         };
-        let key = self.drivers.iter().find(|(_, driver)| driver.task == id).map(|(key, _)| key.clone());
+        let key =
+            self.drivers.iter().find(|(_, driver)| driver.task == id).map(|(key, _)| key.clone());
         let Some(key) = ended.ok().map(|(_, key)| key).or(key) else { return };
         self.drivers.remove(&key);
         // It may have been asked to go on (a retry) while its driver was ending.

@@ -118,9 +118,8 @@ mod tests {
     #[test]
     fn one_holds_and_the_others_follow_in_order() {
         let targets = Targets::new();
-        let line_up = |name: &str, number| {
-            targets.line_up(key("server"), key(name), number, Arc::default())
-        };
+        let line_up =
+            |name: &str, number| targets.line_up(key("server"), key(name), number, Arc::default());
         let (late, early, middle) = (line_up("late", 3), line_up("early", 1), line_up("middle", 2));
         assert_eq!(late.take(), Err(key("early")));
         assert_eq!(early.take(), Ok(()));

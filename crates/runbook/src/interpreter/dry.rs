@@ -27,8 +27,9 @@ impl Machine<'_> {
         let entries = &self.journal.status.steps;
         let done = entries.iter().filter(|entry| entry.phase == StepPhase::Succeeded).count();
         let skipped = entries.len() - done;
-        let message =
-            format!("dry run: {done} steps would be done, {skipped} skipped; nothing was performed");
+        let message = format!(
+            "dry run: {done} steps would be done, {skipped} skipped; nothing was performed"
+        );
         self.set_complete(ConditionStatus::True, "DryRun", &message);
         self.finish(RunPhase::Succeeded, message);
     }
@@ -57,7 +58,8 @@ impl Machine<'_> {
                 Ok(true) => {}
                 Ok(false) => {
                     entry.phase = StepPhase::Skipped;
-                    entry.does = Some(journal::bounded(format!("skipped: {} is false", when.text())));
+                    entry.does =
+                        Some(journal::bounded(format!("skipped: {} is false", when.text())));
                     entry.end_time = Some(self.journal.end_time(self.now));
                     self.journal.push(entry);
                     return;
@@ -118,8 +120,7 @@ impl Machine<'_> {
                 }
             }
             Verb::WaitFor(expression) => {
-                let now = match expression
-                    .truth(&self.scope(frame, expression.references(), None))
+                let now = match expression.truth(&self.scope(frame, expression.references(), None))
                 {
                     Ok(true) => "true now",
                     Ok(false) => "not true now",
@@ -154,7 +155,9 @@ impl Machine<'_> {
                         entry.items = Some(items);
                         text
                     }
-                    Ok(_) => format!("would fail: {} is not a list that can be worked on", list.text()),
+                    Ok(_) => {
+                        format!("would fail: {} is not a list that can be worked on", list.text())
+                    }
                     Err(_) => format!("would do its steps for each of {} ({UNKNOWN})", list.text()),
                 }
             }

@@ -37,15 +37,7 @@ impl<'f> Frame<'f> {
 
     /// The frame of a called runbook's steps.
     pub(super) fn of(program: &'f Program, prefix: &'f str, call: Option<usize>) -> Self {
-        Self {
-            prefix,
-            nodes: &program.steps,
-            upto: 0,
-            call,
-            item: None,
-            about: None,
-            outer: None,
-        }
+        Self { prefix, nodes: &program.steps, upto: 0, call, item: None, about: None, outer: None }
     }
 
     /// The frame of steps inside a step of this one.

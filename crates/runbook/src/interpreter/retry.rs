@@ -112,7 +112,8 @@ impl Machine<'_> {
         {
             let end = name.len() - rest.len();
             let root = name.get(..end).unwrap_or(name);
-            let done = self.journal.find(root).is_some_and(|entry| entry.phase == StepPhase::Succeeded);
+            let done =
+                self.journal.find(root).is_some_and(|entry| entry.phase == StepPhase::Succeeded);
             if !done {
                 return Fate::Remove;
             }

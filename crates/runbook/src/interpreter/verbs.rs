@@ -110,7 +110,9 @@ impl Machine<'_> {
             Verb::Action { name, input } => {
                 let input = self.render("with", input, frame)?;
                 let signature = self.view.actions.action(name).ok_or_else(|| {
-                    let why = format!("no provider offers the action {name}; see `kubectl get providers`");
+                    let why = format!(
+                        "no provider offers the action {name}; see `kubectl get providers`"
+                    );
                     ("UnknownAction", why)
                 })?;
                 if let Some(error) = schema::check(&signature.input, &input).first() {
@@ -160,12 +162,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn render(
-        &self,
-        what: &str,
-        template: &Template,
-        frame: &Frame<'_>,
-    ) -> Result<Value, Refused> {
+    fn render(&self, what: &str, template: &Template, frame: &Frame<'_>) -> Result<Value, Refused> {
         let value = template
             .render(&self.scope(frame, template.references(), None))
             .map_err(|error| ("ExpressionFailed", format!("{what}: {error}")))?;
@@ -222,12 +219,19 @@ impl Machine<'_> {
         let Some(entry) = self.journal.entry(at) else { return };
         let (attempt, retry_time, deadline) = (entry.attempts, entry.retry_time, entry.deadline);
         let mine = retry_time.is_none()
-            && self.performed.as_ref().is_some_and(|done| done.step == path && done.attempt == attempt);
+            && self
+                .performed
+                .as_ref()
+                .is_some_and(|done| done.step == path && done.attempt == attempt);
         if mine && let Some(done) = self.performed.take() {
             return match done.result {
                 Ok(output) => {
                     self.succeed(node, path, at, frame, output);
-                    if self.journal.entry(at).is_some_and(|entry| entry.phase == StepPhase::Succeeded) {
+                    if self
+                        .journal
+                        .entry(at)
+                        .is_some_and(|entry| entry.phase == StepPhase::Succeeded)
+                    {
                         let message = format!("step {path}: {name} done");
                         self.told(name, false, "StepSucceeded", message);
                     }
@@ -263,7 +267,8 @@ impl Machine<'_> {
         let deadline = entry.deadline;
         let in_time = deadline.is_none_or(|deadline| again < deadline);
         if !failure.retryable || attempt >= most || !in_time {
-            let tried = if attempt > 1 { format!(" (tried {attempt} times)") } else { String::new() };
+            let tried =
+                if attempt > 1 { format!(" (tried {attempt} times)") } else { String::new() };
             let message = format!("{}{tried}", failure.message);
             return self.fail(path, at, &failure.reason, message);
         }
@@ -405,14 +410,7 @@ impl Machine<'_> {
         }
     }
 
-    fn succeed(
-        &mut self,
-        node: &Node,
-        path: &str,
-        at: usize,
-        frame: &Frame<'_>,
-        output: Value,
-    ) {
+    fn succeed(&mut self, node: &Node, path: &str, at: usize, frame: &Frame<'_>, output: Value) {
         if let Err((reason, why)) = self.journal.admit("the output", &output, OUTPUT_BYTES_MAX) {
             return self.fail(path, at, reason, why);
         }

@@ -98,7 +98,8 @@ impl Machine<'_> {
                 Flow::Done => {}
                 Flow::Busy => return Flow::Busy,
                 Flow::Failed(second) => {
-                    trouble.message = format!("{}; and {name}: {}", trouble.message, second.message);
+                    trouble.message =
+                        format!("{}; and {name}: {}", trouble.message, second.message);
                     return Flow::Failed(trouble);
                 }
             }

@@ -68,8 +68,7 @@ fn a_new_server_is_inspected() {
 #[test]
 fn without_the_runbook_it_says_so() {
     let server = new_server();
-    let (status, action, _) =
-        decide(&Situation { can_inspect: false, ..situation(&server, None) });
+    let (status, action, _) = decide(&Situation { can_inspect: false, ..situation(&server, None) });
     assert_eq!(action, Action::Nothing);
     assert_eq!(status.phase, ServerPhase::Registered);
     assert_eq!(ready(&status), (ConditionStatus::False, "RunbookNotFound"));
