@@ -2,6 +2,14 @@
 //!
 //! Its fake driver lands a power change after 1 to 11 seconds, so these tests wait for states.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::type_complexity,
+    reason = "helpers of tests: what cannot go on fails the test"
+)]
+
 mod support;
 
 use quarterdeck_providers::Reason;

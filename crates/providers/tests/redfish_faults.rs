@@ -1,5 +1,13 @@
 //! The Redfish actions against a BMC that misbehaves in ways no emulator does.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::type_complexity,
+    reason = "helpers of tests: what cannot go on fails the test"
+)]
+
 mod support;
 
 use std::sync::Mutex;

@@ -60,8 +60,8 @@ impl Controller for Places {
     }
 }
 
-fn with_field<'a>(
-    world: &'a World,
+fn with_field(
+    world: &World,
     kind: KindRef,
     field: &str,
     value: &str,

@@ -238,7 +238,7 @@ async fn refuse(
 }
 
 enum Advance {
-    Decided(Decision),
+    Decided(Box<Decision>),
     Gone,
 }
 
@@ -389,7 +389,7 @@ impl Driver<'_> {
             for perform in std::mem::take(&mut decision.perform) {
                 self.perform(perform, target.clone());
             }
-            return Ok(Advance::Decided(decision));
+            return Ok(Advance::Decided(Box::new(decision)));
         }
     }
 

@@ -96,6 +96,7 @@ impl Caller {
         action: &str,
         input: Value,
     ) -> Result<Value, ActionError> {
-        self.catalog.get(action).expect("the action exists").perform(context, input).await
+        let action = self.catalog.get(action).expect("the action exists");
+        action.perform(context, input).await.map(|performed| performed.output)
     }
 }

@@ -53,7 +53,7 @@ impl Machine<'_> {
                 done.push((entry.end_time, at, entry.name.clone()));
             }
         }
-        done.sort_by(|a, b| (b.0, b.1).cmp(&(a.0, a.1)));
+        done.sort_by_key(|(ended, at, _)| std::cmp::Reverse((*ended, *at)));
         done.into_iter().map(|(.., path)| path).collect()
     }
 
