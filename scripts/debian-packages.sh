@@ -9,10 +9,10 @@ if ! command -v dpkg-query >/dev/null; then
     exit 1
 fi
 
-# A package that dpkg has never heard of is printed on stderr and missing from stdout, hence the
-# comparison by name.
-installed=" $(dpkg-query --show --showformat '${db:Status-Status}:${Package}\n' "$@" 2>/dev/null |
-    sed -n 's/^installed://p' | tr '\n' ' ') "
+# A package that dpkg has never heard of is printed on stderr, is missing from stdout, and makes
+# dpkg-query fail: hence the comparison by name, and no regard to how it ended.
+known=$(dpkg-query --show --showformat '${db:Status-Status}:${Package}\n' "$@" 2>/dev/null || true)
+installed=" $(sed -n 's/^installed://p' <<<"$known" | tr '\n' ' ') "
 missing=()
 for package in "$@"; do
     [[ $installed == *" $package "* ]] || missing+=("$package")
