@@ -93,6 +93,26 @@ impl Source for Named {
     }
 }
 
+/// The TOML file, whose values say its path as it was given.
+#[derive(Debug, Clone)]
+struct TomlFile {
+    path: PathBuf,
+    required: bool,
+}
+
+impl Source for TomlFile {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        let file = File::from(self.path.clone()).format(FileFormat::Toml).required(self.required);
+        let origin = self.path.display().to_string();
+        let named = |(name, value): (String, Value)| (name, Value::new(Some(&origin), value.kind));
+        Ok(file.collect()?.into_iter().map(named).collect())
+    }
+}
+
 impl Flags {
     fn given(&self) -> Named {
         let flags = [
@@ -127,13 +147,13 @@ fn merged(
         let text = environment(&variable).filter(|text| !text.is_empty())?;
         Some(((*name).to_owned(), text, format!("environment {variable}")))
     });
-    let (file, required) = match &flags.config {
-        Some(file) => (file.clone(), true),
-        None => (DEFAULT_FILE.into(), false),
+    let file = match &flags.config {
+        Some(path) => TomlFile { path: path.clone(), required: true },
+        None => TomlFile { path: DEFAULT_FILE.into(), required: false },
     };
     Config::builder()
         .add_source(Named(defaults.collect()))
-        .add_source(File::from(file).format(FileFormat::Toml).required(required))
+        .add_source(file)
         .add_source(Named(variables.collect()))
         .add_source(flags.given())
         .build()
@@ -152,15 +172,17 @@ pub(crate) fn show(flags: &Flags) -> Result<String, ConfigError> {
 fn render(config: &Config) -> Result<String, ConfigError> {
     // Refuses what `serve` would refuse.
     config.clone().try_deserialize::<Settings>()?;
+    // Reading a value through serde would lose where it came from.
+    let values = config.collect()?;
     let mut text = String::new();
     for (name, _, description) in SETTINGS {
-        let line = match config.get::<Value>(name) {
-            Ok(value) => {
+        let line = match values.get(name) {
+            Some(value) => {
                 let origin = value.origin().unwrap_or("default").to_owned();
-                let shown = hide_password(&value.into_string()?);
+                let shown = hide_password(&value.clone().into_string()?);
                 format!("{name} = {shown:?}  # {description}; from {origin}\n")
             }
-            Err(_) => format!("# {name} is not set  # {description}\n"),
+            None => format!("# {name} is not set  # {description}\n"),
         };
         text.push_str(&line);
     }
@@ -217,7 +239,7 @@ mod tests {
         assert!(merged(&missing, &|_| None).is_err());
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("config.toml");
-        std::fs::write(&file, "listen = \"127.0.0.1:1\"\n").unwrap();
+        std::fs::write(&file, "lissen = \"127.0.0.1:1\"\n").unwrap();
         let typo = Flags { config: Some(file), ..Flags::default() };
         assert!(render(&merged(&typo, &|_| None).unwrap()).is_err());
     }
