@@ -43,8 +43,9 @@ lint: build-packages ## Check formatting and run clippy, warnings refused
 fmt: ## Format the code
 	$(CARGO) fmt --all
 
-bench: setup ## Run the benchmarks, each beside its peer
-	$(CARGO) bench --workspace
+bench: setup ## Measure every figure beside its peer and rewrite bench/README.md; ONLY=name,name for some
+	@scripts/setup-bench.sh
+	$(CARGO) run --release --package quarterdeck-bench -- $(ONLY)
 
 deny: ## Check licences, sources and duplicates of dependencies with cargo-deny
 	@scripts/cargo-deny.sh check bans licenses sources

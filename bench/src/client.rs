@@ -1,0 +1,90 @@
+//! The HTTPS client that both ours and the peers are measured with. It reads and counts, and never
+//! parses more than it must.
+
+use crate::Failure;
+use bytes::Bytes;
+use http::{Request, header};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use quarterdeck_api::pki;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
+use std::{net::SocketAddr, sync::Arc};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+/// Whom a client trusts and who it is.
+#[derive(Clone)]
+pub(crate) struct Trust(Arc<rustls::ClientConfig>);
+
+impl Trust {
+    /// Trusts the authority with that certificate, and is `identity`.
+    pub(crate) fn new(authority: &str, identity: &pki::Identity) -> Result<Self, Failure> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(authority.as_bytes())?)?;
+        let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes())
+            .collect::<Result<Vec<_>, _>>()?;
+        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)?;
+        Ok(Self(Arc::new(config)))
+    }
+
+    /// A TLS connection.
+    pub(crate) async fn connect(
+        &self,
+        address: SocketAddr,
+    ) -> Result<TlsStream<TcpStream>, Failure> {
+        let socket = TcpStream::connect(address).await?;
+        socket.set_nodelay(true)?;
+        let name = ServerName::IpAddress(address.ip().into());
+        Ok(TlsConnector::from(self.0.clone()).connect(name, socket).await?)
+    }
+}
+
+/// One HTTP/1.1 connection over TLS.
+pub(crate) struct Client {
+    requests: SendRequest<Empty<Bytes>>,
+}
+
+impl Client {
+    /// Connects.
+    pub(crate) async fn connect(address: SocketAddr, trust: &Trust) -> Result<Self, Failure> {
+        let stream = trust.connect(address).await?;
+        let (requests, connection) = handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        Ok(Self { requests })
+    }
+
+    /// Gets `path` and gives each piece of the body to `piece`; answers the number of bytes.
+    pub(crate) async fn get(
+        &mut self,
+        path: &str,
+        mut piece: impl FnMut(&Bytes),
+    ) -> Result<usize, Failure> {
+        let request =
+            Request::get(path).header(header::HOST, "plane").body(Empty::<Bytes>::new())?;
+        self.requests.ready().await?;
+        let answer = self.requests.send_request(request).await?;
+        let status = answer.status();
+        let (mut body, mut bytes) = (answer.into_body(), 0);
+        let mut text = Vec::new();
+        while let Some(frame) = body.frame().await {
+            if let Ok(data) = frame?.into_data() {
+                bytes += data.len();
+                if status.is_success() {
+                    piece(&data);
+                } else {
+                    text.extend_from_slice(&data);
+                }
+            }
+        }
+        if status.is_success() {
+            return Ok(bytes);
+        }
+        Err(format!("GET {path}: {status} {}", String::from_utf8_lossy(&text)).into())
+    }
+}

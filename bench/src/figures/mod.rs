@@ -1,0 +1,26 @@
+//! One file per figure. A figure measures ours and its peer in turn, in one process and one run.
+
+mod list_pages;
+
+use crate::{Failure, report::Row};
+use std::{path::Path, pin::Pin};
+
+/// What a figure is doing; it may take minutes.
+pub(crate) type Measuring<'f> = Pin<Box<dyn Future<Output = Result<Vec<Row>, Failure>> + 'f>>;
+
+/// One figure.
+pub(crate) struct Figure {
+    /// What `ONLY=` calls it.
+    pub(crate) name: &'static str,
+    /// What it measures, for people.
+    pub(crate) about: &'static str,
+    /// Measures; its files go under the folder, which is gone afterwards.
+    pub(crate) run: for<'f> fn(&'f Path) -> Measuring<'f>,
+}
+
+/// All figures, in the order of the table.
+pub(crate) const ALL: &[Figure] = &[Figure {
+    name: "list",
+    about: "list 110,000 objects through HTTPS in pages of 500",
+    run: |folder| Box::pin(list_pages::run(folder)),
+}];

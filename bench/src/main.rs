@@ -1,0 +1,104 @@
+//! `make bench`: measures each figure beside its peer or limit in the same run, prints the table and
+//! rewrites it in `bench/README.md`.
+//!
+//! It must never compare with a number from another run. Each figure runs in a process of its own,
+//! so that none finds the memory, threads and warm caches another has left.
+//!
+//! A new figure is one file in `figures` and one line in [`figures::ALL`].
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a command")]
+
+mod client;
+mod figures;
+mod fleet;
+mod machine;
+mod plane;
+mod report;
+mod samples;
+mod static_server;
+
+use figures::{ALL, Figure};
+use report::{Report, Row};
+use std::{
+    error::Error,
+    path::Path,
+    process::{Command, ExitCode, Stdio},
+};
+
+/// Why a figure could not be measured.
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// Where data files go: on the disk that holds the build, not in a memory file system.
+const DATA: &str = "target/bench";
+
+/// Asks the binary to measure one figure in its own process.
+const ONE: &str = "--one";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.as_slice() {
+        [flag, name] if flag == ONE => measure(name),
+        [] => all(None),
+        [names] => all(Some(names)),
+        _ => Err("usage: quarterdeck-bench [NAME,NAME…]".into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("quarterdeck-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the figures, or those of `only`; a full run rewrites the table.
+fn all(only: Option<&str>) -> Result<(), Failure> {
+    let chosen = chosen(only)?;
+    let mut report = Report::new(machine::facts());
+    for figure in chosen {
+        eprintln!("{}: {}", figure.name, figure.about);
+        match in_own_process(figure) {
+            Ok(rows) => report.add(rows),
+            Err(error) => report.failed(figure, &error.to_string()),
+        }
+    }
+    println!("{}", report.table());
+    if only.is_none() {
+        report.rewrite(Path::new("bench/README.md"))?;
+    }
+    report.verdict()
+}
+
+fn chosen(only: Option<&str>) -> Result<Vec<&'static Figure>, Failure> {
+    let Some(only) = only else { return Ok(ALL.iter().collect()) };
+    only.split(',').map(|name| find(name.trim())).collect()
+}
+
+fn find(name: &str) -> Result<&'static Figure, Failure> {
+    ALL.iter().find(|figure| figure.name == name).ok_or_else(|| {
+        let names: Vec<&str> = ALL.iter().map(|figure| figure.name).collect();
+        format!("no figure is named {name:?}; there are {}", names.join(", ")).into()
+    })
+}
+
+/// Starts this binary for one figure and reads the rows it prints.
+fn in_own_process(figure: &Figure) -> Result<Vec<Row>, Failure> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args([ONE, figure.name]).stdout(Stdio::piped());
+    let output = command.spawn()?.wait_with_output()?;
+    if !output.status.success() {
+        return Err(format!("not measured ({}); see above", output.status).into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// Measures one figure and prints its rows as JSON for the process that asked.
+fn measure(name: &str) -> Result<(), Failure> {
+    let figure = find(name)?;
+    std::fs::create_dir_all(DATA)?;
+    let folder = tempfile::tempdir_in(DATA)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let rows = runtime.block_on((figure.run)(folder.path()))?;
+    println!("{}", serde_json::to_string(&rows)?);
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! The API as `quarterdeck serve` runs it: real TLS on a loopback socket, in this process.
+
+use crate::{Failure, client::Trust};
+use quarterdeck_api::{Api, Rules, pki};
+use quarterdeck_store::Store;
+use std::{net::SocketAddr, path::Path, sync::Arc};
+use tokio::{net::TcpListener, sync::watch};
+
+/// A running API. Ends with the process.
+pub(crate) struct Plane {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// How it serves TLS, for peers that must do the same.
+    pub(crate) tls: Arc<rustls::ServerConfig>,
+    /// How to call it as an administrator.
+    pub(crate) trust: Trust,
+    _stop: watch::Sender<bool>,
+}
+
+impl Plane {
+    /// Serves `store`; certificates go under `folder`.
+    pub(crate) async fn start(store: Store, folder: &Path) -> Result<Self, Failure> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let authority = pki::Authority::open(&folder.join("pki"))?;
+        let tls = pki::tls(&authority, &authority.server(address, &[])?)?;
+        let trust = Trust::new(authority.certificate(), &authority.admin()?)?;
+        let (stop, stopping) = watch::channel(false);
+        let api = Arc::new(Api::new(Arc::new(store), Rules::default(), stopping));
+        tokio::spawn(api.serve(listener, tls.clone()));
+        Ok(Self { address, tls, trust, _stop: stop })
+    }
+}
