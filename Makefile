@@ -5,12 +5,14 @@ DATA_DIR ?= ./data
 LISTEN ?= 127.0.0.1:6443
 # `make run PROFILE=release` builds for speed; the default builds for a quick first start.
 PROFILE ?= dev
+# Where `make lab` describes its machine.
+LAB ?= lab.yaml
 
 CARGO ?= cargo
 BUILD_PACKAGES := gcc libc6-dev lld make
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test lint fmt bench deny doc build-packages
+.PHONY: help setup build run lab test lint fmt bench deny doc build-packages
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +29,9 @@ build: build-packages ## Build the binary, quarterdeck
 run: build-packages ## Build and start the plane with examples/ loaded; DATA_DIR=./data LISTEN=127.0.0.1:6443
 	$(CARGO) run --profile $(PROFILE) --package quarterdeck -- \
 		serve --data-dir $(DATA_DIR) --listen $(LISTEN) --load examples
+
+lab: setup ## Start a virtual machine with a Redfish BMC to try Quarterdeck on; LAB=lab.yaml describes it
+	@$(CARGO) run --quiet --package quarterdeck-testing --example lab -- $(LAB)
 
 # Documentation tests come first, so that what is printed last is the summary of all other tests.
 test: setup ## Install what the tests need and run all of them
