@@ -39,4 +39,11 @@ mkdir -p "$root"
         fi
         echo "$restate" >"$stamp"
     fi
+    stamp=$root/restate/worker/installed-lock
+    if ! cmp --silent "$here/../bench/peers/restate-worker/Cargo.lock" "$stamp"; then
+        echo "Building the worker for Restate"
+        cargo install --quiet --locked --force --path "$here/../bench/peers/restate-worker" \
+            --root "$root/restate/worker" --target-dir "$root/restate/worker-target"
+        cp "$here/../bench/peers/restate-worker/Cargo.lock" "$stamp"
+    fi
 ) 9>"$root/lock"

@@ -1,6 +1,7 @@
 //! One file per figure. A figure measures ours and its peer in turn, in one process and one run.
 
 mod list_pages;
+mod runs;
 
 use crate::{Failure, report::Row};
 use std::{path::Path, pin::Pin};
@@ -19,8 +20,15 @@ pub(crate) struct Figure {
 }
 
 /// All figures, in the order of the table.
-pub(crate) const ALL: &[Figure] = &[Figure {
-    name: "list",
-    about: "list 110,000 objects through HTTPS in pages of 500",
-    run: |folder| Box::pin(list_pages::run(folder)),
-}];
+pub(crate) const ALL: &[Figure] = &[
+    Figure {
+        name: "list",
+        about: "list 110,000 objects through HTTPS in pages of 500",
+        run: |folder| Box::pin(list_pages::run(folder)),
+    },
+    Figure {
+        name: "runs",
+        about: "durable run steps, 512 runs at once, and one run alone",
+        run: |folder| Box::pin(runs::run(folder)),
+    },
+];
