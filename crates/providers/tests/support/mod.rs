@@ -79,6 +79,7 @@ impl Caller {
         ActionContext {
             idempotency_key: key.to_owned(),
             attempt,
+            resumed: false,
             first_attempt_at: jiff::Timestamp::now(),
             deadline: Instant::now() + self.deadline,
             target: Some(Arc::new(self.target.clone())),
@@ -96,10 +97,6 @@ impl Caller {
         action: &str,
         input: Value,
     ) -> Result<Value, ActionError> {
-<<<<<<< HEAD
-        let action = self.catalog.get(action).expect("the action exists");
-        action.perform(context, input).await.map(|performed| performed.output)
-=======
         Ok(self.perform(context, action, input).await?.output)
     }
 
@@ -111,6 +108,5 @@ impl Caller {
         input: Value,
     ) -> Result<Performed, ActionError> {
         self.catalog.perform(action, input, context).await
->>>>>>> 265138c (Let the provider tests compile again)
     }
 }
