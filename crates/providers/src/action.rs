@@ -147,8 +147,12 @@ pub enum Reason {
     Timeout,
     /// The input or the target's spec is wrong; a person has to change it.
     InvalidInput,
-    /// What the target names (a system, a boot option, a media slot) is not there.
+    /// What the target or the step names (a boot option, a media slot) is not there.
     NotFound,
+    /// The management controller does not show the system declared.
+    SystemNotFound,
+    /// A Secret that the target or the step names does not exist, or lacks a key.
+    SecretNotFound,
     /// An earlier attempt may have had its effect and nothing can be observed to tell.
     OutcomeUnknown,
     /// A request to another service was answered with a status that was not expected.
@@ -172,6 +176,8 @@ impl Reason {
             Self::Timeout => "Timeout",
             Self::InvalidInput => "InvalidInput",
             Self::NotFound => "NotFound",
+            Self::SystemNotFound => "SystemNotFound",
+            Self::SecretNotFound => "SecretNotFound",
             Self::OutcomeUnknown => "OutcomeUnknown",
             Self::UnexpectedStatus => "UnexpectedStatus",
             Self::Forbidden => "Forbidden",

@@ -468,8 +468,7 @@ impl Driver<'_> {
         let (key, running) = (self.target.clone(), step.clone());
         let task = tokio::spawn(async move {
             let store = context.objects.store().clone();
-            let work =
-                context.actions.perform(store, perform, resumed, target, first_attempt, now);
+            let work = context.actions.perform(store, perform, resumed, target, first_attempt, now);
             let result = work.await;
             // First what was seen, then the step's end: the next step may look at the target.
             let result = match result {

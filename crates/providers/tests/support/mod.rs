@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quarterdeck_providers::redfish::Redfish;
-use quarterdeck_providers::{ActionContext, ActionError, Catalog, Performed, SecretData, SecretSource};
+use quarterdeck_providers::{
+    ActionContext, ActionError, Catalog, Performed, SecretData, SecretSource,
+};
 use serde_json::{Value, json};
 
 pub const USER: &str = "admin";
@@ -89,6 +91,12 @@ impl Caller {
 
     pub async fn call(&self, action: &str, input: Value) -> Result<Value, ActionError> {
         self.call_as(&self.context("key", 1), action, input).await
+    }
+
+    /// What `inventory.refresh` says of the target.
+    pub async fn seen(&self) -> Result<Value, ActionError> {
+        let read = self.perform(&self.context("key", 1), "inventory.refresh", json!({})).await?;
+        Ok(Value::Object(read.observed.expect("it says what it saw")))
     }
 
     pub async fn call_as(
