@@ -44,6 +44,7 @@ impl Actions {
         &self,
         store: Arc<Store>,
         perform: Perform,
+        resumed: bool,
         target: Option<Arc<Value>>,
         first_attempt: Time,
         now: Time,
@@ -60,6 +61,7 @@ impl Actions {
         let context = ActionContext {
             idempotency_key: perform.idempotency_key,
             attempt: perform.attempt,
+            resumed,
             first_attempt_at: first_attempt.timestamp(),
             deadline: Instant::now() + left,
             target,

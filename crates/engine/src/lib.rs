@@ -22,7 +22,11 @@ pub use objects::EngineError;
 pub use rules::{Rule, rules};
 
 use controllers::{
-    garbage::Garbage, namespace::Namespaces, place::Places, server::Servers, upkeep,
+    garbage::Garbage,
+    namespace::Namespaces,
+    place::Places,
+    server::{Servers, refresh::Refreshes},
+    upkeep,
 };
 use objects::Objects;
 use quarterdeck_store::Store;
@@ -58,7 +62,8 @@ impl Engine {
             async move {
                 let mut parts = JoinSet::new();
                 parts.spawn(controllers::run(Places, objects.clone()));
-                parts.spawn(controllers::run(Servers, objects.clone()));
+                parts.spawn(controllers::run(Servers::default(), objects.clone()));
+                parts.spawn(controllers::run(Refreshes::new(actions.clone()), objects.clone()));
                 parts.spawn(controllers::run(Namespaces, objects.clone()));
                 parts.spawn(controllers::run(Garbage::default(), objects.clone()));
                 parts.spawn(upkeep::events(objects.clone()));

@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use quarterdeck_model::{Key, Kind as _, Time, kinds::Server};
 use serde_json::{Map, Value, json};
 
-/// Merges what was seen into the status of the object at `key`. An object that is gone has none.
+/// Merges what was seen into the status of the object at `key`. An object that is gone has none,
+/// and nothing is written when it shows all that already.
 pub(crate) async fn record(
     objects: &Objects,
     key: &Key,
@@ -15,6 +16,9 @@ pub(crate) async fn record(
     objects
         .modify(key, |value| {
             let Some(status) = status_of(value) else { return false };
+            if seen.iter().all(|(field, seen)| status.get(field) == Some(seen)) {
+                return false;
+            }
             for (field, seen) in seen {
                 status.insert(field.clone(), seen.clone());
             }

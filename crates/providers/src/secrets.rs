@@ -14,7 +14,7 @@ pub(crate) fn read(
     let SecretReference { namespace, name } = reference;
     context.secrets.get(namespace, name).ok_or_else(|| {
         ActionError::retryable(
-            Reason::Unauthorized,
+            Reason::SecretNotFound,
             format!("Secret {namespace}/{name} does not exist; create it"),
         )
     })
@@ -29,7 +29,7 @@ pub(crate) fn value<'a>(
     let SecretReference { namespace, name } = reference;
     secret.get(key).map(Vec::as_slice).ok_or_else(|| {
         ActionError::permanent(
-            Reason::Unauthorized,
+            Reason::SecretNotFound,
             format!("Secret {namespace}/{name} has no key {key}; add it"),
         )
     })

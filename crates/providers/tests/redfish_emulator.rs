@@ -15,6 +15,7 @@ mod support;
 use quarterdeck_providers::Reason;
 use serde_json::json;
 use support::emulator::{Emulator, Options, SYSTEM};
+use support::fake_bmc::{Act, FakeBmc};
 use support::{Caller, Secrets, server};
 
 const RESET: &str = "Actions/ComputerSystem.Reset";
@@ -68,13 +69,67 @@ async fn the_inventory_is_what_the_emulator_shows() {
     let caller = plain(&emulator);
     let output = caller.call("inventory.refresh", json!({})).await.unwrap();
     assert_eq!(output["powerState"], "Off");
-    let inventory = &output["inventory"];
+    let seen = caller.seen().await.unwrap();
+    assert_eq!(seen["powerState"], "Off");
+    let inventory = &seen["inventory"];
     assert_eq!(inventory["manufacturer"], "Sushy Emulator");
     assert_eq!(inventory["uuid"], SYSTEM);
     assert_eq!(inventory["health"], "OK");
     assert_eq!(inventory["networkInterfaces"][0]["macAddress"], "00:5c:52:31:3a:9c");
     // Its fake driver answers 500 for storage: the part is told, not lost and not fatal.
     assert_eq!(output["unread"][0]["part"], "drives", "{output}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_boot_is_chosen_and_taken_back() {
+    let emulator = Emulator::start(&Options::default());
+    let caller = plain(&emulator);
+    let boot = || emulator.get(&format!("/redfish/v1/Systems/{SYSTEM}"))["Boot"].clone();
+    assert_eq!(boot()["BootSourceOverrideTarget"], "Hdd");
+    let network = json!({"device": "Network"});
+    let chosen = caller.call("boot.next", network.clone()).await.unwrap();
+    // The emulator keeps a choice for every start, and the output says so.
+    assert_eq!(chosen, json!({"target": "Pxe", "changed": true, "stays": true}));
+    assert_eq!(boot()["BootSourceOverrideTarget"], "Pxe");
+    let again = caller.call("boot.next", network).await.unwrap();
+    assert_eq!(again, json!({"target": "Pxe", "changed": false, "stays": true}));
+    assert_eq!(emulator.count("PATCH "), 1, "what stands is not sent again");
+    caller.call("boot.next", json!({"device": "Disk"})).await.unwrap();
+    assert_eq!(boot()["BootSourceOverrideTarget"], "Hdd");
+    let usb = caller.call("boot.next", json!({"device": "Usb"})).await.unwrap_err();
+    assert_eq!(usb.reason, Reason::NotSupported);
+    assert!(usb.message.contains("Pxe"), "it says what is there: {usb}");
+    let uri = json!({"device": "Disk", "httpBootUri": "http://boot/a.efi"});
+    assert_eq!(caller.call("boot.next", uri).await.unwrap_err().reason, Reason::InvalidInput);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_is_inserted_and_ejected() {
+    let image = FakeBmc::start(|_request, _state| Act::Answer {
+        status: 200,
+        headers: vec![],
+        body: "an image".to_owned(),
+    });
+    let emulator = Emulator::start(&Options::default());
+    let caller = plain(&emulator);
+    let drive = || emulator.get(&format!("/redfish/v1/Systems/{SYSTEM}/VirtualMedia/Cd"));
+    let insert = json!({"image": format!("{}/install.iso", image.address())});
+    let inserted = caller.call("media.insert", insert.clone()).await.unwrap();
+    assert_eq!(inserted, json!({"slot": "Cd", "changed": true}));
+    assert_eq!((drive()["Inserted"].clone(), image.count("GET", "install.iso")), (json!(true), 1));
+    let again = caller.call("media.insert", insert).await.unwrap();
+    assert_eq!(again, json!({"slot": "Cd", "changed": false}));
+    assert_eq!(emulator.count("InsertMedia"), 1, "what is in is not put in again");
+    let other = json!({"image": format!("{}/other.iso", image.address())});
+    let other = caller.call("media.insert", other).await.unwrap();
+    assert_eq!((other["changed"].clone(), image.count("GET", "other.iso")), (json!(true), 1));
+    let ejected = caller.call("media.eject", json!({})).await.unwrap();
+    assert_eq!(ejected, json!({"ejected": ["Cd"], "changed": true}));
+    assert_eq!(drive()["Inserted"], false);
+    let empty = caller.call("media.eject", json!({})).await.unwrap();
+    assert_eq!(empty, json!({"ejected": [], "changed": false}));
+    let nowhere = caller.call("media.eject", json!({"slot": "Z"})).await.unwrap_err();
+    assert_eq!(nowhere.reason, Reason::NotFound);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,7 +150,7 @@ async fn systems_are_chosen_by_id_or_serial_and_never_guessed() {
     assert!(guessed.message.contains(other), "{guessed}");
 
     caller.target["spec"]["bmc"]["systemId"] = json!(other);
-    let by_id = caller.call("inventory.refresh", json!({})).await.unwrap();
+    let by_id = caller.seen().await.unwrap();
     assert_eq!(by_id["inventory"]["uuid"], other);
     caller.target["spec"]["serial"] = json!(SYSTEM);
     let wrong = caller.call("power.set", json!({"state": "Off"})).await.unwrap_err();
@@ -104,11 +159,12 @@ async fn systems_are_chosen_by_id_or_serial_and_never_guessed() {
 
     caller.target = plain_target;
     caller.target["spec"]["serial"] = json!(other.to_uppercase());
-    let by_serial = caller.call("inventory.refresh", json!({})).await.unwrap();
+    let by_serial = caller.seen().await.unwrap();
     assert_eq!(by_serial["inventory"]["uuid"], other);
     caller.target["spec"]["bmc"]["systemId"] = json!("nowhere");
     let missing = caller.call("inventory.refresh", json!({})).await.unwrap_err();
-    assert_eq!(missing.reason, Reason::NotFound);
+    assert_eq!(missing.reason, Reason::SystemNotFound);
+    assert!(missing.message.contains(other), "it says which there are: {missing}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -152,7 +208,7 @@ async fn every_tls_policy_with_basic_login() {
             Secrets::with_bmc_login("guess"),
             Some(Reason::Unauthorized),
         ),
-        ("no Secret", json!({"verify": "Skip"}), Secrets::default(), Some(Reason::Unauthorized)),
+        ("no Secret", json!({"verify": "Skip"}), Secrets::default(), Some(Reason::SecretNotFound)),
     ] {
         let result = caller(tls, secrets).call("inventory.refresh", json!({})).await;
         assert_eq!(result.as_ref().err().map(|error| error.reason), wanted, "{what}: {result:?}");

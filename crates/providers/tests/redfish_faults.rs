@@ -157,6 +157,109 @@ async fn a_restart_whose_answer_was_lost_is_found_by_its_time() {
 }
 
 #[tokio::test]
+async fn a_restart_is_not_repeated_by_a_plane_that_was_killed_meanwhile() {
+    let bmc = FakeBmc::start(well_behaved);
+    let before = caller(&bmc);
+    let input = json!({"resetType": "ForceRestart"});
+    let context = before.context("key", 1);
+    before.call_as(&context, "power.reset", input.clone()).await.unwrap();
+    // The next plane finds the attempt in the journal, and knows nothing else of it.
+    let after = caller(&bmc);
+    let mut resumed = after.context("key", 1);
+    resumed.resumed = true;
+    resumed.first_attempt_at = context.first_attempt_at;
+    let found = after.call_as(&resumed, "power.reset", input).await.unwrap();
+    assert_eq!(found["changed"], false);
+    assert_eq!(bmc.count("POST", RESET), 1, "restarted exactly once");
+}
+
+#[tokio::test]
+async fn a_restart_that_shows_late_is_waited_for() {
+    let calls = Mutex::new(0);
+    let bmc = FakeBmc::start(move |request, state| {
+        if is_system(request) {
+            let mut calls = calls.lock().unwrap();
+            *calls += 1;
+            // Sent before the crash, the restart takes effect while the next plane looks.
+            if *calls == 3 {
+                state.last_reset = Some(jiff::Timestamp::now().to_string());
+            } else if *calls < 3 {
+                state.last_reset = Some("2020-01-01T00:00:00Z".to_owned());
+            }
+        }
+        well_behaved(request, state)
+    });
+    let caller = caller(&bmc);
+    let mut resumed = caller.context("key", 1);
+    resumed.resumed = true;
+    let input = json!({"resetType": "ForceRestart"});
+    let found = caller.call_as(&resumed, "power.reset", input).await.unwrap();
+    assert_eq!((found["changed"].clone(), bmc.count("POST", RESET)), (json!(false), 0));
+}
+
+#[tokio::test]
+async fn the_boot_order_is_changed_once() {
+    let bmc = FakeBmc::start(well_behaved);
+    let caller = caller(&bmc);
+    let first = json!({"first": ["Network"]});
+    let set = caller.call("boot.order", first.clone()).await.unwrap();
+    assert_eq!(set["order"], json!(["Boot2", "Boot1", "Boot3"]));
+    let again = caller.call("boot.order", first).await.unwrap();
+    assert_eq!((set["changed"].clone(), again["changed"].clone()), (json!(true), json!(false)));
+    assert_eq!(bmc.count("PATCH", "node-a"), 1);
+    let sent = bmc.requests().into_iter().find(|request| request.method == "PATCH").unwrap();
+    assert!(sent.body.contains(r#"["Boot2","Boot1","Boot3"]"#), "{}", sent.body);
+    let unknown = caller.call("boot.order", json!({"first": ["Boot9"]})).await.unwrap_err();
+    assert_eq!((unknown.reason, unknown.retry), (Reason::NotFound, Retry::Permanent));
+}
+
+#[tokio::test]
+async fn a_power_state_that_does_not_change_ends_at_the_deadline_with_one_command() {
+    let bmc = FakeBmc::start(|request, state| {
+        let act = well_behaved(request, state);
+        state.power = "On";
+        act
+    });
+    let mut caller = caller(&bmc);
+    caller.deadline = Duration::from_secs(3);
+    let error = caller.call("power.set", json!({"state": "ForceOff"})).await.unwrap_err();
+    assert_eq!((error.reason, error.retry), (Reason::Timeout, Retry::Retryable));
+    assert_eq!(error.effect, Effect::Unknown);
+    assert!(error.message.contains("it is On and not yet Off"), "{error}");
+    assert_eq!(bmc.count("POST", RESET), 1);
+}
+
+#[tokio::test]
+async fn a_full_table_of_sessions_makes_it_log_in_without() {
+    let bmc = FakeBmc::start(|request, state| {
+        if request.method == "POST" && request.path.ends_with("/Sessions") {
+            let body = json!({"error": {"@Message.ExtendedInfo": [
+                {"MessageId": "Base.1.8.SessionLimitExceeded"},
+            ]}});
+            return Act::Answer { status: 503, headers: vec![], body: body.to_string() };
+        }
+        if request.header("authorization").is_some_and(|value| value.starts_with("Basic ")) {
+            state.sessions = vec![String::new()];
+        }
+        well_behaved(request, state)
+    });
+    caller(&bmc).call("inventory.refresh", json!({})).await.unwrap();
+    assert_eq!(bmc.count("POST", "/Sessions"), 1);
+}
+
+#[tokio::test]
+async fn a_system_is_asked_for_directly_and_else_looked_for() {
+    let bmc = FakeBmc::start(well_behaved);
+    let mut caller = caller(&bmc);
+    caller.target["spec"]["bmc"]["systemId"] = json!("node-a");
+    caller.call("inventory.refresh", json!({})).await.unwrap();
+    assert_eq!(bmc.requests().iter().filter(|r| r.path.ends_with("/Systems")).count(), 0);
+    caller.target["spec"]["bmc"]["systemId"] = json!("../node-a");
+    let error = caller.call("inventory.refresh", json!({})).await.unwrap_err();
+    assert_eq!((error.reason, error.retry), (Reason::SystemNotFound, Retry::Permanent));
+}
+
+#[tokio::test]
 async fn a_restart_that_was_never_sent_is_sent_by_the_next_attempt() {
     let bmc = once(is_system, |_request, _state| status(500));
     let caller = caller(&bmc);
@@ -171,6 +274,7 @@ async fn a_restart_that_was_never_sent_is_sent_by_the_next_attempt() {
 #[tokio::test]
 async fn nonsense_is_an_error_and_never_a_panic() {
     let deep = "[".repeat(100_000);
+    let many = format!("{{\"Members\": [{}0]}}", "{},".repeat(500_000));
     let wide = json!({"Members": vec![json!({"@odata.id": "https://elsewhere/x"}); 10_000]});
     let acts: Vec<(&str, Box<dyn Fn() -> Act + Send + Sync>)> = vec![
         ("not JSON", Box::new(|| answer("<html>"))),
@@ -180,6 +284,7 @@ async fn nonsense_is_an_error_and_never_a_panic() {
         ("empty", Box::new(|| answer(""))),
         ("null members", Box::new(|| json_answer(json!({"Members": null})))),
         ("foreign members", Box::new(move || json_answer(wide.clone()))),
+        ("many values", Box::new(move || answer(&many))),
         ("huge", Box::new(|| Act::Flood)),
         (
             "redirect away",
@@ -203,7 +308,7 @@ async fn nonsense_is_an_error_and_never_a_panic() {
             if request.path.ends_with("/Systems") { act() } else { well_behaved(request, state) }
         });
         let error = caller(&bmc).call("inventory.refresh", json!({})).await.unwrap_err();
-        let expected = [Reason::BmcError, Reason::NotFound];
+        let expected = [Reason::BmcError, Reason::SystemNotFound];
         assert!(expected.contains(&error.reason), "{what}: {error:?}");
     }
 }

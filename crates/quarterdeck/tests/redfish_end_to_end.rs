@@ -63,7 +63,8 @@ spec:
     )
 }
 
-/// What the operator wants done, and the order to do it.
+/// What the operator wants done, and the order to do it. There is no operating system in the
+/// machine that would answer, so it gets only a moment to shut down.
 const RUNBOOK: &str = "
 apiVersion: workflows.quarterdeck.dev/v1alpha1
 kind: Runbook
@@ -76,7 +77,7 @@ spec:
       with: {device: Network}
     - name: power-off
       action: power.set
-      with: {state: \"Off\"}
+      with: {state: \"Off\", grace: 2s}
       disruptive: true
       timeout: 1m
       retry: {attempts: 4, backoff: 1s, maxBackoff: 5s}
@@ -87,14 +88,61 @@ spec:
       retry: {attempts: 4, backoff: 1s, maxBackoff: 5s}
 ";
 
-const RUN: &str = "
+/// One execution of it.
+fn run(name: &str) -> String {
+    format!(
+        "
 apiVersion: workflows.quarterdeck.dev/v1alpha1
 kind: Run
-metadata: {name: reboot-u07, namespace: default}
+metadata: {{name: {name}, namespace: default}}
 spec:
   runbook: boot-from-network
-  target: {kind: Server, name: ams-1-a01-u07}
-";
+  target: {{kind: Server, name: ams-1-a01-u07}}
+"
+    )
+}
+
+/// The steps of the runbook.
+const STEPS: [&str; 3] = ["choose-network", "power-off", "power-on"];
+
+/// A moment in a run at which the plane is killed.
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    /// The run has just been accepted.
+    Accepted,
+    /// The journal says that a step has begun; its action may be anywhere in what it does.
+    Begun(&'static str),
+    /// The machine has gone off, which the journal cannot know yet.
+    Off,
+    /// The machine is on again, which the journal cannot know yet.
+    On,
+}
+
+impl Moment {
+    /// Waits for it.
+    async fn wait(self, plane: &Plane, run: &str, guest: &Guest, changes_before: usize) {
+        match self {
+            Moment::Accepted => {}
+            Moment::Begun(step) => {
+                let what = format!("{step} to begin");
+                wait_until(PLANE_DEADLINE, &what, async || begun(plane, run, step).await).await;
+            }
+            // libvirt's log tells, since the machine may be on again before the next look.
+            Moment::Off | Moment::On => {
+                let more = if matches!(self, Moment::Off) { 1 } else { 2 };
+                let changed = async || guest.lifecycle().len() >= changes_before + more;
+                wait_until(PLANE_DEADLINE, &format!("{self:?}"), changed).await;
+            }
+        }
+    }
+}
+
+/// Whether a step is in the journal of a run.
+async fn begun(plane: &Plane, run: &str, step: &str) -> bool {
+    let template = "jsonpath={.status.steps[?(@.startTime)].name}";
+    let steps = plane.kubectl(&["get", run, "--output", template]).await;
+    steps.split_whitespace().any(|name| name == step)
+}
 
 /// How long the plane may take for what it does by itself: reach and inspect a server, end a run.
 const PLANE_DEADLINE: Duration = Duration::from_secs(90);
@@ -121,7 +169,7 @@ async fn wait_for_field(plane: &Plane, object: &str, field: &str, value: &str) -
 async fn events(plane: &Plane, kind: &str, name: &str) -> Vec<String> {
     let selector = format!("involvedObject.kind={kind},involvedObject.name={name}");
     let template = "jsonpath={range .items[*]}{.reason}{\" \"}{.message}{\"\\n\"}{end}";
-    let arguments = ["get", "events", "--sort-by", ".metadata.creationTimestamp"];
+    let arguments = ["get", "events", "--sort-by", ".eventTime"];
     let more = ["--field-selector", &selector, "--output", template];
     let text = plane.kubectl(&[&arguments[..], &more[..]].concat()).await;
     text.lines().map(str::to_owned).collect()
@@ -156,22 +204,20 @@ mod virtual_machine {
         // The run begins. At the moment the machine is off, the plane is killed: it cannot yet
         // have recorded all that it did.
         plane.apply(RUNBOOK).await;
-        plane.apply(RUN).await;
-        wait_until(PLANE_DEADLINE, "the machine to go off", async || !guest.is_on().await).await;
+        plane.apply(&run("reboot-u07")).await;
+        Moment::Off.wait(&plane, "run/reboot-u07", &guest, 1).await;
         plane.kill9();
 
         // It comes back by itself and ends what it began.
         plane.restart().await;
-        let run = "run/reboot-u07";
-        let ended = wait_for_field(&plane, run, "/status/phase", "Succeeded").await;
+        let ended = wait_for_field(&plane, "run/reboot-u07", "/status/phase", "Succeeded").await;
         let steps: Vec<_> = ended["status"]["steps"]
             .as_array()
             .unwrap()
             .iter()
             .map(|step| (step["name"].clone(), step["phase"].clone()))
             .collect();
-        let succeeded = |name: &str| (json!(name), json!("Succeeded"));
-        assert_eq!(steps, ["choose-network", "power-off", "power-on"].map(succeeded));
+        assert_eq!(steps, STEPS.map(|name| (json!(name), json!("Succeeded"))));
 
         // libvirt is asked: off and on exactly once, and booted from the network.
         let stopped = Lifecycle::Stopped("destroyed".to_owned());
@@ -186,12 +232,39 @@ mod virtual_machine {
 
         // The events tell the story, to whoever asks about the run or the machine.
         let story = events(&plane, "Run", "reboot-u07").await;
-        for step in ["choose-network", "power-off", "power-on"] {
-            assert!(story.iter().any(|event| event.contains(step)), "{step} in {story:#?}");
-        }
-        assert!(story.last().unwrap().starts_with("Succeeded"), "{story:#?}");
+        let told: Vec<&str> = STEPS
+            .into_iter()
+            .filter(|step| {
+                let done = format!("StepSucceeded step {step}:");
+                story.iter().any(|event| event.starts_with(&done))
+            })
+            .collect();
+        assert_eq!(told, STEPS, "{story:#?}");
+        assert!(story.iter().any(|event| event.starts_with("Succeeded")), "{story:#?}");
         let described = plane.kubectl(&["describe", "server", "ams-1-a01-u07"]).await;
         assert!(described.contains("reboot-u07"), "{described}");
         wait_for_field(&plane, server, "/status/powerState", "On").await;
+
+        // So it is at whatever moment the plane is killed.
+        let moments = [
+            Moment::Accepted,
+            Moment::Begun("choose-network"),
+            Moment::Begun("power-off"),
+            Moment::Begun("power-on"),
+            Moment::On,
+        ];
+        for (number, moment) in moments.into_iter().enumerate() {
+            let before = guest.lifecycle();
+            let name = format!("reboot-{number}");
+            plane.apply(&run(&name)).await;
+            let object = format!("run/{name}");
+            moment.wait(&plane, &object, &guest, before.len()).await;
+            plane.kill9();
+            plane.restart().await;
+            wait_for_field(&plane, &object, "/status/phase", "Succeeded").await;
+            let stopped = Lifecycle::Stopped("destroyed".to_owned());
+            let changes = guest.lifecycle().split_off(before.len());
+            assert_eq!(changes, [stopped, Lifecycle::Started], "killed at {moment:?}");
+        }
     }
 }

@@ -190,7 +190,8 @@ impl Guest {
     /// When libvirt does not answer, or names a state that is neither.
     pub async fn is_on(&self) -> bool {
         match virsh(&self.uri, &["domstate", &self.name]).await.trim() {
-            "running" => true,
+            // Its operating system was asked to shut down and has not.
+            "running" | "in shutdown" => true,
             "shut off" => false,
             state => panic!("guest {} is neither on nor off but {state}", self.name),
         }

@@ -18,13 +18,12 @@ use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tracing::warn;
 
-/// How many objects of one kind are looked at at once.
-const WORKERS: usize = 8;
-
 /// One controller.
 pub(crate) trait Controller: Send + Sync + 'static {
     /// What it is called in logs.
     const NAME: &'static str;
+    /// How many keys are looked at at once. Most controllers only decide and write.
+    const WORKERS: usize = 8;
 
     /// Kinds whose changes it must hear of.
     fn follows(&self) -> Vec<KindRef>;
@@ -75,7 +74,7 @@ pub(crate) async fn run<C: Controller>(controller: C, objects: Objects) {
             }
         });
     }
-    for _ in 0..WORKERS {
+    for _ in 0..C::WORKERS {
         let (controller, queue, objects) = (controller.clone(), queue.clone(), objects.clone());
         tasks.spawn(async move {
             loop {

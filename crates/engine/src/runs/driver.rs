@@ -326,7 +326,7 @@ impl Driver<'_> {
         };
         for perform in in_flight(&self.frozen.definition, &self.run.status, &view) {
             tracing::info!(run = %self.object.key, step = perform.step, "goes on with a step");
-            self.perform(perform, target.clone());
+            self.perform(perform, true, target.clone());
         }
     }
 
@@ -387,7 +387,7 @@ impl Driver<'_> {
                 }
             }
             for perform in std::mem::take(&mut decision.perform) {
-                self.perform(perform, target.clone());
+                self.perform(perform, false, target.clone());
             }
             return Ok(Advance::Decided(Box::new(decision)));
         }
@@ -458,7 +458,8 @@ impl Driver<'_> {
         observe::current_run(&self.context.objects, &target.key, current, &name).await
     }
 
-    fn perform(&mut self, perform: Perform, target: Option<Arc<Value>>) {
+    /// Begins an attempt, or begins one again that was `resumed` from the journal.
+    fn perform(&mut self, perform: Perform, resumed: bool, target: Option<Arc<Value>>) {
         let now = Time::new(Timestamp::now());
         let journal = self.run.status.steps.iter().find(|step| step.name == perform.step);
         let first_attempt = journal.and_then(|step| step.start_time).unwrap_or(now);
@@ -467,7 +468,8 @@ impl Driver<'_> {
         let (key, running) = (self.target.clone(), step.clone());
         let task = tokio::spawn(async move {
             let store = context.objects.store().clone();
-            let result = context.actions.perform(store, perform, target, first_attempt, now).await;
+            let work = context.actions.perform(store, perform, resumed, target, first_attempt, now);
+            let result = work.await;
             // First what was seen, then the step's end: the next step may look at the target.
             let result = match result {
                 Ok(Performed { output, observed }) => match key.zip(observed) {

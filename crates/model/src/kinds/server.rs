@@ -145,7 +145,7 @@ pub struct ServerStatus {
     /// What was found in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inventory: Option<crate::inventory::Inventory>,
-    /// When the inventory was read.
+    /// When the inventory was read that is shown here. Later ones were the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inventory_time: Option<Time>,
     /// The run that acts on it now.
@@ -181,6 +181,7 @@ impl Kind for Server {
         "spec.serial",
         "spec.bmc.address",
         "spec.bmc.credentialsSecretRef.name",
+        "spec.bmc.tls.caSecretRef.name",
         "status.phase",
         "status.powerState",
         "status.inventory.serialNumber",

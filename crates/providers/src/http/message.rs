@@ -33,6 +33,9 @@ const HEADER_KEPT_CHARS_MAX: usize = 1024;
 /// Longest key sent as it is; longer ones are sent as their hash.
 const KEY_CHARS_MAX: usize = 200;
 
+/// What stands in an answer for a secret that was sent.
+const CONCEALED: &str = "[concealed]";
+
 /// Header that lets a service tell a repeated request from a new one
 /// (draft-ietf-httpapi-idempotency-key-header).
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -125,6 +128,29 @@ impl Output {
             body: Value::Null,
             truncated: true,
         }
+    }
+}
+
+/// Takes out what was sent in secret and a service sends back: the output is recorded.
+pub(super) fn conceal(output: &mut Output, secrets: &[String]) {
+    for secret in secrets {
+        let hide = |text: &mut String| {
+            if text.contains(secret.as_str()) {
+                *text = text.replace(secret.as_str(), CONCEALED);
+            }
+        };
+        output.headers.values_mut().for_each(hide);
+        each_text(&mut output.body, &hide);
+    }
+}
+
+/// Visits every text in a value. Its depth is bounded by the parser's.
+fn each_text(value: &mut Value, visit: &impl Fn(&mut String)) {
+    match value {
+        Value::String(text) => visit(text),
+        Value::Array(values) => values.iter_mut().for_each(|value| each_text(value, visit)),
+        Value::Object(values) => values.values_mut().for_each(|value| each_text(value, visit)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -336,6 +362,19 @@ mod tests {
         let (bytes, kind) = body_bytes(Some(&json!("a"))).unwrap();
         assert_eq!((bytes.as_ref(), kind), (&b"a"[..], Some("text/plain; charset=utf-8")));
         assert!(body_bytes(Some(&json!("x".repeat(BODY_SENT_MAX + 1)))).is_err());
+    }
+
+    #[test]
+    fn a_secret_that_comes_back_is_not_kept() {
+        let mut output = Output::of(&reply(
+            200,
+            &[("x-echo", "Bearer s3cret")],
+            "{\"headers\": [{\"Authorization\": \"Bearer s3cret\"}], \"n\": 1}",
+        ));
+        conceal(&mut output, &["s3cret".to_owned()]);
+        assert_eq!(output.headers["x-echo"], "Bearer [concealed]");
+        let body = json!({"headers": [{"Authorization": "Bearer [concealed]"}], "n": 1});
+        assert_eq!(output.body, body);
     }
 
     #[test]

@@ -17,8 +17,18 @@ pub enum Reach {
     NetworkAndLoopback,
 }
 
-/// Where AWS serves instance metadata over IPv6; the others use link-local addresses.
-const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254);
+/// Where clouds serve metadata and credentials to their machines, other than at the link-local
+/// 169.254.169.254: Azure, Alibaba, Oracle; AWS and GCP over IPv6.
+const METADATA: [IpAddr; 5] = [
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254)),
+];
+
+/// `64:ff9b::/96`.
+const NAT64: [u8; 12] = [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0];
 
 impl Reach {
     /// The rule as a plain function, which is what a resolver takes.
@@ -39,24 +49,38 @@ impl Reach {
 }
 
 fn is_outside(address: &IpAddr) -> bool {
-    match plain(address) {
-        IpAddr::V4(v4) => {
-            !(v4.is_link_local() || v4.is_multicast() || v4.is_broadcast() || v4.is_unspecified())
+    let address = plain(address);
+    !METADATA.contains(&address)
+        && match address {
+            IpAddr::V4(v4) => {
+                !(v4.is_link_local()
+                    || v4.is_multicast()
+                    || v4.is_broadcast()
+                    || v4.is_unspecified())
+            }
+            IpAddr::V6(v6) => {
+                let special =
+                    v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified();
+                !special
+            }
         }
-        IpAddr::V6(v6) => {
-            let special = v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified();
-            !special && v6 != METADATA_V6
-        }
-    }
 }
 
 fn is_own(address: &IpAddr) -> bool {
     plain(address).is_loopback()
 }
 
-/// An IPv4 address written as IPv6 is dialled as IPv4, and `0.0.0.0/8` is this machine.
+/// An IPv4 address written as IPv6 is dialled as IPv4, one behind the well-known prefix of NAT64
+/// (RFC 6052) ends as IPv4, and `0.0.0.0/8` is this machine.
 fn plain(address: &IpAddr) -> IpAddr {
-    match address.to_canonical() {
+    let embedded = match address {
+        IpAddr::V6(v6) if v6.octets().starts_with(&NAT64) => {
+            let bits = v6.to_bits() & u128::from(u32::MAX);
+            u32::try_from(bits).map_or(*address, |bits| IpAddr::V4(Ipv4Addr::from_bits(bits)))
+        }
+        other => other.to_canonical(),
+    };
+    match embedded {
         IpAddr::V4(v4) if v4.octets().first() == Some(&0) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         other => other,
     }
@@ -82,6 +106,10 @@ mod tests {
             ("::ffff:169.254.169.254", false, false),
             ("fe80::1", false, false),
             ("fd00:ec2::254", false, false),
+            ("168.63.129.16", false, false),
+            ("64:ff9b::a9fe:a9fe", false, false),
+            ("64:ff9b::7f00:1", false, true),
+            ("64:ff9b::a00:1", true, true),
             ("224.0.0.1", false, false),
             ("255.255.255.255", false, false),
         ] {

@@ -5,7 +5,7 @@
 //! services that honour the `Idempotency-Key` sent with it: it fails with `OutcomeUnknown`.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Request, StatusCode, Uri};
@@ -18,14 +18,14 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::message::{
-    HEADERS_MAX, Method, Output, SecretHeader, body_bytes, complete, header, invalid, origin,
-    parse_url, redirect,
+    HEADERS_MAX, Method, Output, SecretHeader, body_bytes, complete, conceal, header, invalid,
+    origin, parse_url, redirect,
 };
 use super::reach::Reach;
 use crate::action::{Action, ActionContext, ActionError, Reason};
 use crate::attempts::Unsent;
 use crate::secrets;
-use crate::transport::tls::Verification;
+use crate::transport::tls::{Configs, Verification};
 use crate::transport::{Reply, Transport, TransportError};
 
 /// Largest answer kept: it is recorded with the run.
@@ -36,6 +36,10 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Redirects followed for one request.
 const REDIRECTS_MAX: u32 = 5;
+
+/// Connections kept for a next request: none, as steps to one service are rare, and a POST on a
+/// connection that the service closes at that moment would be lost with its outcome unknown.
+const IDLE_CONNECTIONS: usize = 0;
 
 /// Requests in flight in all: bounds sockets, and memory (× [`BODY_KEPT_MAX`]).
 const CONCURRENT_MAX: usize = 256;
@@ -76,8 +80,7 @@ pub(super) struct HttpRequest {
     reach: Reach,
     slots: Arc<Semaphore>,
     unsent: Unsent,
-    /// The client that trusts the system's certificates.
-    usual: OnceLock<Transport>,
+    tls: Configs,
 }
 
 impl Action for HttpRequest {
@@ -103,7 +106,7 @@ impl HttpRequest {
             reach,
             slots: Arc::new(Semaphore::new(CONCURRENT_MAX)),
             unsent: Unsent::default(),
-            usual: OnceLock::new(),
+            tls: Configs::default(),
         }
     }
 
@@ -111,7 +114,7 @@ impl HttpRequest {
         let mut uri = parse_url(&input.url)?;
         let method = input.method;
         let (body, content_type) = body_bytes(input.body.as_ref())?;
-        let mut headers = headers(context, input)?;
+        let (mut headers, secrets) = headers(context, input)?;
         let key = (!method.is_safe()).then_some(context.idempotency_key.as_str());
         complete(&mut headers, content_type, key);
         let transport = self.transport(context, input)?;
@@ -147,7 +150,11 @@ impl HttpRequest {
                 };
                 match redirect(&uri, method, &reply)? {
                     Some(next) => uri = next,
-                    None if expected(input, reply.status) => return Ok(Output::of(&reply)),
+                    None if expected(input, reply.status) => {
+                        let mut output = Output::of(&reply);
+                        conceal(&mut output, &secrets);
+                        return Ok(output);
+                    }
                     None => return Err(unexpected(&uri, method, &reply)),
                 }
             }
@@ -167,26 +174,26 @@ impl HttpRequest {
 
     /// The client for the certificates that the step trusts.
     fn transport(&self, context: &ActionContext, input: &Input) -> Result<Transport, ActionError> {
-        let make = |ca_pem: Option<Vec<u8>>| {
-            let verification = Verification::Full { ca_pem };
-            Transport::new(&verification, self.reach.rule()).map_err(|error| {
-                let message = format!("http.request: {error}");
-                ActionError::permanent(Reason::CertificateInvalid, message).because(error)
-            })
-        };
-        let Some(reference) = &input.ca_secret_ref else {
-            if let Some(usual) = self.usual.get() {
-                return Ok(usual.clone());
+        let ca_pem = match &input.ca_secret_ref {
+            Some(reference) => {
+                let secret = secrets::read(context, reference)?;
+                Some(secrets::value(&secret, reference, "ca.crt")?.into())
             }
-            let made = make(None)?;
-            return Ok(self.usual.get_or_init(|| made).clone());
+            None => None,
         };
-        let secret = secrets::read(context, reference)?;
-        make(Some(secrets::value(&secret, reference, "ca.crt")?.to_vec()))
+        let tls = self.tls.of(&Verification::Full { ca_pem }).map_err(|error| {
+            let message = format!("http.request: {error}; correct caSecretRef");
+            ActionError::permanent(Reason::CertificateInvalid, message).because(error)
+        })?;
+        Ok(Transport::new(tls, IDLE_CONNECTIONS, self.reach.rule()))
     }
 }
 
-fn headers(context: &ActionContext, input: &Input) -> Result<HeaderMap, ActionError> {
+/// The headers, and the secrets in them.
+fn headers(
+    context: &ActionContext,
+    input: &Input,
+) -> Result<(HeaderMap, Vec<String>), ActionError> {
     if input.headers.len() + input.secret_headers.len() > HEADERS_MAX {
         return Err(invalid(format!("there are more than {HEADERS_MAX} headers")));
     }
@@ -195,16 +202,20 @@ fn headers(context: &ActionContext, input: &Input) -> Result<HeaderMap, ActionEr
         let (name, value) = header(name, value.as_bytes())?;
         headers.insert(name, value);
     }
+    let mut secrets = Vec::new();
     for (name, source) in &input.secret_headers {
-        let secret = secrets::read(context, &source.secret_ref)?;
-        let value = secrets::value(&secret, &source.secret_ref, &source.key)?;
+        let secret = crate::secrets::read(context, &source.secret_ref)?;
+        let value = crate::secrets::value(&secret, &source.secret_ref, &source.key)?;
         // Files often end with a line break, which is not part of a token.
-        let value = [source.prefix.as_bytes(), value.trim_ascii_end()].concat();
+        let value = value.trim_ascii_end();
+        secrets
+            .extend(std::str::from_utf8(value).ok().filter(|v| !v.is_empty()).map(str::to_owned));
+        let value = [source.prefix.as_bytes(), value].concat();
         let (name, mut value) = header(name, &value)?;
         value.set_sensitive(true);
         headers.insert(name, value);
     }
-    Ok(headers)
+    Ok((headers, secrets))
 }
 
 fn expected(input: &Input, status: StatusCode) -> bool {
@@ -219,8 +230,8 @@ fn forbidden(uri: &Uri) -> ActionError {
     ActionError::permanent(
         Reason::Forbidden,
         format!(
-            "{} is an address that requests may not be sent to: it is the plane's own machine or \
-             its link",
+            "{} is where requests may not be sent to: the plane's own machine, its link, or its \
+             cloud's metadata service; correct url",
             origin(uri)
         ),
     )
@@ -266,6 +277,7 @@ fn failed(uri: &Uri, method: Method, error: TransportError) -> ActionError {
             Reason::CertificateInvalid,
             format!("{what}; correct the service's certificate or caSecretRef"),
         ),
+        TransportError::OutOfReach(_) => return forbidden(uri),
         TransportError::Lost { .. } => ActionError::retryable(Reason::Unreachable, what),
         TransportError::TimedOut { .. } => ActionError::retryable(Reason::Timeout, what),
         TransportError::TooLarge { .. } => ActionError::permanent(Reason::UnexpectedStatus, what),

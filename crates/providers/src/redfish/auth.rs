@@ -13,7 +13,8 @@ use http::{HeaderValue, Method, StatusCode};
 use serde_json::json;
 use tokio::sync::MutexGuard;
 
-use super::client::{Bmc, Deadline, X_AUTH_TOKEN, explanation};
+use super::bounded::Budget;
+use super::client::{Bmc, X_AUTH_TOKEN, explanation};
 use super::limits::{CLOSE_TIMEOUT, REFUSED_FOR};
 use super::quirks::Quirks;
 use super::resource::Path;
@@ -48,8 +49,8 @@ pub(super) enum Login {
 
 impl Bmc {
     /// The login in force, made if there is none.
-    pub(super) async fn login(&self, deadline: Deadline) -> Result<Login, ActionError> {
-        let mut auth = self.lock_auth(deadline).await?;
+    pub(super) async fn login(&self, budget: &Budget) -> Result<Login, ActionError> {
+        let mut auth = self.lock_auth(budget).await?;
         match &*auth {
             Auth::Known(login) => return Ok(login.clone()),
             Auth::Refused { since, said } if since.elapsed() < REFUSED_FOR => {
@@ -57,7 +58,7 @@ impl Bmc {
             }
             Auth::Refused { .. } | Auth::Unknown => {}
         }
-        let made = self.make_login(deadline).await;
+        let made = self.make_login(budget).await;
         self.remember(&mut auth, made)
     }
 
@@ -65,9 +66,9 @@ impl Bmc {
     pub(super) async fn login_again(
         &self,
         old: &Login,
-        deadline: Deadline,
+        budget: &Budget,
     ) -> Result<Login, ActionError> {
-        let mut auth = self.lock_auth(deadline).await?;
+        let mut auth = self.lock_auth(budget).await?;
         if let (Auth::Known(Login::Session { token: now, .. }), Login::Session { token, .. }) =
             (&*auth, old)
             && now != token
@@ -75,13 +76,13 @@ impl Bmc {
             return Ok(Login::Session { token: now.clone(), location: None });
         }
         *auth = Auth::Unknown;
-        let made = self.make_login(deadline).await;
+        let made = self.make_login(budget).await;
         self.remember(&mut auth, made)
     }
 
     /// One login at a time: the others wait for its outcome.
-    async fn lock_auth(&self, deadline: Deadline) -> Result<MutexGuard<'_, Auth>, ActionError> {
-        tokio::time::timeout(deadline.remaining(), self.auth.lock()).await.map_err(|elapsed| {
+    async fn lock_auth(&self, budget: &Budget) -> Result<MutexGuard<'_, Auth>, ActionError> {
+        tokio::time::timeout(budget.remaining(), self.auth.lock()).await.map_err(|elapsed| {
             ActionError::retryable(
                 Reason::Timeout,
                 format!("BMC {}: the login is not finished", self.endpoint.authority),
@@ -129,10 +130,10 @@ impl Bmc {
         )
     }
 
-    async fn make_login(&self, deadline: Deadline) -> Result<Login, LoginError> {
+    async fn make_login(&self, budget: &Budget) -> Result<Login, LoginError> {
         let Some(credentials) = &self.endpoint.credentials else { return Ok(Login::None) };
         let basic = Login::Basic(basic(credentials)?);
-        let root = match self.root(deadline).await {
+        let root = match self.root(budget).await {
             Ok(root) => root,
             // A BMC that asks for a login even here cannot tell where its sessions are.
             Err(error) if is_answer(&error) => return Ok(basic),
@@ -145,7 +146,7 @@ impl Bmc {
         };
         let body = json!({"UserName": credentials.username, "Password": credentials.password});
         let reply = self
-            .send(Method::POST, &sessions, Some(&body), None, deadline)
+            .send(Method::POST, &sessions, Some(&body), None, budget)
             .await
             .map_err(LoginError::Failed)?;
         match reply.status {
@@ -171,9 +172,9 @@ impl Bmc {
         let login = std::mem::take(&mut *self.auth.lock().await);
         let Auth::Known(login @ Login::Session { .. }) = login else { return };
         let Login::Session { location: Some(location), .. } = &login else { return };
-        let deadline = Deadline(Instant::now() + CLOSE_TIMEOUT);
+        let budget = Budget::until(Instant::now() + CLOSE_TIMEOUT);
         let deleted =
-            self.send_with(Method::DELETE, location, None, None, Some(&login), deadline).await;
+            self.send_with(Method::DELETE, location, None, None, Some(&login), &budget).await;
         if let Err(error) = deleted {
             tracing::debug!(bmc = %self.endpoint.authority, %error, "session not deleted");
         }

@@ -14,14 +14,16 @@ use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use super::auth::{Auth, Login};
+use super::bounded::{Budget, parse};
 use super::limits::{
-    BODY_BYTES_MAX, CONCURRENT_PER_BMC, REDIRECTS_MAX, REQUEST_TIMEOUT, TRIES_MAX,
+    BODY_BYTES_MAX, CONCURRENT_PER_BMC, ERROR_BYTES_MAX, REDIRECTS_MAX, REQUEST_TIMEOUT, TRIES_MAX,
 };
 use super::pace::{Pace, roll};
 use super::quirks::{EtagRule, Quirks};
 use super::resource::{Doc, Path, Resource};
 use super::target::Endpoint;
 use crate::action::{ActionError, Reason};
+use crate::transport::tls::Configs;
 use crate::transport::{Reply, Transport, TransportError};
 
 pub(super) const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
@@ -38,20 +40,13 @@ pub(super) struct Bmc {
     root: OnceCell<Resource>,
 }
 
-/// When the answer must be there.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Deadline(pub(super) Instant);
-
-impl Deadline {
-    pub(super) fn remaining(self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
-    }
-}
-
 impl Bmc {
-    pub(super) fn new(endpoint: Endpoint, all_slots: Arc<Semaphore>) -> Result<Self, ActionError> {
-        // BMC addresses are set by operators, who may put them anywhere.
-        let transport = Transport::new(&endpoint.verification, |_any| true).map_err(|error| {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        configs: &Configs,
+        all_slots: Arc<Semaphore>,
+    ) -> Result<Self, ActionError> {
+        let tls = configs.of(&endpoint.verification).map_err(|error| {
             ActionError::permanent(
                 Reason::CertificateInvalid,
                 format!("BMC {}: {error}; correct spec.bmc.tls", endpoint.authority),
@@ -60,7 +55,8 @@ impl Bmc {
         })?;
         Ok(Self {
             endpoint,
-            transport,
+            // BMC addresses are set by operators, who may put them anywhere.
+            transport: Transport::new(tls, CONCURRENT_PER_BMC, |_any| true),
             auth: tokio::sync::Mutex::default(),
             own_slots: Semaphore::new(CONCURRENT_PER_BMC),
             all_slots,
@@ -70,25 +66,21 @@ impl Bmc {
     }
 
     /// The service root, read once.
-    pub(super) async fn root(&self, deadline: Deadline) -> Result<&Resource, ActionError> {
+    pub(super) async fn root(&self, budget: &Budget) -> Result<&Resource, ActionError> {
         self.root
             .get_or_try_init(|| async {
                 // The root needs no login (DSP0266 §13.3.1), but some firmwares ask for one.
                 let path = Path::root();
-                let reply = self.send(Method::GET, &path, None, None, deadline).await?;
-                self.read(path, reply)
+                let reply = self.send(Method::GET, &path, None, None, budget).await?;
+                self.read(path, reply, budget)
             })
             .await
     }
 
     /// Reads a resource.
-    pub(super) async fn get(
-        &self,
-        path: &Path,
-        deadline: Deadline,
-    ) -> Result<Resource, ActionError> {
-        let reply = self.send_as_user(Method::GET, path, None, None, deadline).await?;
-        self.read(path.clone(), reply)
+    pub(super) async fn get(&self, path: &Path, budget: &Budget) -> Result<Resource, ActionError> {
+        let reply = self.send_as_user(Method::GET, path, None, None, budget).await?;
+        self.read(path.clone(), reply, budget)
     }
 
     /// Calls an action, or creates.
@@ -96,9 +88,9 @@ impl Bmc {
         &self,
         path: &Path,
         body: &Value,
-        deadline: Deadline,
+        budget: &Budget,
     ) -> Result<(), ActionError> {
-        let reply = self.send_as_user(Method::POST, path, Some(body), None, deadline).await?;
+        let reply = self.send_as_user(Method::POST, path, Some(body), None, budget).await?;
         self.accepted(&Method::POST, path, &reply)
     }
 
@@ -109,7 +101,7 @@ impl Bmc {
         resource: &Resource,
         body: &Value,
         quirks: &Quirks,
-        deadline: Deadline,
+        budget: &Budget,
     ) -> Result<(), ActionError> {
         let path = &resource.path;
         let any = || Some("*".to_owned());
@@ -121,11 +113,11 @@ impl Bmc {
         let mut again = true;
         loop {
             let reply = self
-                .send_as_user(method.clone(), path, Some(body), etag.as_deref(), deadline)
+                .send_as_user(method.clone(), path, Some(body), etag.as_deref(), budget)
                 .await?;
             match reply.status {
                 StatusCode::PRECONDITION_FAILED if again => {
-                    etag = self.get(path, deadline).await?.etag;
+                    etag = self.get(path, budget).await?.etag;
                 }
                 StatusCode::PRECONDITION_REQUIRED if again => etag = any(),
                 _ => return self.accepted(&method, path, &reply),
@@ -141,21 +133,20 @@ impl Bmc {
         path: &Path,
         body: Option<&Value>,
         etag: Option<&str>,
-        deadline: Deadline,
+        budget: &Budget,
     ) -> Result<Reply, ActionError> {
-        let login = self.login(deadline).await?;
+        let login = self.login(budget).await?;
         let authorization = Some(&login);
-        let reply =
-            self.send_with(method.clone(), path, body, etag, authorization, deadline).await?;
+        let reply = self.send_with(method.clone(), path, body, etag, authorization, budget).await?;
         if reply.status != StatusCode::UNAUTHORIZED {
             return Ok(reply);
         }
         // A 401 says that nothing was done, so also a write can be sent again.
         match login {
             Login::Session { .. } => {
-                let renewed = self.login_again(&login, deadline).await?;
+                let renewed = self.login_again(&login, budget).await?;
                 let reply =
-                    self.send_with(method, path, body, etag, Some(&renewed), deadline).await?;
+                    self.send_with(method, path, body, etag, Some(&renewed), budget).await?;
                 if reply.status == StatusCode::UNAUTHORIZED {
                     return Err(self.refuse(&reply).await);
                 }
@@ -179,9 +170,9 @@ impl Bmc {
         path: &Path,
         body: Option<&Value>,
         etag: Option<&str>,
-        deadline: Deadline,
+        budget: &Budget,
     ) -> Result<Reply, ActionError> {
-        self.send_with(method, path, body, etag, None, deadline).await
+        self.send_with(method, path, body, etag, None, budget).await
     }
 
     /// Sends, at the BMC's pace, with retries where they can do no harm.
@@ -192,18 +183,18 @@ impl Bmc {
         body: Option<&Value>,
         etag: Option<&str>,
         login: Option<&Login>,
-        deadline: Deadline,
+        budget: &Budget,
     ) -> Result<Reply, ActionError> {
         let mut path = path.clone();
         let mut redirects = 0;
         let mut tries = 0;
         loop {
             tries += 1;
-            self.wait_for_turn(deadline).await?;
+            self.wait_for_turn(budget).await?;
             let request = self.request(&method, &path, body, etag, login)?;
             let outcome = {
-                let _slots = self.slots(deadline).await?;
-                let timeout = deadline.remaining().min(REQUEST_TIMEOUT);
+                let _slots = self.slots(budget).await?;
+                let timeout = budget.remaining().min(REQUEST_TIMEOUT);
                 self.transport.exchange(request, BODY_BYTES_MAX, timeout).await
             };
             let read_only = method == Method::GET;
@@ -214,7 +205,7 @@ impl Bmc {
                     path = self.redirect_target(&path, &reply)?;
                     continue;
                 }
-                Ok(reply) if is_turned_away(reply.status, read_only) => {
+                Ok(reply) if is_turned_away(&reply, read_only) => {
                     let retry_after = reply.retry_after();
                     self.pace(|pace| pace.failed(Instant::now(), retry_after, roll()));
                     self.turned_away(&method, &path, &reply, retry_after)
@@ -228,8 +219,9 @@ impl Bmc {
                     let repeat = match &error {
                         TransportError::NotConnected { .. } => true,
                         TransportError::Lost { .. } => read_only,
-                        // A whole timeout was spent; the caller's deadline decides, not a loop.
+                        // A whole timeout was spent; the caller's budget decides, not a loop.
                         TransportError::TimedOut { .. }
+                        | TransportError::OutOfReach(_)
                         | TransportError::Certificate { .. }
                         | TransportError::TooLarge { .. } => false,
                     };
@@ -241,7 +233,7 @@ impl Bmc {
                 }
             };
             let wait = self.pace(|pace| pace.wait(Instant::now()));
-            if tries >= TRIES_MAX || wait >= deadline.remaining() {
+            if tries >= TRIES_MAX || wait >= budget.remaining() {
                 return Err(error);
             }
         }
@@ -280,9 +272,9 @@ impl Bmc {
         Ok(request)
     }
 
-    async fn wait_for_turn(&self, deadline: Deadline) -> Result<(), ActionError> {
+    async fn wait_for_turn(&self, budget: &Budget) -> Result<(), ActionError> {
         let (wait, failures) = self.pace(|pace| (pace.wait(Instant::now()), pace.failures()));
-        if wait >= deadline.remaining() {
+        if wait >= budget.remaining() {
             let mut error = ActionError::retryable(
                 Reason::Throttled,
                 format!(
@@ -302,14 +294,14 @@ impl Bmc {
     /// One of this BMC's slots and one of all.
     async fn slots(
         &self,
-        deadline: Deadline,
+        budget: &Budget,
     ) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), ActionError> {
         let both = async {
             let own = self.own_slots.acquire().await.ok()?;
             let all = self.all_slots.acquire().await.ok()?;
             Some((own, all))
         };
-        match tokio::time::timeout(deadline.remaining(), both).await {
+        match tokio::time::timeout(budget.remaining(), both).await {
             Ok(Some(slots)) => Ok(slots),
             Ok(None) | Err(_) => Err(ActionError::retryable(
                 Reason::Timeout,
@@ -332,10 +324,10 @@ impl Bmc {
             .ok_or_else(|| self.nonsense(from, "redirects to another host, which is not followed"))
     }
 
-    fn read(&self, path: Path, reply: Reply) -> Result<Resource, ActionError> {
+    fn read(&self, path: Path, reply: Reply, budget: &Budget) -> Result<Resource, ActionError> {
         self.accepted(&Method::GET, &path, &reply)?;
-        let json: Value = serde_json::from_slice(&reply.body).map_err(|error| {
-            self.nonsense(&path, &format!("is not JSON: {error}")).because(error)
+        let json: Value = parse(&reply.body, budget).map_err(|error| {
+            self.nonsense(&path, &format!("cannot be read as JSON: {error}")).because(error)
         })?;
         if !json.is_object() {
             return Err(self.nonsense(&path, "is not a JSON object"));
@@ -415,6 +407,7 @@ impl Bmc {
                 Reason::CertificateInvalid,
                 format!("{what}; correct the BMC's certificate or spec.bmc.tls"),
             ),
+            TransportError::OutOfReach(_) => ActionError::permanent(Reason::Forbidden, what),
             TransportError::Lost { .. } => ActionError::retryable(Reason::Unreachable, what),
             TransportError::TimedOut { .. } => ActionError::retryable(Reason::Timeout, what),
             TransportError::TooLarge { .. } => ActionError::permanent(Reason::BmcError, what),
@@ -438,17 +431,27 @@ fn is_redirect(status: StatusCode, read_only: bool) -> bool {
 }
 
 /// The request was not carried out. After 502 and 504 only a read can be sure of that.
-fn is_turned_away(status: StatusCode, read_only: bool) -> bool {
-    match status {
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => true,
+fn is_turned_away(reply: &Reply, read_only: bool) -> bool {
+    match reply.status {
+        // A full table of sessions does not empty by waiting a little; the login does without.
+        StatusCode::SERVICE_UNAVAILABLE => !names_message(&reply.body, "SessionLimitExceeded"),
+        StatusCode::TOO_MANY_REQUESTS => true,
         StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => read_only,
         _ => false,
     }
 }
 
+/// Whether an error body names a message of the Base registry (DSP0266 §8.6), whatever else it
+/// holds. The name is unique enough that the text need not be parsed.
+fn names_message(body: &[u8], name: &str) -> bool {
+    let start = body.get(..ERROR_BYTES_MAX).unwrap_or(body);
+    start.windows(name.len()).any(|part| part == name.as_bytes())
+}
+
 /// What an error body says (DSP0266 §8.6), in one line.
 pub(super) fn explanation(body: &[u8]) -> String {
-    let Ok(json) = serde_json::from_slice::<Value>(body) else {
+    let short = body.get(..ERROR_BYTES_MAX).is_none();
+    let Some(json) = serde_json::from_slice::<Value>(body).ok().filter(|_json| short) else {
         return "no explanation".to_owned();
     };
     let doc = Doc(&json);

@@ -4,7 +4,8 @@
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-use super::client::{Bmc, Deadline};
+use super::bounded::Budget;
+use super::client::Bmc;
 use super::limits::{CONCURRENT_PER_BMC, PAGES_MAX};
 use super::quirks::Quirks;
 use super::resource::{Path, Resource};
@@ -22,13 +23,13 @@ impl Bmc {
         &self,
         collection: &Path,
         limit: usize,
-        deadline: Deadline,
+        budget: &Budget,
     ) -> Result<Vec<Path>, ActionError> {
         let mut links = Vec::new();
         let mut page = Some(collection.clone());
         for _page in 0..PAGES_MAX {
             let Some(path) = page else { break };
-            let resource = self.get(&path, deadline).await?;
+            let resource = self.get(&path, budget).await?;
             links.extend(resource.doc().links("/Members").into_iter().take(limit - links.len()));
             page = next_page(&resource).filter(|_next| links.len() < limit);
         }
@@ -42,19 +43,19 @@ impl Bmc {
         collection: &Path,
         limit: usize,
         quirks: &Quirks,
-        deadline: Deadline,
+        budget: &Budget,
     ) -> Result<Vec<Resource>, ActionError> {
         let mut found: Vec<Member> = Vec::new();
-        let mut page = Some(match self.expand_query(quirks, deadline).await? {
+        let mut page = Some(match self.expand_query(quirks, budget).await? {
             Some(query) => collection.with_query(query),
             None => collection.clone(),
         });
         for _page in 0..PAGES_MAX {
             let Some(path) = page else { break };
-            let resource = match self.get(&path, deadline).await {
+            let resource = match self.get(&path, budget).await {
                 // A BMC that says it can expand and then cannot is asked plainly.
                 Err(error) if path != *collection && found.is_empty() && is_answer(&error) => {
-                    self.get(collection, deadline).await?
+                    self.get(collection, budget).await?
                 }
                 other => other?,
             };
@@ -66,7 +67,7 @@ impl Bmc {
             .map(|member| async {
                 match member {
                     Member::Whole(resource) => Ok(Some(resource)),
-                    Member::Link(path) => self.get_optional(&path, deadline).await,
+                    Member::Link(path) => self.get_optional(&path, budget).await,
                 }
             })
             .buffered(CONCURRENT_PER_BMC);
@@ -81,9 +82,9 @@ impl Bmc {
     pub(super) async fn get_optional(
         &self,
         path: &Path,
-        deadline: Deadline,
+        budget: &Budget,
     ) -> Result<Option<Resource>, ActionError> {
-        match self.get(path, deadline).await {
+        match self.get(path, budget).await {
             Ok(resource) => Ok(Some(resource)),
             Err(error) if matches!(error.reason, Reason::NotFound | Reason::NotSupported) => {
                 Ok(None)
@@ -96,9 +97,9 @@ impl Bmc {
     pub(super) async fn expand_query(
         &self,
         quirks: &Quirks,
-        deadline: Deadline,
+        budget: &Budget,
     ) -> Result<Option<&'static str>, ActionError> {
-        let root = self.root(deadline).await?.doc();
+        let root = self.root(budget).await?.doc();
         let can = |what: &str| {
             let pointer = format!("/ProtocolFeaturesSupported/ExpandQuery/{what}");
             root.flag(&pointer) == Some(true)

@@ -13,6 +13,13 @@ pub(super) const CONCURRENT_IN_ALL: usize = 512;
 /// collection) stay below 2 MiB.
 pub(super) const BODY_BYTES_MAX: usize = 4 << 20;
 
+/// Values read in all answers to one call of an action. A server with 512 sensors, 100 drives and
+/// a full event log stays below 100,000. A value takes some 100 bytes, 700 at the very worst.
+pub(super) const VALUES_MAX: usize = 400_000;
+
+/// Largest error body that is looked into; honest ones take a kilobyte or two.
+pub(super) const ERROR_BYTES_MAX: usize = 64 << 10;
+
 /// One request with its whole answer. Slow firmwares need 10–20 s for a first inventory read.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 

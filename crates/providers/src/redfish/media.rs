@@ -101,14 +101,14 @@ pub(super) async fn drives(system: &System) -> Result<Vec<Drive>, ActionError> {
     let mut owners = vec![system.doc().link("/VirtualMedia")];
     if owners.iter().all(Option::is_none) {
         for manager in system.managers() {
-            let manager = system.bmc.get_optional(&manager, system.deadline).await?;
+            let manager = system.bmc.get_optional(&manager, &system.budget).await?;
             owners.push(manager.and_then(|manager| manager.doc().link("/VirtualMedia")));
         }
     }
     let mut drives = Vec::new();
     for collection in owners.into_iter().flatten() {
-        let (bmc, deadline) = (&system.bmc, system.deadline);
-        match bmc.members(&collection, DRIVES_MAX, &system.quirks, deadline).await {
+        let (bmc, budget) = (&system.bmc, &system.budget);
+        match bmc.members(&collection, DRIVES_MAX, &system.quirks, budget).await {
             Ok(members) => drives.extend(members.into_iter().map(|resource| Drive { resource })),
             Err(error) if matches!(error.reason, Reason::NotFound | Reason::NotSupported) => {}
             Err(error) => return Err(error),
@@ -195,7 +195,7 @@ pub(super) async fn eject(system: &System, drive: &mut Drive) -> Result<(), Acti
 async fn send(system: &System, drive: &Drive, name: &str, body: &Value) -> Result<(), ActionError> {
     let target = drive.action(name).and_then(|action| action.text("/target"));
     let sent = match target.and_then(|text| Path::parse(&text)) {
-        Some(target) => system.bmc.post(&target, body, system.deadline).await,
+        Some(target) => system.bmc.post(&target, body, &system.budget).await,
         None => {
             let mut change = body.clone();
             if let Some(change) = change.as_object_mut() {
@@ -203,7 +203,7 @@ async fn send(system: &System, drive: &Drive, name: &str, body: &Value) -> Resul
                 change.insert("Inserted".to_owned(), (name == "InsertMedia").into());
             }
             let (bmc, quirks) = (&system.bmc, &system.quirks);
-            bmc.patch(&drive.resource, &change, quirks, system.deadline).await
+            bmc.patch(&drive.resource, &change, quirks, &system.budget).await
         }
     };
     match sent {
@@ -219,7 +219,7 @@ async fn send(system: &System, drive: &Drive, name: &str, body: &Value) -> Resul
 async fn wait(system: &System, drive: &mut Drive, inserted: bool) -> Result<(), ActionError> {
     let mut poll = Poll::default();
     loop {
-        let read = system.bmc.get(&drive.resource.path, system.deadline).await;
+        let read = system.bmc.get(&drive.resource.path, &system.budget).await;
         drive.resource = read.map_err(ActionError::effect_unknown)?;
         if drive.is_inserted() == inserted {
             return Ok(());

@@ -12,6 +12,7 @@
 mod actions;
 mod auth;
 mod boot;
+mod bounded;
 mod client;
 mod collection;
 mod inventory;
@@ -31,11 +32,14 @@ use std::time::Instant;
 
 use tokio::sync::Semaphore;
 
+use crate::transport::tls::Configs;
+
 pub use inventory::{InventoryReport, LogEntry, Unread};
 
 use crate::action::{ActionContext, ActionError};
 use crate::catalog::Catalog;
-use client::{Bmc, Deadline};
+use bounded::Budget;
+use client::Bmc;
 use limits::{CONCURRENT_IN_ALL, IDLE_MAX};
 use system::System;
 use target::{Endpoint, Target};
@@ -49,6 +53,7 @@ pub struct Redfish {
 struct Shared {
     clients: Mutex<HashMap<Endpoint, Client>>,
     slots: Arc<Semaphore>,
+    tls: Configs,
     sweeping: AtomicBool,
 }
 
@@ -71,6 +76,7 @@ impl Redfish {
             shared: Arc::new(Shared {
                 clients: Mutex::default(),
                 slots: Arc::new(Semaphore::new(CONCURRENT_IN_ALL)),
+                tls: Configs::default(),
                 sweeping: AtomicBool::new(false),
             }),
         }
@@ -94,7 +100,7 @@ impl Redfish {
     async fn open(&self, context: &ActionContext) -> Result<System, ActionError> {
         let target = Target::read(context)?;
         let bmc = self.client(&target.endpoint)?;
-        System::find(bmc, &target, Deadline(context.deadline)).await
+        System::find(bmc, &target, Budget::until(context.deadline)).await
     }
 
     fn client(&self, endpoint: &Endpoint) -> Result<Arc<Bmc>, ActionError> {
@@ -104,7 +110,8 @@ impl Redfish {
             client.last_used = Instant::now();
             return Ok(Arc::clone(&client.bmc));
         }
-        let bmc = Arc::new(Bmc::new(endpoint.clone(), Arc::clone(&self.shared.slots))?);
+        let slots = Arc::clone(&self.shared.slots);
+        let bmc = Arc::new(Bmc::new(endpoint.clone(), &self.shared.tls, slots)?);
         let client = Client { bmc: Arc::clone(&bmc), last_used: Instant::now() };
         clients.insert(endpoint.clone(), client);
         Ok(bmc)

@@ -122,15 +122,17 @@ struct Sent {
     confirmed: bool,
 }
 
-/// The next command, if one is due.
+/// The next command, if one is due, `since` the drive began.
 fn decide(
     goal: Goal,
     seen: PowerState,
+    since: Duration,
     sent: Option<Sent>,
     reset: &ResetAction,
 ) -> Option<ResetType> {
     let already_moving = match goal {
-        Goal::On => seen == PowerState::PoweringOn,
+        // While it goes down, BMCs refuse or forget what they are told.
+        Goal::On => matches!(seen, PowerState::PoweringOn | PowerState::PoweringOff),
         Goal::OffGracefully { .. } => seen == PowerState::PoweringOff,
         Goal::OffNow => false,
     };
@@ -145,6 +147,12 @@ fn decide(
         Goal::OffGracefully { .. } | Goal::OffNow => ResetType::ForceOff,
     };
     match (goal, sent) {
+        // Somebody asked it to go down, perhaps we did before a crash, and it does not get there.
+        (Goal::OffGracefully { force_after: Some(grace) }, None)
+            if already_moving && since >= grace =>
+        {
+            Some(ResetType::ForceOff)
+        }
         (_, None) if already_moving => None,
         (_, None) => Some(first),
         (Goal::OffGracefully { force_after: Some(grace) }, Some(sent))
@@ -173,7 +181,7 @@ impl System {
         let mut allowed = action.texts("/ResetType@Redfish.AllowableValues");
         let info = action.text("/@Redfish.ActionInfo").and_then(|text| Path::parse(&text));
         if let (true, Some(info)) = (allowed.is_empty(), info)
-            && let Some(info) = self.bmc.get_optional(&info, self.deadline).await?
+            && let Some(info) = self.bmc.get_optional(&info, &self.budget).await?
         {
             allowed = info
                 .doc()
@@ -199,7 +207,7 @@ impl System {
             )));
         }
         let body = json!({"ResetType": reset.as_str()});
-        self.bmc.post(&action.target, &body, self.deadline).await
+        self.bmc.post(&action.target, &body, &self.budget).await
     }
 
     /// Drives the system to `goal` and returns once it is seen there: whether anything was sent.
@@ -208,6 +216,7 @@ impl System {
         action: &ResetAction,
         goal: Goal,
     ) -> Result<bool, ActionError> {
+        let began = Instant::now();
         let mut sent: Option<(ResetType, Instant, bool)> = None;
         let mut poll = Poll::default();
         loop {
@@ -217,7 +226,7 @@ impl System {
             }
             let last =
                 sent.map(|(reset, at, confirmed)| Sent { reset, since: at.elapsed(), confirmed });
-            if let Some(command) = decide(goal, seen, last, action) {
+            if let Some(command) = decide(goal, seen, began.elapsed(), last, action) {
                 let confirmed = match self.reset(action, command).await {
                     Ok(()) => true,
                     Err(error) if error.effect == Effect::Unknown => {
@@ -261,7 +270,12 @@ impl Default for Poll {
 impl Poll {
     /// Looks for as long as a BMC takes to show a setting that it accepted.
     pub(super) fn settling() -> Self {
-        Self { until: Instant::now().checked_add(SETTLING_MAX), ..Self::default() }
+        Self::at_most(SETTLING_MAX)
+    }
+
+    /// Looks for at most `time`.
+    pub(super) fn at_most(time: Duration) -> Self {
+        Self { until: Instant::now().checked_add(time), ..Self::default() }
     }
 
     /// Pauses, or fails with what is still being waited for.
@@ -271,7 +285,7 @@ impl Poll {
         waiting_for: impl FnOnce() -> String,
     ) -> Result<(), ActionError> {
         let ended = self.until.is_some_and(|until| Instant::now() >= until);
-        if ended || self.next >= system.deadline.remaining() {
+        if ended || self.next >= system.budget.remaining() {
             return Err(ActionError::retryable(
                 Reason::Timeout,
                 format!("{}: {} when the time was up", system.name(), waiting_for()),
@@ -311,6 +325,7 @@ mod tests {
             ("off to on", Goal::On, P::Off, None, &any, Some(R::On)),
             ("only ForceOn", Goal::On, P::Off, None, &plain, Some(R::ForceOn)),
             ("coming up by itself", Goal::On, P::PoweringOn, None, &any, None),
+            ("still going down", Goal::On, P::PoweringOff, None, &any, None),
             ("unknown state", Goal::On, P::Unknown, None, &any, Some(R::On)),
             ("paused", Goal::On, P::Paused, None, &any, Some(R::On)),
             ("was sent", Goal::On, P::Off, sent(R::On, 500, true), &any, None),
@@ -332,7 +347,9 @@ mod tests {
             ("forced once", grace, P::On, sent(R::ForceOff, 999, true), &any, None),
             ("now", Goal::OffNow, P::PoweringOff, None, &any, Some(R::ForceOff)),
         ] {
-            assert_eq!(decide(goal, seen, sent, action), wanted, "{what}");
+            assert_eq!(decide(goal, seen, Duration::ZERO, sent, action), wanted, "{what}");
         }
+        let stuck = decide(grace, P::PoweringOff, Duration::from_secs(60), None, &any);
+        assert_eq!(stuck, Some(R::ForceOff), "going down by itself for too long");
     }
 }

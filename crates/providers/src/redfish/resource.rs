@@ -47,6 +47,18 @@ impl Path {
         Self(format!("{path}?{query}"))
     }
 
+    /// Where a collection keeps its member `id`, by the URIs that DSP0268 fixes. Older services
+    /// may keep it elsewhere. `None` for an id that a path cannot hold as it is.
+    pub(super) fn child(&self, id: &str) -> Option<Self> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        let dots = id.bytes().all(|byte| byte == b'.');
+        if dots || !id.bytes().all(plain) {
+            return None;
+        }
+        let path = self.0.split('?').next().unwrap_or_default().trim_end_matches('/');
+        Self::parse(&format!("{path}/{id}"))
+    }
+
     /// The last segment, which is the resource's `Id` by convention.
     pub(super) fn last_segment(&self) -> &str {
         let path = self.0.split('?').next().unwrap_or_default();
@@ -170,6 +182,14 @@ mod tests {
         let same = Path::parse_location("https://BMC:443/redfish/v1/S/1", "bmc:443").unwrap();
         assert_eq!(same.as_str(), "/redfish/v1/S/1");
         assert_eq!(Path::parse_location("https://evil/redfish", "bmc"), None);
+        let systems = Path::parse("/redfish/v1/Systems/").unwrap();
+        assert_eq!(
+            systems.child("System.Embedded.1").unwrap().as_str(),
+            "/redfish/v1/Systems/System.Embedded.1"
+        );
+        for outside in ["", "..", ".", "a/b", "a%2fb", "a?b", "a b"] {
+            assert_eq!(systems.child(outside), None, "{outside}");
+        }
     }
 
     #[test]

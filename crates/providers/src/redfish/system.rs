@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::client::{Bmc, Deadline};
+use super::bounded::Budget;
+use super::client::Bmc;
 use super::limits::SYSTEMS_OPENED_MAX;
 use super::quirks::Quirks;
 use super::resource::{Doc, Path, Resource};
@@ -20,7 +21,7 @@ const NAMES_TOLD_MAX: usize = 8;
 /// The system a call is aimed at, as last read.
 pub(super) struct System {
     pub(super) bmc: Arc<Bmc>,
-    pub(super) deadline: Deadline,
+    pub(super) budget: Budget,
     pub(super) resource: Resource,
     pub(super) quirks: Quirks,
 }
@@ -30,16 +31,16 @@ impl System {
     pub(super) async fn find(
         bmc: Arc<Bmc>,
         target: &Target,
-        deadline: Deadline,
+        budget: Budget,
     ) -> Result<Self, ActionError> {
         // Logging in first: a BMC that refuses us should say so, not show an empty root.
-        bmc.login(deadline).await?;
-        let resource = choose(&bmc, target, deadline).await?;
+        bmc.login(&budget).await?;
+        let resource = choose(&bmc, target, &budget).await?;
         if let Some(wanted) = &target.serial {
             check_serial(&bmc, resource.doc(), wanted)?;
         }
-        let quirks = Quirks::of(bmc.root(deadline).await?.doc(), Some(resource.doc()));
-        Ok(Self { bmc, deadline, resource, quirks })
+        let quirks = Quirks::of(bmc.root(&budget).await?.doc(), Some(resource.doc()));
+        Ok(Self { bmc, budget, resource, quirks })
     }
 
     pub(super) fn doc(&self) -> Doc<'_> {
@@ -48,7 +49,7 @@ impl System {
 
     /// Reads the system again.
     pub(super) async fn refresh(&mut self) -> Result<(), ActionError> {
-        self.resource = self.bmc.get(&self.resource.path, self.deadline).await?;
+        self.resource = self.bmc.get(&self.resource.path, &self.budget).await?;
         Ok(())
     }
 
@@ -57,12 +58,11 @@ impl System {
         self.doc().links("/Links/ManagedBy")
     }
 
-    /// The BMC's own clock; ours where it does not tell.
-    pub(super) async fn bmc_time(&self) -> Result<Timestamp, ActionError> {
-        let Some(manager) = self.managers().into_iter().next() else { return Ok(Timestamp::now()) };
-        let manager = self.bmc.get_optional(&manager, self.deadline).await?;
-        let told = manager.and_then(|manager| manager.doc().text("/DateTime")?.parse().ok());
-        Ok(told.unwrap_or_else(Timestamp::now))
+    /// The BMC's own clock, where it tells.
+    pub(super) async fn bmc_time(&self) -> Result<Option<Timestamp>, ActionError> {
+        let Some(manager) = self.managers().into_iter().next() else { return Ok(None) };
+        let manager = self.bmc.get_optional(&manager, &self.budget).await?;
+        Ok(manager.and_then(|manager| manager.doc().text("/DateTime")?.parse().ok()))
     }
 
     /// How messages name it.
@@ -76,8 +76,8 @@ impl System {
     }
 }
 
-async fn choose(bmc: &Bmc, target: &Target, deadline: Deadline) -> Result<Resource, ActionError> {
-    let root = bmc.root(deadline).await?;
+async fn choose(bmc: &Bmc, target: &Target, budget: &Budget) -> Result<Resource, ActionError> {
+    let root = bmc.root(budget).await?;
     // The link is required (DSP0268, ServiceRoot), but some firmwares leave it out while the
     // collection is served at its standard place.
     let standard = || Path::parse("/redfish/v1/Systems");
@@ -85,29 +85,34 @@ async fn choose(bmc: &Bmc, target: &Target, deadline: Deadline) -> Result<Resour
         root.doc().link("/Systems").or_else(standard).ok_or_else(|| {
             ActionError::permanent(Reason::NotSupported, "the BMC has no systems")
         })?;
-    let links = bmc.member_links(&collection, SYSTEM_LINKS_MAX, deadline).await?;
+    if let Some(path) = target.system_id.as_ref().and_then(|id| collection.child(id))
+        && let Some(found) = bmc.get_optional(&path, budget).await?
+    {
+        return Ok(found);
+    }
+    let links = bmc.member_links(&collection, SYSTEM_LINKS_MAX, budget).await?;
     let authority = &bmc.endpoint.authority;
     if let Some(id) = &target.system_id {
         let Some(path) = links.iter().find(|path| path.last_segment() == id) else {
             return Err(ActionError::permanent(
-                Reason::NotFound,
+                Reason::SystemNotFound,
                 format!(
                     "BMC {authority} has no system {id:?}, it has {}; correct spec.bmc.systemId",
                     names(&links)
                 ),
             ));
         };
-        return bmc.get(path, deadline).await;
+        return bmc.get(path, budget).await;
     }
     match (links.as_slice(), &target.serial) {
         ([], _) => Err(ActionError::retryable(
-            Reason::NotFound,
+            Reason::SystemNotFound,
             format!("BMC {authority} shows no system; it may still be starting"),
         )),
-        ([only], _) => bmc.get(only, deadline).await,
+        ([only], _) => bmc.get(only, budget).await,
         (several, Some(serial)) => {
             for path in several.iter().take(SYSTEMS_OPENED_MAX) {
-                let Some(system) = bmc.get_optional(path, deadline).await? else { continue };
+                let Some(system) = bmc.get_optional(path, budget).await? else { continue };
                 if identities(system.doc()).iter().any(|identity| same(identity, serial)) {
                     return Ok(system);
                 }

@@ -71,7 +71,7 @@ impl Target {
                 let ca_pem = match &bmc.tls.ca_secret_ref {
                     Some(reference) => {
                         let secret = secrets::read(context, reference)?;
-                        Some(secrets::value(&secret, reference, "ca.crt")?.to_vec())
+                        Some(secrets::value(&secret, reference, "ca.crt")?.into())
                     }
                     None => None,
                 };

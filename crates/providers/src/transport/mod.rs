@@ -10,25 +10,26 @@ mod resolve;
 
 use std::error::Error as StdError;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use resolve::Resolver;
-use tls::{TlsPolicyError, Verification, client_config};
+use rustls::ClientConfig;
+
+use resolve::{OutOfReach, Resolver};
 
 /// A BMC on the local network answers a SYN in milliseconds; 10 s outlasts three lost ones.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// BMCs close idle connections early and hold few; keep one for the next request of a burst only.
+/// BMCs close idle connections early and hold few; they are kept for the next request of a burst.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
-const MAX_IDLE_CONNECTIONS: usize = 2;
 
 /// An answer with its body read whole.
 #[derive(Debug)]
@@ -53,6 +54,9 @@ pub(crate) enum TransportError {
     /// Nothing was sent.
     #[error("no connection: {reason}")]
     NotConnected { reason: String },
+    /// The name leads only to addresses that this client must not reach; nothing was sent.
+    #[error("{0}")]
+    OutOfReach(String),
     /// The certificate was refused; nothing was sent.
     #[error("the TLS certificate was not accepted: {reason}")]
     Certificate { reason: String },
@@ -74,26 +78,25 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    /// A client that connects only to addresses that `allowed` accepts.
+    /// A client that connects only to addresses that `allowed` accepts. Of each host it keeps
+    /// `idle_max` connections for the next request: one that the other side closes at that very
+    /// moment loses the request, with its outcome unknown.
     pub(crate) fn new(
-        verification: &Verification,
+        tls: Arc<ClientConfig>,
+        idle_max: usize,
         allowed: fn(&IpAddr) -> bool,
-    ) -> Result<Self, TlsPolicyError> {
+    ) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(Resolver { allowed });
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         tcp.set_nodelay(true);
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(client_config(verification)?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
+        let connector = HttpsConnector::from((tcp, tls));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
+            .pool_max_idle_per_host(idle_max)
             .build(connector);
-        Ok(Self { client })
+        Self { client }
     }
 
     /// Sends one request and reads the whole answer.
@@ -127,7 +130,10 @@ impl Transport {
 fn classify(error: &(dyn StdError + 'static), is_connect: bool) -> TransportError {
     let mut cause = Some(error);
     while let Some(current) = cause {
-        if let Some(tls) = find_tls_error(current) {
+        if let Some(out) = find::<OutOfReach>(current) {
+            return TransportError::OutOfReach(out.to_string());
+        }
+        if let Some(tls) = find::<rustls::Error>(current) {
             let reason = match tls {
                 rustls::Error::InvalidCertificate(certificate) => certificate_reason(certificate),
                 other if is_connect => {
@@ -147,12 +153,12 @@ fn classify(error: &(dyn StdError + 'static), is_connect: bool) -> TransportErro
     }
 }
 
-/// rustls' errors travel inside `io::Error`, often in several, which hide them from `source()`.
-fn find_tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+/// Our errors travel inside `io::Error`, often in several, which hide them from `source()`.
+fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
     let mut current = error;
     loop {
-        if let Some(tls) = current.downcast_ref::<rustls::Error>() {
-            return Some(tls);
+        if let Some(found) = current.downcast_ref::<E>() {
+            return Some(found);
         }
         current = current.downcast_ref::<std::io::Error>()?.get_ref()?;
     }

@@ -16,6 +16,13 @@ use tower_service::Service;
 /// Most addresses tried for one name.
 const MAX_ADDRESSES: usize = 8;
 
+/// All addresses of a name are out of reach.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} has no address that may be reached")]
+pub(crate) struct OutOfReach {
+    name: String,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Resolver {
     pub(crate) allowed: fn(&IpAddr) -> bool,
@@ -35,13 +42,13 @@ impl Service<Name> for Resolver {
         Box::pin(async move {
             // The port is put in by the connector.
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            // A name without any address is told by the lookup itself.
             let addresses: Vec<SocketAddr> =
                 found.filter(|address| allowed(&address.ip())).take(MAX_ADDRESSES).collect();
             if addresses.is_empty() {
-                return Err(io::Error::new(
-                    io::ErrorKind::PermissionDenied,
-                    format!("{} has no address that may be reached", name.as_str()),
-                ));
+                let name = name.as_str().to_owned();
+                let error = OutOfReach { name };
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, error));
             }
             Ok(addresses.into_iter())
         })

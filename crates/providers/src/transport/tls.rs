@@ -3,7 +3,8 @@
 //! Must never let a connection through whose peer did not prove that it holds the certificate's
 //! key: also the lax policies verify the handshake's signature.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
@@ -26,7 +27,7 @@ pub(crate) enum Verification {
     /// The chain must lead to this PEM bundle (to the system's when `None`) and name the host.
     /// A certificate that is itself in the bundle is trusted as it stands, if it names the host:
     /// controllers ship with self-signed certificates, some marked as a CA.
-    Full { ca_pem: Option<Vec<u8>> },
+    Full { ca_pem: Option<Arc<[u8]>> },
     /// The peer's certificate must have this SHA-256, whatever it names and whoever signed it.
     Fingerprint([u8; 32]),
     /// Any certificate. For isolated networks only: whoever sits between can read the password.
@@ -48,8 +49,34 @@ pub(crate) enum TlsPolicyError {
     Verifier(#[from] rustls::client::VerifierBuilderError),
 }
 
+/// The configurations in use, one a policy: the system's certificates alone take hundreds of
+/// kilobytes, which thousands of clients must share.
+#[derive(Debug, Default)]
+pub(crate) struct Configs(Mutex<HashMap<Verification, Weak<ClientConfig>>>);
+
+impl Configs {
+    /// The configuration of a policy, made if no client has it now.
+    pub(crate) fn of(
+        &self,
+        verification: &Verification,
+    ) -> Result<Arc<ClientConfig>, TlsPolicyError> {
+        let mut configs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = configs.get(verification).and_then(Weak::upgrade) {
+            return Ok(config);
+        }
+        let config = Arc::new(client_config(verification)?);
+        // When one is made, those that nobody uses any more are forgotten, so that there are never
+        // many more than are in use.
+        if configs.len() == configs.capacity() {
+            configs.retain(|_policy, config| config.strong_count() > 0);
+        }
+        configs.insert(verification.clone(), Arc::downgrade(&config));
+        Ok(config)
+    }
+}
+
 /// The rustls configuration for a policy.
-pub(crate) fn client_config(verification: &Verification) -> Result<ClientConfig, TlsPolicyError> {
+fn client_config(verification: &Verification) -> Result<ClientConfig, TlsPolicyError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = verifier(verification, &provider)?;
     let config = ClientConfig::builder_with_provider(provider)
@@ -241,8 +268,21 @@ mod tests {
     #[test]
     fn a_bundle_without_certificates_is_refused() {
         for pem in [&b""[..], b"hello", b"-----BEGIN CERTIFICATE-----\n%%%\n"] {
-            let policy = Verification::Full { ca_pem: Some(pem.to_vec()) };
+            let policy = Verification::Full { ca_pem: Some(pem.into()) };
             assert!(client_config(&policy).is_err());
         }
+    }
+
+    #[test]
+    fn a_policy_in_use_has_one_configuration() {
+        let configs = Configs::default();
+        let pinned = |byte| Verification::Fingerprint([byte; 32]);
+        let one = configs.of(&pinned(1)).unwrap();
+        assert!(Arc::ptr_eq(&one, &configs.of(&pinned(1)).unwrap()));
+        for byte in 2..=200 {
+            configs.of(&pinned(byte)).unwrap();
+        }
+        assert!(configs.0.lock().unwrap().len() < 100, "those that are not used are forgotten");
+        assert!(Arc::ptr_eq(&one, &configs.of(&pinned(1)).unwrap()));
     }
 }

@@ -75,6 +75,16 @@ impl Emulator {
         self.log().lines().filter(|line| line.contains(text)).count()
     }
 
+    /// Reads a resource apart from the code under test, from an emulator without TLS and login.
+    pub fn get(&self, path: &str) -> serde_json::Value {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: bmc\r\nConnection: close\r\n\r\n");
+        std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+        let answer = std::io::read_to_string(&mut stream).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error} in {head} {body}"))
+    }
+
     fn wait_until_up(&mut self) {
         let deadline = Instant::now() + START_TIMEOUT;
         while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {

@@ -67,6 +67,7 @@ pub struct State {
     pub resets: Vec<String>,
     pub sessions: Vec<String>,
     pub last_reset: Option<String>,
+    pub boot_order: Vec<String>,
     /// Acts to do before anything else, first to last.
     pub script: VecDeque<Act>,
 }
@@ -82,6 +83,7 @@ impl FakeBmc {
             resets: vec![],
             sessions: vec![],
             last_reset: None,
+            boot_order: ["Boot1", "Boot2", "Boot3"].map(str::to_owned).into(),
             script: VecDeque::new(),
         }));
         let handler: Arc<Handler> = Arc::new(handler);
@@ -244,12 +246,35 @@ pub fn well_behaved(request: &Received, state: &mut State) -> Act {
             "SerialNumber": "SN-1",
             "PowerState": state.power,
             "LastResetTime": state.last_reset,
+            "Links": {"ManagedBy": [{"@odata.id": "/redfish/v1/Managers/bmc"}]},
+            "Boot": {
+                "BootOrder": state.boot_order,
+                "BootOptions": {"@odata.id": "/redfish/v1/Systems/node-a/BootOptions"},
+            },
             "Actions": {"#ComputerSystem.Reset": {
                 "target": "/redfish/v1/Systems/node-a/Actions/ComputerSystem.Reset",
                 "ResetType@Redfish.AllowableValues":
                     ["On", "ForceOff", "GracefulShutdown", "GracefulRestart", "ForceRestart"],
             }},
         })),
+        ("PATCH", "/redfish/v1/Systems/node-a") => {
+            let body: Value = serde_json::from_str(&request.body).unwrap();
+            if let Some(order) = body["Boot"]["BootOrder"].as_array() {
+                state.boot_order =
+                    order.iter().map(|option| option.as_str().unwrap().to_owned()).collect();
+            }
+            Act::Answer { status: 204, headers: vec![], body: String::new() }
+        }
+        ("GET", "/redfish/v1/Systems/node-a/BootOptions") => {
+            let option = |id: &str, alias: &str| {
+                json!({"@odata.id": format!("{path}/{id}"), "Id": id, "BootOptionReference": id,
+                       "Alias": alias})
+            };
+            json_answer(json!({"Members": [option("Boot1", "Hdd"), option("Boot2", "Pxe")]}))
+        }
+        ("GET", "/redfish/v1/Managers/bmc") => {
+            json_answer(json!({"Id": "bmc", "DateTime": jiff::Timestamp::now().to_string()}))
+        }
         ("POST", "/redfish/v1/Systems/node-a/Actions/ComputerSystem.Reset") => {
             let body: Value = serde_json::from_str(&request.body).unwrap();
             let reset = body["ResetType"].as_str().unwrap().to_owned();

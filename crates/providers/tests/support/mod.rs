@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quarterdeck_providers::redfish::Redfish;
-use quarterdeck_providers::{ActionContext, ActionError, Catalog, SecretData, SecretSource};
+use quarterdeck_providers::{
+    ActionContext, ActionError, Catalog, Performed, SecretData, SecretSource,
+};
 use serde_json::{Value, json};
 
 pub const USER: &str = "admin";
@@ -79,6 +81,7 @@ impl Caller {
         ActionContext {
             idempotency_key: key.to_owned(),
             attempt,
+            resumed: false,
             first_attempt_at: jiff::Timestamp::now(),
             deadline: Instant::now() + self.deadline,
             target: Some(Arc::new(self.target.clone())),
@@ -90,13 +93,28 @@ impl Caller {
         self.call_as(&self.context("key", 1), action, input).await
     }
 
+    /// What `inventory.refresh` says of the target.
+    pub async fn seen(&self) -> Result<Value, ActionError> {
+        let read = self.perform(&self.context("key", 1), "inventory.refresh", json!({})).await?;
+        Ok(Value::Object(read.observed.expect("it says what it saw")))
+    }
+
     pub async fn call_as(
         &self,
         context: &ActionContext,
         action: &str,
         input: Value,
     ) -> Result<Value, ActionError> {
-        let action = self.catalog.get(action).expect("the action exists");
-        action.perform(context, input).await.map(|performed| performed.output)
+        Ok(self.perform(context, action, input).await?.output)
+    }
+
+    /// The same with what was seen of the target.
+    pub async fn perform(
+        &self,
+        context: &ActionContext,
+        action: &str,
+        input: Value,
+    ) -> Result<Performed, ActionError> {
+        self.catalog.perform(action, input, context).await
     }
 }

@@ -1,5 +1,11 @@
-use super::*;
-use quarterdeck_model::kinds::{Bmc, Location, RunStatus, ServerSpec, StepStatus};
+use super::{
+    decide::{REACHABLE, spread},
+    *,
+};
+use quarterdeck_model::{
+    Condition,
+    kinds::{Bmc, BmcTlsVerify, Location, RunPhase, RunStatus, ServerSpec, StepPhase, StepStatus},
+};
 
 const NOW: &str = "2026-11-01T12:00:00Z";
 
@@ -45,6 +51,7 @@ fn situation<'a>(server: &'a Server, inspection: Option<&'a Run>) -> Situation<'
         basis: "1/0/0".into(),
         inspection,
         can_inspect: true,
+        has_room: true,
         rack_found: false,
         now: time(NOW),
     }
@@ -59,7 +66,9 @@ fn ready(status: &ServerStatus) -> (ConditionStatus, &str) {
 fn a_new_server_is_inspected() {
     let server = new_server();
     let (status, action, again) = decide(&situation(&server, None));
-    assert_eq!((action, again), (Action::Inspect { number: 1 }, None));
+    let hour = Duration::from_secs(3600);
+    assert_eq!((action, again), (Action::Inspect { number: 1 }, Some(hour)));
+    assert_eq!(status.phase_deadline, Some(time("2026-11-01T13:00:00Z")));
     assert_eq!(status.phase, ServerPhase::Inspecting);
     assert_eq!(status.phase_since, Some(time(NOW)));
     assert_eq!(ready(&status), (ConditionStatus::False, "Inspecting"));
@@ -80,13 +89,98 @@ fn an_inspection_that_succeeds_makes_it_ready() {
     server.status.phase = ServerPhase::Inspecting;
     let run = inspection(1, RunPhase::Succeeded, Some("2026-11-01T11:59:00Z"));
     let (status, action, again) = decide(&situation(&server, Some(&run)));
-    assert_eq!(action, Action::Nothing);
-    assert_eq!(status.phase, ServerPhase::Ready);
+    assert_eq!((action, again), (Action::Nothing, None));
+    assert_eq!((status.phase, status.phase_deadline), (ServerPhase::Ready, None));
     assert_eq!(ready(&status), (ConditionStatus::True, "Inspected"));
-    assert!(again.unwrap() > Duration::from_secs(3000), "it is looked at again, later");
-    let old = inspection(1, RunPhase::Succeeded, Some("2026-11-01T09:00:00Z"));
-    let (_, action, _) = decide(&situation(&server, Some(&old)));
+    let mut ready_server = server.clone();
+    ready_server.status = status.clone();
+    let later =
+        Situation { now: time("2026-11-09T12:00:00Z"), ..situation(&ready_server, Some(&run)) };
+    assert_eq!(decide(&later), (status, Action::Nothing, None), "it stays so without a write");
+}
+
+#[test]
+fn a_server_that_is_lost_later_is_not_ready_until_it_is_back() {
+    let mut server = new_server();
+    server.status.phase = ServerPhase::Ready;
+    let lost = |at| {
+        let message = "no answer";
+        Condition::new(REACHABLE, ConditionStatus::False, "Unreachable", message, time(at))
+    };
+    server.status.conditions = vec![lost("2026-11-01T11:59:30Z")];
+    let before = inspection(1, RunPhase::Succeeded, Some("2026-11-01T11:00:00Z"));
+    let (status, _, _) = decide(&situation(&server, Some(&before)));
+    assert_eq!(status.phase, ServerPhase::Ready);
+    assert_eq!(ready(&status), (ConditionStatus::False, "Unreachable"));
+    let after = inspection(1, RunPhase::Succeeded, Some("2026-11-01T11:59:50Z"));
+    let (status, _, _) = decide(&situation(&server, Some(&after)));
+    assert_eq!(ready(&status), (ConditionStatus::True, "Inspected"));
+    assert!(condition::find(&status.conditions, REACHABLE).is_none());
+}
+
+#[test]
+fn a_server_that_is_not_inspected_in_time_is_overdue() {
+    let mut server = new_server();
+    server.status.phase = ServerPhase::Inspecting;
+    server.status.phase_since = Some(time("2026-11-01T10:59:00Z"));
+    let mut run = inspection(5, RunPhase::Failed, Some(NOW));
+    run.status.steps.push(failed_step(StepPhase::Failed));
+    let (status, _, again) = decide(&situation(&server, Some(&run)));
+    let overdue = condition::find(&status.conditions, "Overdue").unwrap();
+    assert_eq!(overdue.status, ConditionStatus::True);
+    assert_eq!(ready(&status).1, "Unreachable", "which says why");
+    assert!(again.is_some(), "it is still tried");
+    server.status = status;
+    let run = inspection(6, RunPhase::Succeeded, Some(NOW));
+    let (status, _, _) = decide(&situation(&server, Some(&run)));
+    assert!(condition::find(&status.conditions, "Overdue").is_none());
+}
+
+#[test]
+fn without_room_it_waits_its_turn() {
+    let server = new_server();
+    let crowded = Situation { has_room: false, ..situation(&server, None) };
+    let (status, action, again) = decide(&crowded);
+    assert_eq!(action, Action::Nothing);
+    assert_eq!((status.phase, ready(&status).1), (ServerPhase::Registered, "Queued"));
+    assert!((30..=60).contains(&again.unwrap().as_secs()));
+    let mut waiting = new_server();
+    waiting.status = status;
+    let (status, action, _) = decide(&situation(&waiting, None));
     assert_eq!(action, Action::Inspect { number: 1 });
+    assert_eq!(ready(&status).1, "Inspecting");
+}
+
+#[test]
+fn a_server_that_is_being_deleted_is_left_alone() {
+    let mut server = new_server();
+    server.metadata.deletion_timestamp = Some(time(NOW));
+    assert_eq!(decide(&situation(&server, None)).1, Action::Nothing);
+}
+
+#[test]
+fn a_bmc_that_is_not_verified_is_said_to_be_so() {
+    let mut server = new_server();
+    let trusted = |server: &Server| {
+        let (status, _, _) = decide(&situation(server, None));
+        condition::find(&status.conditions, "BMCTrusted").map(|found| found.reason.clone())
+    };
+    assert_eq!(trusted(&server), None);
+    server.spec.bmc.tls.verify = BmcTlsVerify::Skip;
+    assert_eq!(trusted(&server).as_deref(), Some("NotVerified"));
+    server.spec.bmc.address = "http://bmc1".into();
+    assert_eq!(trusted(&server).as_deref(), Some("NotEncrypted"));
+}
+
+#[test]
+fn servers_of_one_rack_are_spread() {
+    let mut at: Vec<i64> =
+        (1..=42).map(|unit| spread(&format!("ams1-a01-u{unit:02}"), 3600)).collect();
+    at.sort_unstable();
+    assert!(at.iter().all(|second| (0..3600).contains(second)));
+    let widest = at.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+    assert!(widest < 900 && at[41] - at[0] > 1800, "{at:?}");
+    assert_eq!(spread("any", 0), 0);
 }
 
 #[test]

@@ -79,7 +79,7 @@ impl Action for BootNext {
             Shown::WantedAlways | Shown::Other => {}
         }
         let body = choice.body();
-        let sent = system.bmc.patch(&system.resource, &body, &system.quirks, system.deadline).await;
+        let sent = system.bmc.patch(&system.resource, &body, &system.quirks, &system.budget).await;
         match sent {
             Ok(()) => {}
             Err(error) if error.effect == Effect::Unknown => {

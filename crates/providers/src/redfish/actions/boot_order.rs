@@ -75,7 +75,7 @@ impl Action for BootOrder {
         }
         let place = settings.as_ref().unwrap_or(&system.resource);
         let body = json!({"Boot": {"BootOrder": order}});
-        match system.bmc.patch(place, &body, &system.quirks, system.deadline).await {
+        match system.bmc.patch(place, &body, &system.quirks, &system.budget).await {
             Ok(()) => {}
             Err(error) if error.effect == Effect::Unknown => {
                 tracing::info!(system = %system.name(), %error, "looking whether it took effect");
@@ -89,7 +89,7 @@ impl Action for BootOrder {
                 return Ok(Output { order, changed: true, pending: false });
             }
             if let Some(settings) = &settings {
-                let read = system.bmc.get(&settings.path, system.deadline).await;
+                let read = system.bmc.get(&settings.path, &system.budget).await;
                 let read = read.map_err(ActionError::effect_unknown)?;
                 if current(read.doc()) == order {
                     return Ok(Output { order, changed: true, pending: true });
@@ -114,8 +114,8 @@ async fn options(system: &System) -> Result<Vec<BootOption>, ActionError> {
     }
     let described: Vec<BootOption> = match system.doc().link("/Boot/BootOptions") {
         Some(collection) => {
-            let (bmc, deadline) = (&system.bmc, system.deadline);
-            let read = bmc.members(&collection, MEMBERS_MAX, &system.quirks, deadline).await;
+            let (bmc, budget) = (&system.bmc, &system.budget);
+            let read = bmc.members(&collection, MEMBERS_MAX, &system.quirks, budget).await;
             match read {
                 Ok(members) => {
                     members.iter().filter_map(|member| BootOption::of(member.doc())).collect()
@@ -138,6 +138,6 @@ async fn settings(system: &System) -> Result<Option<Resource>, ActionError> {
     let Some(path) = system.doc().link("/@Redfish.Settings/SettingsObject") else {
         return Ok(None);
     };
-    let settings = system.bmc.get_optional(&path, system.deadline).await?;
+    let settings = system.bmc.get_optional(&path, &system.budget).await?;
     Ok(settings.filter(|settings| settings.doc().0.pointer("/Boot/BootOrder").is_some()))
 }

@@ -4,15 +4,19 @@
 //! - the first attempt knows that nothing was sent, and so does one whose earlier attempts in this
 //!   process all failed before sending;
 //! - `PowerCycle` is done as off, then on: between the two the machine is seen off, and a repeated
-//!   call only powers it on. One that finds the machine on watches for a while, as the command
-//!   may have been sent the moment before the call was cut off;
+//!   call only powers it on;
 //! - `LastResetTime` of the system, compared by the BMC's own clock, tells whether it was reset
 //!   since the first attempt.
 //!
-//! What remains: a repeated call that finds the machine on, at a BMC without `LastResetTime`. It
-//! fails with `OutcomeUnknown` rather than restart twice, unless the runbook says that a second
+//! A repeated call that sees no mark looks for one for a while, as the command may have been sent
+//! the moment before the call was cut off, and takes effect or shows only later.
+//!
+//! What remains: a repeated call that finds the machine on, at a BMC that does not tell both
+//! `LastResetTime` and its own time. It fails with `OutcomeUnknown` rather than restart twice, unless the runbook says that a second
 //! restart does no harm (`repeatIfUnknown`). And somebody else's restart in that time is taken
 //! for ours. A runbook that wants neither composes `power.set` Off and On.
+
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
@@ -28,6 +32,9 @@ use crate::attempts::Unsent;
 
 /// Clocks are read in whole seconds, one each side.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
+
+/// An operating system that was asked to restart mostly does so within this.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(180);
 
 /// A machine seen so is in the middle of a restart, or was off before it.
 const COMING_UP: [PowerState; 2] = [PowerState::Off, PowerState::PoweringOn];
@@ -115,13 +122,8 @@ impl PowerReset {
             mark_sent(system.drive(&action, Goal::On).await)?;
             true
         } else {
-            match self.earlier(context, &system).await? {
+            match self.earlier(context, input, &mut system).await? {
                 Earlier::Happened => false,
-                Earlier::Unknown
-                    if !input.repeat_if_unknown && watch(&mut system, &COMING_UP).await? =>
-                {
-                    true
-                }
                 Earlier::Unknown if !input.repeat_if_unknown => {
                     return Err(ActionError::permanent(
                         Reason::OutcomeUnknown,
@@ -150,20 +152,39 @@ impl PowerReset {
     async fn earlier(
         &self,
         context: &ActionContext,
-        system: &System,
+        input: &Input,
+        system: &mut System,
     ) -> Result<Earlier, ActionError> {
         if self.unsent.is_first(context) {
             return Ok(Earlier::NotSent);
         }
-        let last_reset = if system.quirks.last_reset_time {
-            system.doc().text("/LastResetTime").and_then(|text| text.parse::<Timestamp>().ok())
-        } else {
-            None
+        let mut poll = match input.reset_type {
+            Restart::GracefulRestart => Poll::at_most(SHUTDOWN_MAX),
+            Restart::ForceRestart | Restart::PowerCycle => Poll::settling(),
         };
-        let Some(last_reset) = last_reset else { return Ok(Earlier::Unknown) };
-        let bmc_now = system.bmc_time().await?;
-        Ok(judge(context.first_attempt_at, Timestamp::now(), last_reset, bmc_now))
+        loop {
+            let dated = dated(context, system).await?;
+            if COMING_UP.contains(&system.power_state()) || dated == Earlier::Happened {
+                return Ok(Earlier::Happened);
+            }
+            if poll.pause(system, String::new).await.is_err() {
+                return Ok(dated);
+            }
+            system.refresh().await.map_err(ActionError::effect_unknown)?;
+        }
     }
+}
+
+/// What the time of the last reset says of earlier attempts.
+async fn dated(context: &ActionContext, system: &System) -> Result<Earlier, ActionError> {
+    if !system.quirks.last_reset_time {
+        return Ok(Earlier::Unknown);
+    }
+    let told = system.doc().text("/LastResetTime").and_then(|text| text.parse().ok());
+    let Some(last_reset) = told else { return Ok(Earlier::Unknown) };
+    let bmc_now = system.bmc_time().await.map_err(ActionError::effect_unknown)?;
+    let Some(bmc_now) = bmc_now else { return Ok(Earlier::Unknown) };
+    Ok(judge(context.first_attempt_at, Timestamp::now(), last_reset, bmc_now))
 }
 
 /// Compares ages rather than times: the two clocks may differ by years.
@@ -175,6 +196,10 @@ fn judge(
 ) -> Earlier {
     let trying_for = now.duration_since(first_attempt);
     let reset_ago = bmc_now.duration_since(last_reset);
+    if reset_ago < -CLOCK_TOLERANCE {
+        // Its clock was set back since, so that the two times are not of one clock.
+        return Earlier::Unknown;
+    }
     if reset_ago <= trying_for.saturating_add(CLOCK_TOLERANCE) {
         Earlier::Happened
     } else {
@@ -249,6 +274,7 @@ mod tests {
                 Earlier::Happened,
             ),
             ("within clock tolerance", 100, 160, 98, 160, Earlier::Happened),
+            ("in the BMC's future", 100, 160, 500, 160, Earlier::Unknown),
         ] {
             let found = judge(at(first), at(now), at(reset), at(bmc_now));
             assert_eq!(found, wanted, "{what}");

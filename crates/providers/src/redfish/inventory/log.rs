@@ -30,7 +30,7 @@ pub struct LogEntry {
 pub(super) async fn read(system: &System) -> Result<Vec<LogEntry>, ActionError> {
     let mut owners = vec![system.doc().link("/LogServices")];
     for manager in system.managers().iter().take(1) {
-        let manager = system.bmc.get_optional(manager, system.deadline).await?;
+        let manager = system.bmc.get_optional(manager, &system.budget).await?;
         owners.push(manager.and_then(|manager| manager.doc().link("/LogServices")));
     }
     for services in owners.into_iter().flatten() {
@@ -64,7 +64,7 @@ async fn newest(system: &System, collection: &Path) -> Result<Vec<LogEntry>, Act
     let mut count = 0;
     for _page in 0..LOG_PAGES_MAX {
         let Some(path) = page.take() else { break };
-        let Some(read) = system.bmc.get_optional(&path, system.deadline).await? else { break };
+        let Some(read) = system.bmc.get_optional(&path, &system.budget).await? else { break };
         let doc = read.doc();
         count = doc.unsigned("/Members@odata.count").unwrap_or(0).max(count);
         entries.extend(entries_of(system, doc).await?);
@@ -74,7 +74,7 @@ async fn newest(system: &System, collection: &Path) -> Result<Vec<LogEntry>, Act
     if page.is_some() && rest > 0 {
         let skip = count.saturating_sub(LOG_ENTRIES_MAX as u64);
         let tail = collection.with_query(&format!("$skip={skip}&$top={LOG_ENTRIES_MAX}"));
-        if let Some(tail) = system.bmc.get_optional(&tail, system.deadline).await? {
+        if let Some(tail) = system.bmc.get_optional(&tail, &system.budget).await? {
             entries.extend(entries_of(system, tail.doc()).await?);
         }
     }
@@ -93,7 +93,7 @@ async fn entries_of(system: &System, page: Doc<'_>) -> Result<Vec<LogEntry>, Act
     }
     let mut read = Vec::new();
     for path in page.links("/Members").iter().rev().take(LOG_ENTRIES_MAX) {
-        let found = system.bmc.get_optional(path, system.deadline).await?;
+        let found = system.bmc.get_optional(path, &system.budget).await?;
         read.extend(found.and_then(|resource| entry(resource.doc())));
     }
     Ok(read)

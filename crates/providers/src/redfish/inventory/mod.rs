@@ -151,7 +151,7 @@ async fn listed(system: &System, pointer: &str) -> Result<Vec<Resource>, ActionE
 
 /// The members of a collection that may not be there, though linked.
 async fn members(system: &System, collection: &Path) -> Result<Vec<Resource>, ActionError> {
-    let read = system.bmc.members(collection, MEMBERS_MAX, &system.quirks, system.deadline).await;
+    let read = system.bmc.members(collection, MEMBERS_MAX, &system.quirks, &system.budget).await;
     absent_as_empty(read)
 }
 
@@ -171,7 +171,7 @@ async fn drives(system: &System) -> Result<Vec<Resource>, ActionError> {
             if drives.len() >= MEMBERS_MAX {
                 return Ok(drives);
             }
-            drives.extend(system.bmc.get_optional(&path, system.deadline).await?);
+            drives.extend(system.bmc.get_optional(&path, &system.budget).await?);
         }
     }
     Ok(drives)
@@ -185,9 +185,9 @@ async fn simple_storage(system: &System) -> Result<Vec<Drive>, ActionError> {
 }
 
 async fn firmware(system: &System) -> Result<Vec<Resource>, ActionError> {
-    let root = system.bmc.root(system.deadline).await?;
+    let root = system.bmc.root(&system.budget).await?;
     let Some(service) = root.doc().link("/UpdateService") else { return Ok(Vec::new()) };
-    let Some(service) = system.bmc.get_optional(&service, system.deadline).await? else {
+    let Some(service) = system.bmc.get_optional(&service, &system.budget).await? else {
         return Ok(Vec::new());
     };
     let Some(collection) = service.doc().link("/FirmwareInventory") else { return Ok(Vec::new()) };

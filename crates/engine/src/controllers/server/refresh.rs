@@ -1,0 +1,208 @@
+//! Servers that have been inspected are looked at again now and then, so that the inventory and the
+//! power state stay true and a BMC that is lost is noticed.
+//!
+//! There is no run and no event for it: at 110,000 servers an hour it would drown what people did.
+//! Nothing is written when nothing has changed. A restart of the plane spreads the looks over a
+//! whole interval again.
+
+use super::{
+    super::Controller,
+    decide::{REACHABLE, spread},
+    lock,
+};
+use crate::{
+    actions::Actions,
+    objects::{EngineError, Objects},
+    observe,
+};
+use jiff::{SignedDuration, Timestamp};
+use quarterdeck_model::{
+    Condition, ConditionStatus, Key, Kind as _, KindRef, Object, Time, condition,
+    kinds::{Server, ServerStatus},
+};
+use quarterdeck_runbook::{Failure, Perform};
+use serde_json::{Value, json};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+/// What is performed.
+const ACTION: &str = "inventory.refresh";
+/// A server is looked at this often: 30 a second of 110,000.
+const EVERY: Duration = Duration::from_secs(3600);
+/// Pause after the first look that failed; doubles with each further one.
+const AGAIN: Duration = Duration::from_secs(60);
+/// Longest such pause.
+const AGAIN_MAX: Duration = Duration::from_secs(600);
+/// Looks in a row that must fail before the server is said to be lost: a BMC that restarts, as
+/// after an update of its firmware, is away for a minute or two.
+const FAILURES_MIN: u32 = 3;
+/// How long one look may take.
+const LOOK_MAX: SignedDuration = SignedDuration::from_mins(5);
+/// While a run acts on the server, it is left alone.
+const BUSY: Duration = Duration::from_secs(60);
+
+/// Looks at servers.
+pub(crate) struct Refreshes {
+    actions: Arc<Actions>,
+    every: Duration,
+    looks: Mutex<HashMap<Key, Look>>,
+}
+
+/// What is remembered of a server. Losing it costs a look.
+#[derive(Clone, Copy)]
+struct Look {
+    next: Instant,
+    failures: u32,
+}
+
+impl Refreshes {
+    pub(crate) fn new(actions: Arc<Actions>) -> Self {
+        Self { actions, every: EVERY, looks: Mutex::default() }
+    }
+
+    /// When to look at a server, planned now if it was not before.
+    fn plan(&self, key: &Key) -> Look {
+        let seconds = i64::try_from(self.every.as_secs()).unwrap_or(i64::MAX);
+        let wait = Duration::from_secs(spread(&key.name, seconds).unsigned_abs());
+        let first = Look { next: Instant::now() + wait, failures: 0 };
+        *lock(&self.looks).entry(key.clone()).or_insert(first)
+    }
+
+    /// Notes how a look went; answers the number of failures in a row.
+    fn note(&self, key: &Key, failed: bool) -> (u32, Duration) {
+        let mut looks = lock(&self.looks);
+        let now = Instant::now();
+        let look = looks.entry(key.clone()).or_insert(Look { next: now, failures: 0 });
+        look.failures = if failed { look.failures.saturating_add(1) } else { 0 };
+        let pause = match look.failures {
+            0 => self.every,
+            failures => AGAIN.saturating_mul(1 << (failures - 1).min(10)).min(AGAIN_MAX),
+        };
+        look.next = now + pause;
+        (look.failures, pause)
+    }
+
+    async fn look(&self, objects: &Objects, server: &Object) -> Result<Value, Failure> {
+        let now = Time::new(Timestamp::now());
+        let deadline = now.timestamp().saturating_add(LOOK_MAX).unwrap_or(now.timestamp());
+        let perform = Perform {
+            step: "refresh".into(),
+            attempt: 1,
+            action: ACTION.into(),
+            input: json!({}),
+            idempotency_key: format!("{}/refresh", server.uid),
+            deadline: Time::new(deadline),
+            disruptive: false,
+        };
+        let target = Some(Arc::new(server.value()));
+        let store = objects.store().clone();
+        let seen = self.actions.perform(store, perform, false, target, now, now).await?;
+        Ok(Value::Object(seen.observed.unwrap_or_default()))
+    }
+}
+
+impl Controller for Refreshes {
+    const NAME: &'static str = "refreshes";
+    // Each waits for its BMC, some for minutes; what they ask for is bounded by the provider.
+    const WORKERS: usize = 256;
+
+    fn follows(&self) -> Vec<KindRef> {
+        vec![Server::info()]
+    }
+
+    fn affected(&self, object: &Object, gone: bool) -> Vec<Key> {
+        if gone {
+            lock(&self.looks).remove(&object.key);
+        }
+        // What changes about a server changes nothing about when to look at it.
+        let known = lock(&self.looks).contains_key(&object.key);
+        if gone || known || !has_been_inspected(object) {
+            return Vec::new();
+        }
+        vec![object.key.clone()]
+    }
+
+    async fn reconcile(
+        &self,
+        objects: &Objects,
+        key: &Key,
+    ) -> Result<Option<Duration>, EngineError> {
+        let Some(object) = objects.get(key).filter(|object| has_been_inspected(object)) else {
+            lock(&self.looks).remove(key);
+            return Ok(None);
+        };
+        let look = self.plan(key);
+        let left = look.next.saturating_duration_since(Instant::now());
+        if !left.is_zero() {
+            return Ok(Some(left));
+        }
+        let status: ServerStatus = crate::objects::decode::<Server>(&object)?.status;
+        if status.current_run.is_some() {
+            return Ok(Some(BUSY));
+        }
+        match self.look(objects, &object).await {
+            Ok(seen) => {
+                let (_, pause) = self.note(key, false);
+                if let Value::Object(seen) = seen {
+                    observe::record(objects, key, &seen).await?;
+                }
+                if condition::find(&status.conditions, REACHABLE).is_some() {
+                    reachable(objects, key, None).await?;
+                }
+                Ok(Some(pause))
+            }
+            Err(failure) => {
+                let (failures, pause) = self.note(key, true);
+                if failures >= FAILURES_MIN {
+                    reachable(objects, key, Some(&failure)).await?;
+                }
+                Ok(Some(pause))
+            }
+        }
+    }
+}
+
+/// Whether it has left the phases in which it is inspected by runs, and is not gone for good.
+fn has_been_inspected(server: &Object) -> bool {
+    let phase = server.field("status.phase").unwrap_or_default();
+    !matches!(phase, "" | "Registered" | "Inspecting" | "Retired")
+}
+
+/// Says that a server is lost and why, or takes that back. The Server controller makes of it
+/// whether the server is ready.
+async fn reachable(
+    objects: &Objects,
+    key: &Key,
+    failure: Option<&Failure>,
+) -> Result<(), EngineError> {
+    let now = Time::seconds(Timestamp::now());
+    objects
+        .modify(key, |value| {
+            let Some(status) = value.pointer_mut("/status") else { return false };
+            let Ok(mut conditions) =
+                serde_json::from_value::<Vec<Condition>>(status["conditions"].clone())
+            else {
+                return false;
+            };
+            let changed = match failure {
+                Some(Failure { reason, message, .. }) => condition::set(
+                    &mut conditions,
+                    Condition::new(REACHABLE, ConditionStatus::False, reason, message, now),
+                ),
+                None => {
+                    let before = conditions.len();
+                    conditions.retain(|condition| condition.kind != REACHABLE);
+                    conditions.len() != before
+                }
+            };
+            if changed {
+                status["conditions"] = json!(conditions);
+            }
+            changed
+        })
+        .await?;
+    Ok(())
+}
