@@ -93,9 +93,8 @@ async fn follow(
 ) {
     let mut callers = Vec::new();
     loop {
-        match timeout(POLL, asked.recv_many(&mut callers, ASKED_MAX)).await {
-            Ok(0) => return,
-            Ok(_) | Err(_) => {}
+        if let Ok(0) = timeout(POLL, asked.recv_many(&mut callers, ASKED_MAX)).await {
+            return;
         }
         let result = read_all(&*backend, &cache).await;
         if let Err(error) = &result {

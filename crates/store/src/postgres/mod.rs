@@ -209,6 +209,15 @@ fn is_refusal(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some_and(|error| error.parsed_severity() == Some(Severity::Error))
 }
 
+/// Whether the server was reached but TLS cannot be agreed on, which another try does not change.
+fn is_distrust(error: &tokio_postgres::Error) -> bool {
+    let Some(cause) = std::error::Error::source(error) else { return false };
+    error.to_string().contains("TLS")
+        && cause
+            .downcast_ref::<std::io::Error>()
+            .is_none_or(|cause| cause.kind() == std::io::ErrorKind::InvalidData)
+}
+
 /// An error with what the server said about it.
 fn text(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
@@ -234,7 +243,14 @@ fn text(error: &tokio_postgres::Error) -> String {
 fn failure(error: tokio_postgres::Error) -> StoreError {
     let text = text(&error);
     let Some(code) = error.code() else {
-        return StoreError::Unavailable(text);
+        return if is_distrust(&error) {
+            StoreError::Unusable(format!(
+                "{text}; name its authority's certificate with sslrootcert=FILE in --store, or, on \
+                 a network that nobody else can listen on, say sslmode=disable"
+            ))
+        } else {
+            StoreError::Unavailable(text)
+        };
     };
     match *code {
         SqlState::DISK_FULL => StoreError::Unwritable(format!(

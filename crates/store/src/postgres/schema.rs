@@ -27,8 +27,9 @@ const MIGRATIONS: [&str; 1] = [r#"
         kind text COLLATE "C" NOT NULL,
         namespace text COLLATE "C" NOT NULL,
         name text COLLATE "C" NOT NULL,
-        body bytea STORAGE EXTERNAL
+        body bytea
     ) WITH (toast_tuple_target = 4080);
+    ALTER TABLE quarterdeck.log ALTER COLUMN body SET STORAGE EXTERNAL;
     CREATE TABLE quarterdeck.current (
         revision bigint NOT NULL,
         kind text COLLATE "C" NOT NULL,
