@@ -1,6 +1,8 @@
 //! One file per figure. A figure measures ours and its peer in turn, in one process and one run.
 
 mod list_pages;
+mod writes;
+mod writes_postgres;
 
 use crate::{Failure, report::Row};
 use std::{path::Path, pin::Pin};
@@ -19,8 +21,20 @@ pub(crate) struct Figure {
 }
 
 /// All figures, in the order of the table.
-pub(crate) const ALL: &[Figure] = &[Figure {
-    name: "list",
-    about: "list 110,000 objects through HTTPS in pages of 500",
-    run: |folder| Box::pin(list_pages::run(folder)),
-}];
+pub(crate) const ALL: &[Figure] = &[
+    Figure {
+        name: "writes",
+        about: "durable writes on SQLite beside etcd, and one writer beside fdatasync",
+        run: |folder| Box::pin(writes::run(folder)),
+    },
+    Figure {
+        name: "writes-postgres",
+        about: "durable writes on PostgreSQL beside single-row upserts",
+        run: |folder| Box::pin(writes_postgres::run(folder)),
+    },
+    Figure {
+        name: "list",
+        about: "list 110,000 objects through HTTPS in pages of 500",
+        run: |folder| Box::pin(list_pages::run(folder)),
+    },
+];
