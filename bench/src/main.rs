@@ -9,8 +9,10 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a command")]
 
 mod client;
+mod etcd;
 mod figures;
 mod fleet;
+mod load;
 mod machine;
 mod plane;
 mod report;

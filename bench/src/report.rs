@@ -31,7 +31,6 @@ impl Quantity {
         Self { number, unit: Unit::Seconds }
     }
 
-    #[allow(dead_code, reason = "rates are what the figures on writes and runs are in")]
     pub(crate) const fn per_second(number: f64) -> Self {
         Self { number, unit: Unit::PerSecond }
     }
@@ -58,7 +57,6 @@ impl Quantity {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Aim {
     /// More is better.
-    #[allow(dead_code, reason = "rates are what the figures on writes and runs are in")]
     AtLeast(f64),
     /// Less is better.
     AtMost(f64),

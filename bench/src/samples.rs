@@ -17,7 +17,6 @@ impl Samples {
         self.at(0.5)
     }
 
-    #[allow(dead_code, reason = "latencies under load need it")]
     /// The one that 99 of 100 do not exceed, in seconds.
     pub(crate) fn p99(&self) -> f64 {
         self.at(0.99)

@@ -2,6 +2,8 @@
 
 mod list_pages;
 mod runs;
+mod writes;
+mod writes_postgres;
 
 use crate::{Failure, report::Row};
 use std::{path::Path, pin::Pin};
@@ -21,6 +23,16 @@ pub(crate) struct Figure {
 
 /// All figures, in the order of the table.
 pub(crate) const ALL: &[Figure] = &[
+    Figure {
+        name: "writes",
+        about: "durable writes on SQLite beside etcd, and one writer beside fdatasync",
+        run: |folder| Box::pin(writes::run(folder)),
+    },
+    Figure {
+        name: "writes-postgres",
+        about: "durable writes on PostgreSQL beside single-row upserts",
+        run: |folder| Box::pin(writes_postgres::run(folder)),
+    },
     Figure {
         name: "list",
         about: "list 110,000 objects through HTTPS in pages of 500",

@@ -8,7 +8,7 @@ use crate::{
 use quarterdeck_api::{Api, ApiError, Installed, Rules, pki};
 use quarterdeck_engine::{Actions, Engine, SYSTEM_NAMESPACE};
 use quarterdeck_providers::{Providers, http::Reach};
-use quarterdeck_store::{Backend, Sqlite, Store, StoreError};
+use quarterdeck_store::{Backend, Postgres, Sqlite, Store, StoreError};
 use serde_json::{Value, json};
 use std::{fs, net::SocketAddr, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc};
 use tokio::{
@@ -37,7 +37,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
         .mode(0o700)
         .create(folder)
         .map_err(|cause| file("create", folder, cause))?;
-    let backend = open(&settings)?;
+    let backend = open(&settings).await?;
     let store = Arc::new(Store::open(backend).await?);
     let listener = TcpListener::bind(settings.listen)
         .await
@@ -85,14 +85,20 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
     Ok(())
 }
 
-fn open(settings: &Settings) -> Result<Arc<dyn Backend>, Error> {
+/// Opens the store that the settings name.
+async fn open(settings: &Settings) -> Result<Arc<dyn Backend>, Error> {
     match &settings.store {
         None => Ok(Arc::new(Sqlite::open(&settings.data_dir)?)),
+        Some(url) if is_postgres(url) => Ok(Arc::new(Postgres::open(url).await?)),
         Some(url) => Err(Error::Store(StoreError::Unusable(format!(
             "settings: store: {} is not a postgres:// URL",
             hide_password(url)
         )))),
     }
+}
+
+fn is_postgres(url: &str) -> bool {
+    ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme))
 }
 
 /// Writes what a plane begins with: its namespace, the shipped runbooks, and the objects of `load`.

@@ -49,6 +49,16 @@ pub struct Mutation {
     pub fence: Option<Fence>,
 }
 
+impl Mutation {
+    /// Size of the body, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        match &self.write {
+            Write::Put(body) => body.len(),
+            Write::Delete => 0,
+        }
+    }
+}
+
 /// What became of one mutation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -131,11 +141,12 @@ pub enum StoreError {
 pub trait Backend: Send + Sync + 'static {
     /// Applies the batch in order, each mutation by itself: one that fails its precondition leaves the
     /// others alone. Mutations of one batch get consecutive revisions and see those before them.
-    /// At most [`BATCH_MAX`] mutations.
+    /// At most [`BATCH_MAX`] mutations and [`BATCH_BYTES_MAX`] bytes of bodies.
     async fn commit(&self, batch: &[Mutation]) -> Result<Vec<Outcome>, StoreError>;
 
-    /// The log after `since`, in order, at most `limit` entries. Complete: an entry is never seen
-    /// before one with a lower revision.
+    /// The log after `since`, in order, at most `limit` entries, and none after those whose bodies
+    /// reach [`CHANGES_BYTES_MAX`]. Fewer than that: the head as it was during the call is reached.
+    /// Complete: an entry is never seen before one with a lower revision.
     async fn changes(&self, since: Revision, limit: usize) -> Result<Vec<Change>, StoreError>;
 
     /// The newest revision.
@@ -174,5 +185,10 @@ pub trait Backend: Send + Sync + 'static {
 
 /// Largest batch of one commit: bounds a transaction and the memory it takes.
 pub const BATCH_MAX: usize = 512;
+/// Most bytes of bodies in one commit: bounds a transaction like [`BATCH_MAX`]; a batch of bodies of
+/// the usual few KB never reaches it.
+pub const BATCH_BYTES_MAX: usize = 16 << 20;
 /// Largest body: etcd's usual limit, so that objects fit either store.
 pub const BODY_BYTES_MAX: usize = 1_572_864;
+/// Size of bodies after which an answer with changes ends: bounds the memory it takes.
+pub const CHANGES_BYTES_MAX: usize = 16 << 20;

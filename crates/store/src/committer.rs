@@ -1,19 +1,34 @@
 //! Group commit: gathers what many writers want into one transaction at a time. It must never
 //! answer before the batch is durable and in the cache.
+//!
+//! Two tasks: while one commits a batch, the other brings the batch before it into the cache and
+//! answers its writers.
 
-use crate::{BATCH_MAX, Backend, Mutation, Outcome, StoreError};
-use std::{collections::VecDeque, sync::Arc};
+use crate::{BATCH_BYTES_MAX, BATCH_MAX, Backend, Mutation, Outcome, StoreError};
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 /// Most submissions that wait; more writers than that wait for a place in the queue.
 const QUEUE_MAX: usize = 4_096;
+/// Most batches that are durable but not yet in the cache: enough to keep both tasks busy.
+const COMMITTED_MAX: usize = 1;
+
+type Answer = Result<Vec<Outcome>, StoreError>;
 
 struct Submission {
     mutations: Vec<Mutation>,
-    answer: oneshot::Sender<Result<Vec<Outcome>, StoreError>>,
+    answer: oneshot::Sender<Answer>,
 }
 
-/// A handle to the one task that commits.
+/// What is committed at once, and who is to be told about how many of its mutations.
+#[derive(Default)]
+struct Batch {
+    mutations: Vec<Mutation>,
+    bytes: usize,
+    writers: Vec<(usize, oneshot::Sender<Answer>)>,
+}
+
+/// A handle to the tasks that commit.
 pub(crate) struct Committer {
     queue: mpsc::Sender<Submission>,
 }
@@ -27,15 +42,14 @@ impl Committer {
         W: Future<Output = ()> + Send + 'static,
     {
         let (queue, submissions) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(run(backend, submissions, applied));
+        let (committed, batches) = mpsc::channel(COMMITTED_MAX);
+        tokio::spawn(commit(backend, submissions, committed));
+        tokio::spawn(answer(batches, applied));
         Self { queue }
     }
 
-    /// Commits at most [`BATCH_MAX`] mutations, together with those of other writers.
-    pub(crate) async fn commit(
-        &self,
-        mutations: Vec<Mutation>,
-    ) -> Result<Vec<Outcome>, StoreError> {
+    /// Commits what is within the limits of one batch, together with what other writers want.
+    pub(crate) async fn commit(&self, mutations: Vec<Mutation>) -> Answer {
         let stopped = || StoreError::Unavailable("the plane is stopping".into());
         let (answer, outcome) = oneshot::channel();
         self.queue.send(Submission { mutations, answer }).await.map_err(|_| stopped())?;
@@ -43,48 +57,94 @@ impl Committer {
     }
 }
 
-async fn run<F, W>(
+fn size(mutations: &[Mutation]) -> usize {
+    mutations.iter().map(Mutation::size_bytes).sum()
+}
+
+impl Batch {
+    /// Takes `more` in, or gives it back when there is no room for all of it.
+    fn add(&mut self, more: Submission) -> Result<(), Submission> {
+        let bytes = size(&more.mutations);
+        let fits = self.mutations.len() + more.mutations.len() <= BATCH_MAX
+            && self.bytes + bytes <= BATCH_BYTES_MAX;
+        // A batch of one is for the backend to judge.
+        if !fits && !self.writers.is_empty() {
+            return Err(more);
+        }
+        self.writers.push((more.mutations.len(), more.answer));
+        self.mutations.extend(more.mutations);
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
+/// Divides mutations into what fits one batch each, in order.
+pub(crate) fn split(mutations: Vec<Mutation>) -> Vec<Vec<Mutation>> {
+    let mut parts: Vec<Vec<Mutation>> = Vec::new();
+    let mut bytes = 0;
+    for mutation in mutations {
+        bytes += mutation.size_bytes();
+        match parts.last_mut() {
+            Some(part) if part.len() < BATCH_MAX && bytes <= BATCH_BYTES_MAX => part.push(mutation),
+            _ => {
+                bytes = mutation.size_bytes();
+                parts.push(vec![mutation]);
+            }
+        }
+    }
+    parts
+}
+
+/// Commits batch after batch, until there are no more writers.
+async fn commit(
     backend: Arc<dyn Backend>,
     mut submissions: mpsc::Receiver<Submission>,
-    applied: F,
-) where
-    F: Fn(Vec<Mutation>, Vec<Outcome>) -> W + Send + 'static,
-    W: Future<Output = ()> + Send + 'static,
-{
-    let mut next = None;
+    committed: mpsc::Sender<(Batch, Vec<Outcome>)>,
+) {
+    let mut left_over = None;
     loop {
-        let first = match next.take() {
-            Some(submission) => submission,
-            None => match submissions.recv().await {
-                Some(submission) => submission,
-                None => return,
-            },
+        let mut next = match left_over.take() {
+            Some(submission) => Some(submission),
+            None => submissions.recv().await,
         };
-        let mut batch = first.mutations;
-        let mut writers = VecDeque::from([(batch.len(), first.answer)]);
-        while batch.len() < BATCH_MAX {
-            let Ok(more) = submissions.try_recv() else { break };
-            if batch.len() + more.mutations.len() > BATCH_MAX {
-                next = Some(more);
+        let mut batch = Batch::default();
+        while let Some(submission) = next {
+            if let Err(submission) = batch.add(submission) {
+                left_over = Some(submission);
                 break;
             }
-            writers.push_back((more.mutations.len(), more.answer));
-            batch.extend(more.mutations);
+            next = submissions.try_recv().ok();
         }
-        match backend.commit(&batch).await {
+        if batch.writers.is_empty() {
+            return;
+        }
+        match backend.commit(&batch.mutations).await {
             Ok(outcomes) => {
-                applied(batch, outcomes.clone()).await;
-                let mut outcomes = outcomes.into_iter();
-                for (count, answer) in writers {
-                    // A writer that went away does not need its answer.
-                    let _ = answer.send(Ok(outcomes.by_ref().take(count).collect()));
+                if committed.send((batch, outcomes)).await.is_err() {
+                    return;
                 }
             }
             Err(error) => {
-                for (_, answer) in writers {
+                for (_, answer) in batch.writers {
+                    // A writer that went away does not need its answer.
                     let _ = answer.send(Err(error.clone()));
                 }
             }
+        }
+    }
+}
+
+/// Brings committed batches into the cache, in order, and answers their writers.
+async fn answer<F, W>(mut batches: mpsc::Receiver<(Batch, Vec<Outcome>)>, applied: F)
+where
+    F: Fn(Vec<Mutation>, Vec<Outcome>) -> W,
+    W: Future<Output = ()>,
+{
+    while let Some((batch, outcomes)) = batches.recv().await {
+        applied(batch.mutations, outcomes.clone()).await;
+        let mut outcomes = outcomes.into_iter();
+        for (count, answer) in batch.writers {
+            let _ = answer.send(Ok(outcomes.by_ref().take(count).collect()));
         }
     }
 }

@@ -8,13 +8,17 @@
 pub mod backend;
 mod cache;
 mod committer;
+mod decide;
+mod follow;
+mod postgres;
 mod sqlite;
 mod store;
 
 pub use backend::{
-    BATCH_MAX, BODY_BYTES_MAX, Backend, Change, Entry, Fence, Lease, Mutation, Outcome,
-    Precondition, StoreError, Write,
+    BATCH_BYTES_MAX, BATCH_MAX, BODY_BYTES_MAX, Backend, CHANGES_BYTES_MAX, Change, Entry, Fence,
+    Lease, Mutation, Outcome, Precondition, StoreError, Write,
 };
 pub use cache::{EventKind, Expired, ListQuery, Page, WatchEvent, WatchQuery, Watcher, World};
+pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 pub use store::{Stats, Store};

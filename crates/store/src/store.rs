@@ -1,20 +1,14 @@
 //! The one way in: every read from the cache, every write through the group commit.
 
 use crate::{
-    BATCH_MAX, Backend, Change, Lease, Mutation, Outcome, StoreError, Write,
-    cache::{ApplyError, Cache, Expired, ListQuery, Loading, Page, WatchQuery, Watcher, World},
-    committer::Committer,
+    Backend, Change, Lease, Mutation, Outcome, StoreError, Write,
+    cache::{Cache, Expired, ListQuery, Loading, Page, WatchQuery, Watcher, World},
+    committer::{self, Committer},
+    follow::Follower,
 };
 use quarterdeck_model::{Revision, kinds};
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::Notify, time::timeout};
-
-/// How often a store that others write to is asked for changes.
-const POLL: Duration = Duration::from_millis(50);
-/// Most changes read at once.
-const TAIL_MAX: usize = 4_096;
-/// Longest a strong read waits for the cache to reach the store's head.
-const FRESH_WAIT: Duration = Duration::from_secs(10);
+use tokio::time::timeout;
 
 /// Figures for `/metrics`.
 pub struct Stats {
@@ -32,8 +26,8 @@ pub struct Store {
     backend: Arc<dyn Backend>,
     cache: Arc<Cache>,
     committer: Arc<Committer>,
-    /// Wakes the tail of a shared store.
-    behind: Arc<Notify>,
+    /// Follows what other processes write; none when there are none.
+    follower: Option<Follower>,
 }
 
 impl Store {
@@ -55,41 +49,12 @@ impl Store {
             return Err(error);
         }
         let cache = Arc::new(loading.finish(revision));
-        let behind = Arc::new(Notify::new());
-        let (applied_to, wake) = (cache.clone(), behind.clone());
-        let shared = backend.shared();
+        let follower = backend.shared().then(|| Follower::start(backend.clone(), cache.clone()));
+        let (own, follow) = (cache.clone(), follower.clone());
         let committer = Committer::start(backend.clone(), move |batch, outcomes| {
-            let (cache, behind) = (applied_to.clone(), wake.clone());
-            async move {
-                let last = outcomes.iter().rev().find_map(|outcome| match outcome {
-                    Outcome::Committed(revision) => Some(*revision),
-                    _ => None,
-                });
-                match cache.apply(committed(batch, &outcomes)) {
-                    Ok(()) => {}
-                    Err(ApplyError::Gap) if shared => {
-                        // Others committed in between: the tail brings both in order.
-                        behind.notify_one();
-                        let reached = cache
-                            .applied()
-                            .wait_for(|at| last.is_none_or(|last| *at >= last))
-                            .await
-                            .is_ok();
-                        tracing::trace!(reached, "own commit came through the tail");
-                    }
-                    Err(error) => tracing::error!(%error, "the cache could not follow a commit"),
-                }
-            }
+            apply_own(own.clone(), follow.clone(), batch, outcomes)
         });
-        let store = Self { backend, cache, committer: Arc::new(committer), behind };
-        if shared {
-            tokio::spawn(tail(
-                Arc::downgrade(&store.cache),
-                store.backend.clone(),
-                store.behind.clone(),
-            ));
-        }
-        Ok(store)
+        Ok(Self { backend, cache, committer: Arc::new(committer), follower })
     }
 
     /// The newest world in memory.
@@ -102,11 +67,10 @@ impl Store {
     /// # Errors
     /// When the store cannot be asked, or the cache does not catch up in time.
     pub async fn fresh(&self) -> Result<Arc<World>, StoreError> {
-        if !self.backend.shared() {
-            return Ok(self.world());
+        if let Some(follower) = &self.follower {
+            follower.catch_up().await?;
         }
-        let head = self.backend.head().await?;
-        self.wait_for(head, FRESH_WAIT).await
+        Ok(self.world())
     }
 
     /// The world once it has reached `revision`.
@@ -122,7 +86,9 @@ impl Store {
         if world.revision() >= revision {
             return Ok(world);
         }
-        self.behind.notify_one();
+        if let Some(follower) = &self.follower {
+            follower.wake();
+        }
         let late = || {
             StoreError::Unavailable(format!(
                 "the cache did not reach revision {revision} within {wait:?}"
@@ -155,17 +121,15 @@ impl Store {
     }
 
     /// Applies mutations in order, each by itself; outcomes are durable and in the cache when this
-    /// returns. More than [`BATCH_MAX`] are committed in several batches.
+    /// returns. What is over the limits of one batch is committed in several.
     ///
     /// # Errors
-    /// When the store cannot write; then what the last batch did is said by the error.
+    /// When the store cannot write. Then batches before the one that failed are committed, and what
+    /// became of that one is said by the error.
     pub async fn commit(&self, mutations: Vec<Mutation>) -> Result<Vec<Outcome>, StoreError> {
-        if mutations.len() <= BATCH_MAX {
-            return self.committer.commit(mutations).await;
-        }
         let mut outcomes = Vec::with_capacity(mutations.len());
-        for batch in mutations.chunks(BATCH_MAX) {
-            outcomes.extend(self.committer.commit(batch.to_vec()).await?);
+        for batch in committer::split(mutations) {
+            outcomes.extend(self.committer.commit(batch).await?);
         }
         Ok(outcomes)
     }
@@ -215,6 +179,23 @@ impl Store {
     }
 }
 
+/// Brings what this process has committed into the cache.
+async fn apply_own(
+    cache: Arc<Cache>,
+    follower: Option<Follower>,
+    batch: Vec<Mutation>,
+    outcomes: Vec<Outcome>,
+) {
+    let changes = committed(batch, &outcomes);
+    let Some(first) = changes.first().map(|change| change.revision) else { return };
+    if let Some(follower) = follower {
+        follower.fill_up_to(first).await;
+    }
+    if let Err(error) = cache.apply(changes) {
+        tracing::error!(%error, "the cache could not follow a commit");
+    }
+}
+
 /// The changes a batch made.
 fn committed(batch: Vec<Mutation>, outcomes: &[Outcome]) -> Vec<Change> {
     batch
@@ -233,26 +214,4 @@ fn committed(batch: Vec<Mutation>, outcomes: &[Outcome]) -> Vec<Change> {
             _ => None,
         })
         .collect()
-}
-
-/// Follows a store that others write to, until the cache is gone.
-async fn tail(cache: std::sync::Weak<Cache>, backend: Arc<dyn Backend>, behind: Arc<Notify>) {
-    loop {
-        let Some(cache) = cache.upgrade() else { return };
-        match backend.changes(cache.world().revision(), TAIL_MAX).await {
-            Ok(changes) => {
-                let full = changes.len() == TAIL_MAX;
-                if let Err(error) = cache.apply(changes) {
-                    tracing::error!(%error, "the cache could not follow the store");
-                }
-                if full {
-                    continue;
-                }
-            }
-            Err(error) => tracing::warn!(%error, "the store's changes could not be read"),
-        }
-        drop(cache);
-        // Woken when somebody waits, else by the clock.
-        let _ = timeout(POLL, behind.notified()).await;
-    }
 }

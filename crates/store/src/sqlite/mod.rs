@@ -16,6 +16,7 @@ use std::{
     io::{Read, Seek, Write as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
     time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -31,7 +32,9 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// The SQLite backend.
 pub struct Sqlite {
-    jobs: mpsc::Sender<Job>,
+    /// None only while it is dropped.
+    jobs: Option<mpsc::Sender<Job>>,
+    writer: Option<JoinHandle<()>>,
     reader: Arc<Mutex<Connection>>,
     /// Held for as long as the backend lives; the system lets go of it however the process ends.
     _owned: File,
@@ -49,7 +52,7 @@ impl Sqlite {
         schema::migrate(&mut writer, &file)?;
         let reader = connect(&file)?;
         let (jobs, mut queue) = mpsc::channel::<Job>(JOBS_MAX);
-        std::thread::Builder::new()
+        let writer = std::thread::Builder::new()
             .name("sqlite-writer".into())
             .spawn(move || {
                 while let Some(job) = queue.blocking_recv() {
@@ -59,7 +62,12 @@ impl Sqlite {
             .map_err(|error| {
                 StoreError::Unavailable(format!("its writing thread did not start: {error}"))
             })?;
-        Ok(Self { jobs, reader: Arc::new(Mutex::new(reader)), _owned: owned })
+        Ok(Self {
+            jobs: Some(jobs),
+            writer: Some(writer),
+            reader: Arc::new(Mutex::new(reader)),
+            _owned: owned,
+        })
     }
 
     /// Writes a consistent copy of the database in `dir` to the new file `to`. Works while a plane runs on it.
@@ -98,7 +106,8 @@ impl Sqlite {
             // Whoever asked may have gone away.
             let _ = answer.send(job(connection));
         });
-        self.jobs.send(job).await.map_err(|_| stopped())?;
+        let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
+        jobs.send(job).await.map_err(|_| stopped())?;
         result.await.map_err(|_| stopped())?
     }
 
@@ -112,6 +121,17 @@ impl Sqlite {
         })
         .await
         .map_err(|error| StoreError::Unavailable(format!("a read was cut short: {error}")))?
+    }
+}
+
+impl Drop for Sqlite {
+    /// Gives the folder free only when nothing is written to it any more.
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(writer) = self.writer.take() {
+            // A thread that panicked has ended as well.
+            let _ = writer.join();
+        }
     }
 }
 

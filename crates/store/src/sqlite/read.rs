@@ -4,7 +4,7 @@ use super::{
     failure,
     write::{revision, sql},
 };
-use crate::{Change, Entry, StoreError};
+use crate::{CHANGES_BYTES_MAX, Change, Entry, StoreError};
 use bytes::Bytes;
 use quarterdeck_model::{Key, Revision};
 use rusqlite::{Connection, Row, Transaction, params};
@@ -54,17 +54,26 @@ pub(super) fn changes(
         )
         .map_err(failure)?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = statement
-        .query_map(params![sql(since), limit], |row| {
-            Ok(Change {
-                revision: revision(row.get(0)?),
-                key: key(row, 1)?,
-                previous: row.get::<_, Option<i64>>(4)?.map(revision),
-                body: row.get::<_, Option<Vec<u8>>>(5)?.map(Bytes::from),
-            })
-        })
-        .map_err(failure)?;
-    rows.collect::<Result<_, _>>().map_err(failure)
+    let mut bytes = 0;
+    let mut changes = Vec::new();
+    let mut rows = statement.query(params![sql(since), limit]).map_err(failure)?;
+    while bytes < CHANGES_BYTES_MAX
+        && let Some(row) = rows.next().map_err(failure)?
+    {
+        let change = change(row).map_err(failure)?;
+        bytes += change.body.as_ref().map_or(0, Bytes::len);
+        changes.push(change);
+    }
+    Ok(changes)
+}
+
+fn change(row: &Row<'_>) -> rusqlite::Result<Change> {
+    Ok(Change {
+        revision: revision(row.get(0)?),
+        key: key(row, 1)?,
+        previous: row.get::<_, Option<i64>>(4)?.map(revision),
+        body: row.get::<_, Option<Vec<u8>>>(5)?.map(Bytes::from),
+    })
 }
 
 pub(super) fn snapshot(

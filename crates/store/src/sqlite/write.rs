@@ -1,10 +1,16 @@
 //! Writes of the SQLite backend, each one transaction.
 
 use super::failure;
-use crate::{Fence, Lease, Mutation, Outcome, Precondition, StoreError, Write};
+use crate::{
+    Lease, Mutation, Outcome, StoreError,
+    decide::{self, Held, Logged, decide},
+};
 use quarterdeck_model::{Key, Revision};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 /// Revisions looked at in one step of a compaction.
 const COMPACT_STEP: u64 = 5_000;
@@ -34,68 +40,52 @@ pub(super) fn commit(
 }
 
 fn apply(transaction: &Transaction<'_>, batch: &[Mutation]) -> rusqlite::Result<Vec<Outcome>> {
-    let mut head: Revision = transaction
-        .prepare_cached("SELECT head FROM meta")?
-        .query_row([], |row| row.get(0).map(revision))?;
-    let before = head;
-    let mut find = transaction.prepare_cached(
-        "SELECT revision FROM current WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
-    )?;
+    let decision = decide(batch, held(transaction, batch)?);
+    if decision.log.is_empty() {
+        return Ok(decision.outcomes);
+    }
     let mut log = transaction.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    for Logged { revision, key: Key { kind, namespace, name }, previous, body } in &decision.log {
+        let body = body.map(|body| body.as_ref());
+        log.execute(params![sql(*revision), kind, namespace, name, previous.map(sql), body])?;
+    }
     let mut put = transaction.prepare_cached(
         "INSERT INTO current VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT DO UPDATE SET revision = excluded.revision",
     )?;
+    for (Key { kind, namespace, name }, revision) in &decision.put {
+        put.execute(params![kind, namespace, name, sql(*revision)])?;
+    }
     let mut remove = transaction
         .prepare_cached("DELETE FROM current WHERE kind = ?1 AND namespace = ?2 AND name = ?3")?;
-    let mut outcomes = Vec::with_capacity(batch.len());
-    for mutation in batch {
-        let Key { kind, namespace, name } = &mutation.key;
-        if let Some(fence) = &mutation.fence
-            && !holds(transaction, fence)?
-        {
-            outcomes.push(Outcome::Fenced);
-            continue;
-        }
-        let current: Option<Revision> = find
-            .query_row(params![kind, namespace, name], |row| row.get(0).map(revision))
-            .optional()?;
-        let met = match mutation.precondition {
-            Precondition::None => true,
-            Precondition::Absent => current.is_none(),
-            Precondition::At(wanted) => current == Some(wanted),
-        };
-        // Removing what is not there would be a change that changes nothing.
-        let nothing = current.is_none() && matches!(mutation.write, Write::Delete);
-        if !met || nothing {
-            outcomes.push(Outcome::Conflict(current));
-            continue;
-        }
-        head = head.next();
-        let body = match &mutation.write {
-            Write::Put(body) => Some(body.as_ref()),
-            Write::Delete => None,
-        };
-        log.execute(params![sql(head), kind, namespace, name, current.map(sql), body])?;
-        if body.is_some() {
-            put.execute(params![kind, namespace, name, sql(head)])?;
-        } else {
-            remove.execute(params![kind, namespace, name])?;
-        }
-        outcomes.push(Outcome::Committed(head));
+    for Key { kind, namespace, name } in &decision.removed {
+        remove.execute(params![kind, namespace, name])?;
     }
-    if head != before {
-        transaction.prepare_cached("UPDATE meta SET head = ?1")?.execute([sql(head)])?;
-    }
-    Ok(outcomes)
+    transaction.prepare_cached("UPDATE meta SET head = ?1")?.execute([sql(decision.head)])?;
+    Ok(decision.outcomes)
 }
 
-fn holds(transaction: &Transaction<'_>, fence: &Fence) -> rusqlite::Result<bool> {
-    let token: Option<i64> = transaction
-        .prepare_cached("SELECT token FROM lease WHERE name = ?1")?
-        .query_row([&fence.lease], |row| row.get(0))
-        .optional()?;
-    Ok(token.and_then(|token| u64::try_from(token).ok()) == Some(fence.token))
+/// Reads what a batch is about.
+fn held<'a>(transaction: &Transaction<'_>, batch: &'a [Mutation]) -> rusqlite::Result<Held<'a>> {
+    let head = transaction
+        .prepare_cached("SELECT head FROM meta")?
+        .query_row([], |row| row.get(0).map(revision))?;
+    let mut held = Held { head, ..Held::default() };
+    let mut find = transaction.prepare_cached(
+        "SELECT revision FROM current WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
+    )?;
+    for key in decide::keys(batch) {
+        let Key { kind, namespace, name } = key;
+        let found = find.query_row(params![kind, namespace, name], |row| row.get(0)).optional()?;
+        held.current.extend(found.map(|found| (key, revision(found))));
+    }
+    let mut token = transaction.prepare_cached("SELECT token FROM lease WHERE name = ?1")?;
+    for lease in decide::leases(batch) {
+        let found: Option<i64> = token.query_row([lease], |row| row.get(0)).optional()?;
+        let found = found.and_then(|token| u64::try_from(token).ok());
+        held.tokens.extend(found.map(|token| (lease, token)));
+    }
+    Ok(held)
 }
 
 /// Does one step of a compaction; true when it is complete.
@@ -132,11 +122,12 @@ pub(super) fn compact_some(
     Ok(done)
 }
 
-/// Milliseconds of the wall clock. Only this process reads them, and leases of a process before it
-/// were ended when the file was opened.
+/// Milliseconds since this process first asked: steps of the wall clock must not end leases or keep
+/// them. Leases of a process before this one were ended when the file was opened.
 fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    // Not zero even at the start: a lease that expires at zero is over.
+    i64::try_from(START.elapsed().as_millis()).unwrap_or(i64::MAX).saturating_add(1)
 }
 
 /// Takes or renews a lease.
@@ -175,11 +166,12 @@ pub(super) fn acquire_lease(
     }))
 }
 
-/// Gives a lease back: it expires now, and its token is never used again.
+/// Gives a lease back: it expires now, and its token moves on, so that its fences are refused at once.
 pub(super) fn release_lease(connection: &mut Connection, lease: &Lease) -> Result<(), StoreError> {
     connection
         .execute(
-            "UPDATE lease SET expires = 0 WHERE name = ?1 AND holder = ?2 AND token = ?3",
+            "UPDATE lease SET expires = 0, token = token + 1
+             WHERE name = ?1 AND holder = ?2 AND token = ?3",
             params![lease.name, lease.holder, i64::try_from(lease.token).unwrap_or(i64::MAX)],
         )
         .map_err(failure)?;

@@ -1,0 +1,99 @@
+//! What a batch does to a store, decided from what the store holds. Pure: both backends read, ask
+//! here, and write what they are told, so that they cannot differ in it.
+
+use crate::{Mutation, Outcome, Precondition, Write};
+use bytes::Bytes;
+use quarterdeck_model::{Key, Revision};
+use std::collections::{BTreeSet, HashMap};
+
+/// What the store holds of that which a batch is about.
+#[derive(Debug, Default)]
+pub(crate) struct Held<'a> {
+    /// The newest revision.
+    pub(crate) head: Revision,
+    /// The revision of each key of the batch that has a body.
+    pub(crate) current: HashMap<&'a Key, Revision>,
+    /// The token of each lease that the batch's fences name.
+    pub(crate) tokens: HashMap<&'a str, u64>,
+}
+
+/// One new entry of the log.
+#[derive(Debug)]
+pub(crate) struct Logged<'a> {
+    pub(crate) revision: Revision,
+    pub(crate) key: &'a Key,
+    pub(crate) previous: Option<Revision>,
+    pub(crate) body: Option<&'a Bytes>,
+}
+
+/// What is to be written, and what the writers are told once it is.
+#[derive(Debug)]
+pub(crate) struct Decision<'a> {
+    pub(crate) outcomes: Vec<Outcome>,
+    /// In order of revision, without gaps.
+    pub(crate) log: Vec<Logged<'a>>,
+    /// The newest revision afterwards.
+    pub(crate) head: Revision,
+    /// Keys that have a body afterwards, with the revision that wrote it.
+    pub(crate) put: Vec<(&'a Key, Revision)>,
+    /// Keys that have lost their body.
+    pub(crate) removed: Vec<&'a Key>,
+}
+
+/// The distinct keys of a batch, in order.
+pub(crate) fn keys(batch: &[Mutation]) -> BTreeSet<&Key> {
+    batch.iter().map(|mutation| &mutation.key).collect()
+}
+
+/// The distinct leases that fences of a batch name, in order.
+pub(crate) fn leases(batch: &[Mutation]) -> BTreeSet<&str> {
+    batch.iter().filter_map(|mutation| Some(mutation.fence.as_ref()?.lease.as_str())).collect()
+}
+
+/// Decides each mutation by itself, in order; each sees those before it.
+pub(crate) fn decide<'a>(batch: &'a [Mutation], held: Held<'a>) -> Decision<'a> {
+    let Held { mut head, mut current, tokens } = held;
+    let mut outcomes = Vec::with_capacity(batch.len());
+    let mut log = Vec::with_capacity(batch.len());
+    let mut touched = BTreeSet::new();
+    for Mutation { key, write, precondition, fence } in batch {
+        if let Some(fence) = fence
+            && tokens.get(fence.lease.as_str()) != Some(&fence.token)
+        {
+            outcomes.push(Outcome::Fenced);
+            continue;
+        }
+        let previous = current.get(key).copied();
+        let met = match precondition {
+            Precondition::None => true,
+            Precondition::Absent => previous.is_none(),
+            Precondition::At(wanted) => previous == Some(*wanted),
+        };
+        let body = match write {
+            Write::Put(body) => Some(body),
+            Write::Delete => None,
+        };
+        // Removing what is not there would be a change that changes nothing.
+        if !met || (previous.is_none() && body.is_none()) {
+            outcomes.push(Outcome::Conflict(previous));
+            continue;
+        }
+        head = head.next();
+        match body {
+            Some(_) => current.insert(key, head),
+            None => current.remove(key),
+        };
+        touched.insert(key);
+        log.push(Logged { revision: head, key, previous, body });
+        outcomes.push(Outcome::Committed(head));
+    }
+    let mut put = Vec::with_capacity(touched.len());
+    let mut removed = Vec::new();
+    for key in touched {
+        match current.get(key) {
+            Some(revision) => put.push((key, *revision)),
+            None => removed.push(key),
+        }
+    }
+    Decision { outcomes, log, head, put, removed }
+}

@@ -1,0 +1,124 @@
+//! Follows a store that other processes write to: reads the log's new entries into the cache. It
+//! must never skip an entry.
+//!
+//! One task reads, for everybody: however many ask for the newest state at once, one read that
+//! begins after they asked serves them all.
+
+use crate::{Backend, CHANGES_BYTES_MAX, Change, StoreError, cache::Cache};
+use quarterdeck_model::Revision;
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{sleep, timeout},
+};
+
+/// How often the store is asked for changes when nobody needs them sooner.
+const POLL: Duration = Duration::from_millis(50);
+/// Most changes read at once.
+const CHANGES_MAX: usize = 4_096;
+/// Most who can ask before others must wait to ask.
+const ASKED_MAX: usize = 4_096;
+/// Longest that the answer to a commit waits for the changes of others that came before it.
+const FILL_WAIT: Duration = Duration::from_secs(10);
+
+type Caller = oneshot::Sender<Result<(), StoreError>>;
+
+/// A handle to the task that follows.
+#[derive(Clone)]
+pub(crate) struct Follower {
+    backend: Arc<dyn Backend>,
+    cache: Arc<Cache>,
+    asked: mpsc::Sender<Option<Caller>>,
+}
+
+impl Follower {
+    /// Starts to follow. Ends when all handles are gone.
+    pub(crate) fn start(backend: Arc<dyn Backend>, cache: Arc<Cache>) -> Self {
+        let (asked, callers) = mpsc::channel(ASKED_MAX);
+        tokio::spawn(follow(backend.clone(), cache.clone(), callers));
+        Self { backend, cache, asked }
+    }
+
+    /// Returns when all that was committed anywhere before the call is in the cache.
+    pub(crate) async fn catch_up(&self) -> Result<(), StoreError> {
+        let stopped = || StoreError::Unavailable("the plane is stopping".into());
+        let (caller, answer) = oneshot::channel();
+        self.asked.send(Some(caller)).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    /// Has changes read now rather than at the next poll.
+    pub(crate) fn wake(&self) {
+        // When the queue is full, there is a read soon anyway.
+        let _ = self.asked.try_send(None);
+    }
+
+    /// Brings in what others have committed before `own`, a revision that this process has
+    /// committed: all of it is there to be read, since commit order is revision order.
+    pub(crate) async fn fill_up_to(&self, own: Revision) {
+        let fill = async {
+            loop {
+                let reached = self.cache.world().revision();
+                let missing = own.0.saturating_sub(reached.0).saturating_sub(1);
+                let Ok(limit) = usize::try_from(missing.min(CHANGES_MAX as u64)) else { return };
+                if limit == 0 {
+                    return;
+                }
+                match self.backend.changes(reached, limit).await {
+                    Ok(changes) => apply(&self.cache, changes),
+                    Err(error) => {
+                        tracing::warn!(%error, "the changes of others could not be read");
+                        sleep(POLL).await;
+                    }
+                }
+            }
+        };
+        if timeout(FILL_WAIT, fill).await.is_err() {
+            tracing::warn!(revision = %own, "a commit is answered before it is in the cache");
+        }
+    }
+}
+
+fn apply(cache: &Cache, changes: Vec<Change>) {
+    if let Err(error) = cache.apply(changes) {
+        tracing::error!(%error, "the cache could not follow the store");
+    }
+}
+
+/// Reads changes when somebody asks for them, else by the clock.
+async fn follow(
+    backend: Arc<dyn Backend>,
+    cache: Arc<Cache>,
+    mut asked: mpsc::Receiver<Option<Caller>>,
+) {
+    let mut callers = Vec::new();
+    loop {
+        if let Ok(0) = timeout(POLL, asked.recv_many(&mut callers, ASKED_MAX)).await {
+            return;
+        }
+        let result = read_all(&*backend, &cache).await;
+        if let Err(error) = &result {
+            tracing::warn!(%error, "the store's changes could not be read");
+        }
+        for caller in callers.drain(..).flatten() {
+            // A caller that went away does not need its answer.
+            let _ = caller.send(result.clone());
+        }
+    }
+}
+
+/// Reads up to the head as it is when this is called.
+async fn read_all(backend: &dyn Backend, cache: &Cache) -> Result<(), StoreError> {
+    loop {
+        let changes = backend.changes(cache.world().revision(), CHANGES_MAX).await?;
+        let bytes: usize =
+            changes.iter().map(|change| change.body.as_ref().map_or(0, |body| body.len())).sum();
+        let more = changes.len() == CHANGES_MAX || bytes >= CHANGES_BYTES_MAX;
+        if !changes.is_empty() {
+            apply(cache, changes);
+        }
+        if !more {
+            return Ok(());
+        }
+    }
+}

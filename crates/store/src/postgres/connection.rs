@@ -1,0 +1,150 @@
+//! Connections to the server: how each kind is made and what it is used for. A connection on which
+//! anything failed is dropped, never mended: what was left open on it ends with it.
+
+use super::{failure, url::Target};
+use crate::StoreError;
+use tokio_postgres::{Client, Statement};
+
+/// Settings of every session. Weaker durability than the disk of the server is never accepted,
+/// whatever the database or role was given; stricter (`remote_apply`) is kept. A time limit for
+/// statements would end the wait for a synchronous standby and so acknowledge what only one
+/// server has.
+const SESSION: &str = "
+    SELECT set_config('synchronous_commit', 'on', false)
+        WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply');
+    SET statement_timeout = 0;
+    SET default_transaction_isolation = 'read committed';
+    SET default_transaction_read_only = off;
+    SET jit = off;";
+
+/// Settings of the session that commits. Its plans are made once, on tables that may be empty then:
+/// only those that stay good when the tables grow are left to choose from. A writer that stops in the
+/// middle of a transaction (a process that was paused) must not hold up the others for long.
+const WRITER_SESSION: &str = "
+    SET plan_cache_mode = force_generic_plan;
+    SET enable_seqscan = off;
+    SET enable_hashjoin = off;
+    SET enable_mergejoin = off;
+    SET lock_timeout = '10s';
+    SET idle_in_transaction_session_timeout = '10s';";
+
+/// Settings of the session that answers short questions.
+const READER_SESSION: &str = "
+    SET lock_timeout = '10s';
+    SET enable_seqscan = off;";
+
+/// Settings of the session that reads everything: the table of current revisions is hashed in
+/// memory (about 60 bytes each), so that bodies need not be spilled to disk.
+const LOADER_SESSION: &str = "SET work_mem = '256MB';";
+
+/// Makes a connection with the settings of every session and those given.
+async fn connect(target: &Target, settings: &str) -> Result<Client, StoreError> {
+    let (client, connection) = target.config.connect(target.tls.clone()).await.map_err(failure)?;
+    // Ends when the client is dropped or the server goes; whoever waits on the client is told.
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = super::text(&error), "a connection to PostgreSQL ended");
+        }
+    });
+    client.batch_execute(&format!("{SESSION}{settings}")).await.map_err(failure)?;
+    Ok(client)
+}
+
+/// A connection for changes to the schema.
+pub(super) async fn plain(target: &Target) -> Result<Client, StoreError> {
+    connect(target, "").await
+}
+
+/// A connection for one long read.
+pub(super) async fn loader(target: &Target) -> Result<Client, StoreError> {
+    connect(target, LOADER_SESSION).await
+}
+
+/// A connection for compaction.
+pub(super) async fn compactor(target: &Target) -> Result<Client, StoreError> {
+    connect(target, WRITER_SESSION).await
+}
+
+/// The connection that transactions are made on, one at a time.
+pub(super) struct Writer {
+    pub(super) client: Client,
+    /// Takes the turn to write, and reads the head.
+    pub(super) lock: Statement,
+    /// Finds the current revisions of keys.
+    pub(super) find: Statement,
+    /// Reads the tokens of leases, and keeps them as they are until the transaction ends.
+    pub(super) tokens: Statement,
+    pub(super) log: Statement,
+    pub(super) put: Statement,
+    pub(super) remove: Statement,
+    /// Moves the head and notes which batch of ours this was.
+    pub(super) finish: Statement,
+}
+
+impl Writer {
+    pub(super) async fn connect(target: &Target) -> Result<Self, StoreError> {
+        let client = connect(target, WRITER_SESSION).await?;
+        let (lock, find, tokens, log, put, remove, finish) = tokio::try_join!(
+            client.prepare("SELECT revision FROM quarterdeck.head FOR UPDATE"),
+            client.prepare(
+                "SELECT wanted.place, current.revision
+                 FROM unnest($1::text[], $2::text[], $3::text[])
+                     WITH ORDINALITY AS wanted (kind, namespace, name, place)
+                 JOIN quarterdeck.current USING (kind, namespace, name)"
+            ),
+            client.prepare(
+                "SELECT name, token FROM quarterdeck.lease
+                 WHERE name = ANY ($1::text[]) ORDER BY name FOR SHARE"
+            ),
+            client.prepare(
+                "INSERT INTO quarterdeck.log (revision, previous, kind, namespace, name, body)
+                 SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[],
+                     $5::text[], $6::bytea[])"
+            ),
+            client.prepare(
+                "INSERT INTO quarterdeck.current (revision, kind, namespace, name)
+                 SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[])
+                 ON CONFLICT (kind, namespace, name) DO UPDATE SET revision = excluded.revision"
+            ),
+            client.prepare(
+                "DELETE FROM quarterdeck.current
+                 USING unnest($1::text[], $2::text[], $3::text[])
+                     AS gone (kind, namespace, name)
+                 WHERE (current.kind, current.namespace, current.name)
+                     = (gone.kind, gone.namespace, gone.name)"
+            ),
+            client.prepare(
+                "WITH moved AS (UPDATE quarterdeck.head SET revision = $1)
+                 INSERT INTO quarterdeck.writer (id, batch, at) VALUES ($2, $3, now())
+                 ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, at = excluded.at"
+            ),
+        )
+        .map_err(failure)?;
+        Ok(Self { client, lock, find, tokens, log, put, remove, finish })
+    }
+}
+
+/// The connection for questions of one statement each, any number of them under way.
+pub(super) struct Reader {
+    pub(super) client: Client,
+    pub(super) head: Statement,
+    pub(super) changes: Statement,
+    pub(super) snapshot: Statement,
+    pub(super) acquire: Statement,
+    pub(super) release: Statement,
+}
+
+impl Reader {
+    pub(super) async fn connect(target: &Target) -> Result<Self, StoreError> {
+        let client = connect(target, READER_SESSION).await?;
+        let (head, changes, snapshot, acquire, release) = tokio::try_join!(
+            client.prepare(super::read::HEAD),
+            client.prepare(super::read::CHANGES),
+            client.prepare(super::read::SNAPSHOT),
+            client.prepare(super::lease::ACQUIRE),
+            client.prepare(super::lease::RELEASE),
+        )
+        .map_err(failure)?;
+        Ok(Self { client, head, changes, snapshot, acquire, release })
+    }
+}

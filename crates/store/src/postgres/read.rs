@@ -1,0 +1,185 @@
+//! Reads in PostgreSQL. Each is one statement, so that it sees one moment of the database.
+
+use super::{connection::Reader, failure, signed, unsigned};
+use crate::{CHANGES_BYTES_MAX, Change, Entry, StoreError};
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use quarterdeck_model::{Key, Revision};
+use std::{collections::HashMap, pin::pin, sync::Arc};
+use tokio_postgres::{Client, IsolationLevel, Row};
+
+pub(super) const HEAD: &str = "SELECT revision FROM quarterdeck.head";
+
+/// Every row begins with the head and the oldest readable revision; there is one row without an
+/// entry when there is none. `before` is the size of all bodies before.
+pub(super) const CHANGES: &str = "
+    SELECT head.revision, compacted.revision, page.revision, page.previous,
+        page.kind, page.namespace, page.name, page.body
+    FROM quarterdeck.head CROSS JOIN quarterdeck.compacted
+    LEFT JOIN LATERAL (
+        SELECT * FROM (
+            SELECT *, sum(coalesce(octet_length(body), 0))
+                OVER (ORDER BY revision ROWS UNBOUNDED PRECEDING)
+                - coalesce(octet_length(body), 0) AS before
+            FROM (SELECT * FROM quarterdeck.log
+                  WHERE revision > $1 ORDER BY revision LIMIT $2) AS entries
+        ) AS measured WHERE before < $3
+    ) AS page ON true
+    ORDER BY page.revision";
+
+/// What a key changed since was at `$1` is what its first change after `$1` replaced; any other key
+/// is as it is now.
+pub(super) const SNAPSHOT: &str = "
+    WITH changed AS (
+        SELECT DISTINCT ON (kind, namespace, name) kind, namespace, name, previous AS revision
+        FROM quarterdeck.log WHERE revision > $1
+        ORDER BY kind, namespace, name, log.revision
+    ), page AS (
+        SELECT * FROM (
+            (SELECT kind, namespace, name, revision FROM changed
+             WHERE revision IS NOT NULL AND (kind, namespace, name) > ($2, $3, $4))
+            UNION ALL
+            (SELECT kind, namespace, name, revision FROM quarterdeck.current
+             WHERE (kind, namespace, name) > ($2, $3, $4) AND NOT EXISTS (
+                 SELECT FROM changed WHERE (changed.kind, changed.namespace, changed.name)
+                     = (current.kind, current.namespace, current.name))
+             ORDER BY kind, namespace, name LIMIT $5)
+        ) AS both_kinds ORDER BY kind, namespace, name LIMIT $5
+    )
+    SELECT head.revision, compacted.revision, page.revision,
+        page.kind, page.namespace, page.name, log.body
+    FROM quarterdeck.head CROSS JOIN quarterdeck.compacted
+    LEFT JOIN (page JOIN quarterdeck.log USING (revision)) ON true
+    ORDER BY page.kind, page.namespace, page.name";
+
+const LOAD: &str = "
+    SELECT revision, log.kind, log.namespace, log.name, body
+    FROM quarterdeck.current JOIN quarterdeck.log USING (revision)";
+
+type Failed = tokio_postgres::Error;
+
+fn key(row: &Row, first: usize) -> Result<Key, Failed> {
+    let text = |column| row.try_get::<_, &str>(column).map(Into::into);
+    Ok(Key { kind: text(first)?, namespace: text(first + 1)?, name: text(first + 2)? })
+}
+
+fn revision(row: &Row, column: usize) -> Result<Revision, Failed> {
+    Ok(Revision(unsigned(row.try_get(column)?)))
+}
+
+fn optional(row: &Row, column: usize) -> Result<Option<Revision>, Failed> {
+    Ok(row.try_get::<_, Option<i64>>(column)?.map(|number| Revision(unsigned(number))))
+}
+
+fn body(row: &Row, column: usize) -> Result<Option<Bytes>, Failed> {
+    Ok(row.try_get::<_, Option<&[u8]>>(column)?.map(Bytes::copy_from_slice))
+}
+
+fn count(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// The rows that hold an entry, once it is sure that `wanted` could be read.
+fn readable(rows: &[Row], wanted: Revision) -> Result<impl Iterator<Item = &Row>, StoreError> {
+    let bounds = || {
+        let first = rows.first()?;
+        Some((revision(first, 0).ok()?, revision(first, 1).ok()?))
+    };
+    let (head, oldest) = bounds().ok_or_else(|| {
+        StoreError::Unusable(
+            "the PostgreSQL store has lost the row that says its head; restore a backup".into(),
+        )
+    })?;
+    if wanted < oldest || wanted > head {
+        return Err(StoreError::Compacted { wanted, oldest });
+    }
+    Ok(rows.iter().filter(|row| matches!(optional(row, 2), Ok(Some(_)))))
+}
+
+pub(super) async fn head(reader: &Reader) -> Result<Revision, StoreError> {
+    let row = reader.client.query_one(&reader.head, &[]).await.map_err(failure)?;
+    revision(&row, 0).map_err(failure)
+}
+
+pub(super) async fn changes(
+    reader: &Reader,
+    since: Revision,
+    limit: usize,
+) -> Result<Vec<Change>, StoreError> {
+    let rows = reader
+        .client
+        .query(&reader.changes, &[&signed(since.0), &count(limit), &count(CHANGES_BYTES_MAX)])
+        .await
+        .map_err(failure)?;
+    let change = |row: &Row| {
+        Ok(Change {
+            revision: revision(row, 2)?,
+            previous: optional(row, 3)?,
+            key: key(row, 4)?,
+            body: body(row, 7)?,
+        })
+    };
+    readable(&rows, since)?.map(change).collect::<Result<_, _>>().map_err(failure)
+}
+
+pub(super) async fn snapshot(
+    reader: &Reader,
+    at: Revision,
+    after: Option<&Key>,
+    limit: usize,
+) -> Result<Vec<Entry>, StoreError> {
+    let (kind, namespace, name) =
+        after.map_or(("", "", ""), |key| (&*key.kind, &*key.namespace, &*key.name));
+    let rows = reader
+        .client
+        .query(&reader.snapshot, &[&signed(at.0), &kind, &namespace, &name, &count(limit)])
+        .await
+        .map_err(failure)?;
+    let entry = |row: &Row| {
+        Ok(Entry {
+            revision: revision(row, 2)?,
+            key: key(row, 3)?,
+            body: body(row, 6)?.unwrap_or_default(),
+        })
+    };
+    readable(&rows, at)?.map(entry).collect::<Result<_, _>>().map_err(failure)
+}
+
+/// Streams every current body.
+pub(super) async fn load(
+    mut client: Client,
+    each: &mut (dyn FnMut(Entry) + Send),
+) -> Result<Revision, StoreError> {
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await
+        .map_err(failure)?;
+    let head = transaction.query_one(HEAD, &[]).await.map_err(failure)?;
+    let head = revision(&head, 0).map_err(failure)?;
+    let statement = transaction.prepare(LOAD).await.map_err(failure)?;
+    let nothing: [&str; 0] = [];
+    let rows = transaction.query_raw(&statement, nothing).await.map_err(failure)?;
+    let mut rows = pin!(rows);
+    let mut kinds: HashMap<String, Arc<str>> = HashMap::new();
+    while let Some(row) = rows.try_next().await.map_err(failure)? {
+        let entry = || -> Result<Entry, Failed> {
+            let kind = row.try_get::<_, &str>(1)?;
+            let kind = match kinds.get(kind) {
+                Some(known) => known.clone(),
+                None => kinds.entry(kind.to_owned()).or_insert_with(|| kind.into()).clone(),
+            };
+            let text = |column| row.try_get::<_, &str>(column).map(Into::into);
+            Ok(Entry {
+                key: Key { kind, namespace: text(2)?, name: text(3)? },
+                revision: revision(&row, 0)?,
+                body: body(&row, 4)?.unwrap_or_default(),
+            })
+        };
+        let mut entry = entry;
+        each(entry().map_err(failure)?);
+    }
+    Ok(head)
+}

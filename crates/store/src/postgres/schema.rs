@@ -1,0 +1,170 @@
+//! Tables of the PostgreSQL backend and how older databases become the newest form.
+//!
+//! All of it is in a schema of its own, so that it can share a database with anything else.
+
+use super::failure;
+use crate::StoreError;
+use tokio_postgres::Client;
+
+/// The oldest server that is supported: the first with all that Patroni and our statements rely on
+/// and that still gets fixes.
+const SERVER_MIN: i32 = 150_000;
+/// Locked while the schema is looked at and changed, so that replicas that start at once take
+/// turns: "Qdck" as a number.
+const LOCK: i64 = 0x5164_636b;
+/// What the format table says the schema belongs to.
+const APPLICATION: &str = "quarterdeck";
+
+/// Each entry takes the database one version further. Never change one that was released.
+///
+/// Bodies are kept beside their row up to 4 KB (two rows a page) and are never compressed: both
+/// cost more than they save for objects of this size. `current` and the one-row tables leave room
+/// in their pages, so that an update needs no new index entry.
+const MIGRATIONS: [&str; 1] = [r#"
+    CREATE TABLE quarterdeck.log (
+        revision bigint PRIMARY KEY,
+        previous bigint,
+        kind text COLLATE "C" NOT NULL,
+        namespace text COLLATE "C" NOT NULL,
+        name text COLLATE "C" NOT NULL,
+        body bytea
+    ) WITH (toast_tuple_target = 4080);
+    ALTER TABLE quarterdeck.log ALTER COLUMN body SET STORAGE EXTERNAL;
+    CREATE TABLE quarterdeck.current (
+        revision bigint NOT NULL,
+        kind text COLLATE "C" NOT NULL,
+        namespace text COLLATE "C" NOT NULL,
+        name text COLLATE "C" NOT NULL,
+        PRIMARY KEY (kind, namespace, name)
+    ) WITH (fillfactor = 80);
+    CREATE TABLE quarterdeck.lease (
+        name text COLLATE "C" PRIMARY KEY,
+        holder text NOT NULL,
+        token bigint NOT NULL,
+        expires timestamptz NOT NULL
+    ) WITH (fillfactor = 50);
+    -- The last batch that each process has committed: how it finds out, after it lost its
+    -- connection, whether its commit was.
+    CREATE TABLE quarterdeck.writer (
+        id text COLLATE "C" PRIMARY KEY,
+        batch bigint NOT NULL,
+        at timestamptz NOT NULL
+    ) WITH (fillfactor = 50);
+    -- One row, whose lock makes writers take turns.
+    CREATE TABLE quarterdeck.head (revision bigint NOT NULL) WITH (fillfactor = 50);
+    INSERT INTO quarterdeck.head VALUES (0);
+    -- Not in the same row, so that a compaction does not hold up writers.
+    CREATE TABLE quarterdeck.compacted (revision bigint NOT NULL) WITH (fillfactor = 50);
+    INSERT INTO quarterdeck.compacted VALUES (0);
+"#];
+
+/// Writers that have not committed for so long are forgotten: none waits that long to learn what
+/// became of its commit.
+const FORGET_WRITERS: &str = "DELETE FROM quarterdeck.writer WHERE at < now() - interval '1 day'";
+
+/// Brings the database to the newest form.
+pub(super) async fn migrate(client: &mut Client) -> Result<(), StoreError> {
+    let number = |text: &str| text.parse::<i32>().unwrap_or(0);
+    let server = setting(client, "server_version_num").await?;
+    if number(&server) < SERVER_MIN {
+        return Err(StoreError::Unusable(format!(
+            "the PostgreSQL server is version {}; Quarterdeck needs {} or newer",
+            setting(client, "server_version").await?,
+            SERVER_MIN / 10_000
+        )));
+    }
+    for (name, loses) in [
+        ("fsync", "its computer goes down"),
+        ("full_page_writes", "its computer goes down while it writes"),
+    ] {
+        if setting(client, name).await? == "off" {
+            tracing::warn!("the PostgreSQL server runs with {name}=off: data is lost when {loses}");
+        }
+    }
+    let transaction = client.transaction().await.map_err(failure)?;
+    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await.map_err(failure)?;
+    let place = transaction
+        .query_one(
+            "SELECT current_database()::text, current_user::text,
+                    to_regclass('quarterdeck.format') IS NOT NULL,
+                    (SELECT count(*) FROM pg_class
+                     WHERE relnamespace = to_regnamespace('quarterdeck')),
+                    to_regnamespace('quarterdeck') IS NOT NULL",
+            &[],
+        )
+        .await
+        .map_err(failure)?;
+    let get = |column| place.try_get::<_, String>(column).map_err(failure);
+    let (database, user) = (get(0)?, get(1)?);
+    let (formatted, relations, exists): (bool, i64, bool) = (
+        place.try_get(2).map_err(failure)?,
+        place.try_get(3).map_err(failure)?,
+        place.try_get(4).map_err(failure)?,
+    );
+    let foreign = || {
+        StoreError::Unusable(format!(
+            "database {database:?} has a schema \"quarterdeck\" that belongs to something else; \
+             choose another database with --store"
+        ))
+    };
+    let denied = |error: tokio_postgres::Error| match error.code() {
+        Some(&tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE) => {
+            StoreError::Unusable(format!(
+                "role {user:?} may not make tables in database {database:?}; let it with \
+                 GRANT CREATE ON DATABASE \"{database}\" TO \"{user}\" ({})",
+                super::text(&error)
+            ))
+        }
+        _ => failure(error),
+    };
+    let done = if formatted {
+        let row = transaction
+            .query_opt(
+                "SELECT version FROM quarterdeck.format WHERE application = $1",
+                &[&APPLICATION],
+            )
+            .await
+            .map_err(
+                |error| if error.as_db_error().is_some() { foreign() } else { failure(error) },
+            )?
+            .ok_or_else(foreign)?;
+        row.try_get::<_, i32>(0).map_err(|_| foreign())?
+    } else if relations > 0 {
+        return Err(foreign());
+    } else {
+        if !exists {
+            transaction.batch_execute("CREATE SCHEMA quarterdeck").await.map_err(denied)?;
+        }
+        transaction
+            .batch_execute(
+                "CREATE TABLE quarterdeck.format (application text NOT NULL, version int NOT NULL);
+                 INSERT INTO quarterdeck.format VALUES ('quarterdeck', 0)",
+            )
+            .await
+            .map_err(denied)?;
+        0
+    };
+    let newest = i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX);
+    if done > newest {
+        return Err(StoreError::Unusable(format!(
+            "database {database:?} was written by a newer release (format {done}, this one knows \
+             {newest}); start that release"
+        )));
+    }
+    for step in MIGRATIONS.iter().skip(usize::try_from(done).unwrap_or(0)) {
+        transaction.batch_execute(step).await.map_err(denied)?;
+    }
+    if done < newest {
+        transaction
+            .execute("UPDATE quarterdeck.format SET version = $1", &[&newest])
+            .await
+            .map_err(failure)?;
+    }
+    transaction.execute(FORGET_WRITERS, &[]).await.map_err(failure)?;
+    transaction.commit().await.map_err(failure)
+}
+
+async fn setting(client: &Client, name: &str) -> Result<String, StoreError> {
+    let row = client.query_one("SELECT current_setting($1)", &[&name]).await.map_err(failure)?;
+    row.try_get(0).map_err(failure)
+}

@@ -1,0 +1,161 @@
+//! Opening: what is there already, what is not ours, what is newer than we are.
+
+use crate::{
+    UNSAFE_BUT_FAST,
+    support::{Place, one, put},
+};
+use quarterdeck_model::Revision;
+use quarterdeck_store::{Outcome, Postgres, Sqlite, StoreError};
+use quarterdeck_testing::postgres::Postgres as Server;
+use std::{fs, path::Path};
+use tokio::task::JoinSet;
+use tokio_postgres::NoTls;
+
+pub(crate) async fn opening_again_changes_nothing(place: Place) {
+    for round in 1..=3 {
+        let store = place.open().await;
+        assert_eq!(one(&*store, put("x", "body")).await, Outcome::Committed(Revision(round)));
+    }
+}
+
+fn unusable<T>(result: Result<T, StoreError>) -> String {
+    match result {
+        Err(StoreError::Unusable(why)) => why,
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("it was opened"),
+    }
+}
+
+fn says(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is missing in {text:?}");
+    }
+}
+
+fn sqlite(folder: &Path, statement: &str) {
+    let file = folder.join("quarterdeck.db");
+    rusqlite::Connection::open(file).unwrap().execute_batch(statement).unwrap();
+}
+
+#[tokio::test]
+async fn a_sqlite_file_that_is_not_ours_or_newer_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    sqlite(folder.path(), "CREATE TABLE log (line TEXT)");
+    says(
+        &unusable(Sqlite::open(folder.path())),
+        &["quarterdeck.db", "something else", "--data-dir"],
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    drop(Sqlite::open(folder.path()).unwrap());
+    sqlite(folder.path(), "PRAGMA user_version = 99");
+    says(
+        &unusable(Sqlite::open(folder.path())),
+        &["newer release", "format 99", "start that release"],
+    );
+}
+
+#[tokio::test]
+async fn a_damaged_sqlite_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("quarterdeck.db");
+    let store = Sqlite::open(folder.path()).unwrap();
+    for number in 0..200 {
+        one(&store, put(&format!("key-{number}"), &"x".repeat(2_000))).await;
+    }
+    drop(store);
+    // Closed, so all is in the one file.
+    assert!(!folder.path().join("quarterdeck.db-wal").exists());
+    let whole = fs::read(&file).unwrap();
+    assert!(whole.len() > 200 * 2_000);
+
+    fs::write(&file, b"this is no database, however long it may be ".repeat(100)).unwrap();
+    says(
+        &unusable(Sqlite::open(folder.path())),
+        &["quarterdeck.db", "damaged", "restore a backup"],
+    );
+
+    fs::write(&file, &whole[..whole.len() / 3]).unwrap();
+    let refused = match Sqlite::open(folder.path()) {
+        Err(error) => error,
+        Ok(store) => {
+            use quarterdeck_store::Backend as _;
+            store.load(&mut |_| {}).await.unwrap_err()
+        }
+    };
+    says(&unusable(Err::<(), _>(refused)), &["damaged", "restore a backup"]);
+}
+
+#[tokio::test]
+async fn a_second_process_on_one_folder_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Sqlite::open(folder.path()).unwrap();
+    let Err(StoreError::InUse(why)) = Sqlite::open(folder.path()) else { panic!("it was opened") };
+    let process = format!("pid {}", std::process::id());
+    says(&why, &[&process, folder.path().to_str().unwrap(), "Stop it first", "--data-dir"]);
+    assert_eq!(one(&first, put("x", "body")).await, Outcome::Committed(Revision(1)));
+    drop(first);
+    Sqlite::open(folder.path()).unwrap();
+}
+
+async fn run(url: &str, statement: &str) {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute(statement).await.unwrap();
+}
+
+/// One server for all of it: starting one takes longer than any of these.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_database_is_made_ready_or_refused() {
+    let server = Server::start_with(&UNSAFE_BUT_FAST).await;
+
+    // Replicas that start at once on an empty database take turns.
+    let url = server.create_database("at_once").await;
+    let mut opening = JoinSet::new();
+    for _ in 0..6 {
+        let url = url.clone();
+        opening.spawn(async move { Postgres::open(&url).await.unwrap() });
+    }
+    for (number, store) in opening.join_all().await.into_iter().enumerate() {
+        assert_eq!(
+            one(&store, put("x", "")).await,
+            Outcome::Committed(Revision(number as u64 + 1))
+        );
+    }
+
+    let url = server.create_database("newer").await;
+    drop(Postgres::open(&url).await.unwrap());
+    run(&url, "UPDATE quarterdeck.format SET version = 99").await;
+    says(&unusable(Postgres::open(&url).await), &["\"newer\"", "newer release", "format 99"]);
+
+    for (name, statement) in [
+        ("foreign_table", "CREATE TABLE quarterdeck.log (line text)"),
+        ("foreign_format", "CREATE TABLE quarterdeck.format (page text)"),
+        ("empty_format", "CREATE TABLE quarterdeck.format (application text, version int)"),
+    ] {
+        let url = server.create_database(name).await;
+        run(&url, &format!("CREATE SCHEMA quarterdeck; {statement}")).await;
+        says(&unusable(Postgres::open(&url).await), &[name, "something else", "--store"]);
+    }
+
+    // Other tables beside ours are nobody's business, and an empty schema made for us is used.
+    let url = server.create_database("shared").await;
+    run(&url, "CREATE TABLE log (line text); CREATE SCHEMA quarterdeck").await;
+    let store = Postgres::open(&url).await.unwrap();
+    assert_eq!(one(&store, put("x", "")).await, Outcome::Committed(Revision(1)));
+
+    run(&url, "CREATE ROLE guest LOGIN").await;
+    let url = server.create_database("guarded").await;
+    let as_guest = url.replace("quarterdeck@", "guest@");
+    says(&unusable(Postgres::open(&as_guest).await), &["\"guest\"", "GRANT CREATE ON DATABASE"]);
+    drop(Postgres::open(&url).await.unwrap());
+    says(&unusable(Postgres::open(&as_guest).await), &["must own the schema"]);
+
+    let missing = url.replace("guarded", "missing");
+    says(&unusable(Postgres::open(&missing).await), &["\"missing\"", "CREATE DATABASE"]);
+    let nobody = url.replace("quarterdeck@", "nobody@");
+    says(&unusable(Postgres::open(&nobody).await), &["nobody", "check the user and password"]);
+    // This server offers no TLS, and what was asked for is not given up silently.
+    let refused = Postgres::open(&format!("{url}?sslmode=verify-full")).await.err().unwrap();
+    says(&refused.to_string(), &["TLS", "sslmode=disable"]);
+}
