@@ -3,18 +3,22 @@
 
 use crate::{path::FieldValidation, path::Subresource, status::ApiError};
 use jiff::Timestamp;
-use quarterdeck_model::{FieldError, KindRef, Time, schema};
+use quarterdeck_model::{FieldError, FieldErrors, KindRef, Time, schema};
 use serde_json::{Map, Value};
 
 /// Metadata that callers cannot set.
-const SYSTEM_FIELDS: [&str; 6] = [
+const SYSTEM_FIELDS: [&str; 7] = [
     "uid",
     "creationTimestamp",
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
     "generation",
+    "managedFields",
     "selfLink",
 ];
+/// Those among them that callers may repeat, but not change. (Others are put right silently, since
+/// clients send what they have read.)
+const IMMUTABLE_TIMES: [&str; 2] = ["creationTimestamp", "deletionTimestamp"];
 
 /// A checked object, and remarks for the caller (`Warning` headers).
 #[derive(Debug)]
@@ -121,6 +125,9 @@ pub(crate) fn update(
             ),
         ));
     }
+    if part.is_none() {
+        check_times(kind, name, old_meta, meta)?;
+    }
     for field in SYSTEM_FIELDS {
         match old_meta.and_then(|meta| meta.get(field)) {
             Some(value) => meta.insert(field.into(), value.clone()),
@@ -143,6 +150,26 @@ pub(crate) fn update(
         meta.insert("generation".into(), (generation.unwrap_or(0) + 1).into());
     }
     Ok(admitted)
+}
+
+fn check_times(
+    kind: KindRef,
+    name: &str,
+    old: Option<&Map<String, Value>>,
+    new: &Map<String, Value>,
+) -> Result<(), ApiError> {
+    let time = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    let errors: FieldErrors = IMMUTABLE_TIMES
+        .iter()
+        .filter_map(|field| {
+            let said = new.get(*field).filter(|said| !said.is_null())?;
+            let same =
+                old.and_then(|old| old.get(*field)).is_some_and(|old| time(old) == time(said));
+            let field = format!("metadata.{field}");
+            (!same).then(|| FieldError::invalid(field, said, "field is immutable"))
+        })
+        .collect();
+    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(kind, name, &errors)) }
 }
 
 /// Whether anything but metadata and status changed: what `generation` counts.

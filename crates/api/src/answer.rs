@@ -64,7 +64,7 @@ pub(crate) fn streamed(body: Body) -> Answer {
 /// A refusal.
 pub(crate) fn refusal(error: &ApiError) -> Answer {
     let mut answer = of(error.code, JSON, error.status().to_string());
-    if error.code == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(error.code, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     answer

@@ -1,6 +1,6 @@
-//! Request bodies: bounded in size and depth.
+//! Request bodies: bounded in size and depth, in the encodings that clients send objects in.
 
-use crate::status::ApiError;
+use crate::{protobuf, status::ApiError};
 use bytes::Bytes;
 use http::{Request, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -9,6 +9,44 @@ use serde_json::Value;
 
 /// Largest request body: an object of the store's limit, with room for patches of it.
 pub(crate) const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+/// How objects are written in bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Json,
+    Yaml,
+    Protobuf,
+}
+
+impl Encoding {
+    fn of(content_type: &str) -> Result<Self, ApiError> {
+        match content_type.split(';').next().unwrap_or_default().trim() {
+            "" | "application/json" => Ok(Self::Json),
+            "application/yaml" => Ok(Self::Yaml),
+            "application/vnd.kubernetes.protobuf" => Ok(Self::Protobuf),
+            _ => Err(ApiError::unsupported_media_type(&[
+                "application/json",
+                "application/yaml",
+                "application/vnd.kubernetes.protobuf",
+            ])),
+        }
+    }
+
+    /// Both text readers refuse nesting deeper than some hundred levels, and YAML that grows out of
+    /// proportion by its aliases.
+    fn read(self, body: &[u8]) -> Result<Value, ApiError> {
+        let refuse = |what: &str, why: &dyn std::fmt::Display| {
+            ApiError::bad_request(format!(
+                "the object provided is unrecognized, it is not {what}: {why}"
+            ))
+        };
+        match self {
+            Self::Json => serde_json::from_slice(body).map_err(|error| refuse("JSON", &error)),
+            Self::Yaml => serde_saphyr::from_slice(body).map_err(|error| refuse("YAML", &error)),
+            Self::Protobuf => protobuf::read(body),
+        }
+    }
+}
 
 /// The whole body.
 pub(crate) async fn bytes(request: Request<Incoming>) -> Result<Bytes, ApiError> {
@@ -21,23 +59,53 @@ pub(crate) async fn bytes(request: Request<Incoming>) -> Result<Bytes, ApiError>
     }
 }
 
-/// The body as an object. The JSON reader refuses nesting deeper than 128.
-pub(crate) async fn object(request: Request<Incoming>) -> Result<Value, ApiError> {
-    let media = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .unwrap_or("application/json")
-        .trim()
-        .to_owned();
-    if !matches!(media.as_str(), "application/json" | "" | "*/*") {
-        return Err(ApiError::unsupported_media_type(&["application/json"]));
-    }
+/// The body as an object; none when there is no body.
+pub(crate) async fn optional_object(request: Request<Incoming>) -> Result<Option<Value>, ApiError> {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    let encoding =
+        Encoding::of(content_type.and_then(|value| value.to_str().ok()).unwrap_or_default())?;
     let body = bytes(request).await?;
-    serde_json::from_slice(&body).map_err(|error| {
-        ApiError::bad_request(format!(
-            "the object provided is unrecognized, it is not JSON: {error}"
-        ))
-    })
+    if body.is_empty() {
+        return Ok(None);
+    }
+    encoding.read(&body).map(Some)
+}
+
+/// The body as an object.
+pub(crate) async fn object(request: Request<Incoming>) -> Result<Value, ApiError> {
+    optional_object(request)
+        .await?
+        .ok_or_else(|| ApiError::bad_request("the request has no body; an object is expected"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn bombs_are_refused() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(Encoding::Json.read(deep.as_bytes()).unwrap_err().code, 400);
+        assert_eq!(Encoding::Yaml.read(deep.as_bytes()).unwrap_err().code, 400);
+        let mut laughs = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+        for step in 1..12 {
+            let before = format!("*a{},", step - 1).repeat(10);
+            laughs.push_str(&format!("a{step}: &a{step} [{before}]\n"));
+        }
+        assert_eq!(Encoding::Yaml.read(laughs.as_bytes()).unwrap_err().code, 400);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_reader_panic(body: Vec<u8>, text in "[a-z:\\[\\]{}&*\"\n -]{0,60}") {
+            for encoding in [Encoding::Json, Encoding::Yaml, Encoding::Protobuf] {
+                let _ = encoding.read(&body);
+                let _ = encoding.read(text.as_bytes());
+                let mut enveloped = b"k8s\0".to_vec();
+                enveloped.extend_from_slice(&body);
+                let _ = encoding.read(&enveloped);
+            }
+        }
+    }
 }

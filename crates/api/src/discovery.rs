@@ -37,7 +37,8 @@ pub(crate) fn group_versions() -> Vec<GroupVersion> {
     found
 }
 
-const OBJECT_VERBS: [&str; 7] = ["create", "delete", "get", "list", "patch", "update", "watch"];
+const OBJECT_VERBS: [&str; 8] =
+    ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 const PART_VERBS: [&str; 3] = ["get", "patch", "update"];
 
 fn reviews_of(group: &str) -> impl Iterator<Item = (&'static str, &'static str)> {

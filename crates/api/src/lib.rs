@@ -8,6 +8,7 @@
 mod admission;
 mod answer;
 mod body;
+mod delete;
 mod discovery;
 mod identity;
 mod install;
@@ -17,6 +18,7 @@ mod openapi;
 mod patch;
 mod path;
 pub mod pki;
+mod protobuf;
 mod read;
 mod review;
 mod rules;

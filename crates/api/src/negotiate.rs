@@ -17,9 +17,11 @@ pub(crate) enum Form {
     Aggregated(&'static str),
 }
 
-/// The first acceptable form that we have.
-pub(crate) fn form(accept: &str) -> Form {
-    let accept = accept.get(..accept.len().min(ACCEPT_BYTES_MAX)).unwrap_or_default();
+/// The first acceptable form that we have; none when the client accepts none of them.
+pub(crate) fn form(accept: &str) -> Option<Form> {
+    if accept.trim().is_empty() || accept.len() > ACCEPT_BYTES_MAX {
+        return Some(Form::Json);
+    }
     for choice in accept.split(',') {
         let mut parts = choice.split(';').map(str::trim);
         let media = parts.next().unwrap_or_default();
@@ -36,22 +38,22 @@ pub(crate) fn form(accept: &str) -> Form {
             }
         }
         match wanted {
-            ("", _, _) => return Form::Json,
-            ("Table", "meta.k8s.io", "v1") => return Form::Table("meta.k8s.io/v1"),
-            ("Table", "meta.k8s.io", "v1beta1") => return Form::Table("meta.k8s.io/v1beta1"),
+            ("", _, _) => return Some(Form::Json),
+            ("Table", "meta.k8s.io", "v1") => return Some(Form::Table("meta.k8s.io/v1")),
+            ("Table", "meta.k8s.io", "v1beta1") => return Some(Form::Table("meta.k8s.io/v1beta1")),
             ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1") => {
-                return Form::Metadata;
+                return Some(Form::Metadata);
             }
             ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2") => {
-                return Form::Aggregated("v2");
+                return Some(Form::Aggregated("v2"));
             }
             ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2beta1") => {
-                return Form::Aggregated("v2beta1");
+                return Some(Form::Aggregated("v2beta1"));
             }
             _ => {}
         }
     }
-    Form::Json
+    None
 }
 
 #[cfg(test)]
@@ -61,13 +63,17 @@ mod tests {
     #[test]
     fn what_kubectl_asks_for() {
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
-        assert_eq!(form(table), Form::Table("meta.k8s.io/v1"));
+        assert_eq!(form(table), Some(Form::Table("meta.k8s.io/v1")));
         let discovery = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
-        assert_eq!(form(discovery), Form::Aggregated("v2"));
+        assert_eq!(form(discovery), Some(Form::Aggregated("v2")));
         let old = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
-        assert_eq!(form(old), Form::Aggregated("v2beta1"));
-        assert_eq!(form("application/vnd.kubernetes.protobuf,application/json"), Form::Json);
-        assert_eq!(form("application/json;as=Other;g=x;v=y,*/*"), Form::Json);
-        assert_eq!(form(""), Form::Json);
+        assert_eq!(form(old), Some(Form::Aggregated("v2beta1")));
+        assert_eq!(form("application/vnd.kubernetes.protobuf,application/json"), Some(Form::Json));
+        assert_eq!(form("application/json;as=Other;g=x;v=y,*/*"), Some(Form::Json));
+        assert_eq!(form(""), Some(Form::Json));
+        for unknown in ["application/xml", "application/vnd.kubernetes.protobuf", "text/html, x/y"]
+        {
+            assert_eq!(form(unknown), None, "{unknown}");
+        }
     }
 }

@@ -11,6 +11,8 @@ use std::{collections::BTreeMap, sync::OnceLock};
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
+const PATCH: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
+const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 
 struct Document {
     body: String,
@@ -96,11 +98,37 @@ fn document(group: &str, version: &str, kinds: &[KindRef]) -> Value {
             "x-kubernetes-group-version-kind": [{"group": "", "version": "v1", "kind": "Status"}],
         }),
     );
+    schemas.insert(
+        PATCH.into(),
+        json!({
+            "type": "object",
+            "description": "Patch says how an object is to be changed, as its content type says.",
+        }),
+    );
+    schemas.insert(
+        DELETE_OPTIONS.into(),
+        json!({
+            "type": "object",
+            "description": "DeleteOptions says how an object is to be deleted.",
+            "properties": {
+                "apiVersion": {"type": "string"},
+                "kind": {"type": "string"},
+                "dryRun": {"type": "array", "items": {"type": "string"}},
+                "orphanDependents": {"type": "boolean"},
+                "propagationPolicy": {"type": "string"},
+                "preconditions": {
+                    "type": "object",
+                    "properties":
+                        {"resourceVersion": {"type": "string"}, "uid": {"type": "string"}},
+                },
+            },
+        }),
+    );
     for kind in kinds {
         let name = schema_name(kind);
         schemas.insert(name.clone(), kind_schema(kind));
         schemas.insert(format!("{name}List"), list_schema(kind, &name));
-        add_paths(&mut paths, kind, &name);
+        Paths { kind, name: &name, paths: &mut paths }.add();
     }
     json!({
         "openapi": "3.0.0",
@@ -165,124 +193,184 @@ fn list_schema(kind: KindRef, name: &str) -> Value {
 fn parameter(name: &str, place: &str, kind: &str, description: &str) -> Value {
     json!({
         "name": name, "in": place, "description": description, "required": place == "path",
-        "schema": {"type": kind, "uniqueItems": true},
+        "schema": {"type": kind},
     })
 }
 
-fn operation(kind: KindRef, action: &str, answer: &str, body: Option<(&str, &[&str])>) -> Value {
-    let mut parameters = vec![parameter("pretty", "query", "string", "Indent the answer.")];
-    if action == "list" {
-        for (name, of, text) in [
-            ("allowWatchBookmarks", "boolean", "Send bookmarks during a watch."),
-            ("continue", "string", "Where the last page ended."),
-            ("fieldSelector", "string", "Select by fields."),
-            ("labelSelector", "string", "Select by labels."),
-            ("limit", "integer", "Most items in one answer."),
-            ("resourceVersion", "string", "How old the answer may be."),
-            ("resourceVersionMatch", "string", "How resourceVersion is meant."),
-            ("sendInitialEvents", "boolean", "Begin a watch with what there is."),
-            ("timeoutSeconds", "integer", "End the answer after that long."),
-            ("watch", "boolean", "Stream changes."),
-        ] {
-            parameters.push(parameter(name, "query", of, text));
-        }
-    }
-    if body.is_some() && action != "delete" {
-        for (name, text) in [
-            ("dryRun", "All: check everything, write nothing."),
-            ("fieldManager", "Who writes."),
-            ("fieldValidation", "Ignore, Warn or Strict: what unknown fields do."),
-        ] {
-            parameters.push(parameter(name, "query", "string", text));
-        }
-    }
-    if action == "delete" {
-        parameters.push(parameter("dryRun", "query", "string", "All: write nothing."));
-        parameters.push(parameter(
+/// Query parameters by what is done.
+fn parameters(action: &str) -> Vec<Value> {
+    const LIST: &[(&str, &str, &str)] = &[
+        ("allowWatchBookmarks", "boolean", "Send bookmarks during a watch."),
+        ("continue", "string", "Where the last page ended."),
+        ("fieldSelector", "string", "Select by fields."),
+        ("labelSelector", "string", "Select by labels."),
+        ("limit", "integer", "Most items in one answer."),
+        ("resourceVersion", "string", "How old the answer may be."),
+        ("resourceVersionMatch", "string", "How resourceVersion is meant."),
+        ("sendInitialEvents", "boolean", "Begin a watch with what there is."),
+        ("timeoutSeconds", "integer", "End the answer after that long."),
+        ("watch", "boolean", "Stream changes."),
+    ];
+    const WRITE: &[(&str, &str, &str)] = &[
+        ("dryRun", "string", "All: check everything, write nothing."),
+        ("fieldManager", "string", "Who writes."),
+        ("fieldValidation", "string", "Ignore, Warn or Strict: what unknown fields do."),
+    ];
+    const DELETE: &[(&str, &str, &str)] = &[
+        ("dryRun", "string", "All: check everything, write nothing."),
+        (
             "propagationPolicy",
-            "query",
             "string",
             "Orphan, Background or Foreground: what becomes of dependents.",
-        ));
-    }
-    let mut operation = json!({
-        "tags": [kind.group],
-        "description": format!("{action} {}", kind.plural),
-        "operationId": format!("{action}{}{}", kind.kind, kind.group.replace('.', "")),
-        "parameters": parameters,
-        "responses": {"200": {
-            "description": "OK",
-            "content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{answer}")}}},
-        }},
-        "x-kubernetes-action": action,
-        "x-kubernetes-group-version-kind": gvk(kind),
-    });
-    if let Some((name, types)) = body {
-        let content: Map<String, Value> = types
-            .iter()
-            .map(|media| {
-                let schema = json!({"$ref": format!("#/components/schemas/{name}")});
-                ((*media).into(), json!({"schema": schema}))
-            })
-            .collect();
-        set(&mut operation, "requestBody", json!({"content": content}));
-    }
-    operation
+        ),
+    ];
+    const SELECT: &[(&str, &str, &str)] = &[
+        ("fieldSelector", "string", "Select by fields."),
+        ("labelSelector", "string", "Select by labels."),
+    ];
+    let groups: &[&[(&str, &str, &str)]] = match action {
+        "list" => &[LIST],
+        "post" | "put" | "patch" => &[WRITE],
+        "delete" => &[DELETE],
+        "deletecollection" => &[DELETE, SELECT],
+        _ => &[],
+    };
+    groups
+        .iter()
+        .flat_map(|group| group.iter())
+        .map(|(name, of, text)| parameter(name, "query", of, text))
+        .collect()
 }
 
-fn add_paths(paths: &mut Map<String, Value>, kind: KindRef, name: &str) {
-    let root = format!("/{}", path(kind.group, kind.version));
-    let list = format!("{name}List");
-    let json_only: &[&str] = &["application/json"];
-    let patch_types: &[&str] = if kind.group.is_empty() {
-        &[
-            "application/json-patch+json",
-            "application/merge-patch+json",
-            "application/strategic-merge-patch+json",
-        ]
-    } else {
-        &["application/json-patch+json", "application/merge-patch+json"]
-    };
-    let mut place = Vec::new();
-    let collection = if kind.namespaced() {
-        paths.insert(
-            format!("{root}/{}", kind.plural),
-            json!({"get": operation(kind, "list", &list, None)}),
-        );
-        place.push(parameter("namespace", "path", "string", "Namespace of the object."));
-        format!("{root}/namespaces/{{namespace}}/{}", kind.plural)
-    } else {
-        format!("{root}/{}", kind.plural)
-    };
-    paths.insert(
-        collection.clone(),
-        json!({
-            "get": operation(kind, "list", &list, None),
-            "post": operation(kind, "post", name, Some((name, json_only))),
-            "parameters": place,
-        }),
-    );
-    place.push(parameter("name", "path", "string", "Name of the object."));
-    let patch_body = Some(("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", patch_types));
-    let mut object = json!({
-        "get": operation(kind, "get", name, None),
-        "put": operation(kind, "put", name, Some((name, json_only))),
-        "patch": operation(kind, "patch", name, patch_body),
-        "delete": operation(kind, "delete", STATUS, None),
-        "parameters": place,
-    });
-    paths.insert(format!("{collection}/{{name}}"), object.clone());
-    if kind.has_status {
-        if let Some(object) = object.as_object_mut() {
-            object.remove("delete");
+/// One kind's endpoints, as they are written into the document.
+struct Paths<'a> {
+    kind: KindRef,
+    /// The kind's schema.
+    name: &'a str,
+    paths: &'a mut Map<String, Value>,
+}
+
+impl Paths<'_> {
+    fn operation(&self, action: &str, answer: &str, place: &str) -> Value {
+        let kind = self.kind;
+        let verb = match action {
+            "post" => "create",
+            "get" => "read",
+            "put" => "replace",
+            "deletecollection" => "deleteCollectionOf",
+            other => other,
+        };
+        let group: String = kind.group.split('.').next().map(capital).unwrap_or_default();
+        let content = |schema: &str, types: &[&str]| -> Value {
+            let schema = json!({"schema": {"$ref": format!("#/components/schemas/{schema}")}});
+            types
+                .iter()
+                .map(|media| ((*media).to_owned(), schema.clone()))
+                .collect::<Map<_, _>>()
+                .into()
+        };
+        let mut operation = json!({
+            "tags": [kind.api_version()],
+            "description": format!("{verb} {}", kind.plural),
+            "operationId": format!("{verb}{group}{}{}{place}", capital(kind.version), kind.kind),
+            "parameters": parameters(action),
+            "responses": {"200": {
+                "description": "OK",
+                "content": content(answer, &["application/json"]),
+            }},
+            "x-kubernetes-action": action,
+            "x-kubernetes-group-version-kind": gvk(kind),
+        });
+        let body = match action {
+            "post" | "put" => Some(content(self.name, &["application/json", "application/yaml"])),
+            "patch" => Some(content(PATCH, patch_types(kind))),
+            "delete" | "deletecollection" => Some(content(DELETE_OPTIONS, &["application/json"])),
+            _ => None,
+        };
+        if let Some(content) = body {
+            set(&mut operation, "requestBody", json!({"content": content}));
         }
-        paths.insert(format!("{collection}/{{name}}/status"), object);
+        operation
     }
+
+    fn add(&mut self) {
+        let kind = self.kind;
+        let root = format!("/{}", path(kind.group, kind.version));
+        let list = format!("{}List", self.name);
+        let mut place = Vec::new();
+        let collection = if kind.namespaced() {
+            let everywhere = json!({"get": self.operation("list", &list, "ForAllNamespaces")});
+            self.paths.insert(format!("{root}/{}", kind.plural), everywhere);
+            place.push(parameter("namespace", "path", "string", "Namespace of the object."));
+            format!("{root}/namespaces/{{namespace}}/{}", kind.plural)
+        } else {
+            format!("{root}/{}", kind.plural)
+        };
+        let collected = json!({
+            "get": self.operation("list", &list, ""),
+            "post": self.operation("post", self.name, ""),
+            "delete": self.operation("deletecollection", STATUS, ""),
+            "parameters": place,
+        });
+        self.paths.insert(collection.clone(), collected);
+        place.push(parameter("name", "path", "string", "Name of the object."));
+        let object = json!({
+            "get": self.operation("get", self.name, ""),
+            "put": self.operation("put", self.name, ""),
+            "patch": self.operation("patch", self.name, ""),
+            "delete": self.operation("delete", STATUS, ""),
+            "parameters": place,
+        });
+        self.paths.insert(format!("{collection}/{{name}}"), object);
+        if kind.has_status {
+            let status = json!({
+                "get": self.operation("get", self.name, "Status"),
+                "put": self.operation("put", self.name, "Status"),
+                "patch": self.operation("patch", self.name, "Status"),
+                "parameters": place,
+            });
+            self.paths.insert(format!("{collection}/{{name}}/status"), status);
+        }
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
+}
+
+fn patch_types(kind: KindRef) -> &'static [&'static str] {
+    const TYPES: [&str; 3] = [
+        "application/json-patch+json",
+        "application/merge-patch+json",
+        "application/strategic-merge-patch+json",
+    ];
+    if kind.group.is_empty() { &TYPES } else { TYPES.split_at(2).0 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// OpenAPI 3.0.3: operation ids are unique, and every part of a path in braces is a parameter.
+    #[test]
+    fn operations_are_told_apart() {
+        for (path, document) in documents() {
+            let document: Value = serde_json::from_str(&document.body).unwrap();
+            let mut ids = std::collections::BTreeSet::new();
+            for (url, item) in document["paths"].as_object().unwrap() {
+                let braced = url.matches('{').count();
+                let given = item.get("parameters").map_or(0, |list| list.as_array().unwrap().len());
+                assert_eq!(braced, given, "{path}: {url}");
+                for (method, operation) in item.as_object().unwrap() {
+                    if method != "parameters" {
+                        let id = operation["operationId"].as_str().unwrap();
+                        assert!(ids.insert(id.to_owned()), "{path}: {id} stands twice");
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn every_reference_resolves() {

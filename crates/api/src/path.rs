@@ -2,7 +2,7 @@
 
 use crate::status::ApiError;
 use http::Method;
-use quarterdeck_model::{FieldSelector, KindRef, LabelSelector, kinds};
+use quarterdeck_model::{FieldError, FieldErrors, FieldSelector, KindRef, LabelSelector, kinds};
 use std::{borrow::Cow, time::Duration};
 
 /// Longest query string that is read.
@@ -45,6 +45,16 @@ pub(crate) enum Endpoint {
     Collection { kind: KindRef, namespace: Option<String> },
     /// One object, or a part of it.
     Object { kind: KindRef, namespace: String, name: String, part: Option<Subresource> },
+}
+
+impl Endpoint {
+    /// The resource it is about, as metrics and logs name it.
+    pub(crate) fn resource(&self) -> &'static str {
+        match self {
+            Self::Collection { kind, .. } | Self::Object { kind, .. } => kind.plural,
+            _ => "",
+        }
+    }
 }
 
 /// Finds the endpoint of a path.
@@ -175,7 +185,8 @@ pub(crate) struct Query {
     pub(crate) version: VersionMatch,
     pub(crate) watch: bool,
     pub(crate) bookmarks: bool,
-    pub(crate) send_initial_events: bool,
+    /// Whether a watch begins with what there is; decided by its version when not said.
+    pub(crate) send_initial_events: Option<bool>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) dry_run: bool,
     pub(crate) validation: FieldValidation,
@@ -221,11 +232,11 @@ impl Query {
                 "resourceVersionMatch" => version_match = value.into_owned(),
                 "watch" => parsed.watch = flag()?,
                 "allowWatchBookmarks" => parsed.bookmarks = flag()?,
-                "sendInitialEvents" => parsed.send_initial_events = flag()?,
+                "sendInitialEvents" => parsed.send_initial_events = Some(flag()?),
                 "timeoutSeconds" => {
                     let seconds =
                         value.parse().map_err(|_| wrong("expected a number of seconds"))?;
-                    parsed.timeout = Some(Duration::from_secs(seconds));
+                    parsed.timeout = (seconds > 0).then(|| Duration::from_secs(seconds));
                 }
                 "dryRun" => match value.as_ref() {
                     "All" => parsed.dry_run = true,
@@ -246,45 +257,81 @@ impl Query {
                 _ => {}
             }
         }
-        parsed.version = version_of(&version, &version_match, parsed.next.is_some(), parsed.watch)?;
+        let errors = parsed.check_version_match(&version, &version_match);
+        if !errors.is_empty() {
+            return Err(ApiError::invalid_options(&errors));
+        }
+        parsed.version = parsed.version_match(&version, &version_match)?;
         Ok(parsed)
     }
-}
 
-/// Source: Kubernetes API concepts, "Resource versions", the tables for get, list and watch.
-fn version_of(
-    version: &str,
-    version_match: &str,
-    continued: bool,
-    watch: bool,
-) -> Result<VersionMatch, ApiError> {
-    if version.is_empty() {
-        return if version_match.is_empty() || watch {
-            Ok(VersionMatch::Newest)
-        } else {
-            Err(ApiError::bad_request(
-                "resourceVersionMatch is forbidden unless resourceVersion is provided",
-            ))
-        };
+    /// Which parameters do not go together.
+    /// Source: k8s.io/apimachinery, validation of `ListOptions`.
+    fn check_version_match(&self, version: &str, how: &str) -> FieldErrors {
+        let mut errors = FieldErrors::new();
+        let mut forbid = |field: &str, why: &str| errors.push(FieldError::forbidden(field, why));
+        let given = !how.is_empty();
+        match (self.watch, self.send_initial_events) {
+            (true, None) if given => forbid(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            ),
+            (true, Some(_)) if how != "NotOlderThan" => forbid(
+                "resourceVersionMatch",
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            ),
+            (false, Some(_)) => {
+                forbid("sendInitialEvents", "sendInitialEvents is forbidden for list");
+            }
+            _ => {}
+        }
+        if given && self.next.is_some() {
+            forbid(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden when continue is provided",
+            );
+        }
+        if given && !self.watch {
+            if version.is_empty() {
+                forbid(
+                    "resourceVersionMatch",
+                    "resourceVersionMatch is forbidden unless resourceVersion is provided",
+                );
+            }
+            if (how, version) == ("Exact", "0") {
+                forbid(
+                    "resourceVersionMatch",
+                    "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
+                );
+            }
+            if !matches!(how, "Exact" | "NotOlderThan") {
+                let allowed = ["Exact", "NotOlderThan"];
+                let shown = format!("{how:?}");
+                errors.push(FieldError::not_supported("resourceVersionMatch", shown, &allowed));
+            }
+        }
+        errors
     }
-    if continued && version != "0" {
-        return Err(ApiError::bad_request(
-            "specifying resource version is not allowed when using continue",
-        ));
-    }
-    let number: u64 = version.parse().map_err(|_| {
-        ApiError::bad_request(format!("invalid resourceVersion {version:?}: expected a number"))
-    })?;
-    match (version_match, number) {
-        ("Exact", 0) => Err(ApiError::bad_request(
-            "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
-        )),
-        ("Exact", number) => Ok(VersionMatch::Exact(number)),
-        ("" | "NotOlderThan", 0) => Ok(VersionMatch::Any),
-        ("" | "NotOlderThan", number) => Ok(VersionMatch::NotOlderThan(number)),
-        _ => Err(ApiError::bad_request(format!(
-            "invalid resourceVersionMatch {version_match:?}: expected Exact or NotOlderThan"
-        ))),
+
+    /// Source: Kubernetes API concepts, "Resource versions", the tables for get, list and watch.
+    fn version_match(&self, version: &str, how: &str) -> Result<VersionMatch, ApiError> {
+        if version.is_empty() {
+            return Ok(VersionMatch::Newest);
+        }
+        if self.next.is_some() && version != "0" {
+            return Err(ApiError::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
+        }
+        let number: u64 = version.parse().map_err(|_| {
+            ApiError::bad_request(format!("invalid resourceVersion {version:?}: expected a number"))
+        })?;
+        let exact = how == "Exact" || (how.is_empty() && self.limit.is_some() && !self.watch);
+        Ok(match number {
+            0 => VersionMatch::Any,
+            number if exact => VersionMatch::Exact(number),
+            number => VersionMatch::NotOlderThan(number),
+        })
     }
 }
 
@@ -359,13 +406,45 @@ mod tests {
             "labelSelector=(",
             "fieldSelector=a",
             "resourceVersion=x",
-            "resourceVersionMatch=Exact",
-            "resourceVersion=0&resourceVersionMatch=Exact",
             "dryRun=Some",
             "fieldValidation=Loose",
             "continue=abc&resourceVersion=7",
         ] {
             assert_eq!(Query::parse(wrong).unwrap_err().reason, "BadRequest", "{wrong}");
+        }
+        for wrong in [
+            "resourceVersionMatch=Exact",
+            "resourceVersion=0&resourceVersionMatch=Exact",
+            "resourceVersion=5&resourceVersionMatch=Roughly",
+            "resourceVersion=0&resourceVersionMatch=NotOlderThan&continue=abc",
+            "sendInitialEvents=true",
+            "watch=true&sendInitialEvents=true",
+            "watch=true&resourceVersion=5&resourceVersionMatch=NotOlderThan",
+            "watch=true&sendInitialEvents=true&resourceVersion=5&resourceVersionMatch=Exact",
+        ] {
+            assert_eq!(Query::parse(wrong).unwrap_err().reason, "Invalid", "{wrong}");
+        }
+    }
+
+    /// The tables of Kubernetes API concepts, "Resource versions".
+    #[test]
+    fn versions() {
+        use VersionMatch::{Any, Exact, Newest, NotOlderThan};
+        for (query, version) in [
+            ("", Newest),
+            ("limit=5", Newest),
+            ("resourceVersion=0", Any),
+            ("resourceVersion=0&limit=5", Any),
+            ("resourceVersion=7", NotOlderThan(7)),
+            ("resourceVersion=7&limit=5", Exact(7)),
+            ("resourceVersion=7&resourceVersionMatch=Exact", Exact(7)),
+            ("resourceVersion=7&resourceVersionMatch=NotOlderThan&limit=5", NotOlderThan(7)),
+            ("resourceVersion=0&resourceVersionMatch=NotOlderThan", Any),
+            ("resourceVersion=0&continue=abc", Any),
+            ("watch=1&resourceVersion=7&limit=5", NotOlderThan(7)),
+            ("watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan", Newest),
+        ] {
+            assert_eq!(Query::parse(query).unwrap().version, version, "{query}");
         }
     }
 }

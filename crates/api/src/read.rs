@@ -10,7 +10,9 @@ use crate::{
 };
 use bytes::Bytes;
 use jiff::Timestamp;
-use quarterdeck_model::{KindRef, Object, Revision};
+use quarterdeck_model::{
+    FieldSelector, KindRef, LabelSelector, Object, Revision, selector::FieldRequirement,
+};
 use quarterdeck_store::{ListQuery, Page, World};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
@@ -25,22 +27,19 @@ pub(crate) async fn world_at(api: &Api, version: VersionMatch) -> Result<Arc<Wor
         VersionMatch::Any => Ok(api.store.world()),
         VersionMatch::NotOlderThan(revision) | VersionMatch::Exact(revision) => {
             let wanted = Revision(revision);
-            api.store.wait_for(wanted, FUTURE_REVISION_WAIT).await.map_err(|_| {
-                let current = api.store.world().revision();
-                let mut error = ApiError::timeout(format!(
-                    "Too large resource version: {wanted}, current: {current}"
-                ));
-                error.details = Some(json!({
-                    "causes": [{
-                        "reason": "ResourceVersionTooLarge",
-                        "message": "Too large resource version",
-                    }],
-                    "retryAfterSeconds": 1,
-                }));
-                error
-            })
+            let world = api.store.wait_for(wanted, FUTURE_REVISION_WAIT).await;
+            world.map_err(|_| too_new(wanted, api.store.world().revision()))
         }
     }
+}
+
+fn too_new(wanted: Revision, current: Revision) -> ApiError {
+    let mut error =
+        ApiError::timeout(format!("Too large resource version: {wanted}, current: {current}"));
+    let cause =
+        json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});
+    error.details = Some(json!({"causes": [cause], "retryAfterSeconds": 1}));
+    error
 }
 
 /// Refuses selectors on fields that the kind does not declare.
@@ -72,8 +71,40 @@ pub(crate) async fn get(
     form: Form,
 ) -> Result<Answer, ApiError> {
     let world = world_at(api, query.version).await?;
-    let object = world.get(kind, namespace, name).ok_or_else(|| ApiError::not_found(kind, name))?;
+    let object = match query.version {
+        VersionMatch::Exact(revision) => {
+            as_of(api, &world, Revision(revision), kind, namespace, name)?
+        }
+        _ => world.get(kind, namespace, name),
+    };
+    let object = object.ok_or_else(|| ApiError::not_found(kind, name))?;
     one(&object, query, form)
+}
+
+/// An object as it was, within the history that is kept.
+fn as_of(
+    api: &Api,
+    world: &Arc<World>,
+    at: Revision,
+    kind: KindRef,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Arc<Object>>, ApiError> {
+    let named = FieldRequirement { path: "metadata.name".into(), value: name.into(), equal: true };
+    let asked = ListQuery {
+        kind,
+        namespace: kind.namespaced().then_some(namespace),
+        labels: &LabelSelector::default(),
+        fields: &FieldSelector(vec![named]),
+        after: None,
+        limit: Some(1),
+    };
+    let page = api.store.list_at(world, at, &asked);
+    Ok(page.map_err(|_| too_old(at))?.items.into_iter().next())
+}
+
+fn too_old(revision: Revision) -> ApiError {
+    ApiError::expired(format!("The resourceVersion {revision} is too old: it is no longer kept"))
 }
 
 /// An answer that is one object.
@@ -183,15 +214,13 @@ pub(crate) async fn page(
         limit: query.limit,
     };
     let page = api.store.list_at(&world, revision, &asked).map_err(|_| {
+        let Some(next) = next else { return too_old(revision) };
         let mut error = ApiError::expired(
             "The provided continue parameter is too old to display a consistent list result. You \
              can start a new list without the continue parameter, or use the continue token in \
              this response to retrieve the remainder of the results, which may be inconsistent.",
         );
-        if let Some(next) = next {
-            let next = Continue { revision: Revision::ZERO, ..next };
-            error.next = Some(next.write());
-        }
+        error.next = Some(Continue { revision: Revision::ZERO, ..next }.write());
         error
     })?;
     Ok(Listed { page, revision })

@@ -2,7 +2,9 @@
 
 use crate::{
     answer::{self, Answer},
-    body, discovery,
+    body,
+    delete::{self, DeleteOptions},
+    discovery,
     identity::Caller,
     metrics::Metrics,
     negotiate::{self, Form},
@@ -13,13 +15,16 @@ use crate::{
     rules::Rules,
     status::ApiError,
     watch,
-    write::{self, DeleteOptions, Target},
+    write::{self, Target},
 };
 use http::{Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
 };
 use quarterdeck_store::Store;
 use serde_json::json;
@@ -42,6 +47,11 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long open requests may take to finish when the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests worked on at once: with [`body::BODY_BYTES_MAX`] each, they fit the memory of a server.
+/// Open watches do not count.
+const REQUESTS_MAX: usize = 1_000;
+/// How long a request waits for its turn before it is told to come back later.
+const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Wait after a failed accept (out of file descriptors): others must end first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -50,13 +60,20 @@ pub struct Api {
     pub(crate) store: Arc<Store>,
     pub(crate) rules: Rules,
     metrics: Metrics,
+    turns: Semaphore,
     stop: signal::Receiver<bool>,
+}
+
+/// What a request asks for, once its caller may ask it.
+struct Asked {
+    endpoint: Endpoint,
+    query: Query,
 }
 
 impl Api {
     /// An API over `store`; it ends when `stop` turns true.
     pub fn new(store: Arc<Store>, rules: Rules, stop: signal::Receiver<bool>) -> Self {
-        Self { store, rules, metrics: Metrics::new(), stop }
+        Self { store, rules, metrics: Metrics::new(), turns: Semaphore::new(REQUESTS_MAX), stop }
     }
 
     pub(crate) fn stopping(&self) -> signal::Receiver<bool> {
@@ -67,7 +84,7 @@ impl Api {
     pub async fn serve(self: Arc<Self>, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {
         let acceptor = TlsAcceptor::from(tls);
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let graceful = Arc::new(GracefulShutdown::new());
+        let graceful = GracefulShutdown::new();
         let mut stop = self.stopping();
         loop {
             let accepted = tokio::select! {
@@ -86,10 +103,10 @@ impl Api {
                 warn!(%from, "refused a connection: {CONNECTIONS_MAX} are open");
                 continue;
             };
-            let (api, acceptor, graceful) = (self.clone(), acceptor.clone(), graceful.clone());
+            let (api, acceptor, watcher) = (self.clone(), acceptor.clone(), graceful.watcher());
             tokio::spawn(async move {
                 api.metrics.connections.inc();
-                if let Err(error) = api.clone().connection(socket, acceptor, &graceful).await {
+                if let Err(error) = api.clone().connection(socket, acceptor, watcher).await {
                     debug!(%from, %error, "a connection ended");
                 }
                 api.metrics.connections.dec();
@@ -97,11 +114,8 @@ impl Api {
             });
         }
         drop(listener);
-        if let Some(graceful) = Arc::into_inner(graceful) {
-            drain(graceful).await;
-        } else {
-            // Handshakes still hold it; give requests the same time without it.
-            info!("stopping while connections are being made");
+        if timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+            info!("some requests did not finish within {DRAIN_TIMEOUT:?} and were cut");
         }
     }
 
@@ -109,10 +123,14 @@ impl Api {
         self: Arc<Self>,
         socket: TcpStream,
         acceptor: TlsAcceptor,
-        graceful: &GracefulShutdown,
+        watcher: Watcher,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         socket.set_nodelay(true)?;
-        let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await??;
+        let mut stop = self.stopping();
+        let stream = tokio::select! {
+            stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)) => stream??,
+            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+        };
         let caller = stream
             .get_ref()
             .1
@@ -132,26 +150,21 @@ impl Api {
             .max_concurrent_streams(1000)
             .keep_alive_interval(Duration::from_secs(30));
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        let watched = graceful.watch(connection.into_owned());
-        watched.await
+        watcher.watch(connection.into_owned()).await
     }
 
     /// Answers one request; every failure becomes a Status.
     async fn answer(&self, caller: &Caller, request: Request<Incoming>) -> Answer {
         let started = Instant::now();
-        let endpoint = path::endpoint(request.uri().path());
-        let query = Query::parse(request.uri().query().unwrap_or_default());
-        let (endpoint, query) = match (endpoint, query) {
-            (Ok(endpoint), Ok(query)) => (endpoint, query),
-            (Err(error), _) | (_, Err(error)) => return answer::refusal(&error),
+        let asked = understand(caller, request.method(), request.uri());
+        let (verb, resource) = match &asked {
+            Ok(Asked { endpoint, query }) => {
+                (path::verb(request.method(), endpoint, query.watch), endpoint.resource())
+            }
+            Err(_) => ("other", ""),
         };
-        let verb = path::verb(request.method(), &endpoint, query.watch);
-        let resource = match &endpoint {
-            Endpoint::Collection { kind, .. } | Endpoint::Object { kind, .. } => kind.plural,
-            _ => "",
-        };
-        let answered = match authorize(caller, &endpoint, verb) {
-            Ok(()) => timeout(REQUEST_TIMEOUT, self.dispatch(caller, endpoint, query, request))
+        let answered = match asked {
+            Ok(asked) => timeout(REQUEST_TIMEOUT, self.in_turn(caller, asked, request))
                 .await
                 .unwrap_or_else(|_| Err(ApiError::timeout("the request took too long; try again"))),
             Err(error) => Err(error),
@@ -166,6 +179,23 @@ impl Api {
         answer
     }
 
+    /// Works on a request when it is its turn. Whether the plane lives is answered out of turn.
+    async fn in_turn(
+        &self,
+        caller: &Caller,
+        asked: Asked,
+        request: Request<Incoming>,
+    ) -> Result<Answer, ApiError> {
+        let _turn = match asked.endpoint {
+            Endpoint::Live | Endpoint::Ready | Endpoint::Metrics => None,
+            _ => match timeout(TURN_TIMEOUT, self.turns.acquire()).await {
+                Ok(turn) => turn.ok(),
+                Err(_) => return Err(ApiError::too_many_requests()),
+            },
+        };
+        self.dispatch(caller, asked.endpoint, asked.query, request).await
+    }
+
     async fn dispatch(
         &self,
         caller: &Caller,
@@ -173,9 +203,14 @@ impl Api {
         query: Query,
         request: Request<Incoming>,
     ) -> Result<Answer, ApiError> {
-        let form = {
-            let accept = request.headers().get(header::ACCEPT);
-            negotiate::form(accept.and_then(|accept| accept.to_str().ok()).unwrap_or_default())
+        let form = match &endpoint {
+            // Probes and Prometheus ask for text, and get text.
+            Endpoint::Live | Endpoint::Ready | Endpoint::Metrics => Form::Json,
+            _ => {
+                let accept = request.headers().get(header::ACCEPT);
+                let accept = accept.and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+                negotiate::form(accept).ok_or_else(ApiError::not_acceptable)?
+            }
         };
         let found = |value: Option<serde_json::Value>| {
             value.map(|value| answer::json(&value)).ok_or_else(ApiError::no_such_path)
@@ -254,6 +289,14 @@ impl Api {
                 }
                 write::create(self, kind, namespace.unwrap_or_default(), &query, body, form).await
             }
+            Method::DELETE => {
+                let options = delete_options(request).await?;
+                // All namespaces are not emptied in one request.
+                if kind.namespaced() && namespace.is_none() {
+                    return Err(ApiError::method_not_allowed());
+                }
+                delete::collection(self, kind, namespace, query, &options).await
+            }
             _ => Err(ApiError::method_not_allowed()),
         }
     }
@@ -261,7 +304,7 @@ impl Api {
     async fn object(
         &self,
         target: &Target<'_>,
-        mut query: Query,
+        query: Query,
         form: Form,
         request: Request<Incoming>,
     ) -> Result<Answer, ApiError> {
@@ -282,25 +325,33 @@ impl Api {
                 write::patch(self, target, &query, &patch, form).await
             }
             Method::DELETE if target.part.is_none() => {
-                let body = body::bytes(request).await?;
-                let options: DeleteOptions = if body.is_empty() {
-                    DeleteOptions::default()
-                } else {
-                    serde_json::from_slice(&body).map_err(|error| {
-                        ApiError::bad_request(format!("error decoding DeleteOptions: {error}"))
-                    })?
-                };
-                write::delete(self, target, &mut query, &options, form).await
+                let options = delete_options(request).await?;
+                delete::object(self, target, &query, &options, form).await
             }
             _ => Err(ApiError::method_not_allowed()),
         }
     }
 }
 
-async fn drain(graceful: GracefulShutdown) {
-    if timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
-        info!("some requests did not finish within {DRAIN_TIMEOUT:?} and were cut");
+async fn delete_options(request: Request<Incoming>) -> Result<DeleteOptions, ApiError> {
+    let Some(body) = body::optional_object(request).await? else {
+        return Ok(DeleteOptions::default());
+    };
+    serde_json::from_value(body)
+        .map_err(|error| ApiError::bad_request(format!("error decoding DeleteOptions: {error}")))
+}
+
+/// Reads what is asked for. Who is not known learns nothing, not even which paths there are.
+fn understand(caller: &Caller, method: &Method, uri: &http::Uri) -> Result<Asked, ApiError> {
+    let endpoint = path::endpoint(uri.path());
+    let public = matches!(endpoint, Ok(Endpoint::Live | Endpoint::Ready | Endpoint::Version));
+    if !caller.is_known() && !public {
+        return Err(ApiError::unauthorized());
     }
+    let endpoint = endpoint?;
+    let query = Query::parse(uri.query().unwrap_or_default())?;
+    authorize(caller, &endpoint, path::verb(method, &endpoint, query.watch))?;
+    Ok(Asked { endpoint, query })
 }
 
 fn aggregated(core: bool, version: &str) -> Answer {
@@ -324,45 +375,47 @@ fn version() -> serde_json::Value {
         "buildDate": "1970-01-01T00:00:00Z",
         "goVersion": "none",
         "compiler": "rustc",
-        "platform": concat!("linux/", "amd64"),
+        "platform": format!("{}/{}", std::env::consts::OS, architecture()),
     })
 }
 
-/// Denies by default: admins may all, known callers may look around, anyone may ask for health.
+/// The processor's name as Go, and so kubectl, knows it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// Denies by default: admins may all, others may look around and ask for health.
 fn authorize(caller: &Caller, endpoint: &Endpoint, verb: &str) -> Result<(), ApiError> {
-    let public = matches!(endpoint, Endpoint::Live | Endpoint::Ready | Endpoint::Version);
-    let about = matches!(
-        endpoint,
-        Endpoint::Paths
-            | Endpoint::CoreVersions
-            | Endpoint::Groups
-            | Endpoint::Group(_)
-            | Endpoint::Resources { .. }
-            | Endpoint::OpenapiIndex
-            | Endpoint::Openapi { .. }
-            | Endpoint::Review(_)
-    );
-    if caller.is_admin() || public || (about && caller.is_known()) {
-        return Ok(());
-    }
-    if !caller.is_known() {
-        return Err(ApiError::unauthorized());
-    }
-    let what = match endpoint {
-        Endpoint::Collection { kind, namespace } => {
-            let place = namespace.as_ref().map_or_else(
-                || "at the cluster scope".to_owned(),
-                |namespace| format!("in the namespace {namespace:?}"),
-            );
-            format!("resource {:?} in API group {:?} {place}", kind.plural, kind.group)
+    let (resource, place) = match endpoint {
+        _ if caller.is_admin() => return Ok(()),
+        Endpoint::Collection { kind, namespace } => (kind, namespace.as_deref()),
+        Endpoint::Object { kind, namespace, .. } => {
+            (kind, Some(namespace.as_str()).filter(|namespace| !namespace.is_empty()))
         }
-        Endpoint::Object { kind, name, .. } => {
-            format!("resource {:?} named {name:?} in API group {:?}", kind.plural, kind.group)
+        Endpoint::Metrics => {
+            let message = format!("forbidden: User {:?} cannot get path \"/metrics\"", caller.user);
+            return Err(ApiError::forbidden(message));
         }
-        _ => "this path".into(),
+        _ => return Ok(()),
+    };
+    let name = match endpoint {
+        Endpoint::Object { name, .. } => format!(" {name:?}"),
+        _ => String::new(),
+    };
+    let place = match place {
+        Some(namespace) => format!("in the namespace {namespace:?}"),
+        None => "at the cluster scope".into(),
     };
     Err(ApiError::forbidden(format!(
-        "forbidden: User {:?} cannot {verb} {what}; ask an admin (group system:masters) to do it",
-        caller.user
+        "{}{name} is forbidden: User {:?} cannot {verb} resource {:?} in API group {:?} {place}; \
+         ask an admin (group system:masters) to do it",
+        resource.resource_name(),
+        caller.user,
+        resource.plural,
+        resource.group,
     )))
 }

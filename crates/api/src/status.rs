@@ -59,6 +59,14 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
     }
 
+    /// 406: no form of the answer is acceptable to the client.
+    pub fn not_acceptable() -> Self {
+        let message = "only the following media types are accepted: application/json, \
+                       application/json;as=Table;v=v1;g=meta.k8s.io, \
+                       application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
+        Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message)
+    }
+
     /// 409: the name is taken.
     pub fn already_exists(kind: KindRef, name: &str) -> Self {
         let message = format!("{} {name:?} already exists", kind.resource_name());
@@ -100,16 +108,26 @@ impl ApiError {
 
     /// 422: the object breaks the rules of its kind; every field at fault is named.
     pub fn invalid(kind: KindRef, name: &str, errors: &FieldErrors) -> Self {
+        Self::invalid_fields(kind.group, kind.kind, name, errors)
+    }
+
+    /// 422: parameters of the query do not go together.
+    pub fn invalid_options(errors: &FieldErrors) -> Self {
+        Self::invalid_fields("meta.k8s.io", "ListOptions", "", errors)
+    }
+
+    /// 422: a patch does not fit the object.
+    pub fn inapplicable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
+    }
+
+    fn invalid_fields(group: &str, kind: &str, name: &str, errors: &FieldErrors) -> Self {
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
         let list = match texts.as_slice() {
             [only] => only.clone(),
             _ => format!("[{}]", texts.join(", ")),
         };
-        let full = if kind.group.is_empty() {
-            kind.kind.to_owned()
-        } else {
-            format!("{}.{}", kind.kind, kind.group)
-        };
+        let full = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
         let mut error = Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "Invalid",
@@ -121,8 +139,15 @@ impl ApiError {
                 json!({"reason": error.kind.reason(), "message": error.message, "field": error.field})
             })
             .collect();
-        error.details =
-            Some(json!({"name": name, "group": kind.group, "kind": kind.kind, "causes": causes}));
+        error.details = Some(json!({"name": name, "group": group, "kind": kind, "causes": causes}));
+        error
+    }
+
+    /// 429: more is asked than can be answered now.
+    pub fn too_many_requests() -> Self {
+        let message = "too many requests are being answered; please try again later";
+        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message);
+        error.details = Some(json!({"retryAfterSeconds": 1}));
         error
     }
 

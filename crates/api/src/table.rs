@@ -39,7 +39,7 @@ pub(crate) fn columns(kind: KindRef) -> Vec<Value> {
         columns.push(json!({
             "name": column.name,
             "type": match column.kind {
-                ColumnType::Integer => "integer",
+                ColumnType::Integer | ColumnType::Count => "integer",
                 ColumnType::Boolean => "boolean",
                 ColumnType::String | ColumnType::Date => "string",
             },
@@ -100,15 +100,16 @@ pub(crate) fn metadata(value: &Value) -> Value {
     })
 }
 
+/// One cell; null, which clients leave blank, when there is nothing to show.
 fn cell(object: &Value, column: &Column, now: Timestamp) -> Value {
-    let Some(value) = lookup(object, column.path) else {
-        return if column.kind == ColumnType::Integer { json!(0) } else { json!("") };
-    };
+    let value = lookup(object, column.path).unwrap_or(&Value::Null);
     match (column.kind, value) {
+        (ColumnType::Count, Value::Object(map)) => json!(map.len()),
+        (ColumnType::Count, Value::Array(list)) => json!(list.len()),
+        (ColumnType::Count, _) => json!(0),
+        (_, Value::Null) => Value::Null,
         (ColumnType::Date, value) => age(value.as_str(), now),
-        // A map is shown by how much it holds, a reference by what it points to.
-        (ColumnType::Integer, Value::Object(map)) => json!(map.len()),
-        (ColumnType::Integer, Value::Array(list)) => json!(list.len()),
+        // A reference is shown by what it points to.
         (_, Value::Object(map)) => {
             let kind = map.get("kind").and_then(Value::as_str).unwrap_or_default().to_lowercase();
             let name = map.get("name").and_then(Value::as_str).unwrap_or_default();

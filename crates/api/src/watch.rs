@@ -12,6 +12,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::stream;
+use http::StatusCode;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use jiff::Timestamp;
@@ -72,7 +73,8 @@ impl Encoder {
         }
         let object = match self.form {
             Form::Table(version) => table_of(version, self.kind, Vec::new(), meta),
-            _ => json!({
+            Form::Metadata => table::metadata(&json!({"metadata": meta})),
+            Form::Json | Form::Aggregated(_) => json!({
                 "kind": self.kind.kind,
                 "apiVersion": self.kind.api_version(),
                 "metadata": meta,
@@ -113,21 +115,20 @@ pub(crate) async fn watch(
 ) -> Result<Answer, ApiError> {
     read::check_fields(kind, query)?;
     let include = read::row_object(query)?;
+    // A revision that is not reached yet is waited for; after that, the client knows of more than
+    // this store has ever had (it was restored from a backup), and must list again.
+    let world = read::world_at(api, query.version).await.map_err(|error| match query.version {
+        VersionMatch::NotOlderThan(wanted) if error.code == StatusCode::GATEWAY_TIMEOUT => {
+            ApiError::expired(format!("resource version {wanted} is newer than any; list again"))
+        }
+        _ => error,
+    })?;
     let from_now = matches!(query.version, VersionMatch::Newest | VersionMatch::Any);
-    let world =
-        read::world_at(api, if from_now { query.version } else { VersionMatch::Any }).await?;
+    let with_initial = query.send_initial_events.unwrap_or(from_now);
     let since = match query.version {
-        VersionMatch::NotOlderThan(revision) | VersionMatch::Exact(revision)
-            if !query.send_initial_events =>
-        {
-            Revision(revision)
-        }
-        VersionMatch::NotOlderThan(_) | VersionMatch::Exact(_) => {
-            read::world_at(api, query.version).await?.revision()
-        }
+        VersionMatch::NotOlderThan(revision) if !with_initial => Revision(revision),
         _ => world.revision(),
     };
-    let with_initial = from_now || query.send_initial_events;
     let initial = if with_initial {
         let all = ListQuery {
             kind,
@@ -161,7 +162,7 @@ pub(crate) async fn watch(
         watcher,
         encoder: Encoder { kind, form, include, first: true },
         initial: initial.into_iter(),
-        initial_end: (query.send_initial_events && query.bookmarks).then_some(since),
+        initial_end: (query.send_initial_events == Some(true) && query.bookmarks).then_some(since),
         bookmarks: query.bookmarks,
         ends: now + timeout.min(Duration::from_secs(TIMEOUT_SECS_MAX)),
         next_bookmark: now + BOOKMARK_EVERY,

@@ -1,4 +1,4 @@
-//! create, replace, patch, delete: admission, then one conditional commit.
+//! create, replace, patch: admission, then one conditional commit.
 
 use crate::{
     admission,
@@ -11,14 +11,13 @@ use crate::{
     status::ApiError,
 };
 use jiff::Timestamp;
-use quarterdeck_model::{Key, KindRef, Object, Time, object};
+use quarterdeck_model::{Key, KindRef, Object, object};
 use quarterdeck_store::{BODY_BYTES_MAX, Mutation, Outcome, Precondition, Write};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// How often a write that names no version is tried again when the object changes under it.
-const RETRIES_MAX: usize = 16;
+pub(crate) const RETRIES_MAX: usize = 16;
 
 /// What a write is about.
 pub(crate) struct Target<'a> {
@@ -71,7 +70,7 @@ pub(crate) async fn create(
             return Err(ApiError::already_exists(kind, &name));
         }
         let key = Key::new(kind, namespace, &name);
-        match put(api, query, kind, key, &value, Precondition::Absent).await? {
+        match put(api, query.dry_run, kind, key, &value, Precondition::Absent).await? {
             Some(object) => {
                 let mut answer = read::one(&object, query, form)?;
                 *answer.status_mut() = http::StatusCode::CREATED;
@@ -183,9 +182,9 @@ async fn modify(
         let key = old.key.clone();
         let precondition = Precondition::At(old.revision);
         let written = if finished(kind, &value) {
-            remove(api, query, &old).await?.then(|| old.clone())
+            remove(api, query.dry_run, &old).await?.then(|| old.clone())
         } else {
-            put(api, query, kind, key, &value, precondition).await?.map(Arc::new)
+            put(api, query.dry_run, kind, key, &value, precondition).await?.map(Arc::new)
         };
         match written {
             Some(object) => return read::one(&object, query, form),
@@ -204,11 +203,11 @@ fn finished(kind: KindRef, value: &Value) -> bool {
 }
 
 /// Kinds that go only when what is in them is gone; the engine removes them.
-fn emptied_first(kind: KindRef) -> bool {
+pub(crate) fn emptied_first(kind: KindRef) -> bool {
     kind.group.is_empty() && kind.kind == "Namespace"
 }
 
-fn finalizers(value: &Value) -> Vec<&str> {
+pub(crate) fn finalizers(value: &Value) -> Vec<&str> {
     let list = value.pointer("/metadata/finalizers").and_then(Value::as_array);
     list.into_iter().flatten().filter_map(Value::as_str).collect()
 }
@@ -234,9 +233,9 @@ fn check_finalizers(kind: KindRef, name: &str, old: &Value, new: &Value) -> Resu
 }
 
 /// Writes the object. None when the precondition did not hold.
-async fn put(
+pub(crate) async fn put(
     api: &Api,
-    query: &Query,
+    dry_run: bool,
     kind: KindRef,
     key: Key,
     value: &Value,
@@ -246,8 +245,11 @@ async fn put(
     if body.len() > BODY_BYTES_MAX {
         return Err(ApiError::too_large(BODY_BYTES_MAX));
     }
-    let revision = if query.dry_run {
-        api.store.world().revision()
+    let revision = if dry_run {
+        match precondition {
+            Precondition::At(revision) => revision,
+            _ => api.store.world().revision(),
+        }
     } else {
         let mutation = Mutation {
             key: key.clone(),
@@ -264,8 +266,8 @@ async fn put(
 }
 
 /// Removes the object. False when it changed meanwhile.
-async fn remove(api: &Api, query: &Query, object: &Object) -> Result<bool, ApiError> {
-    if query.dry_run {
+pub(crate) async fn remove(api: &Api, dry_run: bool, object: &Object) -> Result<bool, ApiError> {
+    if dry_run {
         return Ok(true);
     }
     let mutation = Mutation {
@@ -276,144 +278,4 @@ async fn remove(api: &Api, query: &Query, object: &Object) -> Result<bool, ApiEr
     };
     let outcomes = api.store.commit(vec![mutation]).await?;
     Ok(matches!(outcomes.first(), Some(Outcome::Committed(_))))
-}
-
-/// `metav1.DeleteOptions`, as far as it is understood here.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct DeleteOptions {
-    preconditions: Option<Preconditions>,
-    propagation_policy: Option<String>,
-    orphan_dependents: Option<bool>,
-    dry_run: Option<Vec<String>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Preconditions {
-    uid: Option<String>,
-    resource_version: Option<String>,
-}
-
-/// Finalizer that keeps an owner until its dependents are gone.
-const FOREGROUND: &str = "foregroundDeletion";
-/// Finalizer that keeps an owner until its dependents are cut loose.
-const ORPHAN: &str = "orphan";
-
-/// `DELETE` on an object.
-pub(crate) async fn delete(
-    api: &Api,
-    target: &Target<'_>,
-    query: &mut Query,
-    options: &DeleteOptions,
-    form: Form,
-) -> Result<Answer, ApiError> {
-    let Target { kind, namespace, name, .. } = *target;
-    match options.dry_run.as_deref() {
-        None | Some([]) => {}
-        Some([all]) if all == "All" => query.dry_run = true,
-        Some(_) => {
-            return Err(ApiError::bad_request("invalid dryRun: the only supported value is All"));
-        }
-    }
-    let policy = options.propagation_policy.as_deref().or(query.propagation.as_deref());
-    let finalizer = match (policy, options.orphan_dependents) {
-        (None | Some("Background"), None | Some(false)) => None,
-        (Some("Foreground"), None) => Some(FOREGROUND),
-        (Some("Orphan"), None) | (None, Some(true)) => Some(ORPHAN),
-        (Some(_), Some(_)) => {
-            return Err(ApiError::bad_request(
-                "orphanDependents and propagationPolicy cannot be both set",
-            ));
-        }
-        (Some(other), None) => {
-            return Err(ApiError::bad_request(format!(
-                "invalid propagationPolicy {other:?}: expected Orphan, Background or Foreground"
-            )));
-        }
-    };
-    for _ in 0..RETRIES_MAX {
-        let world = api.store.fresh().await?;
-        let old =
-            world.get(kind, namespace, name).ok_or_else(|| ApiError::not_found(kind, name))?;
-        check_preconditions(options, &old, kind, name)?;
-        api.rules.check_delete(&world, kind, &old)?;
-        let mut value = old.value();
-        let meta = admission::metadata_mut(&mut value)?;
-        meta.remove("resourceVersion");
-        if let Some(finalizer) = finalizer {
-            let list = meta.entry("finalizers").or_insert_with(|| json!([]));
-            if let Some(list) = list.as_array_mut()
-                && !list.iter().any(|present| present == finalizer)
-            {
-                list.push(finalizer.into());
-            }
-        }
-        if finalizers(&value).is_empty() && !emptied_first(kind) {
-            if remove(api, query, &old).await? {
-                return deleted(&old, query, form);
-            }
-            continue;
-        }
-        let meta = admission::metadata_mut(&mut value)?;
-        if !meta.contains_key("deletionTimestamp") {
-            let now = Time::seconds(Timestamp::now()).to_string();
-            meta.insert("deletionTimestamp".into(), now.into());
-            meta.insert("deletionGracePeriodSeconds".into(), 0.into());
-        }
-        // Defaulting shows the deletion in the phase of those kinds that have one.
-        let value = (kind.admit)(&value, None).unwrap_or(value);
-        if object::encode(kind, &value) == old.body() {
-            return read::one(&old, query, form);
-        }
-        let precondition = Precondition::At(old.revision);
-        if let Some(object) = put(api, query, kind, old.key.clone(), &value, precondition).await? {
-            let mut answer = read::one(&object, query, form)?;
-            *answer.status_mut() = http::StatusCode::OK;
-            return Ok(answer);
-        }
-    }
-    Err(ApiError::stale(kind, name))
-}
-
-fn check_preconditions(
-    options: &DeleteOptions,
-    old: &Object,
-    kind: KindRef,
-    name: &str,
-) -> Result<(), ApiError> {
-    let Some(wanted) = &options.preconditions else { return Ok(()) };
-    let uid = wanted.uid.as_deref().filter(|uid| **uid != *old.uid);
-    let revision = old.revision.to_string();
-    let version = wanted.resource_version.as_deref().filter(|version| **version != revision);
-    let why = match (uid, version) {
-        (Some(uid), _) => format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-            old.uid
-        ),
-        (None, Some(version)) => format!(
-            "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {revision}"
-        ),
-        (None, None) => return Ok(()),
-    };
-    Err(ApiError::conflict(kind, name, &why))
-}
-
-/// What a finished deletion answers: a Status that names what is gone.
-fn deleted(object: &Object, query: &Query, form: Form) -> Result<Answer, ApiError> {
-    if !matches!(form, Form::Json | Form::Aggregated(_)) {
-        return read::one(object, query, form);
-    }
-    Ok(answer::json(&json!({
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Success",
-        "details": {
-            "name": object.name(),
-            "group": object.kind.group,
-            "kind": object.kind.plural,
-            "uid": &*object.uid,
-        },
-    })))
 }

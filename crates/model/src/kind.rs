@@ -23,6 +23,8 @@ pub enum ColumnType {
     String,
     /// A whole number.
     Integer,
+    /// How many entries a list or map has; none is 0.
+    Count,
     /// A yes or no.
     Boolean,
     /// A time, shown as an age.

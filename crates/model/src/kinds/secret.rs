@@ -60,7 +60,7 @@ impl Kind for Secret {
     const STATUS: bool = false;
     const COLUMNS: &'static [Column] = &[
         Column::new("Type", "type", "What the data is for"),
-        Column::new("Data", "data", "How many values it holds").of(ColumnType::Integer),
+        Column::new("Data", "data", "How many values it holds").of(ColumnType::Count),
     ];
     const INDEXED_FIELDS: &'static [&'static str] = &["type"];
     const DESCRIPTION: &'static str =
