@@ -5,8 +5,8 @@
 //! - The effect happens *at least once* per idempotency key: the caller repeats a call whose
 //!   outcome it did not record. So an action observes before it acts, and a repeated call finds
 //!   the work done.
-//! - `attempt` is 1 only when no earlier call with this key can have reached the outside: the
-//!   caller records the attempt durably before it calls.
+//! - The caller records an attempt durably before it calls. An attempt that was under way when the
+//!   caller was interrupted is called again under the same number and marked `resumed`.
 //! - An action returns before `deadline`, with [`Reason::Timeout`] if it must.
 //!
 //! Nothing here knows any provider.
@@ -47,8 +47,10 @@ impl SecretSource for NoSecrets {
 pub struct ActionContext {
     /// The same for every repetition of one step, different for any two steps.
     pub idempotency_key: String,
-    /// Counts calls with this key from 1; see the contract in this module's header.
+    /// Counts recorded attempts with this key from 1.
     pub attempt: u32,
+    /// This attempt was called before, and nobody knows how far that call came.
+    pub resumed: bool,
     /// When the first call with this key was recorded, by the wall clock. An action that sees the
     /// outside change after this moment may take the change for its own.
     pub first_attempt_at: jiff::Timestamp,

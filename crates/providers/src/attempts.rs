@@ -20,7 +20,7 @@ impl Unsent {
     pub(crate) fn is_first(&self, context: &ActionContext) -> bool {
         let unsent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = unsent.get(&context.idempotency_key).copied().unwrap_or(0);
-        context.attempt <= known.saturating_add(1)
+        called_before(context) <= known
     }
 
     /// Remembers an attempt that failed before it sent anything, if those before it did too.
@@ -28,7 +28,7 @@ impl Unsent {
         let mut unsent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = unsent.get(&context.idempotency_key).copied().unwrap_or(0);
         let still_unsent = failed.is_some_and(|error| error.effect == Effect::None)
-            && context.attempt <= before.saturating_add(1);
+            && called_before(context) <= before;
         if !still_unsent {
             unsent.remove(&context.idempotency_key);
             return;
@@ -38,6 +38,11 @@ impl Unsent {
         }
         unsent.insert(context.idempotency_key.clone(), context.attempt.max(before));
     }
+}
+
+/// The last attempt that was called before this call.
+fn called_before(context: &ActionContext) -> u32 {
+    if context.resumed { context.attempt } else { context.attempt.saturating_sub(1) }
 }
 
 #[cfg(test)]
@@ -51,6 +56,7 @@ mod tests {
         ActionContext {
             idempotency_key: "key".to_owned(),
             attempt,
+            resumed: false,
             first_attempt_at: jiff::Timestamp::UNIX_EPOCH,
             deadline: Instant::now(),
             target: None,
@@ -73,5 +79,17 @@ mod tests {
         assert!(!unsent.is_first(&context(4)));
         unsent.note(&context(4), Some(&harmless));
         assert!(!unsent.is_first(&context(5)), "an attempt before it may have been sent");
+    }
+
+    #[test]
+    fn an_attempt_that_is_called_again_is_not_the_first() {
+        let unsent = Unsent::default();
+        let resumed = |attempt| ActionContext { resumed: true, ..context(attempt) };
+        assert!(!unsent.is_first(&resumed(1)), "the call that was cut off may have sent");
+        let harmless = ActionError::retryable(Reason::Unreachable, "no");
+        unsent.note(&resumed(1), Some(&harmless));
+        assert!(!unsent.is_first(&context(2)), "the call that was cut off may still have sent");
+        unsent.note(&context(1), Some(&harmless));
+        assert!(unsent.is_first(&resumed(1)), "its failure was known, only not recorded");
     }
 }
