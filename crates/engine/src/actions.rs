@@ -1,23 +1,16 @@
 //! The catalogue of actions as the engine uses it: signatures for checks, and performing one action
-//! within its deadline, whatever it does.
+//! within its deadline.
 
-use crate::secrets::StoreSecrets;
+use crate::{objects::Objects, runs::Call, secrets::StoreSecrets};
 use quarterdeck_model::{
-    ActionSignature, Kind as _, Time,
+    ActionSignature, Kind as _,
     kinds::{Runbook, RunbookSpec},
 };
 use quarterdeck_providers::{ActionContext, Catalog, Performed};
-use quarterdeck_runbook::{Definitions, Failure, Perform};
-use quarterdeck_store::{Store, World};
-use serde_json::Value;
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
-/// Added to a step's deadline before an action that ignores it is dropped.
-const GRACE: Duration = Duration::from_secs(5);
+use quarterdeck_runbook::{Definitions, Failure};
+use quarterdeck_store::World;
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// Every action.
 pub struct Actions {
@@ -39,16 +32,13 @@ impl Actions {
         self.signatures.get(name)
     }
 
-    /// Performs an action. Always answers by its deadline and a little more.
+    /// Performs an action; it is dropped at its deadline.
     pub(crate) async fn perform(
         &self,
-        store: Arc<Store>,
-        perform: Perform,
-        resumed: bool,
-        target: Option<Arc<Value>>,
-        first_attempt: Time,
-        now: Time,
+        objects: &Objects,
+        call: Call,
     ) -> Result<Performed, Failure> {
+        let Call { perform, target, since, resumed } = call;
         let Some(action) = self.catalog.get(&perform.action) else {
             return Err(Failure {
                 reason: "ActionNotFound".into(),
@@ -56,53 +46,23 @@ impl Actions {
                 retryable: false,
             });
         };
-        let left = perform.deadline.timestamp().duration_since(now.timestamp());
+        let left = perform.deadline.timestamp().duration_since(objects.now().timestamp());
         let left = Duration::try_from(left).unwrap_or(Duration::ZERO);
         let context = ActionContext {
             idempotency_key: perform.idempotency_key,
             attempt: perform.attempt,
             resumed,
-            first_attempt_at: first_attempt.timestamp(),
-            deadline: Instant::now() + left,
-            target,
-            secrets: Arc::new(StoreSecrets(store)),
+            first_attempt_at: since.timestamp(),
+            deadline: (Instant::now() + left).into_std(),
+            target: target.map(|(_, value)| value),
+            secrets: Arc::new(StoreSecrets(objects.store().clone())),
         };
-        let (action, name) = (action.clone(), perform.action);
-        let work = async move { action.perform(&context, perform.input).await };
-        // On a task of its own: a panic in a provider ends this action only.
-        let mut task = AbortOnDrop(tokio::spawn(work));
-        match tokio::time::timeout(left + GRACE, &mut task.0).await {
-            Ok(Ok(Ok(performed))) => Ok(performed),
-            Ok(Ok(Err(error))) => {
-                let retryable = error.is_retryable();
-                tracing::info!(action = name, reason = %error.reason, %error, "an action failed");
-                Err(Failure { reason: error.reason.to_string(), message: error.message, retryable })
-            }
-            Ok(Err(error)) => {
-                tracing::error!(action = name, %error, "an action ended in a defect");
-                Err(Failure {
-                    reason: "InternalError".into(),
-                    message: format!(
-                        "{name} ended in a defect of this release; see the plane's log"
-                    ),
-                    retryable: true,
-                })
-            }
-            Err(_) => Err(Failure {
-                reason: "Timeout".into(),
-                message: format!("{name} did not answer by its deadline"),
-                retryable: true,
-            }),
-        }
-    }
-}
-
-/// A task that ends with whoever waits for it.
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
+        action.perform(&context, perform.input).await.map_err(|error| {
+            let (action, reason) = (&perform.action, error.reason);
+            tracing::info!(action, %reason, %error, "an action failed");
+            let retryable = error.is_retryable();
+            Failure { reason: reason.to_string(), message: error.message, retryable }
+        })
     }
 }
 

@@ -36,14 +36,14 @@ pub(crate) async fn lead<W: Future<Output = ()>>(
     mut work: impl FnMut(Term) -> W,
 ) {
     loop {
-        let lease = tokio::select! {
-            lease = acquire(&store, holder) => lease,
+        let (lease, asked) = tokio::select! {
+            acquired = acquire(&store, holder) => acquired,
             _ = stop.wait_for(|stop| *stop) => return,
         };
         info!(token = lease.token, "this replica acts");
         let stopped = tokio::select! {
             () = work(Term(lease.clone())) => false,
-            () = keep(&store, &lease) => false,
+            () = keep(&store, &lease, asked) => false,
             _ = stop.wait_for(|stop| *stop) => true,
         };
         if stopped {
@@ -53,13 +53,20 @@ pub(crate) async fn lead<W: Future<Output = ()>>(
             return;
         }
         warn!("this replica no longer acts");
+        // Should it have ended by a defect, it does not end again at once.
+        tokio::select! {
+            () = sleep(RENEW) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
     }
 }
 
-async fn acquire(store: &Store, holder: &str) -> Lease {
+/// The lease, and when it was asked for: it runs from some moment after that.
+async fn acquire(store: &Store, holder: &str) -> (Lease, Instant) {
     loop {
+        let asked = Instant::now();
         match store.acquire_lease(LEASE, holder, TTL).await {
-            Ok(Some(lease)) => return lease,
+            Ok(Some(lease)) => return (lease, asked),
             Ok(None) => {}
             Err(error) => warn!(%error, "the lease could not be asked for"),
         }
@@ -68,10 +75,14 @@ async fn acquire(store: &Store, holder: &str) -> Lease {
 }
 
 /// Renews the lease; returns when it is lost or may be.
-async fn keep(store: &Store, lease: &Lease) {
-    let mut sure_until = Instant::now() + TTL - MARGIN;
+async fn keep(store: &Store, lease: &Lease, asked: Instant) {
+    let mut sure_until = asked + TTL - MARGIN;
     loop {
-        sleep(RENEW).await;
+        let left = sure_until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        sleep(RENEW.min(left)).await;
         let asked = Instant::now();
         let renewal = store.acquire_lease(&lease.name, &lease.holder, TTL);
         match timeout(sure_until.saturating_duration_since(asked), renewal).await {
@@ -81,9 +92,6 @@ async fn keep(store: &Store, lease: &Lease) {
             Ok(Ok(_)) => return,
             Ok(Err(error)) => warn!(%error, "the lease could not be renewed"),
             Err(_) => return,
-        }
-        if Instant::now() >= sure_until {
-            return;
         }
     }
 }

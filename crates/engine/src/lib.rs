@@ -16,6 +16,7 @@ mod queue;
 mod rules;
 mod runs;
 mod secrets;
+mod shards;
 
 pub use actions::Actions;
 pub use objects::EngineError;
@@ -28,7 +29,7 @@ use controllers::{
     server::{Servers, refresh::Refreshes},
     upkeep,
 };
-use objects::Objects;
+use objects::{Clock, Objects};
 use quarterdeck_store::Store;
 use std::sync::Arc;
 use tokio::{sync::watch, task::JoinSet};
@@ -43,30 +44,41 @@ pub struct Engine {
     store: Arc<Store>,
     actions: Arc<Actions>,
     stop: watch::Receiver<bool>,
+    clock: Clock,
 }
 
 impl Engine {
     /// An engine over `store` that performs `actions`; it ends when `stop` turns true.
     pub fn new(store: Arc<Store>, actions: Arc<Actions>, stop: watch::Receiver<bool>) -> Self {
-        Self { store, actions, stop }
+        Self { store, actions, stop, clock: Arc::new(jiff::Timestamp::now) }
+    }
+
+    /// The same with another clock than the system's.
+    #[must_use]
+    pub fn with_clock(
+        mut self,
+        clock: impl Fn() -> jiff::Timestamp + Send + Sync + 'static,
+    ) -> Self {
+        self.clock = Arc::new(clock);
+        self
     }
 
     /// Acts whenever this replica is the one to act, until it is asked to stop. What is under way
     /// then is dropped where it stands: the next replica, or the next start, goes on from the journal.
     pub async fn run(self) {
-        let Self { store, actions, stop } = self;
+        let Self { store, actions, stop, clock } = self;
         let holder = uuid::Uuid::new_v4().to_string();
         leadership::lead(store.clone(), &holder, stop, |term| {
-            let objects = Objects::new(store.clone(), &term);
-            let actions = actions.clone();
+            let objects = Objects::new(store.clone(), &term, clock.clone());
+            let (actions, store) = (actions.clone(), store.clone());
             async move {
                 let mut parts = JoinSet::new();
                 parts.spawn(controllers::run(Places, objects.clone()));
                 parts.spawn(controllers::run(Servers::default(), objects.clone()));
                 parts.spawn(controllers::run(Refreshes::new(actions.clone()), objects.clone()));
                 parts.spawn(controllers::run(Namespaces, objects.clone()));
-                parts.spawn(controllers::run(Garbage::default(), objects.clone()));
-                parts.spawn(upkeep::events(objects.clone()));
+                parts.spawn(controllers::run(Garbage::new(store.clone()), objects.clone()));
+                parts.spawn(upkeep::run(objects.clone()));
                 parts.spawn(upkeep::history(objects.clone()));
                 parts.spawn(runs::run(objects, actions));
                 // None of them ends by itself; should one fail, the term is begun anew.

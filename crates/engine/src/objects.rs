@@ -2,7 +2,8 @@
 //! lease: a replica that lost the lease cannot write any more.
 
 use crate::leadership::Term;
-use quarterdeck_model::{Key, Kind, Object, Revision, object};
+use jiff::Timestamp;
+use quarterdeck_model::{Key, Kind, Object, Revision, Time, object};
 use quarterdeck_store::{Fence, Mutation, Outcome, Precondition, Store, StoreError, Write};
 use serde_json::Value;
 use std::sync::Arc;
@@ -24,16 +25,25 @@ pub enum EngineError {
 /// How often a write is repeated on a newer version before it is left for later.
 const RETRIES_MAX: usize = 16;
 
+/// Where the time comes from.
+pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
 /// Reads and writes of one term of leadership.
 #[derive(Clone)]
 pub(crate) struct Objects {
     store: Arc<Store>,
     fence: Fence,
+    clock: Clock,
 }
 
 impl Objects {
-    pub(crate) fn new(store: Arc<Store>, term: &Term) -> Self {
-        Self { store, fence: term.fence() }
+    pub(crate) fn new(store: Arc<Store>, term: &Term, clock: Clock) -> Self {
+        Self { store, fence: term.fence(), clock }
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> Time {
+        Time::new((self.clock)())
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {
@@ -66,20 +76,41 @@ impl Objects {
     ) -> Result<Mutation, EngineError> {
         let meta = value.meta();
         let key = Key::new(K::info(), meta.namespace.as_deref().unwrap_or_default(), &meta.name);
-        let json = serde_json::to_value(value).map_err(|error| {
+        let body = object::encode_typed(value).map_err(|error| {
             EngineError::Unreadable(format!("{key} cannot be written: {error}"))
         })?;
-        Ok(self.put_value(key, &object::encode(K::info(), &json), precondition))
+        Ok(self.put_body(key, body, precondition))
     }
 
-    fn put_value(&self, key: Key, body: &[u8], precondition: Precondition) -> Mutation {
-        let write = Write::Put(body.to_vec().into());
+    fn put_body(&self, key: Key, body: Vec<u8>, precondition: Precondition) -> Mutation {
+        let write = Write::Put(body.into());
         Mutation { key, write, precondition, fence: Some(self.fence.clone()) }
     }
 
     /// A mutation that removes an object.
     pub(crate) fn delete(&self, key: Key, precondition: Precondition) -> Mutation {
         Mutation { key, write: Write::Delete, precondition, fence: Some(self.fence.clone()) }
+    }
+
+    /// What deletes an object, or marks it when finalizers hold it; nothing when it is marked already.
+    pub(crate) fn removal(&self, object: &Object) -> Option<Mutation> {
+        let at = Precondition::At(object.revision);
+        if !object.held {
+            return Some(self.delete(object.key.clone(), at));
+        }
+        if object.deleting {
+            return None;
+        }
+        let mut value = object.value();
+        let now = Time::seconds((self.clock)()).to_string();
+        value.get_mut("metadata")?.as_object_mut()?.insert("deletionTimestamp".into(), now.into());
+        Some(self.put_value(object, &value))
+    }
+
+    /// A mutation that writes `value` over exactly this version of an object.
+    pub(crate) fn put_value(&self, object: &Object, value: &Value) -> Mutation {
+        let body = object::encode(object.kind, value);
+        self.put_body(object.key.clone(), body, Precondition::At(object.revision))
     }
 
     /// Commits; a fenced mutation is an error, a conflict is for the caller.
@@ -111,16 +142,17 @@ impl Objects {
             if body == object.body() {
                 return Ok(false);
             }
-            let write = self.put_value(key.clone(), &body, Precondition::At(object.revision));
+            let write = self.put_body(key.clone(), body, Precondition::At(object.revision));
             if matches!(self.commit(vec![write]).await?.first(), Some(Outcome::Committed(_))) {
                 return Ok(true);
             }
+            self.store.fresh().await?;
         }
         Err(StoreError::Unavailable(format!("{key} changes too often to be written")).into())
     }
 }
 
 /// An object as its type.
-pub(crate) fn decode<K: Kind>(object: &Object) -> Result<K, EngineError> {
+pub(crate) fn decode<K: serde::de::DeserializeOwned>(object: &Object) -> Result<K, EngineError> {
     object.decode().map_err(|error| EngineError::Unreadable(error.to_string()))
 }

@@ -1,7 +1,6 @@
 //! What actions saw of their target becomes part of the target's status.
 
 use crate::objects::{EngineError, Objects};
-use jiff::Timestamp;
 use quarterdeck_model::{Key, Kind as _, Time, kinds::Server};
 use serde_json::{Map, Value, json};
 
@@ -12,7 +11,7 @@ pub(crate) async fn record(
     key: &Key,
     seen: &Map<String, Value>,
 ) -> Result<(), EngineError> {
-    let now = Time::seconds(Timestamp::now());
+    let now = Time::seconds(objects.now().timestamp());
     objects
         .modify(key, |value| {
             let Some(status) = status_of(value) else { return false };

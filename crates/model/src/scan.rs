@@ -1,14 +1,20 @@
-//! One pass over an object's JSON that takes out only what is looked up: uid, labels and indexed
-//! fields. Everything else is skipped without being built, since a million objects are scanned at
+//! One pass over an object's JSON that takes out only what is looked up: uid, labels, owners,
+//! whether it is held or on its way out, and indexed fields. Everything else is skipped without being built, since a million objects are scanned at
 //! each start.
 
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{
+    Deserialize,
+    de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
 
 /// What was found.
 pub(crate) struct Found {
     pub(crate) uid: Arc<str>,
     pub(crate) labels: Box<[(Arc<str>, Arc<str>)]>,
+    pub(crate) owners: Box<[Arc<str>]>,
+    pub(crate) held: bool,
+    pub(crate) deleting: bool,
     pub(crate) fields: Box<[Arc<str>]>,
 }
 
@@ -20,21 +26,38 @@ pub(crate) fn scan(
 ) -> Result<Found, serde_json::Error> {
     let mut wanted = Vec::with_capacity(paths.len());
     wanted.extend(paths.iter().copied().enumerate());
-    let mut collect =
-        Collect { intern, uid: None, labels: Box::default(), fields: vec![None; paths.len()] };
+    let mut collect = Collect {
+        intern,
+        uid: None,
+        labels: Box::default(),
+        owners: Box::default(),
+        held: false,
+        deleting: false,
+        fields: vec![None; paths.len()],
+    };
     let mut reader = serde_json::Deserializer::from_slice(body);
     Level { wanted: &wanted, top: true, collect: &mut collect }.deserialize(&mut reader)?;
     reader.end()?;
     let uid = collect.uid.ok_or_else(|| serde_json::Error::custom("it has no metadata.uid"))?;
     let empty = (collect.intern)("");
     let fields = collect.fields.into_iter().map(|field| field.unwrap_or_else(|| empty.clone()));
-    Ok(Found { uid, labels: collect.labels, fields: fields.collect() })
+    Ok(Found {
+        uid,
+        labels: collect.labels,
+        owners: collect.owners,
+        held: collect.held,
+        deleting: collect.deleting,
+        fields: fields.collect(),
+    })
 }
 
 struct Collect<'c> {
     intern: &'c mut dyn FnMut(&str) -> Arc<str>,
     uid: Option<Arc<str>>,
     labels: Box<[(Arc<str>, Arc<str>)]>,
+    owners: Box<[Arc<str>]>,
+    held: bool,
+    deleting: bool,
     fields: Vec<Option<Arc<str>>>,
 }
 
@@ -158,6 +181,17 @@ impl<'de> Visitor<'de> for Metadata<'_, '_> {
                         })
                         .collect();
                 }
+                "ownerReferences" => {
+                    let owners = map.next_value::<Vec<Owner<'de>>>()?;
+                    self.collect.owners =
+                        owners.iter().map(|owner| (self.collect.intern)(&owner.uid)).collect();
+                }
+                "finalizers" => {
+                    self.collect.held = !map.next_value::<Vec<IgnoredAny>>()?.is_empty();
+                }
+                "deletionTimestamp" => {
+                    self.collect.deleting = map.next_value::<Option<IgnoredAny>>()?.is_some();
+                }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -165,6 +199,13 @@ impl<'de> Visitor<'de> for Metadata<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// What is looked up of an owner reference.
+#[derive(Deserialize)]
+struct Owner<'a> {
+    #[serde(borrow)]
+    uid: Cow<'a, str>,
 }
 
 #[cfg(test)]
@@ -182,7 +223,20 @@ mod tests {
         assert_eq!(&*found.labels[0].1, "y\n");
         let fields: Vec<&str> = found.fields.iter().map(|field| &**field).collect();
         assert_eq!(fields, ["Ready", "3", "true", "", ""]);
+        assert!(found.owners.is_empty() && !found.held && !found.deleting);
         assert!(scan(b"{\"metadata\":{}}", &[], &mut |text| text.into()).is_err());
         assert!(scan(b"[]", &[], &mut |text| text.into()).is_err());
+    }
+
+    #[test]
+    fn finds_owners_finalizers_and_deletion() {
+        let body = br#"{"metadata":{"uid":"u-1","deletionTimestamp":"2026-11-01T00:00:00Z",
+            "finalizers":["orphan"],"ownerReferences":[{"kind":"Site","uid":"a"},{"uid":"b"}]}}"#;
+        let found = scan(body, &[], &mut |text| text.into()).unwrap();
+        assert_eq!(found.owners.iter().map(|uid| &**uid).collect::<Vec<_>>(), ["a", "b"]);
+        assert!(found.held && found.deleting);
+        let none = br#"{"metadata":{"uid":"u-1","deletionTimestamp":null,"finalizers":[]}}"#;
+        let found = scan(none, &[], &mut |text| text.into()).unwrap();
+        assert!(found.owners.is_empty() && !found.held && !found.deleting);
     }
 }

@@ -1,5 +1,14 @@
 //! `http.request` against a service in this process: what is sent, what is kept, what is refused.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::type_complexity,
+    reason = "helpers of tests: what cannot go on fails the test"
+)]
+
 mod support;
 
 use std::sync::Arc;

@@ -1,16 +1,15 @@
 //! Owner references: what belongs to something that is gone goes too, as Kubernetes has it.
+//!
+//! Nothing is removed on the word of a world that may be behind: an owner is missing only when a
+//! fresh one lacks it, and a removal holds only for the version that was looked at.
 
-use super::{Controller, namespace::remove};
+use super::Controller;
 use crate::objects::{EngineError, Objects};
-use quarterdeck_model::{Key, KindRef, Object, ObjectMeta, OwnerReference, kinds};
-use quarterdeck_store::{Precondition, World};
-use serde::Deserialize as _;
+use quarterdeck_model::{Key, KindRef, Object, OwnerReference, kinds};
+use quarterdeck_store::{BATCH_MAX, Mutation, Precondition, Store, World};
+use serde::Deserialize;
 use serde_json::Value;
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 /// Finalizer that keeps an owner until its dependents are gone.
 const FOREGROUND: &str = "foregroundDeletion";
@@ -18,58 +17,18 @@ const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
 /// How soon an owner whose dependents are on their way out is looked at again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// The kind of a key whose name is the uid of an object that is gone.
+const GONE: &str = "gone";
 
 /// Removes dependents.
-#[derive(Default)]
 pub(crate) struct Garbage {
-    links: Mutex<Links>,
-}
-
-/// Who belongs to whom, by uid of the owner. Only objects with owners are in it.
-#[derive(Default)]
-struct Links {
-    dependents: HashMap<String, HashSet<Key>>,
-    owners: HashMap<Key, Vec<String>>,
-}
-
-impl Links {
-    fn set(&mut self, dependent: &Key, owners: Vec<String>) {
-        for uid in self.owners.remove(dependent).unwrap_or_default() {
-            if let Some(dependents) = self.dependents.get_mut(&uid) {
-                dependents.remove(dependent);
-                if dependents.is_empty() {
-                    self.dependents.remove(&uid);
-                }
-            }
-        }
-        if owners.is_empty() {
-            return;
-        }
-        for uid in &owners {
-            self.dependents.entry(uid.clone()).or_default().insert(dependent.clone());
-        }
-        self.owners.insert(dependent.clone(), owners);
-    }
-
-    fn of(&self, uid: &str) -> Vec<Key> {
-        self.dependents.get(uid).into_iter().flatten().cloned().collect()
-    }
+    store: Arc<Store>,
 }
 
 impl Garbage {
-    fn links(&self) -> MutexGuard<'_, Links> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn new(store: Arc<Store>) -> Self {
+        Self { store }
     }
-}
-
-fn meta(value: &Value) -> ObjectMeta {
-    value.get("metadata").and_then(|meta| ObjectMeta::deserialize(meta).ok()).unwrap_or_default()
-}
-
-/// Whether the JSON mentions a field at all: most objects have neither owners nor finalizers, and
-/// need not be read.
-fn mentions(object: &Object, field: &str) -> bool {
-    object.json.windows(field.len()).any(|window| window == field.as_bytes())
 }
 
 impl Controller for Garbage {
@@ -80,21 +39,14 @@ impl Controller for Garbage {
     }
 
     fn affected(&self, object: &Object, gone: bool) -> Vec<Key> {
-        let mut links = self.links();
         if gone {
-            links.set(&object.key, Vec::new());
-            return links.of(&object.uid);
+            // One that belongs to it and comes later is looked at when it comes.
+            let owns = self.store.world().owned_by(&object.uid).next().is_some();
+            let key = || Key { kind: GONE.into(), namespace: "".into(), name: object.uid.clone() };
+            return if owns { vec![key()] } else { Vec::new() };
         }
-        let owned = mentions(object, "\"ownerReferences\"");
-        let waits = mentions(object, FOREGROUND) || mentions(object, ORPHAN);
-        let owners = if owned {
-            let owners = meta(&object.value()).owner_references;
-            owners.into_iter().map(|owner| owner.uid).collect()
-        } else {
-            Vec::new()
-        };
-        links.set(&object.key, owners);
-        if owned || waits { vec![object.key.clone()] } else { Vec::new() }
+        let waits = object.deleting && object.held;
+        if waits || !object.owners.is_empty() { vec![object.key.clone()] } else { Vec::new() }
     }
 
     async fn reconcile(
@@ -102,83 +54,176 @@ impl Controller for Garbage {
         objects: &Objects,
         key: &Key,
     ) -> Result<Option<Duration>, EngineError> {
-        let world = objects.store().fresh().await?;
+        if &*key.kind == GONE {
+            return owner_gone(objects, &key.name).await;
+        }
         let Some(object) = objects.get(key) else { return Ok(None) };
-        let meta = meta(&object.value());
-        let deleting = meta.deletion_timestamp.is_some();
-        let has = |finalizer: &str| meta.finalizers.iter().any(|held| held == finalizer);
-        if deleting && (has(ORPHAN) || has(FOREGROUND)) {
-            let orphan = has(ORPHAN);
-            let dependents = self.links().of(&object.uid);
-            let mut left = false;
-            for dependent in &dependents {
-                if orphan || has_other_owner(&world, objects, dependent, &object.uid) {
-                    drop_owners(objects, dependent, |owner| owner.uid == *object.uid).await?;
-                } else if let Some(dependent) = objects.get(dependent) {
-                    remove(objects, &dependent).await?;
-                    left |= objects.get(&dependent.key).is_some();
-                }
-            }
-            if left {
-                return Ok(Some(AGAIN));
-            }
-            let finalizer = if orphan { ORPHAN } else { FOREGROUND };
-            release(objects, key, finalizer).await?;
+        // A look at what is in memory first: hardly ever is there anything to do.
+        let links = links(&object)?;
+        let lost = links.lost(&objects.store().world(), &object);
+        let (orphan, foreground) = (links.held_by(ORPHAN), links.held_by(FOREGROUND));
+        if !(lost || object.deleting && (orphan || foreground)) {
             return Ok(None);
         }
-        let (here, lost): (Vec<_>, Vec<_>) =
-            meta.owner_references.iter().partition(|owner| exists(&world, owner));
-        if lost.is_empty() {
+        let world = objects.store().fresh().await?;
+        let Some(object) = world.get(object.kind, &key.namespace, &key.name) else {
             return Ok(None);
+        };
+        if object.deleting && orphan {
+            return cut_loose(objects, &world, &object).await;
         }
-        if here.is_empty() {
-            remove(objects, &object).await?;
-        } else {
-            drop_owners(objects, key, |owner| lost.iter().any(|gone| gone.uid == owner.uid))
-                .await?;
+        if object.deleting && foreground {
+            return remove_dependents(objects, &world, &object).await;
         }
+        objects.commit(dependent(objects, &world, &object)?.into_iter().collect()).await?;
         Ok(None)
     }
 }
 
-/// Whether the owner exists. One of a kind that is not known here is left alone.
-fn exists(world: &World, owner: &OwnerReference) -> bool {
-    kinds::by_kind(&owner.api_version, &owner.kind)
-        .is_none_or(|kind| world.by_uid(kind, &owner.uid).is_some())
+/// Looks at what belonged to an object that is gone.
+async fn owner_gone(objects: &Objects, uid: &str) -> Result<Option<Duration>, EngineError> {
+    let world = objects.store().fresh().await?;
+    let dependents: Vec<_> = world.owned_by(uid).take(BATCH_MAX).cloned().collect();
+    let mut mutations = Vec::with_capacity(dependents.len());
+    for object in &dependents {
+        mutations.extend(dependent(objects, &world, object)?);
+    }
+    if mutations.is_empty() {
+        // Those that are left wait for their finalizers.
+        return Ok(None);
+    }
+    objects.commit(mutations).await?;
+    Ok(Some(Duration::ZERO))
 }
 
-fn has_other_owner(world: &World, objects: &Objects, dependent: &Key, owner: &str) -> bool {
-    objects.get(dependent).is_some_and(|object| {
-        let owners = meta(&object.value()).owner_references;
-        owners.iter().any(|other| other.uid != owner && exists(world, other))
-    })
-}
-
-async fn drop_owners(
+/// What becomes of an object some of whose owners are gone.
+fn dependent(
     objects: &Objects,
-    key: &Key,
+    world: &World,
+    object: &Object,
+) -> Result<Option<Mutation>, EngineError> {
+    let links = links(object)?;
+    let here = |owner: &OwnerReference| exists(world, owner, object);
+    if !links.lost(world, object) {
+        return Ok(None);
+    }
+    if links.owner_references.iter().any(here) {
+        return Ok(Some(without_owners(objects, object, |owner| !here(owner))));
+    }
+    Ok(objects.removal(object))
+}
+
+/// Cuts an owner's dependents loose, then lets the owner go.
+async fn cut_loose(
+    objects: &Objects,
+    world: &World,
+    owner: &Object,
+) -> Result<Option<Duration>, EngineError> {
+    let mut mutations = Vec::new();
+    for dependent in world.owned_by(&owner.uid).take(BATCH_MAX) {
+        mutations.push(without_owners(objects, dependent, |other| *other.uid == *owner.uid));
+    }
+    if mutations.is_empty() {
+        release(objects, &owner.key, ORPHAN).await?;
+        return Ok(None);
+    }
+    objects.commit(mutations).await?;
+    Ok(Some(Duration::ZERO))
+}
+
+/// Removes an owner's dependents, then lets the owner go.
+async fn remove_dependents(
+    objects: &Objects,
+    world: &World,
+    owner: &Object,
+) -> Result<Option<Duration>, EngineError> {
+    let mut mutations = Vec::new();
+    let mut waits = false;
+    for dependent in world.owned_by(&owner.uid) {
+        let links = links(dependent)?;
+        let other =
+            |other: &&OwnerReference| *other.uid != *owner.uid && exists(world, other, dependent);
+        let mutation = if links.owner_references.iter().any(|owner| other(&owner)) {
+            Some(without_owners(objects, dependent, |other| *other.uid == *owner.uid))
+        } else {
+            // As in Kubernetes, only those that say so keep their owner.
+            waits |= links.block(&owner.uid);
+            objects.removal(dependent)
+        };
+        mutations.extend(mutation);
+        if mutations.len() == BATCH_MAX {
+            break;
+        }
+    }
+    if !mutations.is_empty() {
+        objects.commit(mutations).await?;
+        return Ok(Some(Duration::ZERO));
+    }
+    if waits {
+        return Ok(Some(AGAIN));
+    }
+    release(objects, &owner.key, FOREGROUND).await?;
+    Ok(None)
+}
+
+/// What an object's metadata says of those it belongs to and what keeps it.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Links {
+    owner_references: Vec<OwnerReference>,
+    finalizers: Vec<String>,
+}
+
+impl Links {
+    fn held_by(&self, finalizer: &str) -> bool {
+        self.finalizers.iter().any(|held| held == finalizer)
+    }
+
+    /// Whether some owner of `object` is gone.
+    fn lost(&self, world: &World, object: &Object) -> bool {
+        self.owner_references.iter().any(|owner| !exists(world, owner, object))
+    }
+
+    /// Whether the owner with that uid waits for this object.
+    fn block(&self, uid: &str) -> bool {
+        let mut owners = self.owner_references.iter();
+        owners.any(|owner| owner.uid == uid && owner.block_owner_deletion == Some(true))
+    }
+}
+
+fn links(object: &Object) -> Result<Links, EngineError> {
+    #[derive(Deserialize)]
+    struct Whole {
+        metadata: Links,
+    }
+    crate::objects::decode::<Whole>(object).map(|whole| whole.metadata)
+}
+
+/// Whether the owner of `object` exists. One of a kind that is not known here is left alone; one
+/// that has the name but another uid is another object; one in another namespace cannot own.
+fn exists(world: &World, owner: &OwnerReference, object: &Object) -> bool {
+    let Some(kind) = kinds::by_kind(&owner.api_version, &owner.kind) else { return true };
+    let namespace = if kind.namespaced() { object.namespace() } else { "" };
+    world.get(kind, namespace, &owner.name).is_some_and(|found| *found.uid == *owner.uid)
+}
+
+/// What takes owners out of an object.
+fn without_owners(
+    objects: &Objects,
+    object: &Object,
     drop: impl Fn(&OwnerReference) -> bool,
-) -> Result<(), EngineError> {
-    objects
-        .modify(key, |value| {
-            let Some(meta) = value.get_mut("metadata").and_then(Value::as_object_mut) else {
-                return false;
-            };
-            let Some(owners) = meta.get_mut("ownerReferences").and_then(Value::as_array_mut) else {
-                return false;
-            };
-            let before = owners.len();
-            owners.retain(|owner| {
-                !OwnerReference::deserialize(owner).is_ok_and(|owner| drop(&owner))
-            });
-            let changed = owners.len() != before;
-            if owners.is_empty() {
-                meta.remove("ownerReferences");
-            }
-            changed
-        })
-        .await?;
-    Ok(())
+) -> Mutation {
+    let mut value = object.value();
+    let meta = value.get_mut("metadata").and_then(Value::as_object_mut);
+    if let Some(meta) = meta
+        && let Some(owners) = meta.get_mut("ownerReferences").and_then(Value::as_array_mut)
+    {
+        owners.retain(|owner| !OwnerReference::deserialize(owner).is_ok_and(|owner| drop(&owner)));
+        if owners.is_empty() {
+            meta.remove("ownerReferences");
+        }
+    }
+    objects.put_value(object, &value)
 }
 
 /// Takes a finalizer off; the object goes when it was the last one.
@@ -199,8 +244,7 @@ pub(crate) async fn release(
         })
         .await?;
     let Some(object) = objects.get(key) else { return Ok(()) };
-    let meta = meta(&object.value());
-    if meta.deletion_timestamp.is_some() && meta.finalizers.is_empty() {
+    if object.deleting && !object.held {
         let delete = objects.delete(key.clone(), Precondition::At(object.revision));
         objects.commit(vec![delete]).await?;
     }

@@ -14,9 +14,9 @@ use crate::{
 };
 use quarterdeck_model::{Key, KindRef, Object};
 use quarterdeck_store::EventKind;
-use std::{sync::Arc, time::Duration};
-use tokio::task::JoinSet;
-use tracing::warn;
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::task::{Id, JoinSet};
+use tracing::{error, warn};
 
 /// One controller.
 pub(crate) trait Controller: Send + Sync + 'static {
@@ -28,7 +28,8 @@ pub(crate) trait Controller: Send + Sync + 'static {
     /// Kinds whose changes it must hear of.
     fn follows(&self) -> Vec<KindRef>;
 
-    /// Which keys to look at when `object` changed, or is `gone`.
+    /// Which keys to look at when `object` changed, or is `gone`. Asked about the object as it was
+    /// before, too, so that what it no longer points to is looked at.
     fn affected(&self, object: &Object, gone: bool) -> Vec<Key>;
 
     /// How long changes are gathered before they are looked at.
@@ -48,49 +49,66 @@ pub(crate) trait Controller: Send + Sync + 'static {
 pub(crate) async fn run<C: Controller>(controller: C, objects: Objects) {
     let controller = Arc::new(controller);
     let queue = Arc::new(WorkQueue::default());
-    let mut tasks = JoinSet::new();
+    let mut followers = JoinSet::new();
     for kind in controller.follows() {
-        let (controller, queue) = (controller.clone(), queue.clone());
-        let mut follower = Follower::new(objects.store().clone(), kind);
-        tasks.spawn(async move {
-            loop {
-                let changed: Vec<(Arc<Object>, bool)> = match follower.next().await {
-                    Seen::All(objects) => {
-                        objects.into_iter().map(|object| (object, false)).collect()
-                    }
-                    Seen::Changed(events) => events
-                        .into_iter()
-                        .map(|event| (event.object, event.kind == EventKind::Deleted))
-                        .collect(),
-                };
-                for (object, gone) in changed {
-                    for key in controller.affected(&object, gone) {
-                        match controller.gather() {
-                            Duration::ZERO => queue.add(key),
-                            gather => queue.add_after(key, gather),
-                        }
-                    }
-                }
-            }
-        });
+        let follower = Follower::new(objects.store().clone(), kind);
+        followers.spawn(follow(controller.clone(), queue.clone(), follower));
     }
-    for _ in 0..C::WORKERS {
-        let (controller, queue, objects) = (controller.clone(), queue.clone(), objects.clone());
-        tasks.spawn(async move {
-            loop {
-                let key = queue.next().await;
-                match controller.reconcile(&objects, &key).await {
+    let mut work = JoinSet::new();
+    // Which key each piece of work is about, should it end in a defect.
+    let mut keys: HashMap<Id, Key> = HashMap::new();
+    loop {
+        tokio::select! {
+            key = queue.next(), if work.len() < C::WORKERS => {
+                let (controller, objects, about) = (controller.clone(), objects.clone(), key.clone());
+                let task = work.spawn(async move { controller.reconcile(&objects, &about).await });
+                keys.insert(task.id(), key);
+            }
+            Some(ended) = work.join_next_with_id() => {
+                let (id, result) = match ended {
+                    Ok((id, result)) => (id, result.map_err(|error| error.to_string())),
+                    Err(error) => (error.id(), Err(error.to_string())),
+                };
+                let Some(key) = keys.remove(&id) else { continue };
+                match result {
                     Ok(again) => queue.done(&key, again),
                     Err(error) => {
                         let pause = queue.failed(&key);
-                        warn!(controller = C::NAME, %key, %error, ?pause, "will try again");
+                        warn!(controller = C::NAME, %key, error, ?pause, "will try again");
                     }
                 }
             }
-        });
+            Some(ended) = followers.join_next() => {
+                // They never end by themselves; the term is begun anew.
+                error!(controller = C::NAME, ?ended, "changes are no longer followed");
+                return;
+            }
+        }
     }
-    // Workers never end by themselves; one that fails is a defect, and the others go on.
-    while let Some(Err(error)) = tasks.join_next().await {
-        tracing::error!(controller = C::NAME, %error, "a worker failed");
+}
+
+/// Puts what changes into the queue.
+async fn follow<C: Controller>(controller: Arc<C>, queue: Arc<WorkQueue>, mut follower: Follower) {
+    let add = |object: &Object, gone| {
+        for key in controller.affected(object, gone) {
+            match controller.gather() {
+                Duration::ZERO => queue.add(key),
+                gather => queue.add_after(key, gather),
+            }
+        }
+    };
+    loop {
+        match follower.next().await {
+            Seen::All(objects) => objects.iter().for_each(|object| add(object, false)),
+            Seen::Changed(events) => {
+                for event in events {
+                    let gone = event.kind == EventKind::Deleted;
+                    if let Some(before) = event.before().filter(|_| !gone) {
+                        add(before, false);
+                    }
+                    add(&event.object, gone);
+                }
+            }
+        }
     }
 }

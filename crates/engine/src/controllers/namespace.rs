@@ -2,15 +2,12 @@
 
 use super::Controller;
 use crate::objects::{EngineError, Objects};
-use jiff::Timestamp;
 use quarterdeck_model::{
-    FieldSelector, Key, Kind, KindRef, LabelSelector, Object, Time, kinds, kinds::Namespace,
+    FieldSelector, Key, Kind, KindRef, LabelSelector, Object, kinds, kinds::Namespace,
 };
-use quarterdeck_store::{ListQuery, Precondition};
-use std::time::Duration;
+use quarterdeck_store::{BATCH_MAX, ListQuery, Precondition};
+use std::{sync::Arc, time::Duration};
 
-/// Objects removed in one step; the next step follows at once.
-const STEP_MAX: usize = 256;
 /// How soon a namespace whose objects wait for finalizers is looked at again.
 const AGAIN: Duration = Duration::from_secs(2);
 
@@ -25,7 +22,7 @@ impl Controller for Namespaces {
     }
 
     fn affected(&self, object: &Object, _gone: bool) -> Vec<Key> {
-        vec![object.key.clone()]
+        if object.deleting { vec![object.key.clone()] } else { Vec::new() }
     }
 
     async fn reconcile(
@@ -33,63 +30,60 @@ impl Controller for Namespaces {
         objects: &Objects,
         key: &Key,
     ) -> Result<Option<Duration>, EngineError> {
-        let Some((at, namespace)) = objects.read::<Namespace>("", &key.name)? else {
-            return Ok(None);
-        };
-        if namespace.metadata.deletion_timestamp.is_none() {
-            return Ok(None);
-        }
         let world = objects.store().fresh().await?;
-        let mut left = Vec::new();
-        for kind in kinds::all().iter().filter(|kind| kind.namespaced()) {
-            let page = world.list(&ListQuery {
-                kind,
-                namespace: Some(&key.name),
-                labels: &LabelSelector::default(),
-                fields: &FieldSelector::default(),
-                after: None,
-                limit: Some(STEP_MAX),
-            });
-            left.extend(page.items);
+        let Some(object) = world.get(Namespace::info(), "", &key.name) else { return Ok(None) };
+        let namespace: Namespace = crate::objects::decode(&object)?;
+        if !object.deleting {
+            return Ok(None);
         }
-        for object in &left {
-            remove(objects, object).await?;
+        let (left, more) = content(&world, &key.name);
+        let removals: Vec<_> = left.iter().filter_map(|object| objects.removal(object)).collect();
+        if !removals.is_empty() {
+            objects.commit(removals).await?;
+        }
+        if more {
+            return Ok(Some(Duration::ZERO));
         }
         if !left.is_empty() {
             return Ok(Some(AGAIN));
         }
         if namespace.metadata.finalizers.is_empty() && namespace.spec.finalizers.is_empty() {
             // Creations are refused since it is terminating, so it stays empty.
-            objects.commit(vec![objects.delete(key.clone(), Precondition::At(at))]).await?;
+            let gone = objects.delete(key.clone(), Precondition::At(object.revision));
+            objects.commit(vec![gone]).await?;
         }
         Ok(None)
     }
 }
 
-/// Deletes an object, or marks it when finalizers hold it.
-pub(crate) async fn remove(objects: &Objects, object: &Object) -> Result<(), EngineError> {
-    let value = object.value();
-    let held = value
-        .pointer("/metadata/finalizers")
-        .and_then(|list| list.as_array())
-        .is_some_and(|list| !list.is_empty());
-    if !held {
-        let delete = objects.delete(object.key.clone(), Precondition::At(object.revision));
-        objects.commit(vec![delete]).await?;
-        return Ok(());
-    }
-    objects
-        .modify(&object.key, |value| {
-            let Some(meta) = value.get_mut("metadata").and_then(|meta| meta.as_object_mut()) else {
-                return false;
-            };
-            if meta.contains_key("deletionTimestamp") {
-                return false;
+/// Some objects of a namespace, a batch at most, and whether there are more that are not on their
+/// way out yet.
+fn content(world: &quarterdeck_store::World, namespace: &str) -> (Vec<Arc<Object>>, bool) {
+    let mut found = Vec::new();
+    for kind in kinds::all().iter().filter(|kind| kind.namespaced()) {
+        let mut after: Option<Arc<Object>> = None;
+        loop {
+            let page = world.list(&ListQuery {
+                kind,
+                namespace: Some(namespace),
+                labels: &LabelSelector::default(),
+                fields: &FieldSelector::default(),
+                after: after.as_ref().map(|object| (object.namespace(), object.name())),
+                limit: Some(BATCH_MAX),
+            });
+            after = page.items.last().cloned();
+            let marked = |object: &Arc<Object>| object.deleting && object.held;
+            let (waiting, open): (Vec<_>, Vec<_>) = page.items.into_iter().partition(marked);
+            // Of those that only wait for their finalizers, one is enough to know.
+            found.extend(open);
+            found.extend(waiting.into_iter().take(1));
+            if found.len() >= BATCH_MAX {
+                return (found, true);
             }
-            let now = Time::seconds(Timestamp::now()).to_string();
-            meta.insert("deletionTimestamp".into(), now.into());
-            true
-        })
-        .await?;
-    Ok(())
+            if !page.more {
+                break;
+            }
+        }
+    }
+    (found, false)
 }

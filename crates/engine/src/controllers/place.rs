@@ -2,7 +2,6 @@
 
 use super::Controller;
 use crate::objects::{EngineError, Objects};
-use jiff::Timestamp;
 use quarterdeck_model::{
     Condition, ConditionStatus, FieldSelector, Key, Kind, KindRef, LabelSelector, Object, Time,
     condition,
@@ -48,7 +47,7 @@ impl Controller for Places {
         key: &Key,
     ) -> Result<Option<Duration>, EngineError> {
         let world = objects.store().world();
-        let now = Time::new(Timestamp::now());
+        let now = objects.now();
         if *key.kind == *Rack::info().resource_name() {
             rack(objects, &world, &key.name, now).await?;
         } else if *key.kind == *Site::info().resource_name() {

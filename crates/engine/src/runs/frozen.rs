@@ -3,7 +3,7 @@
 
 use crate::objects::EngineError;
 use quarterdeck_model::{
-    FieldErrors, Kind as _, ObjectMeta, Time,
+    FieldErrors, Kind as _, ObjectMeta, Revision, Time,
     kinds::{Runbook, RunbookRevision, RunbookRevisionSpec, RunbookSpec, Step},
 };
 use quarterdeck_runbook::Definition;
@@ -36,10 +36,21 @@ pub(crate) struct Frozen {
     pub(crate) effects: bool,
 }
 
-/// Compiled definitions, by the name of their revision.
+/// What was frozen and compiled lately: most runs execute what others did.
 #[derive(Default)]
 pub(crate) struct FrozenCache {
-    kept: Mutex<HashMap<String, Arc<Frozen>>>,
+    /// By the name of the revision.
+    compiled: Mutex<HashMap<String, Arc<Frozen>>>,
+    /// By the name of the runbook.
+    newest: Mutex<HashMap<String, Newest>>,
+}
+
+/// The newest revision of a runbook.
+#[derive(Clone)]
+struct Newest {
+    /// It holds as long as each of these runbooks is at that revision of the store.
+    of: Vec<(String, Revision)>,
+    revision: Arc<RunbookRevision>,
 }
 
 /// The names of runbooks and actions a step uses, those around failures included.
@@ -61,11 +72,8 @@ fn used(step: &Step, runbooks: &mut Vec<String>, actions: &mut Vec<String>) {
 }
 
 /// Gathers a runbook and all it calls as they are now.
-pub(crate) fn freeze(
-    world: &World,
-    runbook: &str,
-    now: Time,
-) -> Result<Result<RunbookRevision, Refusal>, EngineError> {
+fn freeze(world: &World, runbook: &str, now: Time) -> Result<Result<Newest, Refusal>, EngineError> {
+    let mut of = Vec::new();
     let mut runbooks: BTreeMap<String, RunbookSpec> = BTreeMap::new();
     let mut open = vec![runbook.to_owned()];
     while let Some(name) = open.pop() {
@@ -87,6 +95,7 @@ pub(crate) fn freeze(
             let message = format!("{runbook} calls more than {REACHED_MAX} other runbooks");
             return Ok(Err(Refusal { reason: "RunbookInvalid", message }));
         }
+        of.push((name.clone(), object.revision));
         let spec = crate::objects::decode::<Runbook>(&object)?.spec;
         for step in &spec.steps {
             used(step, &mut open, &mut Vec::new());
@@ -97,9 +106,9 @@ pub(crate) fn freeze(
     let text = serde_json::to_string(&spec)
         .map_err(|error| EngineError::Unreadable(format!("Runbook {runbook}: {error}")))?;
     let digest: String =
-        Sha256::digest(text).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let stem = runbook.get(..200).unwrap_or(runbook);
-    Ok(Ok(RunbookRevision {
+    let revision = RunbookRevision {
         metadata: ObjectMeta {
             name: format!("{stem}-{digest}"),
             uid: uuid::Uuid::new_v4().to_string(),
@@ -109,12 +118,49 @@ pub(crate) fn freeze(
         },
         spec,
         ..RunbookRevision::default()
-    }))
+    };
+    Ok(Ok(Newest { of, revision: Arc::new(revision) }))
+}
+
+fn open<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Puts into a map that must not grow for ever; what is dropped is made again when it is needed.
+fn keep<T>(map: &Mutex<HashMap<String, T>>, name: &str, value: T) {
+    let mut map = open(map);
+    if map.len() >= KEPT_MAX {
+        map.clear();
+    }
+    map.insert(name.into(), value);
 }
 
 impl FrozenCache {
-    fn kept(&self) -> MutexGuard<'_, HashMap<String, Arc<Frozen>>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The runbook and all it calls as they are in `world`.
+    pub(crate) fn newest(
+        &self,
+        world: &World,
+        runbook: &str,
+        now: Time,
+    ) -> Result<Result<Arc<RunbookRevision>, Refusal>, EngineError> {
+        let found = open(&self.newest).get(runbook).cloned();
+        let holds = |newest: &Newest| {
+            newest.of.iter().all(|(name, at)| {
+                world.get(Runbook::info(), "", name).is_some_and(|object| object.revision == *at)
+            })
+        };
+        if let Some(newest) = found.filter(holds) {
+            return Ok(Ok(newest.revision));
+        }
+        Ok(freeze(world, runbook, now)?.map(|newest| {
+            keep(&self.newest, runbook, newest.clone());
+            newest.revision
+        }))
+    }
+
+    /// A compiled revision, if it was lately.
+    pub(crate) fn compiled(&self, name: &str) -> Option<Arc<Frozen>> {
+        open(&self.compiled).get(name).cloned()
     }
 
     /// Compiles a revision, once.
@@ -124,8 +170,8 @@ impl FrozenCache {
         spec: &RunbookRevisionSpec,
         changes_the_world: impl Fn(&str) -> bool,
     ) -> Result<Arc<Frozen>, FieldErrors> {
-        if let Some(found) = self.kept().get(name) {
-            return Ok(found.clone());
+        if let Some(found) = self.compiled(name) {
+            return Ok(found);
         }
         let definition = Definition::compile(&spec.runbook, &spec.runbooks)?;
         let mut actions = Vec::new();
@@ -137,11 +183,7 @@ impl FrozenCache {
             definition,
             effects: actions.iter().any(|action| changes_the_world(action)),
         });
-        let mut kept = self.kept();
-        if kept.len() >= KEPT_MAX {
-            kept.clear();
-        }
-        kept.insert(name.into(), frozen.clone());
+        keep(&self.compiled, name, frozen.clone());
         Ok(frozen)
     }
 }

@@ -1,9 +1,16 @@
 //! The run engine: one driver for each run that has not ended. The pure interpreter decides; a
 //! driver records, then performs. Nothing is performed that was not recorded first.
+//!
+//! - [`driver`] drives one run; [`prepare`] says what it executes; [`record`] writes its journal and
+//!   its story; [`perform`] performs actions.
+//! - [`targets`] is who holds a target and who waits; [`listeners`] wakes runs when targets change.
 
 mod driver;
 mod frozen;
 mod listeners;
+mod perform;
+mod prepare;
+mod record;
 mod targets;
 
 use crate::{
@@ -11,19 +18,27 @@ use crate::{
     follow::{Follower, Seen},
     objects::{Objects, decode},
 };
+use driver::Job;
 use frozen::FrozenCache;
 use listeners::Listeners;
+pub(crate) use perform::Call;
 use quarterdeck_model::{
-    Key, Kind as _, Object, Time, kinds,
+    Key, Kind as _, KindRef, Object, Time, kinds,
     kinds::{Event, Run, RunPhase, RunbookRevision, Secret},
 };
 use quarterdeck_store::EventKind;
-use std::{collections::HashMap, sync::Arc};
-use targets::Targets;
-use tokio::{sync::Notify, task::JoinSet};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use targets::{Class, Targets};
+use tokio::{
+    sync::Notify,
+    task::{Id, JoinError, JoinSet},
+    time::sleep,
+};
 
 /// Keeps a run that has begun until it has ended, so that deleting it undoes what it did.
 pub(crate) const FINALIZER: &str = "quarterdeck.dev/run";
+/// Pause before a run whose driver ended in a defect is driven again.
+const DEFECT_PAUSE: Duration = Duration::from_secs(15);
 
 /// What all drivers share.
 pub(crate) struct Context {
@@ -36,22 +51,28 @@ pub(crate) struct Context {
 
 /// Drives all runs, until its future is dropped.
 pub(crate) async fn run(objects: Objects, actions: Arc<Actions>) {
+    let store = objects.store().clone();
     let context = Arc::new(Context {
         objects,
         actions,
         frozen: FrozenCache::default(),
-        targets: Targets::new(),
+        targets: Arc::default(),
         listeners: Arc::default(),
     });
-    let store = context.objects.store().clone();
     let mut followers = JoinSet::new();
     // What a run may be aimed at.
     let no_targets = [Event::info(), Run::info(), RunbookRevision::info(), Secret::info()];
     for kind in kinds::all().iter().filter(|kind| !no_targets.contains(kind)) {
         followers.spawn(context.listeners.clone().follow(store.clone(), kind));
     }
-    let mut manager =
-        Manager { context, drivers: HashMap::new(), tasks: JoinSet::new(), number: 0 };
+    let mut manager = Manager {
+        queued: context.objects.now(),
+        context,
+        drivers: HashMap::new(),
+        keys: HashMap::new(),
+        tasks: JoinSet::new(),
+        number: 0,
+    };
     let mut follower = Follower::new(store, Run::info());
     loop {
         tokio::select! {
@@ -71,91 +92,96 @@ pub(crate) async fn run(objects: Objects, actions: Arc<Actions>) {
 /// Keeps one driver for each run that needs one.
 struct Manager {
     context: Arc<Context>,
-    drivers: HashMap<Key, Driver>,
-    tasks: JoinSet<Key>,
+    /// What wakes the driver of each run that has one.
+    drivers: HashMap<Key, Arc<Notify>>,
+    keys: HashMap<Id, Key>,
+    tasks: JoinSet<()>,
     /// Gives runs their place in line, in the order they were first seen.
     number: u64,
-}
-
-struct Driver {
-    task: tokio::task::Id,
-    changed: Arc<Notify>,
+    /// When the newest of them lined up; no two at the same time, so that the order is recorded.
+    queued: Time,
 }
 
 impl Manager {
     fn look_at_all(&mut self, mut runs: Vec<Arc<Object>>) {
-        for driver in self.drivers.values() {
-            driver.changed.notify_one();
+        for changed in self.drivers.values() {
+            changed.notify_one();
         }
         runs.retain(|run| needs_driver(run));
-        // Those that had begun hold their targets; the others line up as they did before.
-        let begun = |run: &Object| {
-            !matches!(run.field("status.phase"), None | Some("" | "Pending" | "Queued"))
-        };
-        let created = |run: &Object| -> Option<Time> {
-            decode::<Run>(run).ok().and_then(|run| run.metadata.creation_timestamp)
-        };
-        runs.sort_by_cached_key(|run| (!begun(run), created(run), run.revision));
+        // Each lines up as it did before: first since when it waited, then when it was created.
+        runs.sort_by_cached_key(|run| {
+            let run_ = decode::<Run>(run).unwrap_or_default();
+            let queued = run_.status.queued_time;
+            (queued.is_none(), queued, run_.metadata.creation_timestamp, run.revision)
+        });
         for run in runs {
             self.look_at(&run, false);
         }
     }
 
     fn look_at(&mut self, run: &Object, gone: bool) {
-        if let Some(driver) = self.drivers.get(&run.key) {
-            driver.changed.notify_one();
-            return;
+        if let Some(changed) = self.drivers.get(&run.key) {
+            changed.notify_one();
+        } else if !gone && needs_driver(run) {
+            self.start(run, Duration::ZERO);
         }
-        if gone || !needs_driver(run) {
-            return;
-        }
-        self.number += 1;
-        let changed = Arc::new(Notify::new());
-        let key = run.key.clone();
-        let drive = driver::drive(self.context.clone(), key.clone(), self.number, changed.clone());
-        let task = self.tasks.spawn({
-            let key = key.clone();
-            async move {
-                drive.await;
-                key
-            }
-        });
-        self.drivers.insert(key, Driver { task: task.id(), changed });
     }
 
-    fn ended(&mut self, ended: Result<(tokio::task::Id, Key), tokio::task::JoinError>) {
-        let id = match &ended {
-            Ok((id, _)) => *id,
+    fn start(&mut self, run: &Object, after: Duration) {
+        self.number += 1;
+        let tick = self.queued.timestamp() + Duration::from_micros(1);
+        self.queued = self.context.objects.now().max(Time::new(tick));
+        let changed = Arc::<Notify>::default();
+        let key = run.key.clone();
+        let class = if is_begun(run) { Class::Begun } else { Class::Usual };
+        // In line at once, in the order runs are seen; one that needs no target leaves it.
+        let place = target_of(run).map(|target| {
+            let rank = (class, self.number);
+            self.context.targets.line_up(target, key.clone(), rank, changed.clone())
+        });
+        let job = Job::new(self.context.clone(), run, place, self.queued, changed.clone());
+        let task = self.tasks.spawn(async move {
+            if !after.is_zero() {
+                sleep(after).await;
+            }
+            driver::drive(job).await;
+        });
+        self.keys.insert(task.id(), key.clone());
+        self.drivers.insert(key, changed);
+    }
+
+    fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let (id, pause) = match ended {
+            Ok((id, ())) => (id, Duration::ZERO),
             Err(error) => {
-                tracing::error!(%error, "a driver of a run failed; starting it again");
-                error.id()
+                tracing::error!(%error, "a driver of a run failed; it starts again in {DEFECT_PAUSE:?}");
+                (error.id(), DEFECT_PAUSE)
             }
         };
-        let key =
-            self.drivers.iter().find(|(_, driver)| driver.task == id).map(|(key, _)| key.clone());
-        let Some(key) = ended.ok().map(|(_, key)| key).or(key) else { return };
+        let Some(key) = self.keys.remove(&id) else { return };
         self.drivers.remove(&key);
         // It may have been asked to go on (a retry) while its driver was ending.
-        if let Some(run) = self.context.objects.get(&key) {
-            self.look_at(&run, false);
+        if let Some(run) = self.context.objects.get(&key).filter(|run| needs_driver(run)) {
+            self.start(&run, pause);
         }
     }
 }
 
 /// Whether there is anything left to do about a run.
 fn needs_driver(run: &Object) -> bool {
-    let phase = run.field("status.phase").unwrap_or_default();
-    if !matches!(phase, "Succeeded" | "Failed" | "Cancelled") {
-        return true;
+    match run.field("status.phase") {
+        // Nearly all runs have ended well and stay so: those are not read.
+        Some("Succeeded") if !run.held => false,
+        Some("Succeeded" | "Failed" | "Cancelled") => decode::<Run>(run).is_ok_and(|run| {
+            wants_retry(&run) || run.metadata.finalizers.iter().any(|held| held == FINALIZER)
+        }),
+        _ => true,
     }
-    // Nearly all runs have ended and stay so: only those that might have been asked for more are read.
-    let mentions = |field: &str| run.json.windows(field.len()).any(|part| part == field.as_bytes());
-    if !mentions("\"retry\"") && !mentions(FINALIZER) {
-        return false;
-    }
-    decode::<Run>(run).is_ok_and(|run| {
-        wants_retry(&run) || run.metadata.finalizers.iter().any(|held| held == FINALIZER)
-    })
+}
+
+/// Whether a run is between its beginning and its end.
+fn is_begun(run: &Object) -> bool {
+    matches!(run.field("status.phase"), Some("Running" | "Suspended" | "Compensating"))
 }
 
 /// Whether a run that ended is asked to go on.
@@ -163,4 +189,18 @@ fn wants_retry(run: &Run) -> bool {
     matches!(run.status.phase, RunPhase::Failed | RunPhase::Cancelled)
         && run.spec.retry.as_ref().is_some_and(|retry| retry.number > run.status.retries)
         && run.metadata.deletion_timestamp.is_none()
+}
+
+/// What a run is aimed at.
+fn target_of(run: &Object) -> Option<Key> {
+    let name = run.field("spec.target.name").filter(|name| !name.is_empty())?;
+    let kind: KindRef =
+        kinds::all().iter().find(|kind| Some(kind.kind) == run.field("spec.target.kind"))?;
+    let namespace = if kind.namespaced() { run.namespace() } else { "" };
+    Some(Key::new(kind, namespace, name))
+}
+
+/// `namespace/name`, as people write it.
+fn short(key: &Key) -> String {
+    format!("{}/{}", key.namespace, key.name)
 }

@@ -160,13 +160,19 @@ pub struct RunStatus {
     /// When its time is up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Time>,
-    /// The run that holds the target, while this one is queued.
+    /// The run just before this one in line for the target, while this one is queued.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queued_behind: Option<String>,
+    /// When it lined up for the target; it keeps its place by this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queued_time: Option<Time>,
+    /// Identity of the target it began on: another object of the same name is not it.
+    #[serde(skip_serializing_if = "Option::is_none", rename = "targetUID")]
+    pub target_uid: Option<String>,
     /// How it will end once what was done is undone: `Failed` or `Cancelled`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ending: Option<RunPhase>,
-    /// How many retries were begun.
+    /// Number of the last retry that was begun or refused.
     #[serde(skip_serializing_if = "is_zero")]
     pub retries: u32,
     /// Every step begun so far, in the order they began.

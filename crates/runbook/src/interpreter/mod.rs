@@ -292,6 +292,12 @@ impl<'a> Machine<'a> {
         {
             let why = format!("the run was not done by {deadline}, its deadline");
             Some((RunPhase::Failed, "DeadlineExceeded", why))
+        } else if let Some(target) = &self.view.run.target
+            && self.view.target.is_none()
+        {
+            let why =
+                format!("{} {} was deleted while the run was under way", target.kind, target.name);
+            Some((RunPhase::Failed, "TargetNotFound", why))
         } else {
             None
         };

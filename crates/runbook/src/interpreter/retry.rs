@@ -19,18 +19,21 @@ enum Fate {
 }
 
 impl Machine<'_> {
-    /// Reopens a run that ended when a retry is asked for that was not begun. Says whether it did.
+    /// Reopens a run that ended when a retry is asked for that was not answered. Says whether it did.
     pub(super) fn reopen(&mut self) -> bool {
         let Some(retry) = self.view.run.retry.clone() else { return false };
         if retry.number <= self.journal.status.retries {
             return false;
         }
         if let Err(why) = self.can_retry(&retry.from) {
-            let why = format!("cannot retry from {:?}: {why}", retry.from);
-            if self.journal.status.message.as_deref() != Some(&why) {
-                self.note(true, "RetryRefused", why.clone());
-                self.journal.status.message = Some(journal::bounded(why));
-            }
+            let why = format!(
+                "cannot retry from {:?}: {why}; then raise spec.retry.number to ask again",
+                retry.from
+            );
+            self.note(true, "RetryRefused", why.clone());
+            self.journal.status.message = Some(journal::bounded(why));
+            // It is answered: what was asked once is not refused for ever.
+            self.journal.status.retries = retry.number;
             return false;
         }
         self.rewind(&retry.from);

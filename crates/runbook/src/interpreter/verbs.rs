@@ -73,7 +73,10 @@ impl Machine<'_> {
         match prepared {
             Ok(()) => {
                 if let Verb::Action { name, .. } = &node.verb {
-                    self.told(name, false, "StepStarted", format!("step {path}: {name} begins"));
+                    // That others begin shows in the journal; this one people may feel.
+                    if node.disruptive || self.always_disrupts(name) {
+                        self.told(name, "StepStarted", format!("step {path}: {name} begins"));
+                    }
                     self.perform(at);
                 }
             }
@@ -233,9 +236,11 @@ impl Machine<'_> {
                         .is_some_and(|entry| entry.phase == StepPhase::Succeeded)
                     {
                         let message = format!("step {path}: {name} done");
-                        self.told(name, false, "StepSucceeded", message);
+                        self.told(name, "StepSucceeded", message);
                     }
                 }
+                // An action that keeps its deadline says so just when the step's time is up.
+                Err(_) if self.is_due(at) => self.time_out(node, path, at),
                 Err(failure) => self.attempt_failed(node, path, at, failure),
             };
         }
@@ -510,7 +515,7 @@ impl Machine<'_> {
         let in_flight = entry.phase == StepPhase::Running && entry.retry_time.is_none();
         let Some(node) = self.definition.find(&entry.name).filter(|_| in_flight) else { return };
         let Verb::Action { name, .. } = &node.verb else { return };
-        let always = self.view.actions.action(name).is_some_and(|action| action.disruptive);
+        let disruptive = node.disruptive || self.always_disrupts(name);
         let retries = self.journal.status.retries;
         let retry = if retries > 0 { format!("/retry {retries}") } else { String::new() };
         let own = entry.deadline;
@@ -524,8 +529,12 @@ impl Machine<'_> {
             input: entry.input.clone().unwrap_or_else(|| Value::Object(Map::new())),
             idempotency_key: format!("{}/{}{retry}", self.view.uid, entry.name),
             deadline,
-            disruptive: node.disruptive || always,
+            disruptive,
         });
+    }
+
+    fn always_disrupts(&self, action: &str) -> bool {
+        self.view.actions.action(action).is_some_and(|action| action.disruptive)
     }
 
     fn is_due(&self, at: usize) -> bool {
@@ -534,9 +543,9 @@ impl Machine<'_> {
     }
 
     /// Notes what an action with effects does; others only fill the log.
-    fn told(&mut self, action: &str, warning: bool, reason: &str, message: String) {
+    fn told(&mut self, action: &str, reason: &str, message: String) {
         if self.view.actions.action(action).is_some_and(|action| action.effects) {
-            self.note(warning, reason, message);
+            self.note(false, reason, message);
         }
     }
 }

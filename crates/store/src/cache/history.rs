@@ -107,6 +107,11 @@ pub struct WatchEvent {
 }
 
 impl WatchEvent {
+    /// The object as it was before, if it was there.
+    pub fn before(&self) -> Option<&Arc<Object>> {
+        self.logged.before.as_ref()
+    }
+
     /// The event as a line of JSON, encoded once for all watchers.
     pub fn json(&self) -> Bytes {
         let encode = || {

@@ -53,6 +53,8 @@ impl Comparable<Held> for Place<'_> {
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Term {
     Label(Arc<str>, Arc<str>),
+    /// Uid of an object it belongs to.
+    Owner(Arc<str>),
     /// Place of the field among the kind's indexed fields, and its value.
     Field(usize, Arc<str>),
 }
@@ -73,7 +75,8 @@ fn terms(object: &Object) -> impl Iterator<Item = Term> + '_ {
         .enumerate()
         .filter(|(_, value)| !value.is_empty())
         .map(|(at, value)| Term::Field(at, value.clone()));
-    labels.chain(fields)
+    let owners = object.owners.iter().map(|uid| Term::Owner(uid.clone()));
+    labels.chain(fields).chain(owners)
 }
 
 impl Shelf {
@@ -186,6 +189,15 @@ impl World {
     /// The object of `kind` with that uid.
     pub fn by_uid(&self, kind: KindRef, uid: &str) -> Option<Arc<Object>> {
         self.shelf(kind)?.by_uid.get(uid).cloned()
+    }
+
+    /// All objects that say they belong to the one with that uid.
+    pub fn owned_by(&self, uid: &str) -> impl Iterator<Item = &Arc<Object>> {
+        let term = Term::Owner(uid.into());
+        self.shelves
+            .iter()
+            .filter_map(move |shelf| shelf.by_term.get(&term))
+            .flat_map(|posting| posting.iter().map(|held| &held.0))
     }
 
     /// How many objects of `kind` there are.

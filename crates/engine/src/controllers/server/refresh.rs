@@ -14,6 +14,7 @@ use crate::{
     actions::Actions,
     objects::{EngineError, Objects},
     observe,
+    runs::Call,
 };
 use jiff::{SignedDuration, Timestamp};
 use quarterdeck_model::{
@@ -86,7 +87,7 @@ impl Refreshes {
     }
 
     async fn look(&self, objects: &Objects, server: &Object) -> Result<Value, Failure> {
-        let now = Time::new(Timestamp::now());
+        let now = objects.now();
         let deadline = now.timestamp().saturating_add(LOOK_MAX).unwrap_or(now.timestamp());
         let perform = Perform {
             step: "refresh".into(),
@@ -97,9 +98,9 @@ impl Refreshes {
             deadline: Time::new(deadline),
             disruptive: false,
         };
-        let target = Some(Arc::new(server.value()));
-        let store = objects.store().clone();
-        let seen = self.actions.perform(store, perform, false, target, now, now).await?;
+        let target = Some((server.key.clone(), Arc::new(server.value())));
+        let call = Call { perform, target, since: now, resumed: false };
+        let seen = self.actions.perform(objects, call).await?;
         Ok(Value::Object(seen.observed.unwrap_or_default()))
     }
 }

@@ -1,0 +1,132 @@
+//! Writing a decision down: the run's journal, what it executes, and the story that people read,
+//! in one transaction.
+//!
+//! The journal tells every step already, so events are for what people watch: warnings, waits,
+//! approvals and undoing of any run, and the progress of runs that act on a target. A run without
+//! a target that goes well writes none.
+
+use super::{FINALIZER, driver::Driver, short};
+use crate::{
+    events::{self, Happening},
+    objects::EngineError,
+};
+use quarterdeck_model::{
+    Kind as _, Object, Time,
+    kinds::{Event, RunPhase, RunStatus, RunbookRevision},
+};
+use quarterdeck_runbook::Decision;
+use quarterdeck_store::{Mutation, Outcome, Precondition};
+
+/// Reasons of events that only say that a run goes on as it should.
+const PROGRESS: [&str; 4] = ["Started", "StepStarted", "StepSucceeded", "Succeeded"];
+
+/// Whether a run is between its beginning and its end.
+fn in_work(status: &RunStatus) -> bool {
+    status.start_time.is_some() && !status.phase.ended()
+}
+
+impl Driver<'_> {
+    /// Writes journal and story. False when the run changed meanwhile, and nothing was written.
+    pub(super) async fn record(
+        &mut self,
+        decision: &Decision,
+        now: Time,
+    ) -> Result<bool, EngineError> {
+        let story = self.story(decision, now);
+        self.run.status = decision.status.clone();
+        self.keep_or_let_go(decision.done);
+        let objects = &self.context.objects;
+        let mut mutations: Vec<Mutation> = Vec::with_capacity(2 + story.len());
+        if let Some(revision) = self.new_revision() {
+            // Named by its content, so one that exists meanwhile is the same.
+            mutations.push(objects.put(revision, Precondition::Absent)?);
+        }
+        let place = mutations.len();
+        mutations.push(objects.put(&self.run, Precondition::At(self.at))?);
+        for event in &story {
+            mutations.push(objects.put(event, Precondition::Absent)?);
+        }
+        let told: Vec<_> =
+            mutations.iter().skip(place + 1).map(|mutation| mutation.key.clone()).collect();
+        let outcomes = objects.commit(mutations).await?;
+        if let Some(Outcome::Committed(revision)) = outcomes.get(place) {
+            self.at = *revision;
+            if self.run.status.runbook_revision.is_some() {
+                self.first = None;
+            }
+            return Ok(true);
+        }
+        // What was not decided must not be told: mutations are applied each by itself.
+        let untold = told.into_iter().zip(outcomes.iter().skip(place + 1));
+        let untold: Vec<Mutation> = untold
+            .filter_map(|(key, outcome)| match outcome {
+                Outcome::Committed(at) => Some(objects.delete(key, Precondition::At(*at))),
+                _ => None,
+            })
+            .collect();
+        if !untold.is_empty() {
+            objects.commit(untold).await?;
+        }
+        Ok(false)
+    }
+
+    /// A run in work is kept until it has ended, so that deleting it undoes what it did.
+    fn keep_or_let_go(&mut self, done: bool) {
+        let finalizers = &mut self.run.metadata.finalizers;
+        if !done && !finalizers.iter().any(|held| held == FINALIZER) {
+            finalizers.push(FINALIZER.into());
+        }
+        // One on its way out is let go when all else is done, since that is its end.
+        if done && self.run.metadata.deletion_timestamp.is_none() {
+            finalizers.retain(|held| held != FINALIZER);
+        }
+    }
+
+    /// What the run executes, when it begins now and is the first of its text.
+    fn new_revision(&self) -> Option<&RunbookRevision> {
+        let revision = self.first.as_deref()?;
+        self.run.status.runbook_revision.as_ref()?;
+        let world = self.context.objects.store().world();
+        let there = world.get(RunbookRevision::info(), "", &revision.metadata.name);
+        if there.is_some() { None } else { Some(revision) }
+    }
+
+    /// Events about the run and its target that tell of `decision`.
+    fn story(&self, decision: &Decision, now: Time) -> Vec<Event> {
+        let acts = self.acts();
+        // A decision on the same version of the run is the same decision.
+        let number = self.at.0;
+        let tell = |object: &Object, reason: &str, message: &str, warning: bool| {
+            let happening = Happening { component: "runs", reason, message, warning, number };
+            events::about(object, &happening, now)
+        };
+        let notes = decision.notes.iter();
+        let mut story: Vec<Event> = notes
+            .filter(|note| acts || note.warning || !PROGRESS.contains(&note.reason.as_str()))
+            .map(|note| tell(&self.object, &note.reason, &note.message, note.warning))
+            .collect();
+        let target = self.target.as_ref().filter(|_| acts);
+        let Some(target) = target.and_then(|key| self.context.objects.get(key)) else {
+            return story;
+        };
+        let (old, new) = (&self.run.status, &decision.status);
+        let name = short(&self.object.key);
+        let runbook = &self.run.spec.runbook;
+        let began =
+            !in_work(old) && (in_work(new) || old.start_time.is_none() && new.start_time.is_some());
+        if began {
+            let message = format!("run {name} ({runbook}) started");
+            story.push(tell(&target, "RunStarted", &message, false));
+        }
+        if decision.done && !old.phase.ended() && new.start_time.is_some() {
+            let (reason, what, warning) = match new.phase {
+                RunPhase::Succeeded => ("RunSucceeded", "succeeded", false),
+                RunPhase::Cancelled => ("RunCancelled", "was cancelled", true),
+                _ => ("RunFailed", "failed", true),
+            };
+            let message = format!("run {name} ({runbook}) {what}");
+            story.push(tell(&target, reason, &message, warning));
+        }
+        story
+    }
+}
