@@ -165,6 +165,8 @@ struct Machine<'a> {
     /// The time; never before anything recorded, whatever the clocks of other machines said.
     now: Time,
     journal: Journal,
+    /// How many entries there were before this decision: those from there on began in it.
+    known: usize,
     performed: Option<Performed>,
     /// New steps may begin.
     may_start: bool,
@@ -189,6 +191,7 @@ impl<'a> Machine<'a> {
             definition,
             view,
             now: view.now.max(journal.latest()),
+            known: journal.len(),
             journal,
             performed: None,
             may_start: false,

@@ -430,9 +430,9 @@ impl Machine<'_> {
             Ok(outputs) => outputs,
             Err((reason, why)) => return self.fail(path, at, reason, why),
         };
-        let end = self.journal.end_time(self.now);
+        let (end, known) = (self.journal.end_time(self.now), self.known);
         let Some(entry) = self.journal.entry_mut(at) else { return };
-        let waited = entry.phase == StepPhase::Waiting && entry.start_time < Some(self.now);
+        let waited = entry.phase == StepPhase::Waiting && at < known;
         entry.phase = StepPhase::Succeeded;
         entry.end_time = Some(end);
         entry.retry_time = None;
@@ -456,7 +456,7 @@ impl Machine<'_> {
         }
         let Some(entry) = self.journal.entry(at) else { return };
         let deadline = entry.deadline;
-        if entry.start_time == Some(self.now) {
+        if at >= self.known {
             let message = entry.message.clone().unwrap_or_default();
             self.note(false, reason, format!("step {path}: {message}"));
         }
