@@ -381,9 +381,7 @@ fn unknown(name: &str) -> Option<&'static str> {
     Some(match name {
         "target" => "the runbook has no spec.target",
         "item" | "index" => "it is the item of a forEach, for the steps inside it",
-        "output" => {
-            "it is what a step gave back, for the step's own outputs, handlers and compensate"
-        }
+        "output" => "it is what a step gave back, for the step's own outputs and compensate",
         "error" => "it is what went wrong, for onFailure and onTimeout",
         _ => return None,
     })

@@ -23,9 +23,6 @@ const ATTEMPTS_MAX: u32 = 100;
 const CONCURRENCY_MAX: u32 = 100;
 
 pub(super) fn check(spec: &RunbookSpec, found: &mut Found) {
-    if spec.steps.is_empty() {
-        found.push(FieldError::required("spec.steps", "a runbook has at least one step"));
-    }
     if let Some(target) = &spec.target {
         let known: Vec<&str> = kinds::all().iter().map(|kind| kind.kind).collect();
         if !known.contains(&target.kind.as_str()) {

@@ -128,7 +128,7 @@ fn a_failure_is_handled_by_a_runbook_and_the_run_goes_on_or_fails() {
 steps: [{name: note, action: note.write, with: {text: '${ params.why }'}}]",
             )
     };
-    let story = Story::among(known(", then: Continue"))
+    let story = Story::among(known(", then: Continue"), "main")
         .start()
         .breaks("write", "NotSupported")
         .done("write/onFailure/note")
@@ -136,12 +136,12 @@ steps: [{name: note, action: note.write, with: {text: '${ params.why }'}}]",
         .done("last")
         .is(RunPhase::Succeeded);
     tell!("handled", story);
-    Story::among(known(""))
+    Story::among(known(""), "main")
         .start()
         .breaks("write", "NotSupported")
         .done("write/onFailure/note")
         .is(RunPhase::Failed);
-    let story = Story::among(known(", then: Continue"))
+    let story = Story::among(known(", then: Continue"), "main")
         .start()
         .breaks("write", "NotSupported")
         .breaks("write/onFailure/note", "Forbidden")
@@ -293,7 +293,7 @@ outputs: {was: '${ steps.off.output.powerState }', on: '${ steps.on.output }'}
 ",
         )
         .with("on", "target: {kind: Server}\nsteps: [{name: on, action: power.set, with: {state: 'On'}}]");
-    let story = Story::among(known)
+    let story = Story::among(known, "main")
         .start()
         .under_way(&["cycle/off"])
         .gives("cycle/off", json!({"powerState": "Off"}))
@@ -362,14 +362,17 @@ steps: [{name: remove, action: note.write, with: {text: 'remove ${ params.what }
 ";
 
 fn undo() -> Story {
-    Story::among(Known::new().with("main", UNDO).with("inner", INNER).with("remove", REMOVE))
-        .start()
-        .gives("a", json!({"id": "A"}))
-        .gives("both/c/e", json!({"id": "E"}))
-        .done("both/b")
-        .done("each[0]/d")
-        .done("each[1]/d")
-        .under_way(&["last"])
+    Story::among(
+        Known::new().with("main", UNDO).with("inner", INNER).with("remove", REMOVE),
+        "main",
+    )
+    .start()
+    .gives("a", json!({"id": "A"}))
+    .gives("both/c/e", json!({"id": "E"}))
+    .done("both/b")
+    .done("each[0]/d")
+    .done("each[1]/d")
+    .under_way(&["last"])
 }
 
 #[test]
@@ -525,11 +528,33 @@ fn a_run_is_retried_from_a_step_and_keeps_what_came_before() {
 }
 
 #[test]
+fn what_handled_a_failure_is_forgotten_when_its_step_is_retried() {
+    let yaml = "
+steps:
+  - name: each
+    forEach:
+      in: '[1]'
+      steps: [{name: a, action: note.write, with: {text: a}}, {name: b, action: note.write, with: {text: b}}]
+    onFailure: {action: note.write, with: {text: sorry}}
+";
+    Story::of(yaml)
+        .start()
+        .breaks("each[0]/a", "Forbidden")
+        .done("each/onFailure")
+        .is(RunPhase::Failed)
+        .retry("each[0]/a")
+        .under_way(&["each[0]/a"])
+        .done("each[0]/a")
+        .breaks("each[0]/b", "Forbidden")
+        .under_way(&["each/onFailure"]);
+}
+
+#[test]
 fn a_run_is_retried_inside_a_called_runbook() {
     let known = Known::new()
         .with("main", "steps: [{name: a, action: note.write, with: {text: a}}, {name: c, call: inner}, {name: z, pause: 1s}]")
         .with("inner", "steps: [{name: b, action: note.write, with: {text: b}}, {name: d, action: note.write, with: {text: '${ steps.b.output.id }'}, retry: {attempts: 2}}]");
-    let story = Story::among(known)
+    let story = Story::among(known, "main")
         .start()
         .done("a")
         .gives("c/b", json!({"id": "B"}))
@@ -563,7 +588,8 @@ steps:
         "inner",
         "parameters: [{name: what, type: string, required: true}]\nsteps: [{name: n, action: note.write, with: {text: '${ params.what }'}}]",
     );
-    let mut story = Story::among(known).dry_run().start().under_way(&[]).is(RunPhase::Succeeded);
+    let mut story =
+        Story::among(known, "main").dry_run().start().under_way(&[]).is(RunPhase::Succeeded);
     let does: Vec<String> = story
         .world
         .status

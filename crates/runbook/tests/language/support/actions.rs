@@ -13,7 +13,11 @@ pub(crate) struct Known {
 
 impl Known {
     pub(crate) fn new() -> Self {
-        let actions = [power_set(), note_write(), server_read(), http_request()];
+        Self::of(vec![power_set(), note_write(), server_read(), http_request()])
+    }
+
+    /// These actions.
+    pub(crate) fn of(actions: Vec<ActionSignature>) -> Self {
         Self {
             actions: actions.into_iter().map(|action| (action.name, action)).collect(),
             runbooks: BTreeMap::new(),

@@ -1,5 +1,8 @@
 //! What the tests share: a small catalogue of actions, and a world in which a run is interpreted.
 
+// Each test binary that shares this uses a part of it.
+#![allow(dead_code, unused_imports)]
+
 mod actions;
 mod story;
 mod world;

@@ -22,16 +22,16 @@ pub(crate) struct Story {
 impl Story {
     /// A run of `yaml`, which must be a runbook that is admitted.
     pub(crate) fn of(yaml: &str) -> Self {
-        Self::among(Known::new().with("main", yaml))
+        Self::among(Known::new().with("main", yaml), "main")
     }
 
-    /// A run of the runbook `main` among those known.
-    pub(crate) fn among(known: Known) -> Self {
+    /// A run of one of the runbooks known, all of which must be admitted.
+    pub(crate) fn among(known: Known, runbook: &str) -> Self {
         for (name, spec) in &known.runbooks {
             let errors = quarterdeck_runbook::check(name, spec, &known);
             assert!(errors.is_empty(), "{name} is not admitted: {errors:#?}");
         }
-        let world = World::new(known);
+        let world = World::new(known, runbook);
         Self { start: world.now, world, text: String::new() }
     }
 

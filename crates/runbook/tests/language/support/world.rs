@@ -45,17 +45,17 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A run of the runbook `main` among those known, against a server if it asks for one.
-    pub(crate) fn new(known: Known) -> Self {
-        let definition = Definition::compile("main", &known.runbooks)
-            .unwrap_or_else(|errors| panic!("main does not compile: {errors:?}"));
-        let wants_target = known.runbooks["main"].target.is_some();
+    /// A run of one of the runbooks known, against a server if it asks for one.
+    pub(crate) fn new(known: Known, runbook: &str) -> Self {
+        let definition = Definition::compile(runbook, &known.runbooks)
+            .unwrap_or_else(|errors| panic!("{runbook} does not compile: {errors:?}"));
+        let wants_target = known.runbooks[runbook].target.is_some();
         let target = RunTarget { kind: "Server".into(), name: "ams1-r7-u12".into() };
         Self {
             definition,
             known,
             run: RunSpec {
-                runbook: "main".into(),
+                runbook: runbook.into(),
                 target: wants_target.then_some(target),
                 ..RunSpec::default()
             },
