@@ -32,6 +32,13 @@ impl Actions {
         self.signatures.get(name)
     }
 
+    /// Names of all actions, in order.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.signatures.keys().copied().collect();
+        names.sort_unstable();
+        names
+    }
+
     /// Performs an action; it is dropped at its deadline.
     pub(crate) async fn perform(
         &self,
@@ -75,6 +82,10 @@ pub(crate) struct Known<'a> {
 impl Definitions for Known<'_> {
     fn action(&self, name: &str) -> Option<&ActionSignature> {
         self.actions.signature(name)
+    }
+
+    fn action_names(&self) -> Vec<&str> {
+        self.actions.names()
     }
 
     fn runbook(&self, name: &str) -> Option<Arc<RunbookSpec>> {

@@ -23,8 +23,7 @@ pub fn rules(actions: &Arc<Actions>) -> Vec<(KindRef, Rule)> {
         }
         let Ok(runbook) = Runbook::deserialize(new) else { return FieldErrors::new() };
         let known = Known { actions: &actions, world };
-        let _ = (&runbook, &known);
-        FieldErrors::new() // CHECK
+        quarterdeck_runbook::check(&runbook.metadata.name, &runbook.spec, &known)
     };
     let run = |world: &World, new: &Value, old: Option<&Value>| {
         // What a run is cannot change, so it is checked once.

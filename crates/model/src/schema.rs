@@ -309,7 +309,8 @@ fn within(path: &mut String, part: &str, inner: impl FnOnce(&mut String)) {
     path.truncate(length);
 }
 
-fn has_type(wanted: &str, value: &Value) -> bool {
+/// Whether `value` is of the JSON schema type `wanted`.
+pub fn has_type(wanted: &str, value: &Value) -> bool {
     match wanted {
         "string" => value.is_string(),
         "integer" => value.is_i64() || value.is_u64(),

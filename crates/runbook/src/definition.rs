@@ -49,6 +49,8 @@ pub(crate) struct Program {
     pub(crate) outputs: Vec<(String, Template)>,
     /// Steps that do something themselves, the called runbooks' included.
     pub(crate) leaves: u64,
+    /// How deep calls go from it on: 1 when it calls nothing.
+    depth: usize,
 }
 
 /// One compiled step, handler or compensation.
@@ -147,6 +149,7 @@ impl Definition {
             runbooks,
             done: HashMap::new(),
             calls: Vec::new(),
+            deepest: 0,
             errors: FieldErrors::new(),
         };
         let program = compiler.program(root, "spec", "spec.runbook");
@@ -182,14 +185,13 @@ struct Compiler<'a> {
     runbooks: &'a BTreeMap<String, RunbookSpec>,
     done: HashMap<String, Arc<Program>>,
     calls: Vec<String>,
+    /// How deep the calls go that were seen so far in the runbook being compiled.
+    deepest: usize,
     errors: FieldErrors,
 }
 
 impl Compiler<'_> {
     fn program(&mut self, name: &str, path: &str, called_at: &str) -> Option<Arc<Program>> {
-        if let Some(done) = self.done.get(name) {
-            return Some(Arc::clone(done));
-        }
         if self.calls.iter().any(|caller| caller == name) {
             let circle = format!("{} → {name}", self.calls.join(" → "));
             let error = FieldError::invalid(
@@ -200,22 +202,30 @@ impl Compiler<'_> {
             self.errors.push(error);
             return None;
         }
-        if self.calls.len() > CALL_DEPTH_MAX {
-            let why = format!("runbooks call each other deeper than {CALL_DEPTH_MAX} levels");
+        let done = self.done.get(name).cloned();
+        let below = done.as_ref().map_or(1, |done| done.depth);
+        if self.calls.len() + below > CALL_DEPTH_MAX + 1 {
+            let why = format!("runbooks call each other more than {CALL_DEPTH_MAX} levels deep");
             self.errors.push(FieldError::invalid(called_at, name, why));
             return None;
+        }
+        if done.is_some() {
+            return done;
         }
         let Some(spec) = self.runbooks.get(name) else {
             self.errors.push(FieldError::not_found(called_at, name));
             return None;
         };
         self.calls.push(name.to_owned());
+        let around = std::mem::take(&mut self.deepest);
         let steps = self.steps(&spec.steps, &format!("{path}.steps"));
         let outputs = self.outputs(&spec.outputs, &format!("{path}.outputs"));
         self.calls.pop();
+        let deepest = std::mem::replace(&mut self.deepest, around);
         let program = Arc::new(Program {
             spec: RunbookSpec { steps: Vec::new(), ..spec.clone() },
             leaves: count(&steps),
+            depth: 1 + deepest,
             steps,
             outputs,
         });
@@ -291,6 +301,7 @@ impl Compiler<'_> {
         let input = self.template(input, path)?;
         let inner = format!("runbooks[{name}].spec");
         let program = self.program(name, &inner, &format!("{path}.call"))?;
+        self.deepest = self.deepest.max(program.depth);
         Some(Verb::Call { name: name.to_owned(), program, input })
     }
 

@@ -11,7 +11,7 @@ mod interpreter;
 mod params;
 mod template;
 
-pub use check::Definitions;
+pub use check::{Definitions, check, check_frozen};
 pub use definition::{
     ACTION_TIMEOUT, BACKOFF, BACKOFF_MAX, CALL_DEPTH_MAX, Definition, RUN_TIMEOUT, WAIT_TIMEOUT,
 };

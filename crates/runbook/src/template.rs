@@ -5,6 +5,8 @@ use serde_json::{Map, Value};
 
 /// Deepest nesting of a template.
 const DEPTH_MAX: usize = 32;
+/// Most expressions in one template: each may make as much as one may.
+const EXPRESSIONS_MAX: usize = 100;
 
 /// A JSON value some of whose texts are computed.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,7 +49,16 @@ impl Template {
             if path.is_empty() { error } else { error.within(path.trim_start_matches('.')) }
         })?;
         let mut uses = Uses::default();
-        root.uses(&mut uses);
+        let mut count = 0;
+        root.each(&mut |expression| {
+            uses.add(expression.references());
+            count += 1;
+        });
+        if count > EXPRESSIONS_MAX {
+            return Err(ExpressionError::syntax(format!(
+                "has more than {EXPRESSIONS_MAX} expressions; make it several steps"
+            )));
+        }
         Ok(Self { root, uses })
     }
 
@@ -67,6 +78,11 @@ impl Template {
         self.root.render(scope)
     }
 
+    /// Its outermost node.
+    pub(crate) fn root(&self) -> &Part {
+        &self.root
+    }
+
     /// The variables it uses.
     pub fn references(&self) -> &Uses {
         &self.uses
@@ -74,7 +90,7 @@ impl Template {
 }
 
 /// Reads one node; an error comes with the path of the text it is in.
-pub(crate) fn read(value: &Value, depth: usize) -> Result<Part, (String, ExpressionError)> {
+fn read(value: &Value, depth: usize) -> Result<Part, (String, ExpressionError)> {
     if depth > DEPTH_MAX {
         let error = ExpressionError::syntax(format!("nested deeper than {DEPTH_MAX} levels"));
         return Err((String::new(), error));
@@ -198,19 +214,20 @@ impl Part {
         }
     }
 
-    fn uses(&self, uses: &mut Uses) {
+    /// Calls `found` with every expression in it.
+    fn each(&self, found: &mut impl FnMut(&Expression)) {
         match self {
             Self::Constant(_) => {}
-            Self::Whole(expression) => uses.add(expression.references()),
+            Self::Whole(expression) => found(expression),
             Self::Text(pieces) => {
                 for piece in pieces {
                     if let Piece::Computed(expression) = piece {
-                        uses.add(expression.references());
+                        found(expression);
                     }
                 }
             }
-            Self::List(parts) => parts.iter().for_each(|part| part.uses(uses)),
-            Self::Object(parts) => parts.iter().for_each(|(_, part)| part.uses(uses)),
+            Self::List(parts) => parts.iter().for_each(|part| part.each(found)),
+            Self::Object(parts) => parts.iter().for_each(|(_, part)| part.each(found)),
         }
     }
 

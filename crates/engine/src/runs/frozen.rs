@@ -6,7 +6,7 @@ use quarterdeck_model::{
     FieldErrors, Kind as _, ObjectMeta, Revision, Time,
     kinds::{Runbook, RunbookRevision, RunbookRevisionSpec, RunbookSpec, Step},
 };
-use quarterdeck_runbook::Definition;
+use quarterdeck_runbook::{Definition, Definitions, check_frozen};
 use quarterdeck_store::World;
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -34,6 +34,8 @@ pub(crate) struct Frozen {
     pub(crate) definition: Definition,
     /// Some action in it changes the world, so a run of it holds its target.
     pub(crate) effects: bool,
+    /// What is wrong with it as actions are now. No run of it begins; one that has begun goes on.
+    pub(crate) problems: FieldErrors,
 }
 
 /// What was frozen and compiled lately: most runs execute what others did.
@@ -163,25 +165,27 @@ impl FrozenCache {
         open(&self.compiled).get(name).cloned()
     }
 
-    /// Compiles a revision, once.
+    /// Compiles and checks a revision, once.
     pub(crate) fn compile(
         &self,
         name: &str,
         spec: &RunbookRevisionSpec,
-        changes_the_world: impl Fn(&str) -> bool,
+        actions: &dyn Definitions,
     ) -> Result<Arc<Frozen>, FieldErrors> {
         if let Some(found) = self.compiled(name) {
             return Ok(found);
         }
         let definition = Definition::compile(&spec.runbook, &spec.runbooks)?;
-        let mut actions = Vec::new();
+        let mut performed = Vec::new();
         for step in spec.runbooks.values().flat_map(|runbook| &runbook.steps) {
-            used(step, &mut Vec::new(), &mut actions);
+            used(step, &mut Vec::new(), &mut performed);
         }
+        let effects = |name: &String| actions.action(name).is_none_or(|action| action.effects);
         let frozen = Arc::new(Frozen {
             root: spec.runbooks.get(&spec.runbook).cloned().unwrap_or_default(),
             definition,
-            effects: actions.iter().any(|action| changes_the_world(action)),
+            effects: performed.iter().any(effects),
+            problems: check_frozen(&spec.runbooks, actions),
         });
         keep(&self.compiled, name, frozen.clone());
         Ok(frozen)

@@ -5,11 +5,12 @@ use super::{
     frozen::{Frozen, Refusal},
 };
 use crate::{
+    actions::Known,
     events::{self, Happening},
     objects::EngineError,
 };
 use quarterdeck_model::{
-    Condition, ConditionStatus, Key, Object, condition,
+    Condition, ConditionStatus, FieldErrors, Key, Object, condition,
     kinds::{Run, RunPhase, RunbookRevision},
 };
 use quarterdeck_store::{Outcome, Precondition, World};
@@ -29,14 +30,18 @@ pub(super) fn prepare(
     run: &Run,
     target: Option<&Key>,
 ) -> Result<Result<Prepared, Refusal>, EngineError> {
-    let changes_the_world =
-        |action: &str| context.actions.signature(action).is_none_or(|action| action.effects);
+    let invalid = |errors: &FieldErrors| Refusal {
+        reason: "RunbookInvalid",
+        message: format!(
+            "Runbook {}: {}; mend it, then create the run again",
+            run.spec.runbook,
+            sentence(errors)
+        ),
+    };
+    let known = Known { actions: &context.actions, world };
     let compile = |revision: &RunbookRevision| {
         let name = &revision.metadata.name;
-        context.frozen.compile(name, &revision.spec, changes_the_world).map_err(|errors| {
-            let message = format!("Runbook {}: {}", run.spec.runbook, sentence(&errors));
-            Refusal { reason: "RunbookInvalid", message }
-        })
+        context.frozen.compile(name, &revision.spec, &known).map_err(|errors| invalid(&errors))
     };
     if let Some(name) = &run.status.runbook_revision {
         if let Some(frozen) = context.frozen.compiled(name) {
@@ -51,6 +56,9 @@ pub(super) fn prepare(
     let newest = context.frozen.newest(world, &run.spec.runbook, context.objects.now())?;
     let prepared = newest.and_then(|revision| {
         let frozen = compile(&revision)?;
+        if !frozen.problems.is_empty() {
+            return Err(invalid(&frozen.problems));
+        }
         check(world, run, &frozen, target)?;
         Ok(Prepared { frozen, first: Some(revision) })
     });
@@ -77,8 +85,15 @@ fn check(world: &World, run: &Run, frozen: &Frozen, target: Option<&Key>) -> Res
     Ok(())
 }
 
-fn sentence(errors: &quarterdeck_model::FieldErrors) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+/// Most errors told in one message; the rest shows when these are mended.
+const TOLD_MAX: usize = 3;
+
+fn sentence(errors: &FieldErrors) -> String {
+    let told: Vec<String> = errors.iter().take(TOLD_MAX).map(ToString::to_string).collect();
+    match errors.len().saturating_sub(TOLD_MAX) {
+        0 => told.join("; "),
+        more => format!("{}; and {more} more", told.join("; ")),
+    }
 }
 
 /// Ends a run that cannot begin.

@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 /// One durable execution of a runbook.
 pub type Run = Resource<RunSpec, RunStatus>;
 
+/// Most decisions on one run: each is looked at whenever the run goes on.
+const APPROVALS_MAX: usize = 200;
+
 /// What is wanted of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -310,6 +313,10 @@ impl Kind for Run {
     fn validate(&self, old: Option<&Self>, errors: &mut FieldErrors) {
         if self.spec.runbook.is_empty() {
             errors.push(FieldError::required("spec.runbook", "name the Runbook to execute"));
+        }
+        if self.spec.approvals.len() > APPROVALS_MAX {
+            let count = self.spec.approvals.len();
+            errors.push(FieldError::too_many("spec.approvals", count, APPROVALS_MAX));
         }
         if let Some(old) = old {
             // What a run is cannot change under it; what is asked of it (cancel, suspend, retry,

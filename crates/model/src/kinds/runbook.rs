@@ -131,7 +131,7 @@ pub struct Step {
     /// Longest the step may take, all attempts included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
-    /// How it is tried again when it fails.
+    /// How its action is tried again when it fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
     /// What is done when it fails.

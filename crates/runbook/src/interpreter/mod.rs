@@ -6,13 +6,14 @@
 //! never depend on anything that is not recorded, except the target as it is now, the time and what
 //! is asked in the run's spec.
 //!
-//! - [`walk`] goes through steps; [`verbs`] begins and continues one; [`frame`] gives expressions
-//!   their variables; [`journal`] keeps the entries and their bounds.
+//! - [`walk`] goes through steps; [`verbs`] begins and continues one, [`groups`] one that holds
+//!   others; [`frame`] gives expressions their variables; [`journal`] keeps the entries and their bounds.
 //! - [`undo`] compensates, [`retry`] reopens a run that ended, [`dry`] only says what would be done,
 //!   [`summary`] writes what people follow.
 
 mod dry;
 mod frame;
+mod groups;
 mod journal;
 mod retry;
 mod summary;
@@ -165,6 +166,8 @@ struct Machine<'a> {
     /// The time; never before anything recorded, whatever the clocks of other machines said.
     now: Time,
     journal: Journal,
+    /// How many entries there were before this decision: those from there on began in it.
+    known: usize,
     performed: Option<Performed>,
     /// New steps may begin.
     may_start: bool,
@@ -189,6 +192,7 @@ impl<'a> Machine<'a> {
             definition,
             view,
             now: view.now.max(journal.latest()),
+            known: journal.len(),
             journal,
             performed: None,
             may_start: false,

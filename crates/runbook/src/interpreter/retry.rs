@@ -58,6 +58,9 @@ impl Machine<'_> {
     }
 
     fn can_retry(&self, from: &str) -> Result<(), &'static str> {
+        if self.journal.status.phase == RunPhase::Succeeded {
+            return Err("the run went well; create another run");
+        }
         if self.view.run.cancel {
             return Err("set spec.cancel to false first");
         }
@@ -105,6 +108,7 @@ impl Machine<'_> {
             }
         }
         self.journal.index();
+        self.known = self.journal.len();
     }
 
     /// What becomes of the entry `name` when the run goes on from `from`.
@@ -145,8 +149,8 @@ impl Machine<'_> {
             }
             if own != other {
                 return match (item(own), item(other)) {
-                    // The `forEach` around the item retried from.
-                    (None, Some(_)) => Fate::Reopen,
+                    // The `forEach` around the item retried from; what handled its failure goes.
+                    (None, Some(_)) if ours.next().is_none() => Fate::Reopen,
                     (Some(own_item), Some(other_item)) if own_item < other_item => {
                         let inside = ours.next().unwrap_or_default();
                         let top = format!("{path}{own}/{}", without_item(inside));
@@ -163,7 +167,7 @@ impl Machine<'_> {
     }
 
     /// Whether the step needs not be done again.
-    fn went_well(&self, path: &str) -> bool {
+    pub(super) fn went_well(&self, path: &str) -> bool {
         match self.journal.find(path).map(|entry| entry.phase) {
             Some(StepPhase::Succeeded | StepPhase::Skipped) => true,
             Some(StepPhase::Failed) => {

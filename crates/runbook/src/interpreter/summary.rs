@@ -79,7 +79,7 @@ impl Machine<'_> {
                 }
                 sum
             }
-            _ => (u64::from(entry.phase.ended()), 1),
+            _ => (u64::from(self.went_well(path)), 1),
         }
     }
 

@@ -4,11 +4,11 @@ use super::{
     Frame, Machine, Perform,
     frame::Refused,
     journal::{self, JOURNAL_STEPS_MAX, after},
-    walk::{Flow, TIMED_OUT, Trouble},
+    walk::{TIMED_OUT, Trouble},
 };
 use crate::{
     Failure, Template,
-    definition::{BACKOFF, BACKOFF_MAX, Node, Program, Verb},
+    definition::{BACKOFF, BACKOFF_MAX, Node, Verb},
     params,
 };
 use quarterdeck_model::{
@@ -196,25 +196,9 @@ impl Machine<'_> {
                 }
             }
             Verb::Approve(_) => self.approve(node, path, at, frame),
-            Verb::Parallel(steps) => self.group(node, path, at, frame, |machine| {
-                let prefix = format!("{path}/");
-                let inner = frame.inner(&prefix, steps, None);
-                let mut flow = Flow::Done;
-                for step in steps {
-                    let next = machine.node(step, &format!("{prefix}{}", step.name), inner);
-                    flow = both(flow, next);
-                }
-                flow
-            }),
-            Verb::ForEach { concurrency, steps, .. } => {
-                self.group(node, path, at, frame, |machine| {
-                    machine.each(steps, *concurrency, path, at, frame)
-                });
+            Verb::Parallel(_) | Verb::ForEach { .. } | Verb::Call { .. } => {
+                self.group(node, path, at, frame);
             }
-            Verb::Call { program, .. } => self.group(node, path, at, frame, |machine| {
-                let prefix = format!("{path}/");
-                machine.sequence(&program.steps, Frame::of(program, &prefix, Some(at)))
-            }),
         }
     }
 
@@ -309,113 +293,14 @@ impl Machine<'_> {
         }
     }
 
-    fn each(
-        &mut self,
-        steps: &[Node],
-        concurrency: usize,
-        path: &str,
-        at: usize,
-        frame: &Frame<'_>,
-    ) -> Flow {
-        let items = self.journal.entry(at).and_then(|entry| entry.items.as_ref());
-        let items = items.map_or(0, Vec::len);
-        let mut flow = Flow::Done;
-        let mut busy = 0;
-        let mut failed = false;
-        for index in 0..items {
-            let prefix = format!("{path}[{index}]/");
-            let begun = steps.first().is_some_and(|first| {
-                self.journal.place(&format!("{prefix}{}", first.name)).is_some()
-            });
-            // Items begin in order: those begun go on to their end, no other begins after a failure.
-            if !begun && failed {
-                break;
-            }
-            if !begun && (busy >= concurrency || !self.may_start) {
-                flow = both(flow, Flow::Busy);
-                break;
-            }
-            let inner = frame.inner(&prefix, steps, Some((at, index)));
-            let next = self.sequence(steps, inner);
-            busy += usize::from(matches!(next, Flow::Busy));
-            failed |= matches!(next, Flow::Failed(_));
-            flow = both(flow, next);
-        }
-        flow
-    }
-
-    /// Goes on with steps inside a step, and ends it when they have.
-    fn group(
+    pub(super) fn succeed(
         &mut self,
         node: &Node,
         path: &str,
         at: usize,
         frame: &Frame<'_>,
-        inside: impl FnOnce(&mut Self) -> Flow,
+        output: Value,
     ) {
-        let due = self.is_due(at);
-        let may_start = self.may_start;
-        // What ended in time counts, but nothing new begins.
-        self.may_start &= !due;
-        let flow = inside(self);
-        self.may_start = may_start;
-        match flow {
-            Flow::Busy if due => {
-                self.sweep(&format!("{path}/"), TIMED_OUT);
-                self.sweep(&format!("{path}["), TIMED_OUT);
-                self.time_out(node, path, at);
-            }
-            Flow::Busy => {
-                let deadline = self.journal.entry(at).and_then(|entry| entry.deadline);
-                self.wake_at(deadline);
-            }
-            Flow::Failed(trouble) => {
-                let message = format!("step {trouble}");
-                self.fail_quietly(at, &trouble.reason, message);
-            }
-            Flow::Done => match &node.verb {
-                Verb::Call { program, .. } => {
-                    let prefix = format!("{path}/");
-                    match self.called(program, &prefix, at) {
-                        Ok(output) => self.succeed(node, path, at, frame, output),
-                        Err((reason, why)) => self.fail(path, at, reason, why),
-                    }
-                }
-                _ => self.succeed(node, path, at, frame, Value::Null),
-            },
-        }
-    }
-
-    /// The outputs of a called runbook that is done.
-    fn called(&self, program: &Program, prefix: &str, at: usize) -> Result<Value, Refused> {
-        let frame = Frame { upto: program.steps.len(), ..Frame::of(program, prefix, Some(at)) };
-        let outputs = self.outputs(&program.outputs, &frame, None)?;
-        Ok(Value::Object(outputs.into_iter().collect()))
-    }
-
-    /// What the steps inside a group gave back, by their names; of a `forEach` a list of that.
-    fn gathered(&self, node: &Node, path: &str) -> Value {
-        let of = |steps: &[Node], prefix: &str| {
-            let mut outputs = Map::new();
-            for step in steps {
-                let entry = self.journal.find(&format!("{prefix}{}", step.name));
-                let output = entry.and_then(|entry| entry.output.clone());
-                outputs.insert(step.name.clone(), output.unwrap_or_default());
-            }
-            Value::Object(outputs)
-        };
-        match &node.verb {
-            Verb::Parallel(steps) => of(steps, &format!("{path}/")),
-            Verb::ForEach { steps, .. } => {
-                let items = self.journal.find(path).and_then(|entry| entry.items.as_ref());
-                let items = 0..items.map_or(0, Vec::len);
-                items.map(|index| of(steps, &format!("{path}[{index}]/"))).collect()
-            }
-            _ => Value::Null,
-        }
-    }
-
-    fn succeed(&mut self, node: &Node, path: &str, at: usize, frame: &Frame<'_>, output: Value) {
         if let Err((reason, why)) = self.journal.admit("the output", &output, OUTPUT_BYTES_MAX) {
             return self.fail(path, at, reason, why);
         }
@@ -430,9 +315,9 @@ impl Machine<'_> {
             Ok(outputs) => outputs,
             Err((reason, why)) => return self.fail(path, at, reason, why),
         };
-        let end = self.journal.end_time(self.now);
+        let (end, known) = (self.journal.end_time(self.now), self.known);
         let Some(entry) = self.journal.entry_mut(at) else { return };
-        let waited = entry.phase == StepPhase::Waiting && entry.start_time < Some(self.now);
+        let waited = entry.phase == StepPhase::Waiting && at < known;
         entry.phase = StepPhase::Succeeded;
         entry.end_time = Some(end);
         entry.retry_time = None;
@@ -456,14 +341,14 @@ impl Machine<'_> {
         }
         let Some(entry) = self.journal.entry(at) else { return };
         let deadline = entry.deadline;
-        if entry.start_time == Some(self.now) {
+        if at >= self.known {
             let message = entry.message.clone().unwrap_or_default();
             self.note(false, reason, format!("step {path}: {message}"));
         }
         self.wake_at(deadline);
     }
 
-    fn time_out(&mut self, node: &Node, path: &str, at: usize) {
+    pub(super) fn time_out(&mut self, node: &Node, path: &str, at: usize) {
         let longest = node.longest().unwrap_or_default();
         let last = self.journal.entry(at).and_then(|entry| entry.message.clone());
         let last = last.map_or_else(String::new, |last| format!("; last: {last}"));
@@ -477,7 +362,7 @@ impl Machine<'_> {
         self.fail_quietly(at, reason, message);
     }
 
-    fn fail_quietly(&mut self, at: usize, reason: &str, message: String) {
+    pub(super) fn fail_quietly(&mut self, at: usize, reason: &str, message: String) {
         let end = self.journal.end_time(self.now);
         let Some(entry) = self.journal.entry_mut(at) else { return };
         entry.phase = StepPhase::Failed;
@@ -537,7 +422,7 @@ impl Machine<'_> {
         self.view.actions.action(action).is_some_and(|action| action.disruptive)
     }
 
-    fn is_due(&self, at: usize) -> bool {
+    pub(super) fn is_due(&self, at: usize) -> bool {
         let deadline = self.journal.entry(at).and_then(|entry| entry.deadline);
         deadline.is_some_and(|deadline| deadline <= self.now)
     }
@@ -547,15 +432,6 @@ impl Machine<'_> {
         if self.view.actions.action(action).is_some_and(|action| action.effects) {
             self.note(false, reason, message);
         }
-    }
-}
-
-/// What two things side by side are together: both go on to their end before a failure counts.
-fn both(one: Flow, other: Flow) -> Flow {
-    match (one, other) {
-        (Flow::Busy, _) | (_, Flow::Busy) => Flow::Busy,
-        (Flow::Failed(trouble), _) | (_, Flow::Failed(trouble)) => Flow::Failed(trouble),
-        (Flow::Done, Flow::Done) => Flow::Done,
     }
 }
 
