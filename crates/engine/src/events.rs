@@ -19,23 +19,27 @@ pub(crate) struct Happening<'a> {
     pub(crate) message: &'a str,
     /// Something is not as it should be.
     pub(crate) warning: bool,
-    /// What tells two equal sentences apart. The same sentence with the same number is one event,
+    /// What tells two equal sentences apart: the revision of the object that was decided on. The same sentence with the same number is one event,
     /// however often it is written: work that is repeated after a crash does not repeat its story.
     pub(crate) number: u64,
+    /// Its place among those told at one moment: event times are shown in whole seconds, so equal
+    /// ones are shown in the order of their names.
+    pub(crate) place: usize,
 }
 
 /// The event about `object`.
 pub(crate) fn about(object: &Object, happening: &Happening<'_>, now: Time) -> Event {
-    let Happening { component, reason, warning, number, .. } = *happening;
+    let Happening { component, reason, warning, number, place, .. } = *happening;
     let message = shortened(happening.message);
     let identity = format!("{}\n{number}\n{reason}\n{message}", object.uid);
     let digest: String =
         Sha256::digest(identity).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let name = object.name().get(..200).unwrap_or(object.name());
     // Events of cluster-scoped objects live in `default`, as in Kubernetes.
     let namespace = if object.namespace().is_empty() { "default" } else { object.namespace() };
     Event {
         metadata: ObjectMeta {
-            name: format!("{}.{digest}", object.name().get(..200).unwrap_or(object.name())),
+            name: format!("{name}.{number:012x}.{place:02x}.{digest}"),
             namespace: Some(namespace.into()),
             uid: uuid::Uuid::new_v4().to_string(),
             creation_timestamp: Some(Time::seconds(now.timestamp())),

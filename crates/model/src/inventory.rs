@@ -52,6 +52,20 @@ pub struct Inventory {
     /// Sensors and parts that are not `OK`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<Problem>,
+    /// Parts that the BMC has and could not show, and why. What is shown of them here is from the
+    /// last time they could be read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<Unread>,
+}
+
+/// A part of the inventory that could not be read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Unread {
+    /// The part, such as `drives`.
+    pub part: String,
+    /// Why it could not be read.
+    pub message: String,
 }
 
 /// A processor.
@@ -60,6 +74,9 @@ pub struct Inventory {
 pub struct Processor {
     /// Name of the socket or part.
     pub id: String,
+    /// What it is, where the BMC says: `CPU`, `GPU`, `FPGA`, `DSP`, `Accelerator`, …
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// Model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,

@@ -234,14 +234,16 @@ fn news(
         return None;
     }
     let expected = matches!(ready.reason.as_str(), "Inspecting" | "Queued");
+    let object = objects.get(key)?;
     let happening = Happening {
         component: "servers",
         reason: &ready.reason,
         message: &ready.message,
         warning: ready.status != ConditionStatus::True && !expected,
-        number: now.timestamp().as_second().unsigned_abs(),
+        number: object.revision.0,
+        place: 0,
     };
-    Some(events::about(&*objects.get(key)?, &happening, now))
+    Some(events::about(&object, &happening, now))
 }
 
 /// A run that ended or is gone acts on nothing, whatever it could still write before it ended.

@@ -123,6 +123,7 @@ pub(super) async fn refuse(
         message,
         warning: true,
         number: object.revision.0,
+        place: 0,
     };
     let event = events::about(object, &happening, now);
     let ended = context.objects.put(&run, Precondition::At(object.revision))?;

@@ -96,8 +96,11 @@ impl Driver<'_> {
         let acts = self.acts();
         // A decision on the same version of the run is the same decision.
         let number = self.at.0;
-        let tell = |object: &Object, reason: &str, message: &str, warning: bool| {
-            let happening = Happening { component: "runs", reason, message, warning, number };
+        let mut place = 0;
+        let mut tell = |object: &Object, reason: &str, message: &str, warning: bool| {
+            place += 1;
+            let happening =
+                Happening { component: "runs", reason, message, warning, number, place };
             events::about(object, &happening, now)
         };
         let notes = decision.notes.iter();

@@ -34,7 +34,7 @@ use tokio::sync::Semaphore;
 
 use crate::transport::tls::Configs;
 
-pub use inventory::{InventoryReport, LogEntry, Unread};
+pub use inventory::{InventoryReport, LogEntry};
 
 use crate::action::{ActionContext, ActionError};
 use crate::catalog::Catalog;

@@ -62,6 +62,7 @@ pub(super) fn decide(situation: &Situation<'_>) -> Decision {
     status.observed_generation = server.metadata.generation;
     link_condition(situation, &mut status);
     trust_condition(situation, &mut status);
+    complete_condition(&mut status, now);
     let (action, again) = inspection(situation, &mut status);
     let overdue = deadline(&mut status, now);
     let again = [again, overdue].into_iter().flatten().min();
@@ -273,6 +274,23 @@ fn trust_condition(situation: &Situation<'_>, status: &mut ServerStatus) {
     };
     let now = situation.now;
     set(status, "BMCTrusted", ConditionStatus::False, reason, message.into(), now);
+}
+
+/// What the BMC could not show, as long as it cannot.
+fn complete_condition(status: &mut ServerStatus, now: Time) {
+    let unread = status.inventory.as_ref().map(|inventory| inventory.unread.as_slice());
+    let [first, more @ ..] = unread.unwrap_or_default() else {
+        status.conditions.retain(|condition| condition.kind != "InventoryComplete");
+        return;
+    };
+    let parts: Vec<&str> =
+        [first].into_iter().chain(more).map(|unread| unread.part.as_str()).collect();
+    let message = format!(
+        "The BMC could not show {}; what the inventory says of it is from before. {}",
+        parts.join(", "),
+        first.message
+    );
+    set(status, "InventoryComplete", ConditionStatus::False, "PartsUnread", message, now);
 }
 
 fn enter(status: &mut ServerStatus, phase: ServerPhase, now: Time) {

@@ -4,6 +4,7 @@ use super::{
 };
 use quarterdeck_model::{
     Condition,
+    inventory::{Inventory, Unread},
     kinds::{Bmc, BmcTlsVerify, Location, RunPhase, RunStatus, ServerSpec, StepPhase, StepStatus},
 };
 
@@ -170,6 +171,22 @@ fn a_bmc_that_is_not_verified_is_said_to_be_so() {
     assert_eq!(trusted(&server).as_deref(), Some("NotVerified"));
     server.spec.bmc.address = "http://bmc1".into();
     assert_eq!(trusted(&server).as_deref(), Some("NotEncrypted"));
+}
+
+#[test]
+fn parts_that_could_not_be_read_are_named() {
+    let mut server = new_server();
+    let unread = |part: &str| Unread { part: part.into(), message: "it says 500".into() };
+    server.status.inventory = Some(Inventory {
+        unread: vec![unread("drives"), unread("memory")],
+        ..Inventory::default()
+    });
+    let (status, _, _) = decide(&situation(&server, None));
+    let complete = condition::find(&status.conditions, "InventoryComplete").unwrap();
+    assert!(complete.message.contains("drives, memory"), "{}", complete.message);
+    server.status = ServerStatus { inventory: Some(Inventory::default()), ..status };
+    let (status, _, _) = decide(&situation(&server, None));
+    assert!(condition::find(&status.conditions, "InventoryComplete").is_none());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `inventory.refresh`: reads what is in the machine. Changes nothing.
 
+use quarterdeck_model::inventory::Inventory;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -40,12 +41,17 @@ impl Action for InventoryRefresh {
         _input: Input,
     ) -> Result<InventoryReport, ActionError> {
         let system = self.redfish.open(context).await?;
-        let found = inventory::read(&system).await?;
+        let mut found = inventory::read(&system).await?;
+        let known =
+            context.target.as_deref().and_then(|target| target.pointer("/status/inventory"));
+        if let Some(known) = known.and_then(|known| Inventory::deserialize(known).ok()) {
+            inventory::keep_unread(&mut found.inventory, known);
+        }
         Ok(InventoryReport {
             power_state: system.power_state().as_str().to_owned(),
+            unread: found.inventory.unread.clone(),
             inventory: found.inventory,
             events: found.events,
-            unread: found.unread,
         })
     }
 }

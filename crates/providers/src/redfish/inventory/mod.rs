@@ -1,13 +1,13 @@
 //! What is in a machine, put together from many resources.
 //!
 //! A part that a BMC does not have is absent; a part that it has and cannot show is reported as
-//! unread; a BMC that cannot be reached fails the whole.
+//! unread and stays as it was known; a BMC that cannot be reached fails the whole.
 
 mod log;
 mod parts;
 mod sensors;
 
-use quarterdeck_model::inventory::{Drive, Inventory, MemoryModule, Problem, Processor};
+use quarterdeck_model::inventory::{Drive, Inventory, MemoryModule, Problem, Processor, Unread};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,16 +19,6 @@ pub use log::LogEntry;
 
 /// Most problems kept in an inventory; a machine with more has one cause.
 const PROBLEMS_MAX: usize = 64;
-
-/// A part of the inventory that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Unread {
-    /// The part.
-    pub part: String,
-    /// Why it could not be read.
-    pub message: String,
-}
 
 /// What `inventory.refresh` answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -45,7 +35,7 @@ pub struct InventoryReport {
     /// The newest entries of the system event log, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<LogEntry>,
-    /// Parts that could not be read, and why. They are missing from the inventory.
+    /// Parts that could not be read, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unread: Vec<Unread>,
 }
@@ -55,8 +45,14 @@ pub struct InventoryReport {
 pub(super) struct Found {
     pub(super) inventory: Inventory,
     pub(super) events: Vec<LogEntry>,
-    pub(super) unread: Vec<Unread>,
 }
+
+/// Names of parts.
+const PROCESSORS: &str = "processors";
+const MEMORY: &str = "memory";
+const DRIVES: &str = "drives";
+const INTERFACES: &str = "network interfaces";
+const FIRMWARE: &str = "firmware";
 
 /// Reads everything about a system. The BMC's slots bound how much is asked at once.
 pub(super) async fn read(system: &System) -> Result<Found, ActionError> {
@@ -71,11 +67,11 @@ pub(super) async fn read(system: &System) -> Result<Found, ActionError> {
     );
     let mut unread = Vec::new();
     let mut keep = |part, result| keep_or_note(&mut unread, part, result);
-    let processors = keep("processors", processors)?;
-    let memory = keep("memory", memory)?;
-    let drives = keep("drives", drives)?;
-    let interfaces = keep("network interfaces", interfaces)?;
-    let firmware = keep("firmware", firmware)?;
+    let processors = keep(PROCESSORS, processors)?;
+    let memory = keep(MEMORY, memory)?;
+    let drives = keep(DRIVES, drives)?;
+    let interfaces = keep(INTERFACES, interfaces)?;
+    let firmware = keep(FIRMWARE, firmware)?;
     let sensor_problems = keep_or_note(&mut unread, "sensors", sensors)?;
     let events = keep_or_note(&mut unread, "event log", events)?;
 
@@ -94,14 +90,43 @@ pub(super) async fn read(system: &System) -> Result<Found, ActionError> {
         match simple_storage(system).await {
             Ok(drives) => inventory.drives = drives,
             Err(error) => {
-                keep_or_note::<Drive>(&mut unread, "simple storage", Err(error))?;
+                keep_or_note::<Drive>(&mut unread, DRIVES, Err(error))?;
             }
         }
     }
     inventory.network_interfaces = map(&interfaces, parts::network_interface);
     inventory.firmware = map(&firmware, parts::firmware);
+    inventory.unread = unread;
     complete(&mut inventory, system);
-    Ok(Found { inventory, events, unread })
+    Ok(Found { inventory, events })
+}
+
+/// What could not be read now is as it was known before, if that was the same machine.
+pub(super) fn keep_unread(now: &mut Inventory, before: Inventory) {
+    let same = now.uuid == before.uuid && now.serial_number == before.serial_number;
+    if !same || (now.uuid.is_none() && now.serial_number.is_none()) {
+        return;
+    }
+    let unread = |part| now.unread.iter().any(|unread: &Unread| unread.part == part);
+    let [processors, memory, drives, interfaces, firmware] =
+        [PROCESSORS, MEMORY, DRIVES, INTERFACES, FIRMWARE].map(unread);
+    if processors {
+        now.processors = before.processors;
+        now.cpus = now.cpus.or(before.cpus);
+    }
+    if memory {
+        now.memory_modules = before.memory_modules;
+        now.memory_bytes = now.memory_bytes.or(before.memory_bytes);
+    }
+    if drives && now.drives.is_empty() {
+        now.drives = before.drives;
+    }
+    if interfaces {
+        now.network_interfaces = before.network_interfaces;
+    }
+    if firmware {
+        now.firmware = before.firmware;
+    }
 }
 
 /// Totals: what the system says, or the sum of its parts.
@@ -110,6 +135,7 @@ fn complete(inventory: &mut Inventory, system: &System) {
     let threads: u32 = inventory
         .processors
         .iter()
+        .filter(|processor| processor.kind.as_deref().is_none_or(|kind| kind == "CPU"))
         .filter_map(|processor: &Processor| processor.threads.or(processor.cores))
         .fold(0, u32::saturating_add);
     inventory.cpus = doc
@@ -192,4 +218,36 @@ async fn firmware(system: &System) -> Result<Vec<Resource>, ActionError> {
     };
     let Some(collection) = service.doc().link("/FirmwareInventory") else { return Ok(Vec::new()) };
     members(system, &collection).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inventory(uuid: &str, drives: &[&str], unread: &[&str]) -> Inventory {
+        let drive = |id: &&str| Drive { id: (*id).to_owned(), ..Drive::default() };
+        let note =
+            |part: &&str| Unread { part: (*part).to_owned(), message: "says 500".to_owned() };
+        Inventory {
+            uuid: Some(uuid.to_owned()),
+            drives: drives.iter().map(drive).collect(),
+            unread: unread.iter().map(note).collect(),
+            ..Inventory::default()
+        }
+    }
+
+    #[test]
+    fn a_part_that_is_not_read_stays_as_it_was_known_of_the_same_machine() {
+        let before = inventory("a", &["d1", "d2"], &[]);
+        for (what, mut now, wanted) in [
+            ("not read", inventory("a", &[], &["drives"]), 2),
+            ("read, and gone", inventory("a", &[], &[]), 0),
+            ("another part", inventory("a", &[], &["memory"]), 0),
+            ("another machine", inventory("b", &[], &["drives"]), 0),
+            ("read from elsewhere", inventory("a", &["d3"], &["drives"]), 1),
+        ] {
+            keep_unread(&mut now, before.clone());
+            assert_eq!(now.drives.len(), wanted, "{what}");
+        }
+    }
 }

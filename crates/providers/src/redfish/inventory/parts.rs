@@ -36,6 +36,7 @@ pub(super) fn processor(resource: &Resource) -> Option<Processor> {
     let doc = present(resource)?;
     Some(Processor {
         id: doc.text("/Socket").or_else(|| id(resource))?,
+        kind: doc.text("/ProcessorType"),
         model: doc.text("/Model"),
         cores: doc.unsigned32("/TotalCores"),
         threads: doc.unsigned32("/TotalThreads"),
