@@ -1,0 +1,309 @@
+//! A durable store in memory that keeps the whole contract of [`Backend`], and can be made to fail
+//! at any commit. What a process holds of it is a [`Process`], which can be killed.
+
+use async_trait::async_trait;
+use quarterdeck_model::{Key, Revision};
+use quarterdeck_store::{
+    Backend, Change, Entry, Fence, Lease, Mutation, Outcome, Precondition, StoreError, Write,
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    future::pending,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{sync::Notify, time::Instant};
+
+/// What is durable.
+#[derive(Default)]
+pub(crate) struct Disk {
+    state: Mutex<State>,
+    /// Tells that a process died at a commit.
+    pub(crate) died: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    log: Vec<Change>,
+    current: BTreeMap<Key, Revision>,
+    compacted: Revision,
+    leases: HashMap<String, Held>,
+    commits: usize,
+    fault: Option<(usize, Fault)>,
+    away: bool,
+}
+
+struct Held {
+    lease: Lease,
+    until: Instant,
+}
+
+/// What becomes of one commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The process dies before it is applied.
+    DiesBefore,
+    /// It is applied, and the process dies before it hears of it.
+    DiesAfter,
+    /// It is not applied, and the process is told that nobody knows.
+    UnknownBefore,
+    /// It is applied, and the process is told that nobody knows.
+    UnknownAfter,
+    /// It and those after it are refused until [`Disk::come_back`].
+    GoesAway,
+}
+
+impl Disk {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// Commits asked for so far.
+    pub(crate) fn commits(&self) -> usize {
+        self.state().commits
+    }
+
+    /// What happens at the `at`th commit, counted from 1.
+    pub(crate) fn fail_at(&self, at: usize, fault: Fault) {
+        self.state().fault = Some((at, fault));
+    }
+
+    /// Whether the fault that was asked for did not happen yet.
+    pub(crate) fn fault_is_due(&self) -> bool {
+        self.state().fault.is_some()
+    }
+
+    pub(crate) fn go_away(&self) {
+        self.state().away = true;
+    }
+
+    pub(crate) fn come_back(&self) {
+        self.state().away = false;
+    }
+
+    pub(crate) fn compacted(&self) -> Revision {
+        self.state().compacted
+    }
+
+    /// Every body that `key` ever had, oldest first.
+    pub(crate) fn versions(&self, matches: impl Fn(&Key) -> bool) -> Vec<serde_json::Value> {
+        let state = self.state();
+        let bodies = state.log.iter().filter(|change| matches(&change.key));
+        bodies
+            .filter_map(|change| change.body.as_ref())
+            .map(|body| serde_json::from_slice(body).unwrap())
+            .collect()
+    }
+
+    /// Takes a lease from whoever holds it, as if its holder had been silent for too long.
+    pub(crate) fn take_lease(&self, name: &str) {
+        let mut state = self.state();
+        let held = state.leases.get_mut(name).unwrap();
+        held.lease.token += 1;
+        held.lease.holder = "somebody else".into();
+        held.until = Instant::now() + Duration::from_secs(3600);
+    }
+}
+
+impl State {
+    fn head(&self) -> Revision {
+        Revision(self.log.len() as u64)
+    }
+
+    fn apply(&mut self, batch: &[Mutation]) -> Vec<Outcome> {
+        batch.iter().map(|mutation| self.apply_one(mutation)).collect()
+    }
+
+    fn apply_one(&mut self, mutation: &Mutation) -> Outcome {
+        if let Some(Fence { lease, token }) = &mutation.fence
+            && self.leases.get(lease).map(|held| held.lease.token) != Some(*token)
+        {
+            return Outcome::Fenced;
+        }
+        let previous = self.current.get(&mutation.key).copied();
+        let met = match mutation.precondition {
+            Precondition::None => true,
+            Precondition::Absent => previous.is_none(),
+            Precondition::At(wanted) => previous == Some(wanted),
+        };
+        if !met || previous.is_none() && matches!(mutation.write, Write::Delete) {
+            return Outcome::Conflict(previous);
+        }
+        let revision = self.head().next();
+        let key = mutation.key.clone();
+        let body = match &mutation.write {
+            Write::Put(body) => Some(body.clone()),
+            Write::Delete => None,
+        };
+        match &body {
+            Some(_) => self.current.insert(key.clone(), revision),
+            None => self.current.remove(&key),
+        };
+        self.log.push(Change { revision, key, previous, body });
+        Outcome::Committed(revision)
+    }
+}
+
+/// One process that uses the disk.
+pub(crate) struct Process {
+    disk: Arc<Disk>,
+    shared: bool,
+    alive: AtomicBool,
+}
+
+impl Process {
+    /// A process that alone owns the disk: leases of those before it ended with them.
+    pub(crate) fn alone(disk: &Arc<Disk>) -> Arc<Self> {
+        for held in disk.state().leases.values_mut() {
+            held.until = Instant::now();
+        }
+        Arc::new(Self { disk: disk.clone(), shared: false, alive: AtomicBool::new(true) })
+    }
+
+    /// One of several processes.
+    pub(crate) fn one_of_many(disk: &Arc<Disk>) -> Arc<Self> {
+        Arc::new(Self { disk: disk.clone(), shared: true, alive: AtomicBool::new(true) })
+    }
+
+    /// Nothing it does reaches the disk any more, and it hears nothing.
+    pub(crate) fn kill(&self) {
+        self.alive.store(false, Ordering::Relaxed);
+    }
+
+    /// The disk, for as long as the process lives and the disk answers.
+    async fn open(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        if !self.alive.load(Ordering::Relaxed) {
+            pending::<()>().await;
+        }
+        let state = self.disk.state();
+        if state.away {
+            return Err(StoreError::Unavailable("it is away".into()));
+        }
+        Ok(state)
+    }
+
+    fn due(&self) -> Option<Fault> {
+        let mut state = self.disk.state();
+        state.commits += 1;
+        let (at, fault) = state.fault?;
+        if at != state.commits {
+            return None;
+        }
+        state.fault = None;
+        Some(fault)
+    }
+
+    async fn dies(&self) -> ! {
+        self.kill();
+        self.disk.died.notify_one();
+        pending().await
+    }
+}
+
+#[async_trait]
+impl Backend for Process {
+    async fn commit(&self, batch: &[Mutation]) -> Result<Vec<Outcome>, StoreError> {
+        drop(self.open().await?);
+        let unknown = || StoreError::OutcomeUnknown("the connection broke".into());
+        match self.due() {
+            None => Ok(self.open().await?.apply(batch)),
+            Some(Fault::DiesBefore) => self.dies().await,
+            Some(Fault::DiesAfter) => {
+                self.disk.state().apply(batch);
+                self.dies().await
+            }
+            Some(Fault::UnknownBefore) => Err(unknown()),
+            Some(Fault::UnknownAfter) => {
+                self.disk.state().apply(batch);
+                Err(unknown())
+            }
+            Some(Fault::GoesAway) => {
+                self.disk.go_away();
+                Err(StoreError::Unavailable("it is away".into()))
+            }
+        }
+    }
+
+    async fn changes(&self, since: Revision, limit: usize) -> Result<Vec<Change>, StoreError> {
+        let state = self.open().await?;
+        if since < state.compacted {
+            return Err(StoreError::Compacted { wanted: since, oldest: state.compacted });
+        }
+        let since = usize::try_from(since.0).unwrap();
+        Ok(state.log.iter().skip(since).take(limit).cloned().collect())
+    }
+
+    async fn head(&self) -> Result<Revision, StoreError> {
+        Ok(self.open().await?.head())
+    }
+
+    async fn snapshot(
+        &self,
+        at: Revision,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let state = self.open().await?;
+        let mut then: BTreeMap<&Key, Entry> = BTreeMap::new();
+        for change in state.log.iter().take_while(|change| change.revision <= at) {
+            let (key, revision) = (change.key.clone(), change.revision);
+            match &change.body {
+                Some(body) => then.insert(&change.key, Entry { key, revision, body: body.clone() }),
+                None => then.remove(&change.key),
+            };
+        }
+        let entries =
+            then.into_values().filter(|entry| after.is_none_or(|after| entry.key > *after));
+        Ok(entries.take(limit).collect())
+    }
+
+    async fn load(&self, each: &mut (dyn FnMut(Entry) + Send)) -> Result<Revision, StoreError> {
+        let state = self.open().await?;
+        for (key, revision) in &state.current {
+            let change = &state.log[usize::try_from(revision.0).unwrap() - 1];
+            let body = change.body.clone().unwrap();
+            each(Entry { key: key.clone(), revision: *revision, body });
+        }
+        Ok(state.head())
+    }
+
+    async fn compact(&self, before: Revision) -> Result<(), StoreError> {
+        let mut state = self.open().await?;
+        state.compacted = state.compacted.max(before);
+        Ok(())
+    }
+
+    async fn acquire_lease(
+        &self,
+        name: &str,
+        holder: &str,
+        ttl: Duration,
+    ) -> Result<Option<Lease>, StoreError> {
+        let mut state = self.open().await?;
+        let now = Instant::now();
+        let token = match state.leases.get(name) {
+            Some(held) if held.lease.holder == holder && held.until > now => held.lease.token,
+            Some(held) if held.until > now => return Ok(None),
+            Some(held) => held.lease.token + 1,
+            None => 1,
+        };
+        let lease = Lease { name: name.into(), holder: holder.into(), token };
+        state.leases.insert(name.into(), Held { lease: lease.clone(), until: now + ttl });
+        Ok(Some(lease))
+    }
+
+    async fn release_lease(&self, lease: &Lease) -> Result<(), StoreError> {
+        let mut state = self.open().await?;
+        if let Some(held) = state.leases.get_mut(&lease.name).filter(|held| held.lease == *lease) {
+            held.until = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn shared(&self) -> bool {
+        self.shared
+    }
+}

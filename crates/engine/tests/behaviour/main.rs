@@ -1,0 +1,21 @@
+//! The engine through its public interface: an [`quarterdeck_engine::Engine`] over a real store, with
+//! actions whose every effect is recorded and a clock that only moves when nothing else can.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says what is wrong by failing"
+)]
+
+mod backend;
+mod controllers;
+mod crash;
+mod following;
+mod outside;
+mod ownership;
+mod queues;
+mod scenario;
+mod stopping;
+mod trouble;
