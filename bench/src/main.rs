@@ -19,7 +19,7 @@ mod report;
 mod samples;
 mod static_server;
 
-use figures::{ALL, Figure};
+use figures::{ALL, Figure, million};
 use report::{Report, Row};
 use std::{
     error::Error,
@@ -40,6 +40,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.as_slice() {
         [flag, name] if flag == ONE => measure(name),
+        [flag, folder, count] if flag == million::FILL => fill(folder, count),
+        [flag, folder] if flag == million::OPEN => open(folder),
         [] => all(None),
         [names] => all(Some(names)),
         _ => Err("usage: quarterdeck-bench [NAME,NAME…]".into()),
@@ -94,13 +96,27 @@ fn in_own_process(figure: &Figure) -> Result<Vec<Row>, Failure> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// Measures one figure and prints its rows as JSON for the process that asked.
+/// Measures one figure.
 fn measure(name: &str) -> Result<(), Failure> {
     let figure = find(name)?;
     std::fs::create_dir_all(DATA)?;
     let folder = tempfile::tempdir_in(DATA)?;
+    answer((figure.run)(folder.path()))
+}
+
+fn fill(folder: &str, count: &str) -> Result<(), Failure> {
+    answer(million::fill(Path::new(folder), count.parse()?))
+}
+
+fn open(folder: &str) -> Result<(), Failure> {
+    answer(million::open(Path::new(folder)))
+}
+
+/// Does the work and prints what it answers as JSON for the process that asked.
+fn answer<T: serde::Serialize>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let rows = runtime.block_on((figure.run)(folder.path()))?;
-    println!("{}", serde_json::to_string(&rows)?);
+    println!("{}", serde_json::to_string(&runtime.block_on(work)?)?);
     Ok(())
 }

@@ -35,7 +35,6 @@ impl Quantity {
         Self { number, unit: Unit::PerSecond }
     }
 
-    #[allow(dead_code, reason = "sizes are what the figure on memory is in")]
     pub(crate) const fn bytes(number: f64) -> Self {
         Self { number, unit: Unit::Bytes }
     }

@@ -1,6 +1,7 @@
 //! One file per figure. A figure measures ours and its peer in turn, in one process and one run.
 
 mod list_pages;
+pub(crate) mod million;
 mod runs;
 mod writes;
 mod writes_postgres;
@@ -37,6 +38,11 @@ pub(crate) const ALL: &[Figure] = &[
         name: "list",
         about: "list 110,000 objects through HTTPS in pages of 500",
         run: |folder| Box::pin(list_pages::run(folder)),
+    },
+    Figure {
+        name: "million",
+        about: "memory and cold start with 1,000,000 objects",
+        run: |folder| Box::pin(million::run(folder)),
     },
     Figure {
         name: "runs",

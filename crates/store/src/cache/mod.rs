@@ -6,6 +6,9 @@
 
 mod history;
 mod intern;
+mod load;
+mod shelf;
+mod sorted;
 mod watch;
 mod world;
 
@@ -13,11 +16,14 @@ pub use history::{EventKind, WatchEvent};
 pub use watch::{Expired, WatchQuery, Watcher};
 pub use world::{ListQuery, Page, World};
 
+pub(crate) use load::Loading;
+
 use crate::{Change, StoreError};
 use arc_swap::ArcSwap;
 use history::{History, Logged};
 use intern::Interner;
 use quarterdeck_model::{Key, KindRef, Object, Revision, kinds};
+use shelf::Shelf;
 use std::sync::{
     Arc, Mutex, PoisonError,
     atomic::{AtomicUsize, Ordering},
@@ -79,26 +85,9 @@ fn decode(
         .map_err(|error| StoreError::Unusable(error.to_string()))
 }
 
-/// Collects objects on start, before anybody reads.
-pub(crate) struct Loading {
-    builder: Builder,
-    interner: Interner,
-}
-
-impl Loading {
-    pub(crate) fn new() -> Self {
-        Self { builder: Builder::new(&World::empty()), interner: Interner::default() }
-    }
-
-    /// Adds one object.
-    pub(crate) fn add(&mut self, entry: crate::Entry) -> Result<(), StoreError> {
-        let (place, object) = decode(entry.key, entry.revision, &entry.body, &mut self.interner)?;
-        self.builder.put(place, Arc::new(object));
-        Ok(())
-    }
-
-    /// Opens the cache with all that was added, as of `revision`.
-    pub(crate) fn finish(self, revision: Revision) -> Cache {
+impl Cache {
+    /// Opens with those objects of every kind, as of `revision`.
+    fn new(shelves: Vec<Shelf>, revision: Revision) -> Self {
         let feeds = kinds::all()
             .iter()
             .map(|_| Feed {
@@ -106,17 +95,15 @@ impl Loading {
                 newest: channel::Sender::new(revision),
             })
             .collect();
-        Cache {
-            world: ArcSwap::from_pointee(self.builder.finish(revision)),
-            applier: Mutex::new(self.interner),
+        Self {
+            world: ArcSwap::from_pointee(Builder::of(shelves).finish(revision)),
+            applier: Mutex::new(Interner::default()),
             feeds,
             applied: channel::Sender::new(revision),
             watchers: AtomicUsize::new(0),
         }
     }
-}
 
-impl Cache {
     /// The newest world.
     pub(crate) fn world(&self) -> Arc<World> {
         self.world.load_full()
@@ -183,7 +170,6 @@ impl Cache {
             }
         }
         self.applied.send_replace(revision);
-        interner.sweep();
         Ok(())
     }
 
