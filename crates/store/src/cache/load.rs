@@ -128,7 +128,7 @@ fn decode_all(batches: impl IntoIterator<Item = Vec<Entry>>) -> Result<Found, St
 }
 
 /// Makes the shelf that holds the objects.
-fn shelf(objects: Vec<Arc<Object>>) -> Shelf {
+pub(super) fn shelf(objects: Vec<Arc<Object>>) -> Shelf {
     let objects = by_place(objects);
     let postings = Sorted::from_sorted(postings(&objects));
     Shelf::built(objects, postings)

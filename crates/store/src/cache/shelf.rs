@@ -289,3 +289,54 @@ impl Shelf {
         (self.postings.len(), entries.sum())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::load;
+    use proptest::prelude::*;
+    use quarterdeck_model::{Key, Kind as _, Revision, kinds::Site, object};
+    use serde_json::json;
+
+    fn site(name: u8, label: u8, region: u8, revision: u64) -> Arc<Object> {
+        let value = json!({
+            "metadata": {"name": format!("s{name}"), "uid": format!("u{name}-{}", label / 3),
+                         "labels": {"a": label.to_string(), "b": "same"}},
+            "spec": {"region": region.to_string()},
+        });
+        let key = Key::new(Site::info(), "", &format!("s{name}"));
+        let body = object::encode(Site::info(), &value);
+        let revision = Revision(revision);
+        Arc::new(
+            Object::from_body(Site::info(), key, revision, &body, &mut |it| it.into()).unwrap(),
+        )
+    }
+
+    proptest! {
+        /// However it came to be, a shelf's index is that of its objects, and nothing when it is empty.
+        #[test]
+        fn nothing_is_left_in_the_index(
+            steps in prop::collection::vec((0..40_u8, prop::option::of((0..5_u8, 0..3_u8))), 0..200)
+        ) {
+            let mut shelf = Shelf::default();
+            for (revision, (name, becomes)) in (1..).zip(steps) {
+                match becomes {
+                    Some((label, region)) => drop(shelf.put(site(name, label, region, revision))),
+                    None => drop(shelf.remove("", &format!("s{name}"))),
+                }
+            }
+            let objects: Vec<Arc<Object>> = shelf.iter().cloned().collect();
+            let fresh = load::shelf(objects.clone());
+            prop_assert_eq!(shelf.index_size(), fresh.index_size());
+            prop_assert!(fresh.iter().zip(shelf.iter()).all(|(one, other)| Arc::ptr_eq(one, other)));
+            for object in objects {
+                prop_assert!(shelf.remove("", object.name()).is_some());
+                // The shelf no longer holds it.
+                let here = Arc::strong_count(&object);
+                prop_assert_eq!(here, 2, "this list and the fresh shelf");
+            }
+            prop_assert_eq!(shelf.index_size(), (0, 0));
+            prop_assert_eq!(shelf.len(), 0);
+        }
+    }
+}
