@@ -19,7 +19,7 @@ mod report;
 mod samples;
 mod static_server;
 
-use figures::{ALL, Figure, million};
+use figures::{ALL, Figure, million, watchers};
 use report::{Report, Row};
 use std::{
     error::Error,
@@ -42,6 +42,9 @@ fn main() -> ExitCode {
         [flag, name] if flag == ONE => measure(name),
         [flag, folder, count] if flag == million::FILL => fill(folder, count),
         [flag, folder] if flag == million::OPEN => open(folder),
+        [flag, address, how, folder] if flag == watchers::READ => {
+            answer(watchers::read(address, how, Path::new(folder)))
+        }
         [] => all(None),
         [names] => all(Some(names)),
         _ => Err("usage: quarterdeck-bench [NAME,NAME…]".into()),

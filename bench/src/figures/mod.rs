@@ -1,8 +1,10 @@
 //! One file per figure. A figure measures ours and its peer in turn, in one process and one run.
 
+mod filtered_page;
 mod list_pages;
 pub(crate) mod million;
 mod runs;
+pub(crate) mod watchers;
 mod writes;
 mod writes_postgres;
 
@@ -38,6 +40,16 @@ pub(crate) const ALL: &[Figure] = &[
         name: "list",
         about: "list 110,000 objects through HTTPS in pages of 500",
         run: |folder| Box::pin(list_pages::run(folder)),
+    },
+    Figure {
+        name: "filtered",
+        about: "filtered page of 110,000 objects while 1,000 writes/s run",
+        run: |folder| Box::pin(filtered_page::run(folder)),
+    },
+    Figure {
+        name: "watchers",
+        about: "one event to 10,000 watchers",
+        run: |folder| Box::pin(watchers::run(folder)),
     },
     Figure {
         name: "million",

@@ -48,16 +48,9 @@ impl Store {
         if let Some(error) = failed {
             return Err(error);
         }
-<<<<<<< HEAD
-        let cache = Arc::new(loading.finish(revision));
+        let cache = Arc::new(loading.finish(revision)?);
         let follower = backend.shared().then(|| Follower::start(backend.clone(), cache.clone()));
         let (own, follow) = (cache.clone(), follower.clone());
-=======
-        let cache = Arc::new(loading.finish(revision)?);
-        let behind = Arc::new(Notify::new());
-        let (applied_to, wake) = (cache.clone(), behind.clone());
-        let shared = backend.shared();
->>>>>>> 90e3875 (Index slots instead of objects and build the indexes at once on start, for less memory and faster starts)
         let committer = Committer::start(backend.clone(), move |batch, outcomes| {
             apply_own(own.clone(), follow.clone(), batch, outcomes)
         });
