@@ -78,7 +78,8 @@ async fn all_stores_see_one_order_and_one_winner() {
     // All count the same object up, each from what it has read: no count may be lost.
     stores[0].commit(vec![put("counter", 0, Precondition::Absent)]).await.unwrap();
     let mut counting = Vec::new();
-    for store in stores.iter().cloned() {
+    for store in stores.iter() {
+        let store = store.clone();
         counting.push(tokio::spawn(async move {
             let mut won = 0;
             while won < WRITES {
