@@ -1,6 +1,12 @@
 //! A server becomes ready, or says why not and what to do, and heals by itself when the cause is
 //! mended: the real plane, kubectl, and sushy-tools' emulator with made-up systems.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what is not as expected must fail the test"
+)]
+
 use std::net::TcpListener;
 use std::time::Duration;
 
