@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -55,8 +55,18 @@ pub fn status(status: u16) -> Act {
 pub struct FakeBmc {
     pub port: u16,
     pub received: Arc<Mutex<Vec<Received>>>,
+    in_flight: Arc<InFlight>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// How many requests are being answered at once.
+#[derive(Default)]
+struct InFlight {
+    now: AtomicUsize,
+    most: AtomicUsize,
+    /// Milliseconds that each answer takes.
+    delay: AtomicU64,
 }
 
 type Handler = dyn Fn(&Received, &mut State) -> Act + Send + Sync;
@@ -77,6 +87,7 @@ impl FakeBmc {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let received = Arc::new(Mutex::new(Vec::new()));
+        let in_flight = Arc::new(InFlight::default());
         let stop = Arc::new(AtomicBool::new(false));
         let state = Arc::new(Mutex::new(State {
             power: "On",
@@ -89,25 +100,45 @@ impl FakeBmc {
         let handler: Arc<Handler> = Arc::new(handler);
         let thread = std::thread::spawn({
             let (received, stop) = (Arc::clone(&received), Arc::clone(&stop));
+            let in_flight = Arc::clone(&in_flight);
             move || {
                 for stream in listener.incoming() {
                     if stop.load(Ordering::SeqCst) {
                         return;
                     }
-                    let (received, state, handler, stop) = (
+                    let (received, in_flight, state, handler, stop) = (
                         Arc::clone(&received),
+                        Arc::clone(&in_flight),
                         Arc::clone(&state),
                         Arc::clone(&handler),
                         Arc::clone(&stop),
                     );
                     std::thread::spawn(move || {
                         // The client may leave at any moment; that is its right.
-                        let _gone = serve(&stream.unwrap(), &received, &state, &*handler, &stop);
+                        let _gone = serve(
+                            &stream.unwrap(),
+                            &received,
+                            &in_flight,
+                            &state,
+                            &*handler,
+                            &stop,
+                        );
                     });
                 }
             }
         });
-        Self { port, received, stop, thread: Some(thread) }
+        Self { port, received, in_flight, stop, thread: Some(thread) }
+    }
+
+    /// The most requests that it was answering at one moment.
+    pub fn most_at_once(&self) -> usize {
+        self.in_flight.most.load(Ordering::SeqCst)
+    }
+
+    /// Makes each answer take this long.
+    pub fn delay(&self, delay: Duration) {
+        let milliseconds = u64::try_from(delay.as_millis()).unwrap();
+        self.in_flight.delay.store(milliseconds, Ordering::SeqCst);
     }
 
     pub fn address(&self) -> String {
@@ -137,6 +168,7 @@ impl Drop for FakeBmc {
 fn serve(
     stream: &TcpStream,
     received: &Mutex<Vec<Received>>,
+    in_flight: &InFlight,
     state: &Mutex<State>,
     handler: &Handler,
     stop: &AtomicBool,
@@ -167,6 +199,8 @@ fn serve(
         let body = String::from_utf8(body).unwrap();
         let request = Received { method, path, headers, body };
         received.lock().unwrap().push(request.clone());
+        let at_once = in_flight.now.fetch_add(1, Ordering::SeqCst) + 1;
+        in_flight.most.fetch_max(at_once, Ordering::SeqCst);
         let act = {
             let mut state = state.lock().unwrap();
             match state.script.pop_front() {
@@ -174,6 +208,8 @@ fn serve(
                 None => handler(&request, &mut state),
             }
         };
+        std::thread::sleep(Duration::from_millis(in_flight.delay.load(Ordering::SeqCst)));
+        in_flight.now.fetch_sub(1, Ordering::SeqCst);
         match act {
             Act::Answer { status, headers, body } => {
                 let mut text = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n", body.len());

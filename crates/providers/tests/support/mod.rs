@@ -60,6 +60,7 @@ pub fn server(address: &str, bmc: Value) -> Value {
 }
 
 /// One plane's view of a target: the catalogue and how calls are made.
+#[derive(Clone)]
 pub struct Caller {
     pub catalog: Catalog,
     pub redfish: Redfish,
