@@ -84,10 +84,6 @@ impl Disk {
         self.state().away = false;
     }
 
-    pub(crate) fn compacted(&self) -> Revision {
-        self.state().compacted
-    }
-
     /// Every body that `key` ever had, oldest first.
     pub(crate) fn versions(&self, matches: impl Fn(&Key) -> bool) -> Vec<serde_json::Value> {
         let state = self.state();

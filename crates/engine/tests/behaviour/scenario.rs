@@ -7,7 +7,7 @@ use crate::{
 use jiff::Timestamp;
 use quarterdeck_engine::{Actions, Engine};
 use quarterdeck_model::{
-    FieldSelector, Key, Kind, KindRef, LabelSelector, Object, kinds,
+    FieldSelector, Key, Kind, KindRef, LabelSelector, Object,
     kinds::{Event, Image, Run, RunPhase, Runbook, Server},
     object,
 };

@@ -1,5 +1,12 @@
 //! What the provider tests share: contexts, targets, and BMCs to talk to.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what cannot go on fails the test"
+)]
 
 pub mod emulator;
 pub mod fake_bmc;
