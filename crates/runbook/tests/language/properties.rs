@@ -380,7 +380,6 @@ proptest! {
         world.happen(Event::Wake);
         if world.status.phase.ended() && world.status.steps == ended.steps {
             // Refused: a part of a step, or a run that went well.
-            prop_assert_eq!(&world.status.steps, &ended.steps);
             prop_assert_eq!(world.effects, effects);
             return Ok(());
         }

@@ -632,6 +632,28 @@ fn what_a_step_gives_back_is_bounded() {
 }
 
 #[test]
+fn what_all_steps_give_back_together_is_bounded() {
+    let yaml = "
+parameters: [{name: names, type: array, required: true}]
+steps:
+  - name: each
+    forEach:
+      in: params.names
+      concurrency: 100
+      steps: [{name: a, action: note.write, with: {text: '${ item }'}}]
+";
+    let mut story = Story::of(yaml).param("names", json!(vec!["x"; 70])).start();
+    for at in 0..70 {
+        story = story.gives(&format!("each[{at}]/a"), json!({"id": "x".repeat(16_000)}));
+    }
+    let story = story.is(RunPhase::Failed).step_is("each[0]/a", StepPhase::Succeeded);
+    let last = story.world.entry("each[69]/a").unwrap();
+    assert_eq!(last.reason.as_deref(), Some("JournalFull"));
+    let bytes = serde_json::to_string(&story.world.status).unwrap().len();
+    assert!((1_000_000..1_200_000).contains(&bytes), "{bytes}");
+}
+
+#[test]
 fn a_run_without_what_its_runbook_needs_is_refused_before_it_does_anything() {
     let yaml = "target: {kind: Server}\nparameters: [{name: n, type: integer, required: true}]\nsteps: [{name: a, action: server.read}]";
     let story = Story::of(yaml).start().is(RunPhase::Failed);
