@@ -68,6 +68,15 @@ impl FieldError {
         )
     }
 
+    /// A value of the wrong JSON type, as Kubernetes says it of custom resources.
+    pub fn wrong_type(field: impl Into<String>, found: &str, wanted: &str) -> Self {
+        let field = field.into();
+        let message = format!(
+            "Invalid value: {found:?}: {field} in body must be of type {wanted}: {found:?}"
+        );
+        Self::new(field, FieldErrorKind::TypeInvalid, message)
+    }
+
     /// A value that must be given.
     pub fn required(field: impl Into<String>, why: impl fmt::Display) -> Self {
         let why = why.to_string();

@@ -186,11 +186,7 @@ fn check_at(
     if let Some(wanted) = schema.get("type").and_then(Value::as_str)
         && !has_type(wanted, value)
     {
-        errors.push(FieldError::invalid(
-            path.as_str(),
-            format!("{:?}", type_name(value)),
-            format!("{path} in body must be of type {wanted}: {:?}", type_name(value)),
-        ));
+        errors.push(FieldError::wrong_type(path.as_str(), type_name(value), wanted));
         return;
     }
     if let Some(allowed) = schema.get("enum").and_then(Value::as_array)

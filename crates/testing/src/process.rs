@@ -138,6 +138,19 @@ impl Process {
         .await
     }
 
+    /// Waits for the program to end well by itself.
+    ///
+    /// # Panics
+    /// When it has not ended within `deadline`, or has failed.
+    pub async fn wait_until_end(&mut self, deadline: Duration) {
+        let what = format!("{} to end", self.name);
+        let status = wait_for(deadline, &what, async || {
+            self.exit_status().ok_or_else(|| format!("still running; its log:\n{}", self.tail()))
+        })
+        .await;
+        assert!(status.success(), "{} ended with {status}; its log:\n{}", self.name, self.tail());
+    }
+
     /// Waits until `check` answers `Ok`, and returns what it answered.
     ///
     /// # Panics

@@ -1,0 +1,402 @@
+//! What is refused, and how: each refusal is a Status that names what is wrong.
+
+mod support;
+
+use http::header;
+use serde_json::{Value, json};
+use support::{Plane, SECRETS, SITES, site, try_get};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_cannot_be_understood() {
+    let plane = Plane::start().await;
+    plane.must("POST", SITES, site("ams1")).await;
+    let ams1 = &format!("{SITES}/ams1");
+    let null = Value::Null;
+    for (method, path, body, code, reason, part) in [
+        (
+            "GET",
+            "/apis/nothing.example.com/v1/things",
+            null.clone(),
+            404,
+            "NotFound",
+            "could not find the requested resource",
+        ),
+        (
+            "GET",
+            "/apis/inventory.quarterdeck.dev/v9/sites",
+            null.clone(),
+            404,
+            "NotFound",
+            "could not find",
+        ),
+        ("GET", "/api/v1/namespaces/%zz", null.clone(), 400, "BadRequest", "percent-encoded"),
+        ("GET", "/api/v1/secrets/s", null.clone(), 404, "NotFound", "could not find"),
+        (
+            "GET",
+            &format!("{SITES}/none"),
+            null.clone(),
+            404,
+            "NotFound",
+            "sites.inventory.quarterdeck.dev \"none\" not found",
+        ),
+        ("PUT", SITES, site("a"), 405, "MethodNotAllowed", "does not allow this method"),
+        ("POST", ams1, site("a"), 405, "MethodNotAllowed", "does not allow this method"),
+        (
+            "POST",
+            "/api/v1/secrets",
+            json!({"metadata": {"name": "s"}}),
+            405,
+            "MethodNotAllowed",
+            "",
+        ),
+        ("DELETE", "/api/v1/secrets", null.clone(), 405, "MethodNotAllowed", ""),
+        ("DELETE", &format!("{ams1}/status"), null.clone(), 405, "MethodNotAllowed", ""),
+        ("POST", "/version", json!({}), 405, "MethodNotAllowed", ""),
+        ("POST", SITES, null.clone(), 400, "BadRequest", "no body"),
+        ("POST", SITES, json!([]), 400, "BadRequest", "must be a JSON object"),
+        (
+            "POST",
+            SITES,
+            json!({"kind": "Rack", "metadata": {"name": "a"}}),
+            400,
+            "BadRequest",
+            "Kind=Rack",
+        ),
+        ("POST", SITES, json!({"metadata": "x"}), 400, "BadRequest", "metadata"),
+        (
+            "POST",
+            SITES,
+            json!({"metadata": {"name": "a", "resourceVersion": "1"}, "spec": {"region": "x"}}),
+            400,
+            "BadRequest",
+            "resourceVersion should not be set",
+        ),
+        (
+            "POST",
+            "/api/v1/namespaces/none/secrets",
+            json!({"metadata": {"name": "a"}}),
+            404,
+            "NotFound",
+            "namespaces \"none\" not found",
+        ),
+        (
+            "POST",
+            SECRETS,
+            json!({"metadata": {"name": "a", "namespace": "other"}}),
+            400,
+            "BadRequest",
+            "namespace of the provided object does not match",
+        ),
+        (
+            "POST",
+            SITES,
+            site("ams1"),
+            409,
+            "AlreadyExists",
+            "sites.inventory.quarterdeck.dev \"ams1\" already exists",
+        ),
+        (
+            "PUT",
+            ams1,
+            site("fra1"),
+            400,
+            "BadRequest",
+            "the name of the object (fra1) does not match the name on the URL (ams1)",
+        ),
+        ("PUT", &format!("{SITES}/none"), site("none"), 404, "NotFound", "\"none\" not found"),
+        ("PATCH", &format!("{SITES}/none"), json!({}), 404, "NotFound", "\"none\" not found"),
+        (
+            "PATCH",
+            ams1,
+            json!({"metadata": {"resourceVersion": "1"}}),
+            409,
+            "Conflict",
+            "the object has been modified",
+        ),
+        (
+            "PATCH",
+            ams1,
+            json!([{"op": "test", "path": "/spec/region", "value": "x"}]),
+            422,
+            "Invalid",
+            "cannot be applied",
+        ),
+        ("PATCH", ams1, json!([{"op": "jump"}]), 400, "BadRequest", "error decoding patch"),
+        ("DELETE", &format!("{SITES}/none"), null.clone(), 404, "NotFound", "\"none\" not found"),
+        (
+            "DELETE",
+            ams1,
+            json!({"preconditions": {"uid": "other"}}),
+            409,
+            "Conflict",
+            "UID in precondition: other",
+        ),
+        (
+            "DELETE",
+            ams1,
+            json!({"preconditions": {"resourceVersion": "1"}}),
+            409,
+            "Conflict",
+            "ResourceVersion in precondition: 1",
+        ),
+        ("DELETE", ams1, json!({"propagationPolicy": "Sideways"}), 400, "BadRequest", "Sideways"),
+        (
+            "DELETE",
+            ams1,
+            json!({"propagationPolicy": "Orphan", "orphanDependents": true}),
+            400,
+            "BadRequest",
+            "cannot be both set",
+        ),
+        ("DELETE", ams1, json!({"dryRun": ["Some"]}), 400, "BadRequest", "dryRun"),
+        (
+            "DELETE",
+            "/api/v1/namespaces/default",
+            null.clone(),
+            403,
+            "Forbidden",
+            "may not be deleted",
+        ),
+        (
+            "GET",
+            &format!("{SITES}?labelSelector=a%20in%20b"),
+            null.clone(),
+            400,
+            "BadRequest",
+            "unable to parse labelSelector",
+        ),
+        (
+            "GET",
+            &format!("{SITES}?fieldSelector=spec.region"),
+            null.clone(),
+            400,
+            "BadRequest",
+            "unable to parse fieldSelector",
+        ),
+        (
+            "GET",
+            &format!("{SITES}?fieldSelector=spec.colour%3Dred"),
+            null.clone(),
+            400,
+            "BadRequest",
+            "field label not supported: spec.colour",
+        ),
+        (
+            "GET",
+            &format!("{SITES}?continue=abc"),
+            null.clone(),
+            400,
+            "BadRequest",
+            "continue key is not valid",
+        ),
+        (
+            "GET",
+            &format!("{SITES}?resourceVersion=new"),
+            null.clone(),
+            400,
+            "BadRequest",
+            "resourceVersion",
+        ),
+        (
+            "GET",
+            &format!("{SITES}?resourceVersionMatch=Exact"),
+            null.clone(),
+            422,
+            "Invalid",
+            "resourceVersionMatch: Forbidden",
+        ),
+        ("GET", &format!("{SITES}?limit=-1"), null.clone(), 400, "BadRequest", "limit=-1"),
+        (
+            "GET",
+            &format!("{SITES}?resourceVersion=999999"),
+            null.clone(),
+            504,
+            "Timeout",
+            "Too large resource version: 999999",
+        ),
+    ] {
+        let answer = plane.ask(method, path, body).await;
+        let about = format!("{method} {path}: {:#}", answer.body);
+        assert_eq!(answer.status.as_u16(), code, "{about}");
+        assert_eq!(answer.body["kind"], "Status", "{about}");
+        assert_eq!(answer.body["status"], "Failure", "{about}");
+        assert_eq!(answer.body["code"], code, "{about}");
+        assert_eq!(answer.body["reason"], reason, "{about}");
+        assert!(answer.body["message"].as_str().unwrap().contains(part), "{part} in {about}");
+    }
+    plane.must("GET", ams1, Value::Null).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_are_not_objects() {
+    let plane = Plane::start().await;
+    let deep = format!("{{\"spec\":{}1{}}}", "[".repeat(5000), "]".repeat(5000));
+    for (content_type, body, code, part) in [
+        ("application/json", "{".into(), 400, "it is not JSON: EOF while parsing"),
+        ("application/json", "\u{1}".into(), 400, "it is not JSON"),
+        ("application/json", deep.clone(), 400, "recursion limit"),
+        ("application/yaml", "a: [".into(), 400, "it is not YAML"),
+        ("application/yaml", deep, 400, "it is not YAML"),
+        ("application/vnd.kubernetes.protobuf", "k8s".into(), 400, "not Kubernetes protobuf"),
+        ("text/plain", "hello".into(), 415, "accepted media types include: application/json"),
+        (
+            "application/json",
+            " ".repeat(3 * 1024 * 1024 + 1),
+            413,
+            "larger than the limit of 3145728 bytes",
+        ),
+    ] {
+        let answer = plane.send_bytes("POST", SITES, content_type, body).await;
+        assert_eq!(answer.status.as_u16(), code, "{content_type}: {:#}", answer.body);
+        assert!(answer.body["message"].as_str().unwrap().contains(part), "{:#}", answer.body);
+    }
+    let yaml = "metadata: {name: ams1}\nspec:\n  region: eu-west\n";
+    assert_eq!(plane.send_bytes("POST", SITES, "application/yaml", yaml).await.status, 201);
+    let path = format!("{SITES}/ams1");
+    for content_type in [
+        "application/strategic-merge-patch+json",
+        "application/apply-patch+yaml",
+        "application/json",
+    ] {
+        let answer = plane.send_bytes("PATCH", &path, content_type, "{}").await;
+        assert_eq!(answer.status, 415, "{content_type}");
+        assert!(
+            answer.body["message"]
+                .as_str()
+                .unwrap()
+                .ends_with("application/json-patch+json, application/merge-patch+json")
+        );
+    }
+    // More than the store takes of one object, though the request itself is small enough.
+    let secret = json!({"metadata": {"name": "s"}, "stringData": {"a": "x".repeat(1_300_000)}});
+    let answer = plane.ask("POST", SECRETS, secret).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["reason"]), (422, &json!("Invalid")));
+    let request = plane.request("GET", SITES).header(header::ACCEPT, "application/xml");
+    let answer = support::whole(plane.send(request.body(Default::default()).unwrap()).await).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["reason"]), (406, &json!("NotAcceptable")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_at_fault_are_named() {
+    let plane = Plane::start().await;
+    let causes = |body: &Value| -> Vec<String> {
+        let causes = body["details"]["causes"].as_array().cloned().unwrap_or_default();
+        causes
+            .iter()
+            .map(|cause| {
+                format!(
+                    "{} {}",
+                    cause["reason"].as_str().unwrap(),
+                    cause["field"].as_str().unwrap()
+                )
+            })
+            .collect()
+    };
+    let servers = "/apis/inventory.quarterdeck.dev/v1alpha1/servers";
+    for (path, object, fields) in [
+        (
+            SITES,
+            json!({"metadata": {"name": "a"}, "spec": {}}),
+            &["FieldValueRequired spec.region"][..],
+        ),
+        (
+            SITES,
+            json!({"metadata": {"name": "a"}, "spec": {"region": 1}}),
+            &["FieldValueTypeInvalid spec.region"],
+        ),
+        (SITES, site("Not_A_Name"), &["FieldValueInvalid metadata.name"]),
+        (SITES, json!({"spec": {"region": "x"}}), &["FieldValueRequired metadata.name"]),
+        (
+            SITES,
+            json!({"metadata": {"name": "a", "labels": {"b c": "d"}}, "spec": {"region": "x"}}),
+            &["FieldValueInvalid metadata.labels"],
+        ),
+        (
+            servers,
+            json!({"metadata": {"name": "a"}, "spec": {"bmc": {"address": "b", "protocol": "IPMI"}, "location": {"rack": "r", "unit": 0}}}),
+            &["FieldValueNotSupported spec.bmc.protocol"],
+        ),
+        (
+            servers,
+            json!({"metadata": {"name": "a"}, "spec": {"bmc": {"address": ""}, "location": {"rack": "R", "unit": 0}}}),
+            &[
+                "FieldValueInvalid spec.location.rack",
+                "FieldValueInvalid spec.location.unit",
+                "FieldValueRequired spec.bmc.address",
+            ],
+        ),
+        (
+            SECRETS,
+            json!({"metadata": {"name": "a"}, "data": {"k": "hunter2!"}}),
+            &["FieldValueInvalid data[k]"],
+        ),
+    ] {
+        let answer = plane.ask("POST", path, object.clone()).await;
+        assert_eq!(answer.status, 422, "{object}: {:#}", answer.body);
+        assert_eq!(causes(&answer.body), fields, "{object}: {:#}", answer.body);
+        assert!(!answer.body.to_string().contains("hunter2"), "a secret is not repeated");
+    }
+    plane
+        .must("POST", SECRETS, json!({"metadata": {"name": "s"}, "type": "a", "immutable": true}))
+        .await;
+    let answer = plane
+        .ask("PATCH", &format!("{SECRETS}/s"), json!({"type": "b", "data": {"k": "YQ=="}}))
+        .await;
+    assert_eq!(causes(&answer.body), ["FieldValueForbidden data", "FieldValueInvalid type"]);
+
+    // Unknown fields: refused, remarked or let go, as the client asks; never stored.
+    let typo =
+        json!({"metadata": {"name": "a"}, "spec": {"region": "x", "regoin": "y", "halls": null}});
+    let strict = plane.ask("POST", &format!("{SITES}?fieldValidation=Strict"), typo.clone()).await;
+    assert_eq!(strict.status, 400);
+    assert_eq!(strict.body["message"], "strict decoding error: unknown field \"spec.regoin\"");
+    let ignored = plane
+        .ask("POST", &format!("{SITES}?fieldValidation=Ignore&dryRun=All"), typo.clone())
+        .await;
+    assert!(ignored.headers.get(header::WARNING).is_none());
+    let warned = plane.ask("POST", SITES, typo).await;
+    assert_eq!(warned.headers[header::WARNING], r#"299 - "unknown field \"spec.regoin\"""#);
+    assert_eq!(warned.body["spec"], json!({"region": "x"}));
+    let patched = plane
+        .ask("PATCH", &format!("{SITES}/a?fieldValidation=Strict"), json!({"spec": {"b": 1}}))
+        .await;
+    assert_eq!(patched.status, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_are_known_first() {
+    let plane = Plane::start().await;
+    let nobody = plane.caller(None);
+    for path in [
+        SITES,
+        "/api",
+        "/apis",
+        "/openapi/v3",
+        "/metrics",
+        "/",
+        "/nonsense",
+        "/api/v1/secrets?limit=x",
+    ] {
+        let answer = try_get(&plane, &nobody, path).await.unwrap();
+        assert_eq!(
+            (answer.status.as_u16(), &answer.body["reason"]),
+            (401, &json!("Unauthorized")),
+            "{path}"
+        );
+    }
+    for path in ["/livez", "/readyz", "/healthz", "/version"] {
+        assert_eq!(try_get(&plane, &nobody, path).await.unwrap().status, 200, "{path}");
+    }
+    let guest = plane.caller(Some(&plane.authority.client("ann", &["readers"]).unwrap()));
+    assert_eq!(try_get(&plane, &guest, "/apis").await.unwrap().status, 200);
+    let refused = try_get(&plane, &guest, &format!("{SECRETS}/s")).await.unwrap();
+    assert_eq!(refused.status, 403);
+    let message = refused.body["message"].as_str().unwrap();
+    assert!(message.starts_with(r#"secrets "s" is forbidden: User "ann" cannot get resource "secrets" in API group "" in the namespace "default""#), "{message}");
+    assert_eq!(try_get(&plane, &guest, "/metrics").await.unwrap().status, 403);
+    // A certificate that another authority signed, even for the same name and group.
+    let other = tempfile::tempdir().unwrap();
+    let other = quarterdeck_api::pki::Authority::open(other.path()).unwrap();
+    let foreign = plane.caller(Some(&other.admin().unwrap()));
+    assert!(try_get(&plane, &foreign, "/livez").await.is_err());
+}

@@ -1,0 +1,139 @@
+//! How objects go: at once, when their finalizers are gone, or with what they own.
+
+mod support;
+
+use quarterdeck_testing::{
+    plane::Plane,
+    process::{Process, run},
+    user::RunAs,
+};
+use support::{DEADLINE, SITE, gone, object, plane, refusal};
+
+/// A site, and a rack that belongs to it.
+async fn owned(plane: &Plane, name: &str, block: bool) {
+    let site = SITE.replace("ams1", name);
+    plane.apply(&site).await;
+    let uid = object(plane, &["site", name]).await["metadata"]["uid"].as_str().unwrap().to_owned();
+    let patch = format!(
+        r#"{{"metadata":{{"ownerReferences":[{{"apiVersion":"inventory.quarterdeck.dev/v1alpha1","kind":"Site","name":"{name}","uid":"{uid}","blockOwnerDeletion":{block}}}]}}}}"#
+    );
+    let rack = format!("{name}-n01");
+    plane.kubectl(&["patch", "rack", &rack, "--type=merge", "-p", &patch]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dependents_go_with_their_owner_or_are_cut_loose() {
+    let plane = plane().await;
+    owned(&plane, "background", false).await;
+    plane.kubectl(&["delete", "site", "background"]).await;
+    gone(&plane, &["rack", "background-n01"]).await;
+    object(&plane, &["rack", "background-s01"]).await;
+
+    // In the foreground, the owner is there for as long as its dependents are.
+    owned(&plane, "foreground", true).await;
+    let hold = r#"{"metadata":{"finalizers":["example.com/hold"]}}"#;
+    plane.kubectl(&["patch", "rack", "foreground-n01", "--type=merge", "-p", hold]).await;
+    plane.kubectl(&["delete", "site", "foreground", "--cascade=foreground", "--wait=false"]).await;
+    plane
+        .kubectl(&[
+            "wait",
+            "--for=jsonpath={.metadata.deletionTimestamp}",
+            "rack/foreground-n01",
+            "--timeout=20s",
+        ])
+        .await;
+    let site = object(&plane, &["site", "foreground"]).await;
+    assert_eq!(site["metadata"]["finalizers"], serde_json::json!(["foregroundDeletion"]));
+    let release = r#"{"metadata":{"finalizers":null}}"#;
+    plane.kubectl(&["patch", "rack", "foreground-n01", "--type=merge", "-p", release]).await;
+    gone(&plane, &["rack", "foreground-n01"]).await;
+    gone(&plane, &["site", "foreground"]).await;
+
+    owned(&plane, "orphan", true).await;
+    plane.kubectl(&["delete", "site", "orphan", "--cascade=orphan"]).await;
+    let rack = object(&plane, &["rack", "orphan-n01"]).await;
+    assert!(rack["metadata"]["ownerReferences"].is_null(), "{rack:#}");
+
+    // Whoever names an owner that does not exist goes too.
+    owned(&plane, "ghost", false).await;
+    let ghost = r#"[{"op":"replace","path":"/metadata/ownerReferences/0/uid","value":"nobody"}]"#;
+    plane.kubectl(&["patch", "rack", "ghost-n01", "--type=json", "-p", ghost]).await;
+    gone(&plane, &["rack", "ghost-n01"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn finalizers_hold_and_waits_see_the_end() {
+    let plane = plane().await;
+    plane.apply(SITE).await;
+    let hold = r#"{"metadata":{"finalizers":["example.com/hold"]}}"#;
+    plane.kubectl(&["patch", "site", "ams1", "--type=merge", "-p", hold]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let start = |name: &str, arguments: &[&str]| {
+        let log = folder.path().join(name);
+        Process::start("kubectl", &plane.kubectl_command(arguments), RunAs::Caller, &log)
+    };
+    let mut delete = start("delete", &["delete", "site", "ams1", "--timeout=20s"]);
+    let mut wait = start("wait", &["wait", "--for=delete", "site/ams1", "--timeout=20s"]);
+    plane
+        .kubectl(&[
+            "wait",
+            "--for=jsonpath={.metadata.deletionTimestamp}",
+            "site/ams1",
+            "--timeout=20s",
+        ])
+        .await;
+    assert!(delete.exit_status().is_none() && wait.exit_status().is_none());
+    let more = r#"{"metadata":{"finalizers":["example.com/hold","example.com/more"]}}"#;
+    let refused = refusal(&plane, &["patch", "site", "ams1", "--type=merge", "-p", more]).await;
+    assert!(refused.contains("metadata.finalizers: Forbidden: no new finalizers"), "{refused}");
+    let release = r#"{"metadata":{"finalizers":[]}}"#;
+    plane.kubectl(&["patch", "site", "ams1", "--type=merge", "-p", release]).await;
+    delete.wait_until_end(DEADLINE).await;
+    wait.wait_until_end(DEADLINE).await;
+    assert!(refusal(&plane, &["get", "site", "ams1"]).await.contains("NotFound"));
+    let again = refusal(&plane, &["delete", "site", "ams1"]).await;
+    assert!(again.contains("NotFound"), "{again}");
+    plane.kubectl(&["delete", "site", "ams1", "--ignore-not-found"]).await;
+    let all = plane.kubectl(&["delete", "racks", "--all"]).await;
+    assert_eq!(all.matches(" deleted").count(), 2, "{all}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_goes_with_all_that_is_in_it() {
+    let plane = plane().await;
+    plane.kubectl(&["create", "namespace", "team"]).await;
+    plane
+        .kubectl(&["create", "secret", "generic", "held", "--namespace=team", "--from-literal=a=b"])
+        .await;
+    plane
+        .kubectl(&["create", "secret", "generic", "free", "--namespace=team", "--from-literal=a=b"])
+        .await;
+    let hold = r#"{"metadata":{"finalizers":["example.com/hold"]}}"#;
+    plane.kubectl(&["patch", "secret", "held", "--namespace=team", "-p", hold]).await;
+    plane.kubectl(&["delete", "namespace", "team", "--wait=false"]).await;
+    gone(&plane, &["secret", "free", "--namespace=team"]).await;
+    assert_eq!(object(&plane, &["namespace", "team"]).await["status"]["phase"], "Terminating");
+    let late = refusal(
+        &plane,
+        &["create", "secret", "generic", "late", "--namespace=team", "--from-literal=a=b"],
+    )
+    .await;
+    assert!(late.contains("because it is being terminated"), "{late}");
+    let release = r#"{"metadata":{"finalizers":null}}"#;
+    plane
+        .kubectl(&["patch", "secret", "held", "--namespace=team", "--type=merge", "-p", release])
+        .await;
+    gone(&plane, &["namespace", "team"]).await;
+    let nowhere = plane.kubectl_command(&[
+        "create",
+        "--namespace=team",
+        "secret",
+        "generic",
+        "x",
+        "--from-literal=a=b",
+    ]);
+    let nowhere = run(&nowhere, "").await.unwrap_err();
+    assert!(nowhere.reason.contains(r#"namespaces "team" not found"#), "{nowhere}");
+    let kept = refusal(&plane, &["delete", "namespace", "default"]).await;
+    assert!(kept.contains("this namespace may not be deleted"), "{kept}");
+}
