@@ -25,8 +25,8 @@ const BATCH: usize = 256;
 const WAITING_MAX: usize = 2;
 /// More threads than this wait for the store anyhow.
 const THREADS_MAX: usize = 16;
-/// Parts in which terms are sorted, by the first bits of their hash: each fits into a core's cache.
-const PARTS: usize = 1 << (u32::BITS - PART_SHIFT);
+/// Parts in which postings are made, by the first bits of the hash: each fits into a core's cache.
+const PARTS: u32 = 1 << (u32::BITS - PART_SHIFT);
 const PART_SHIFT: u32 = 24;
 
 /// Objects found, by place of their kind among all kinds.
@@ -165,24 +165,18 @@ fn by_place(objects: Vec<Arc<Object>>) -> Vec<Arc<Object>> {
 fn postings(objects: &[Arc<Object>]) -> impl Iterator<Item = Posting> + use<> {
     let cores = cores();
     let share = objects.len().div_ceil(cores).max(1);
-    let entries: Vec<Vec<Vec<(u32, Slot)>>> = thread::scope(|scope| {
-        let threads: Vec<_> = objects
-            .chunks(share)
-            .enumerate()
-            .map(|(at, part)| scope.spawn(move || entries(part, at * share)))
-            .collect();
-        joined(threads)
+    let entries: Vec<Vec<Entered>> = thread::scope(|scope| {
+        let shares = objects.chunks(share).enumerate();
+        let threads = shares.map(|(at, part)| scope.spawn(move || entries(part, at * share)));
+        joined(threads.collect())
     });
-    let parts: Vec<usize> = (0..PARTS).collect();
+    let parts: Vec<u32> = (0..PARTS).collect();
     let entries = &entries;
     let grouped: Vec<Vec<Posting>> = thread::scope(|scope| {
-        let threads: Vec<_> = parts
-            .chunks(PARTS.div_ceil(cores))
-            .map(|parts| {
-                scope.spawn(move || parts.iter().flat_map(|part| group(entries, *part)).collect())
-            })
-            .collect();
-        joined(threads)
+        let shares = parts.chunks(parts.len().div_ceil(cores));
+        let group = |parts: &[u32]| parts.iter().flat_map(|part| group(entries, *part)).collect();
+        let threads = shares.map(|parts| scope.spawn(move || group(parts)));
+        joined(threads.collect())
     });
     grouped.into_iter().flatten()
 }
@@ -194,27 +188,32 @@ fn joined<T>(threads: Vec<ScopedJoinHandle<'_, T>>) -> Vec<T> {
     threads.into_iter().map(join).collect()
 }
 
-/// Hashes of the terms of objects whose slots begin with `first`, by part.
-fn entries(objects: &[Arc<Object>], first: usize) -> Vec<Vec<(u32, Slot)>> {
-    let mut parts: Vec<Vec<(u32, Slot)>> = (0..PARTS).map(|_| Vec::new()).collect();
+/// Hash of a term, and an object that has it.
+type Entered = (u32, Slot);
+
+/// All terms of objects whose slots begin with `first`, in order. In one piece of the size it needs,
+/// so that the memory goes back to the system as a whole.
+fn entries(objects: &[Arc<Object>], first: usize) -> Vec<Entered> {
+    let mut entries = Vec::with_capacity(objects.iter().map(|object| terms(object).count()).sum());
     for (object, slot) in objects.iter().zip(first..) {
         // Four billion objects of one kind do not fit into memory.
         let slot = Slot(u32::try_from(slot).unwrap_or(u32::MAX));
-        for term in terms(object) {
-            let hash = term.hash();
-            if let Some(part) = parts.get_mut((hash >> PART_SHIFT) as usize) {
-                part.push((hash, slot));
-            }
-        }
+        entries.extend(terms(object).map(|term| (term.hash(), slot)));
     }
-    parts
+    entries.sort_unstable();
+    entries
 }
 
-/// The postings of one part.
-fn group(entries: &[Vec<Vec<(u32, Slot)>>], part: usize) -> Vec<Posting> {
-    let mut all: Vec<(u32, Slot)> =
-        entries.iter().filter_map(|parts| parts.get(part)).flatten().copied().collect();
-    all.sort_unstable();
+/// The postings of one part of the hashes.
+fn group(entries: &[Vec<Entered>], part: u32) -> Vec<Posting> {
+    let of_part = |entries: &[Entered]| {
+        let begin = entries.partition_point(|(hash, _)| hash >> PART_SHIFT < part);
+        let end = entries.partition_point(|(hash, _)| hash >> PART_SHIFT <= part);
+        entries.get(begin..end).unwrap_or_default().to_vec()
+    };
+    let mut all: Vec<Entered> = entries.iter().flat_map(|entries| of_part(entries)).collect();
+    // A few stretches that are in order, which this sort makes use of.
+    all.sort();
     all.dedup();
     let mut slots = Vec::new();
     all.chunk_by(|(one, _), (other, _)| one == other)

@@ -3,6 +3,7 @@
 //! Each body is written once, to the log; the table of current objects holds only key → revision.
 //! Writes have one connection on a thread of its own; reads have another and never wait for them.
 
+mod load;
 mod read;
 mod schema;
 mod write;
@@ -25,6 +26,8 @@ use tokio::sync::{mpsc, oneshot};
 const FILE: &str = "quarterdeck.db";
 /// Name of the file whose lock says who owns the database.
 const LOCK_FILE: &str = "quarterdeck.lock";
+/// Page cache of a connection.
+const CACHE_KIB: i64 = 65_536;
 /// Most jobs that wait for the writer. The group commit above sends one at a time.
 const JOBS_MAX: usize = 64;
 
@@ -185,11 +188,11 @@ fn connect(file: &PathBuf) -> Result<Connection, StoreError> {
         .execute_batch(
             "PRAGMA journal_mode = WAL;
              PRAGMA synchronous = FULL;
-             PRAGMA cache_size = -65536;
              PRAGMA wal_autocheckpoint = 4000;
              PRAGMA temp_store = MEMORY;",
         )
         .map_err(unusable)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(unusable)?;
     Ok(connection)
 }
 
@@ -243,11 +246,11 @@ impl Backend for Sqlite {
 
     async fn load(&self, each: &mut (dyn FnMut(Entry) + Send)) -> Result<Revision, StoreError> {
         // The callback borrows, so it stays on this thread and the rows come through a channel.
-        let (rows, mut entries) = mpsc::channel(4_096);
-        let reading = self.read(move |connection| read::load(connection, &rows));
+        let (batches, mut entries) = mpsc::channel(load::BATCHES_MAX);
+        let reading = self.read(move |connection| load::load(connection, &batches));
         let collecting = async {
-            while let Some(entry) = entries.recv().await {
-                each(entry);
+            while let Some(batch) = entries.recv().await {
+                batch.into_iter().for_each(&mut *each);
             }
         };
         let (revision, ()) = tokio::join!(reading, collecting);

@@ -8,17 +8,13 @@ use crate::{CHANGES_BYTES_MAX, Change, Entry, StoreError};
 use bytes::Bytes;
 use quarterdeck_model::{Key, Revision};
 use rusqlite::{Connection, Row, Transaction, params};
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
-};
-use tokio::sync::mpsc;
+use std::{collections::BTreeMap, sync::Arc};
 
 fn key(row: &Row<'_>, first: usize) -> rusqlite::Result<Key> {
     Ok(Key { kind: row.get(first)?, namespace: row.get(first + 1)?, name: row.get(first + 2)? })
 }
 
-fn heads(transaction: &Transaction<'_>) -> Result<(Revision, Revision), StoreError> {
+pub(super) fn heads(transaction: &Transaction<'_>) -> Result<(Revision, Revision), StoreError> {
     transaction
         .query_row("SELECT head, compacted FROM meta", [], |row| {
             Ok((revision(row.get(0)?), revision(row.get(1)?)))
@@ -145,44 +141,4 @@ pub(super) fn snapshot(
 
 fn key_of(row: &Row<'_>) -> rusqlite::Result<Key> {
     key(row, 0)
-}
-
-/// Sends every current body, in the order of the log, so that the file is read once from front to end.
-pub(super) fn load(
-    connection: &mut Connection,
-    rows: &mpsc::Sender<Entry>,
-) -> Result<Revision, StoreError> {
-    let transaction = connection.transaction().map_err(failure)?;
-    let (head, _) = heads(&transaction)?;
-    let read = || -> rusqlite::Result<()> {
-        let mut current = HashSet::new();
-        let mut statement = transaction.prepare("SELECT revision FROM current")?;
-        let mut found = statement.query([])?;
-        while let Some(row) = found.next()? {
-            current.insert(row.get::<_, i64>(0)?);
-        }
-        let mut kinds: HashMap<String, Arc<str>> = HashMap::new();
-        let mut statement = transaction
-            .prepare("SELECT revision, kind, namespace, name, body FROM log ORDER BY revision")?;
-        let mut found = statement.query([])?;
-        while let Some(row) = found.next()? {
-            let at: i64 = row.get(0)?;
-            if !current.contains(&at) {
-                continue;
-            }
-            let kind = row.get_ref(1)?.as_str()?;
-            let kind = match kinds.get(kind) {
-                Some(known) => known.clone(),
-                None => kinds.entry(kind.to_owned()).or_insert_with(|| kind.into()).clone(),
-            };
-            let key = Key { kind, namespace: row.get(2)?, name: row.get(3)? };
-            let body = Bytes::copy_from_slice(row.get_ref(4)?.as_blob()?);
-            if rows.blocking_send(Entry { key, revision: revision(at), body }).is_err() {
-                break;
-            }
-        }
-        Ok(())
-    };
-    read().map_err(failure)?;
-    Ok(head)
 }

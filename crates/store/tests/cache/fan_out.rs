@@ -17,12 +17,14 @@ fn put(name: &str, label: &str, padding: usize) -> Mutation {
     let value = json!({
         "metadata": {
             "name": name, "uid": name, "labels": {"a": label},
-            "annotations": {"padding": "x".repeat(padding)},
+            "annotations": {"padding": "PADDING"},
         },
     });
+    let body = String::from_utf8(object::encode(Site::info(), &value)).unwrap();
+    let body = body.replace("PADDING", &"x".repeat(padding));
     Mutation {
         key: Key::new(Site::info(), "", name),
-        write: Write::Put(Bytes::from(object::encode(Site::info(), &value))),
+        write: Write::Put(Bytes::from(body)),
         precondition: Precondition::None,
         fence: None,
     }
