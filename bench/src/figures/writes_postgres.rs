@@ -22,6 +22,10 @@ const TABLE: &str = "
     INSERT INTO upserts SELECT number, '' FROM generate_series(1, 20000) AS number;
     VACUUM ANALYZE upserts;";
 
+const UPSERT: &str = "\\set id random(1, 20000)
+INSERT INTO upserts VALUES (:id, :body) ON CONFLICT (id) DO UPDATE SET body = excluded.body;
+";
+
 pub(crate) async fn run(folder: &Path) -> Result<Vec<Row>, Failure> {
     let mutations = mutations();
     let server = Server::start_with(&SETTINGS).await;
@@ -31,22 +35,16 @@ pub(crate) async fn run(folder: &Path) -> Result<Vec<Row>, Failure> {
         run_program(Command::new("psql").args(["--dbname", &peer, "--command", statement]))?;
     }
     let script = folder.join("upsert.sql");
+    fs::write(&script, UPSERT)?;
     let text = body(mutations.first().ok_or("there are no objects")?);
-    let text = String::from_utf8(text.to_vec())?.replace('\'', "''");
-    fs::write(
-        &script,
-        format!(
-            "\\set id random(1, 20000)\nINSERT INTO upserts VALUES (:id, '{text}') \
-             ON CONFLICT (id) DO UPDATE SET body = excluded.body;\n"
-        ),
-    )?;
+    let text = String::from_utf8(text.to_vec())?;
 
     let (mut our_loads, mut their_rates) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
         let load = ours(&store, &mutations).await?;
         let mut best: f64 = 0.0;
         for clients in CLIENTS {
-            best = best.max(upserts(&script, &peer, clients)?);
+            best = best.max(upserts(&script, &text, &peer, clients)?);
         }
         if round > 0 {
             our_loads.push(load);
@@ -67,11 +65,11 @@ pub(crate) async fn run(folder: &Path) -> Result<Vec<Row>, Failure> {
 }
 
 /// Upserts a second, as pgbench counts them.
-fn upserts(script: &Path, url: &str, clients: &str) -> Result<f64, Failure> {
+fn upserts(script: &Path, text: &str, url: &str, clients: &str) -> Result<f64, Failure> {
     let output = run_program(
         Command::new("pgbench")
             .args(["--no-vacuum", "--protocol", "prepared", "--client", clients, "--jobs", "2"])
-            .args(["--time", "5", "--file"])
+            .args(["--time", "5", "--define", &format!("body={text}"), "--file"])
             .arg(script)
             .arg(url),
     )?;

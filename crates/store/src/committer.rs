@@ -107,6 +107,10 @@ async fn commit(
             Some(submission) => Some(submission),
             None => submissions.recv().await,
         };
+        if next.is_some() {
+            // Writers that were answered at once write again at once: those come along.
+            tokio::task::yield_now().await;
+        }
         let mut batch = Batch::default();
         while let Some(submission) = next {
             if let Err(submission) = batch.add(submission) {

@@ -92,9 +92,18 @@ async fn follow(
     mut asked: mpsc::Receiver<Option<Caller>>,
 ) {
     let mut callers = Vec::new();
+    let mut reached = Revision::ZERO;
     loop {
-        if let Ok(0) = timeout(POLL, asked.recv_many(&mut callers, ASKED_MAX)).await {
-            return;
+        match timeout(POLL, asked.recv_many(&mut callers, ASKED_MAX)).await {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(_) => {
+                // Who commits learns of what others committed before: nothing is read twice then.
+                let before = std::mem::replace(&mut reached, cache.world().revision());
+                if reached > before {
+                    continue;
+                }
+            }
         }
         let result = read_all(&*backend, &cache).await;
         if let Err(error) = &result {

@@ -5,7 +5,9 @@ use super::{
     random::Random,
     writer::{self, Told, told},
 };
-use quarterdeck_store::{Backend, Postgres, Sqlite};
+use crate::support::{check_whole, put};
+use quarterdeck_model::Revision;
+use quarterdeck_store::{Backend, Outcome, Postgres, Sqlite, StoreError};
 use quarterdeck_testing::{postgres::Postgres as Server, process::Process};
 use std::{
     path::Path,
@@ -106,4 +108,30 @@ async fn postgres_keeps_what_it_acknowledged_when_server_or_writers_are_killed()
     );
     assert!(ledger.acknowledged as u64 > POSTGRES_ROUNDS * 10, "too few to mean anything");
     assert!(store.head().await.is_ok());
+}
+
+/// While the server is away, callers are told so in time; when it is back, all goes on by itself.
+#[tokio::test]
+async fn without_its_server_the_store_is_unavailable_and_then_goes_on() {
+    let mut server = Server::start_with(&[("fsync", "off")]).await;
+    let store = Postgres::open(&server.url()).await.unwrap();
+    store.commit(&[put("a", "1")]).await.unwrap();
+    server.kill9();
+    let (batch, lease) = ([put("a", "2")], Duration::from_secs(60));
+    let began = Instant::now();
+    let (committed, head, changes, held) = tokio::join!(
+        store.commit(&batch),
+        store.head(),
+        store.changes(Revision::ZERO, 10),
+        store.acquire_lease("lease", "holder", lease),
+    );
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    for error in [committed.err(), head.err(), changes.err(), held.err()] {
+        assert!(matches!(error, Some(StoreError::Unavailable(_))), "{error:?}");
+    }
+    server.restart().await;
+    let outcomes = store.commit(&[put("a", "3")]).await.unwrap();
+    assert_eq!(outcomes, [Outcome::Committed(Revision(2))], "what failed was not applied");
+    assert_eq!(check_whole(&store).await.len(), 2);
+    assert!(store.acquire_lease("lease", "holder", lease).await.unwrap().is_some());
 }
