@@ -1,5 +1,13 @@
 //! Lists, pages, older versions, tables, watches and discovery.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what is not as expected must fail the test"
+)]
+
 mod support;
 
 use quarterdeck_model::Revision;

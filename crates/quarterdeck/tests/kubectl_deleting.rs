@@ -1,5 +1,13 @@
 //! How objects go: at once, when their finalizers are gone, or with what they own.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what is not as expected must fail the test"
+)]
+
 mod support;
 
 use quarterdeck_testing::{

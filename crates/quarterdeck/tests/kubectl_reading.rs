@@ -1,5 +1,13 @@
 //! What people look at with kubectl: tables, selections, watches, descriptions, explanations.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what is not as expected must fail the test"
+)]
+
 mod support;
 
 use quarterdeck_testing::{

@@ -1,5 +1,13 @@
 //! What people write with kubectl: apply, create, edit, patch, replace, labels, dry runs.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what is not as expected must fail the test"
+)]
+
 mod support;
 
 use quarterdeck_testing::process::run;
