@@ -192,12 +192,7 @@ fn connect(file: &PathBuf) -> Result<Connection, StoreError> {
             "PRAGMA page_size = 8192;
              PRAGMA journal_mode = WAL;
              PRAGMA synchronous = FULL;
-<<<<<<< HEAD
-             PRAGMA wal_autocheckpoint = 4000;
-=======
-             PRAGMA cache_size = -65536;
              PRAGMA wal_autocheckpoint = 0;
->>>>>>> store
              PRAGMA temp_store = MEMORY;",
         )
         .map_err(unusable)?;
