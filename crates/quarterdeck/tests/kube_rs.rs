@@ -1,0 +1,100 @@
+//! A kube-rs reflector keeps up with the plane: it lists, watches, and lists again when the plane
+//! no longer knows the version it had reached.
+
+mod support;
+
+use futures_util::{StreamExt as _, pin_mut};
+use kube::{
+    Api, Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+    runtime::{
+        WatchStreamExt as _, reflector,
+        watcher::{self, Event, watcher},
+    },
+};
+use quarterdeck_testing::plane::Plane;
+use std::{collections::BTreeMap, time::Duration};
+use support::{SITE, plane};
+
+/// The reflector waits up to a second or so before it tries again; a restart takes its time too.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+async fn client(plane: &Plane) -> Client {
+    let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).unwrap();
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+    Client::try_from(config).unwrap()
+}
+
+async fn relists_after_410(config: watcher::Config) {
+    let mut plane = plane().await;
+    plane.apply(SITE).await;
+    let rack = GroupVersionKind::gvk("inventory.quarterdeck.dev", "v1alpha1", "Rack");
+    let rack = ApiResource::from_gvk(&rack);
+    let api: Api<DynamicObject> = Api::all_with(client(&plane).await, &rack);
+    let writer = reflector::store::Writer::new(rack);
+    let racks = writer.as_reader();
+    let stream = reflector(writer, watcher(api, config)).default_backoff();
+    pin_mut!(stream);
+    let seen = || -> BTreeMap<String, u64> {
+        let state = racks.state();
+        let units = |rack: &DynamicObject| rack.data["spec"]["units"].as_u64().unwrap_or_default();
+        state
+            .iter()
+            .map(|rack| (rack.metadata.name.clone().unwrap_or_default(), units(rack)))
+            .collect()
+    };
+    let truth = |racks: &[(&str, u64)]| -> BTreeMap<String, u64> {
+        racks.iter().map(|(name, units)| ((*name).to_owned(), *units)).collect()
+    };
+
+    let mut lists = 0;
+    let mut expired = 0;
+    let mut follow = async |wanted: BTreeMap<String, u64>| {
+        let following = async {
+            while seen() != wanted {
+                match stream.next().await.expect("a reflector never ends") {
+                    Ok(Event::InitDone) => lists += 1,
+                    Ok(_) => {}
+                    Err(error) => {
+                        let text = format!("{error:?}");
+                        expired += usize::from(text.contains("410"));
+                    }
+                }
+            }
+        };
+        let late = tokio::time::timeout(DEADLINE, following).await.is_err();
+        assert!(!late, "wanted {wanted:?}, seen {:?}", seen());
+        (lists, expired)
+    };
+    follow(truth(&[("ams1-n01", 42), ("ams1-s01", 48)])).await;
+    let patch = r#"{"spec":{"units":40}}"#;
+    plane.kubectl(&["patch", "rack", "ams1-n01", "--type=merge", "-p", patch]).await;
+    assert_eq!(follow(truth(&[("ams1-n01", 40), ("ams1-s01", 48)])).await, (1, 0));
+
+    // The plane's history begins anew with its process. What happens before the reflector is back
+    // is then older than what a watch can begin from.
+    plane.kubectl(&["create", "namespace", "another-change"]).await;
+    plane.restart().await;
+    plane.kubectl(&["delete", "rack", "ams1-s01"]).await;
+    plane.kubectl(&["create", "namespace", "and-another"]).await;
+    plane.apply(&SITE.replace("ams1-s01", "ams1-s02")).await;
+    plane.restart().await;
+    let (lists, expired) = follow(truth(&[("ams1-n01", 42), ("ams1-s02", 48)])).await;
+    assert!(lists >= 2 && expired >= 1, "{lists} lists, {expired} times expired");
+
+    // And it goes on from there.
+    plane.kubectl(&["patch", "rack", "ams1-s02", "--type=merge", "-p", patch]).await;
+    follow(truth(&[("ams1-n01", 42), ("ams1-s02", 40)])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reflector_lists_again_after_410() {
+    relists_after_410(watcher::Config::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_streaming_reflector_lists_again_after_410() {
+    relists_after_410(watcher::Config::default().streaming_lists()).await;
+}
