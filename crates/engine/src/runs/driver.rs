@@ -370,7 +370,7 @@ impl<'a> Driver<'a> {
             });
             self.complete(&mut decision);
             let new = decision.status != self.run.status || !decision.notes.is_empty();
-            if new && !self.record(&decision, now).await? {
+            if new && !self.record(&mut decision, now).await? {
                 // Someone changed the run: decide again on what it is now.
                 let world = self.context.objects.store().fresh().await?;
                 if matches!(self.adopt(&world)?, Look::Gone) {

@@ -26,14 +26,14 @@ fn in_work(status: &RunStatus) -> bool {
 }
 
 impl Driver<'_> {
-    /// Writes journal and story. False when the run changed meanwhile, and nothing was written.
+    /// Writes journal and story; the journal is the driver's from then on. False when the run changed meanwhile, and nothing was written.
     pub(super) async fn record(
         &mut self,
-        decision: &Decision,
+        decision: &mut Decision,
         now: Time,
     ) -> Result<bool, EngineError> {
         let story = self.story(decision, now);
-        self.run.status = decision.status.clone();
+        self.run.status = std::mem::take(&mut decision.status);
         self.keep_or_let_go(decision.done);
         let objects = &self.context.objects;
         let mut mutations: Vec<Mutation> = Vec::with_capacity(2 + story.len());

@@ -1,1 +1,234 @@
-//! Controllers.
+//! Controllers, through what they do to the store.
+
+use crate::scenario::Plane;
+use quarterdeck_model::{
+    Kind as _, KindRef,
+    kinds::{Event, Image, Namespace, Rack, Run, RunPhase, RunbookRevision, Secret, Server, Site},
+};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn uid(plane: &Plane, kind: KindRef, namespace: &str, name: &str) -> String {
+    plane.store.world().get(kind, namespace, name).unwrap().uid.to_string()
+}
+
+fn there(plane: &Plane, kind: KindRef, namespace: &str, name: &str) -> bool {
+    plane.store.world().get(kind, namespace, name).is_some()
+}
+
+/// A secret that belongs to an image.
+async fn secret_of(plane: &Plane, name: &str, owners: Value) {
+    let metadata = json!({"ownerReferences": owners});
+    plane.create(Secret::info(), "default", name, json!({"metadata": metadata})).await;
+}
+
+fn owner(plane: &Plane, image: &str) -> Value {
+    let uid = uid(plane, Image::info(), "", image);
+    owner_with(image, &uid)
+}
+
+fn owner_with(image: &str, uid: &str) -> Value {
+    json!({
+        "apiVersion": "inventory.quarterdeck.dev/v1alpha1", "kind": "Image", "name": image,
+        "uid": uid, "blockOwnerDeletion": true
+    })
+}
+
+async fn until_gone(plane: &Plane, kind: KindRef, namespace: &str, name: &str) {
+    plane
+        .when(kind, &format!("{name} to be gone"), || {
+            (!there(plane, kind, namespace, name)).then_some(())
+        })
+        .await;
+}
+
+/// Deletes an image as the API does with that propagation.
+async fn delete_image(plane: &Plane, name: &str, finalizer: &str) {
+    let now = plane.now();
+    let now = jiff::Timestamp::from_second(now.as_second()).unwrap().to_string();
+    plane
+        .patch(Image::info(), "", name, |image| {
+            image["metadata"]["finalizers"] = json!([finalizer]);
+            image["metadata"]["deletionTimestamp"] = json!(now);
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_belongs_to_an_object_goes_after_it() {
+    let plane = Plane::new().await;
+    plane.image("a").await;
+    plane.image("b").await;
+    secret_of(&plane, "of-a", json!([owner(&plane, "a")])).await;
+    secret_of(&plane, "of-both", json!([owner(&plane, "a"), owner(&plane, "b")])).await;
+    secret_of(&plane, "of-none", json!([])).await;
+    plane.delete(Image::info(), "", "a").await;
+    until_gone(&plane, Secret::info(), "default", "of-a").await;
+    let cut = || {
+        let both = plane.store.world().get(Secret::info(), "default", "of-both")?;
+        (both.owners.len() == 1).then_some(())
+    };
+    plane.when(Secret::info(), "one owner to be left", cut).await;
+    assert!(there(&plane, Secret::info(), "default", "of-none"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_of_the_same_name_but_another_uid_is_not_the_owner() {
+    let plane = Plane::new().await;
+    plane.image("a").await;
+    secret_of(&plane, "of-another", json!([owner_with("a", "it-was-before")])).await;
+    secret_of(&plane, "of-a", json!([owner(&plane, "a")])).await;
+    let unknown = json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "x", "uid": "y"}]);
+    secret_of(&plane, "of-unknown", unknown).await;
+    until_gone(&plane, Secret::info(), "default", "of-another").await;
+    tokio::time::sleep(60 * SECOND).await;
+    assert!(there(&plane, Secret::info(), "default", "of-a"));
+    assert!(there(&plane, Secret::info(), "default", "of-unknown"), "its kind is not known here");
+}
+
+#[tokio::test(start_paused = true)]
+async fn foreground_deletion_waits_for_what_belongs_to_the_owner() {
+    let plane = Plane::new().await;
+    plane.image("a").await;
+    secret_of(&plane, "free", json!([owner(&plane, "a")])).await;
+    secret_of(&plane, "held", json!([owner(&plane, "a")])).await;
+    plane
+        .patch(Secret::info(), "default", "held", |secret| {
+            secret["metadata"]["finalizers"] = json!(["example.com/mine"]);
+        })
+        .await;
+    delete_image(&plane, "a", "foregroundDeletion").await;
+    until_gone(&plane, Secret::info(), "default", "free").await;
+    tokio::time::sleep(60 * SECOND).await;
+    assert!(there(&plane, Image::info(), "", "a"), "it waits for the one that is held");
+    let held = plane.store.world().get(Secret::info(), "default", "held").unwrap();
+    assert!(held.deleting);
+    plane
+        .patch(Secret::info(), "default", "held", |secret| {
+            secret["metadata"].as_object_mut().unwrap().remove("finalizers");
+        })
+        .await;
+    plane.delete(Secret::info(), "default", "held").await;
+    until_gone(&plane, Image::info(), "", "a").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn orphans_are_cut_loose_and_stay_also_when_the_plane_has_just_started() {
+    let plane = Plane::new().await;
+    plane.image("a").await;
+    for at in 0..700 {
+        // More than one batch.
+        secret_of(&plane, &format!("s{at}"), json!([owner(&plane, "a")])).await;
+    }
+    delete_image(&plane, "a", "orphan").await;
+    let plane = plane.crash_and_restart().await;
+    until_gone(&plane, Image::info(), "", "a").await;
+    tokio::time::sleep(60 * SECOND).await;
+    let world = plane.store.world();
+    assert_eq!(world.count(Secret::info()), 700);
+    assert!(world.all(Secret::info()).all(|secret| secret.owners.is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_namespace_is_emptied_then_goes() {
+    let plane = Plane::new().await;
+    for name in ["default", "team"] {
+        plane.create(Namespace::info(), "", name, json!({"spec": {"finalizers": ["x"]}})).await;
+    }
+    for at in 0..1_200 {
+        plane.create(Secret::info(), "team", &format!("s{at}"), json!({})).await;
+    }
+    plane.create(Secret::info(), "default", "other", json!({})).await;
+    plane.runbook("w", "steps: [{name: w, pause: 1h}]").await;
+    let run = json!({"spec": {"runbook": "w"}});
+    plane.create(Run::info(), "team", "r", run).await;
+    let began = || {
+        let run = plane.store.world().get(Run::info(), "team", "r")?;
+        (run.field("status.phase") == Some("Running")).then_some(())
+    };
+    plane.when(Run::info(), "the run to begin", began).await;
+    plane
+        .patch(Namespace::info(), "", "team", |namespace| {
+            namespace["metadata"]["deletionTimestamp"] = json!("2026-11-02T08:00:00Z");
+            namespace["spec"] = json!({});
+        })
+        .await;
+    until_gone(&plane, Namespace::info(), "", "team").await;
+    assert!(!there(&plane, Run::info(), "team", "r"), "it was cancelled and let go");
+    assert_eq!(plane.store.world().count(Secret::info()), 1);
+    assert!(plane.now().duration_since(crate::scenario::beginning()).as_secs() < 10);
+}
+
+fn servers_of(plane: &Plane, rack: &str) -> Option<u64> {
+    let rack = plane.store.world().get(Rack::info(), "", rack)?.value();
+    rack["status"]["servers"].as_u64()
+}
+
+#[tokio::test(start_paused = true)]
+async fn places_count_what_is_in_them_and_what_left() {
+    let plane = Plane::new().await;
+    plane.create(Site::info(), "", "s", json!({"spec": {"region": "here"}})).await;
+    for name in ["r1", "r2", "lost"] {
+        let site = if name == "lost" { "nowhere" } else { "s" };
+        plane.create(Rack::info(), "", name, json!({"spec": {"site": site}})).await;
+    }
+    for name in ["m1", "m2"] {
+        let spec = json!({"bmc": {"address": "192.0.2.1"}, "location": {"rack": "r1", "unit": 1}});
+        plane.create(Server::info(), "", name, json!({"spec": spec})).await;
+    }
+    let counted = |r1, r2| {
+        let plane = &plane;
+        move || {
+            let both = (servers_of(plane, "r1"), servers_of(plane, "r2"));
+            (both == (Some(r1), Some(r2))).then_some(())
+        }
+    };
+    plane.when(Rack::info(), "two and none", counted(2, 0)).await;
+    plane
+        .patch(Server::info(), "", "m1", |server| server["spec"]["location"]["rack"] = json!("r2"))
+        .await;
+    plane.when(Rack::info(), "one and one", counted(1, 1)).await;
+    plane.delete(Server::info(), "", "m1").await;
+    plane.when(Rack::info(), "one and none", counted(1, 0)).await;
+    let site = || {
+        let site = plane.store.world().get(Site::info(), "", "s")?.value();
+        (site["status"]["servers"] == 1 && site["status"]["racks"] == 2).then_some(())
+    };
+    plane.when(Site::info(), "the site to add them up", site).await;
+    let lost = plane.store.world().get(Rack::info(), "", "lost").unwrap().value();
+    let link = &lost["status"]["conditions"][0];
+    assert_eq!((&link["type"], &link["reason"]), (&json!("LinksFound"), &json!("SiteNotFound")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_go_after_a_day_and_runs_after_a_quarter_with_their_revisions() {
+    let plane = Plane::new().await;
+    plane.image("i").await;
+    let steps = |what: &str| {
+        format!(
+            "{{target: {{kind: Image}}, steps: [{{name: a, action: do.it, with: {{what: {what}}}}}]}}"
+        )
+    };
+    plane.runbook("b", &steps("old")).await;
+    let spec = "{runbook: b, target: {kind: Image, name: i}}";
+    plane.run("first", spec).await;
+    plane.phase("first", RunPhase::Succeeded).await;
+    plane.change_runbook("b", &steps("new")).await;
+    plane.run("second", spec).await;
+    plane.phase("second", RunPhase::Succeeded).await;
+    let count = |kind| plane.store.world().count(kind);
+    assert!(count(Event::info()) > 0);
+    plane.skip(25 * 3600 * SECOND);
+    // History is kept for an hour by the clock that ticks, and more than one pass goes by.
+    tokio::time::sleep(2 * 3600 * SECOND).await;
+    assert_eq!(count(Event::info()), 0);
+    assert_eq!((count(Run::info()), count(RunbookRevision::info())), (2, 2));
+    assert!(plane.disk.compacted().0 > 0, "history is cut");
+    assert!(plane.store.world().revision() > plane.disk.compacted());
+    plane.skip(91 * 24 * 3600 * SECOND);
+    tokio::time::sleep(1200 * SECOND).await;
+    assert_eq!(count(Run::info()), 0);
+    assert_eq!(count(RunbookRevision::info()), 1, "the newest stays");
+}
