@@ -1,6 +1,14 @@
 //! A kube-rs reflector keeps up with the plane: it lists, watches, and lists again when the plane
 //! no longer knows the version it had reached.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what is not as expected must fail the test"
+)]
+
 mod support;
 
 use futures_util::{StreamExt as _, pin_mut};

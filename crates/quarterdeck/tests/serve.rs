@@ -1,5 +1,13 @@
 //! The binary as a process: starting, being refused, stopping, saying what it is set to.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what is not as expected must fail the test"
+)]
+
 mod support;
 
 use quarterdeck_testing::{

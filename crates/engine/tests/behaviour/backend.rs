@@ -84,6 +84,11 @@ impl Disk {
         self.state().away = false;
     }
 
+    /// Oldest revision that can be read.
+    pub(crate) fn compacted(&self) -> Revision {
+        self.state().compacted
+    }
+
     /// Every body that `key` ever had, oldest first.
     pub(crate) fn versions(&self, matches: impl Fn(&Key) -> bool) -> Vec<serde_json::Value> {
         let state = self.state();
