@@ -14,6 +14,8 @@ use tokio::{
 
 /// How often the store is asked for changes when nobody needs them sooner.
 const POLL: Duration = Duration::from_millis(50);
+/// The same after an error: it is logged each time.
+const POLL_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// Most changes read at once.
 const CHANGES_MAX: usize = 4_096;
 /// Most who can ask before others must wait to ask.
@@ -93,8 +95,9 @@ async fn follow(
 ) {
     let mut callers = Vec::new();
     let mut reached = Revision::ZERO;
+    let mut pause = POLL;
     loop {
-        match timeout(POLL, asked.recv_many(&mut callers, ASKED_MAX)).await {
+        match timeout(pause, asked.recv_many(&mut callers, ASKED_MAX)).await {
             Ok(0) => return,
             Ok(_) => {}
             Err(_) => {
@@ -106,8 +109,10 @@ async fn follow(
             }
         }
         let result = read_all(&*backend, &cache).await;
+        pause = POLL;
         if let Err(error) = &result {
             tracing::warn!(%error, "the store's changes could not be read");
+            pause = POLL_AFTER_ERROR;
         }
         for caller in callers.drain(..).flatten() {
             // A caller that went away does not need its answer.

@@ -9,10 +9,7 @@ use crate::support::{check_whole, put};
 use quarterdeck_model::Revision;
 use quarterdeck_store::{Backend, Outcome, Postgres, Sqlite, StoreError};
 use quarterdeck_testing::{postgres::Postgres as Server, process::Process};
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 /// Kills of a process that writes to SQLite.
 const SQLITE_KILLS: u64 = 200;
@@ -43,7 +40,8 @@ async fn sqlite_keeps_what_it_acknowledged_when_its_process_is_killed() {
     let mut ledger = Ledger::default();
     for round in 0..SQLITE_KILLS {
         let log = log.path().join(round.to_string());
-        let mut process = writer::start(folder.path().to_str().unwrap(), random.next(), &log);
+        let mut process =
+            writer::start(folder.path().to_str().unwrap(), random.next(), ledger.checked(), &log);
         if random.below(8) == 0 {
             // While it starts.
             tokio::time::sleep(Duration::from_micros(random.below(40_000))).await;
@@ -65,17 +63,15 @@ async fn postgres_keeps_what_it_acknowledged_when_server_or_writers_are_killed()
     let mut server = Server::start().await;
     let url = server.url();
     let logs = tempfile::tempdir().unwrap();
-    let start = |number: u64, random: &mut Random, folder: &Path| {
-        writer::start(&url, random.next(), &folder.join(number.to_string()))
-    };
     let store = Postgres::open(&server.url()).await.unwrap();
     let mut ledger = Ledger::default();
-    let mut started = 0;
+    let mut started = 0_u64;
     let mut writers: Vec<Process> = Vec::new();
     let mut server_kills = 0;
     for _ in 0..POSTGRES_ROUNDS {
         while writers.len() < 2 {
-            writers.push(start(started, &mut random, logs.path()));
+            let log = logs.path().join(started.to_string());
+            writers.push(writer::start(&url, random.next(), ledger.checked(), &log));
             started += 1;
         }
         for writer in &mut writers {

@@ -26,6 +26,11 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
+    /// The revision up to which all was compared.
+    pub(crate) fn checked(&self) -> Revision {
+        self.model.head()
+    }
+
     /// Reads what is new in the store and compares all of it with what the writers were told.
     pub(crate) async fn check(&mut self, store: &dyn Backend, told: &[(String, Told)]) {
         self.read(store).await;

@@ -13,18 +13,20 @@ use tokio::task::JoinSet;
 
 const PLACE: &str = "QUARTERDECK_TEST_PLACE";
 const SEED: &str = "QUARTERDECK_TEST_WRITER_SEED";
+const CHECKED: &str = "QUARTERDECK_TEST_CHECKED";
 /// Writers in the process: enough that commits are of several.
 const TASKS: u64 = 6;
 /// Few keys, so that writers meet on them.
 const KEYS: u64 = 24;
 
-/// Starts a process that writes to `place`: a folder, or a URL.
-pub(crate) fn start(place: &str, seed: u64, log: &Path) -> Process {
+/// Starts a process that writes to `place`: a folder, or a URL. It forgets nothing after `checked`.
+pub(crate) fn start(place: &str, seed: u64, checked: Revision, log: &Path) -> Process {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["--exact", "crash::writer::writes_until_it_is_killed", "--ignored", "--nocapture"])
         .env(PLACE, place)
-        .env(SEED, seed.to_string());
+        .env(SEED, seed.to_string())
+        .env(CHECKED, checked.to_string());
     Process::start("the writer", &command, RunAs::Caller, log)
 }
 
@@ -125,10 +127,10 @@ async fn writes_until_it_is_killed() {
     } else {
         Arc::new(Sqlite::open(Path::new(&place)).unwrap())
     };
+    let checked = Revision(std::env::var(CHECKED).unwrap().parse().unwrap());
     let store = Store::open(backend).await.unwrap();
     let mut tasks = JoinSet::new();
-    // What is there at the start was looked at by the test already.
-    tasks.spawn(compact(store.clone(), store.world().revision()));
+    tasks.spawn(compact(store.clone(), checked));
     for task in 0..TASKS {
         tasks.spawn(write(store.clone(), seed.wrapping_add(task)));
     }
