@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const SQLITE_KILLS: u64 = 200;
 /// Rounds on PostgreSQL: each kills one or both of two writing processes; and in two of three, the
 /// server before that.
-const POSTGRES_ROUNDS: u64 = 36;
+const POSTGRES_ROUNDS: u64 = 60;
 /// How long a writer may take to get on: it starts, and may have to wait for a server to recover.
 const DEADLINE: Duration = Duration::from_secs(60);
 
