@@ -38,6 +38,8 @@ const ROUNDS: usize = 15;
 const WARM_UP: usize = 3;
 /// Connections being made at a time, so that handshakes do not time out.
 const CONNECTING: usize = 64;
+/// Wait after a failed accept, before the next.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Asks the binary to be the readers of an address.
@@ -94,7 +96,12 @@ async fn peer(
     let (events, _) = broadcast::channel(4);
     let sender = events.clone();
     tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
+        loop {
+            let Ok((socket, _)) = listener.accept().await else {
+                // File descriptors of the round before are still being closed.
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
             let (tls, events) = (tls.clone(), sender.subscribe());
             tokio::spawn(async move {
                 socket.set_nodelay(true)?;

@@ -84,8 +84,10 @@ impl Scan<'_> {
             }
             let (mut ends, mut deeper) = (0_u64, 0_u64);
             for (at, path) in self.paths.iter().take(64).enumerate() {
-                let rest = path.get(depth..).filter(|_| wanted & (1 << at) > 0);
-                match rest.and_then(|rest| rest.strip_prefix(&*name)) {
+                if wanted & (1 << at) == 0 {
+                    continue;
+                }
+                match path.get(depth..).and_then(|rest| rest.strip_prefix(&*name)) {
                     Some("") => ends |= 1 << at,
                     Some(rest) if rest.starts_with('.') => deeper |= 1 << at,
                     _ => {}

@@ -85,6 +85,29 @@ impl Posting {
     }
 }
 
+/// A term that one in so many objects has, or fewer, is rare: going through all that have it costs
+/// less than looking at objects that do not.
+const RARE: usize = 4;
+
+/// A set of slots, a bit for each.
+struct Slots(Vec<u64>);
+
+impl Slots {
+    fn of(slots: &Sorted<Slot>, all: usize) -> Self {
+        let mut bits = vec![0; all.div_ceil(64)];
+        for Slot(slot) in slots.iter() {
+            if let Some(word) = bits.get_mut(*slot as usize / 64) {
+                *word |= 1 << (slot % 64);
+            }
+        }
+        Self(bits)
+    }
+
+    fn has(&self, Slot(slot): Slot) -> bool {
+        self.0.get(slot as usize / 64).is_some_and(|word| word & (1 << (slot % 64)) > 0)
+    }
+}
+
 /// All objects of one kind.
 #[derive(Clone, Default)]
 pub(super) struct Shelf {
@@ -254,29 +277,36 @@ impl Shelf {
         self.order.iter().filter_map(|slot| at(&self.objects, *slot))
     }
 
-    /// In order, from `begin` on, objects that may have all of the terms: those of the rarest.
+    /// In order, from `begin` on, objects that may have all of the terms.
     pub(super) fn candidates<'s>(
         &'s self,
         wanted: &[Term<'_>],
         begin: impl Fn(&Object) -> bool,
     ) -> Box<dyn Iterator<Item = &'s Arc<Object>> + 's> {
-        let mut narrowest = &self.order;
-        let mut single = None;
+        let (mut single, mut many) = (None, Vec::new());
         for term in wanted {
             match self.posting(term) {
                 None => return Box::new(std::iter::empty()),
                 Some(Posting::One(_, slot)) => single = Some(*slot),
-                Some(Posting::Many(_, slots)) if slots.len() < narrowest.len() => narrowest = slots,
-                Some(Posting::Many(..)) => {}
+                Some(Posting::Many(_, slots)) => many.push(&**slots),
             }
         }
         if let Some(slot) = single {
             let object = at(&self.objects, slot).filter(|object| !begin(object));
             return Box::new(object.into_iter());
         }
+        many.sort_by_key(|slots| slots.len());
+        let (narrowest, others) = match many.split_first() {
+            Some((narrowest, others)) => (*narrowest, others),
+            None => (&self.order, &[][..]),
+        };
         let from =
             narrowest.seek(|slot| at(&self.objects, *slot).is_none_or(|object| begin(object)));
-        Box::new(narrowest.from(from).filter_map(|slot| at(&self.objects, *slot)))
+        let rare = others.iter().copied().filter(|slots| slots.len() * RARE <= self.len());
+        let also: Vec<Slots> = rare.map(|slots| Slots::of(slots, self.objects.len())).collect();
+        let slots =
+            narrowest.from(from).filter(move |slot| also.iter().all(|slots| slots.has(**slot)));
+        Box::new(slots.filter_map(|slot| at(&self.objects, *slot)))
     }
 
     /// Terms in the index and entries of them all, to see that nothing is left behind.
