@@ -8,7 +8,7 @@ use crate::{
 use quarterdeck_api::{Api, ApiError, Installed, Rules, pki};
 use quarterdeck_engine::{Actions, Engine, SYSTEM_NAMESPACE};
 use quarterdeck_providers::{Providers, http::Reach};
-use quarterdeck_store::{Backend, Postgres, Sqlite, Store, StoreError};
+use quarterdeck_store::{Backend, FolderLock, Postgres, Sqlite, Store, StoreError};
 use serde_json::{Value, json};
 use std::{fs, net::SocketAddr, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc};
 use tokio::{
@@ -37,7 +37,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
         .mode(0o700)
         .create(folder)
         .map_err(|cause| file("create", folder, cause))?;
-    let backend = open(&settings).await?;
+    let (backend, _owned) = open(&settings).await?;
     let store = Arc::new(Store::open(backend).await?);
     let listener = TcpListener::bind(settings.listen)
         .await
@@ -86,10 +86,15 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
 }
 
 /// Opens the store that the settings name.
-async fn open(settings: &Settings) -> Result<Arc<dyn Backend>, Error> {
+/// Opens the store. The data folder has one owner: SQLite locks it itself, otherwise the lock comes
+/// with the answer.
+async fn open(settings: &Settings) -> Result<(Arc<dyn Backend>, Option<FolderLock>), Error> {
     match &settings.store {
-        None => Ok(Arc::new(Sqlite::open(&settings.data_dir)?)),
-        Some(url) if is_postgres(url) => Ok(Arc::new(Postgres::open(url).await?)),
+        None => Ok((Arc::new(Sqlite::open(&settings.data_dir)?), None)),
+        Some(url) if is_postgres(url) => {
+            let owned = FolderLock::take(&settings.data_dir)?;
+            Ok((Arc::new(Postgres::open(url).await?), Some(owned)))
+        }
         Some(url) => Err(Error::Store(StoreError::Unusable(format!(
             "settings: store: {} is not a postgres:// URL",
             hide_password(url)
@@ -121,9 +126,11 @@ async fn bring(api: &Api, load: Option<&Path>) -> Result<(), Error> {
     }
     for (file, text) in RUNBOOKS {
         for object in manifests::parse(file, text)? {
-            match api.ship(object.clone()).await.map_err(|cause| refused(file, &object, cause))? {
-                Installed::Kept => {}
-                done => info!(file, ?done, "shipped runbook"),
+            match api.ship(object.clone()).await {
+                Ok(Installed::Kept) => {}
+                Ok(done) => info!(file, ?done, "shipped runbook"),
+                // As when an operator has changed a runbook that this one calls: no reason not to start.
+                Err(cause) => warn!("{}", refused(file, &object, cause)),
             }
         }
     }

@@ -9,6 +9,7 @@ pub mod backend;
 mod cache;
 mod committer;
 mod decide;
+mod folder;
 mod follow;
 mod postgres;
 mod sqlite;
@@ -19,6 +20,7 @@ pub use backend::{
     Lease, Mutation, Outcome, Precondition, StoreError, Write,
 };
 pub use cache::{EventKind, Expired, ListQuery, Page, WatchEvent, WatchQuery, Watcher, World};
+pub use folder::FolderLock;
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 pub use store::{Stats, Store};

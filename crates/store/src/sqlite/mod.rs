@@ -9,13 +9,12 @@ mod read;
 mod schema;
 mod write;
 
-use crate::{Backend, Change, Entry, Lease, Mutation, Outcome, StoreError};
+use crate::{Backend, Change, Entry, FolderLock, Lease, Mutation, Outcome, StoreError};
 use async_trait::async_trait;
 use quarterdeck_model::{Key, Revision};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::{
-    fs::{File, OpenOptions, TryLockError},
-    io::{Read, Seek, Write as _},
+    fs::File,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
@@ -25,8 +24,6 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Name of the database in the data folder.
 const FILE: &str = "quarterdeck.db";
-/// Name of the file whose lock says who owns the database.
-const LOCK_FILE: &str = "quarterdeck.lock";
 /// Page cache of a connection.
 const CACHE_KIB: i64 = 65_536;
 /// Most jobs that wait for the writer. The group commit above sends one at a time.
@@ -41,7 +38,7 @@ pub struct Sqlite {
     threads: Vec<JoinHandle<()>>,
     reader: Arc<Mutex<Connection>>,
     /// Held for as long as the backend lives; the system lets go of it however the process ends.
-    _owned: File,
+    _owned: FolderLock,
 }
 
 impl Sqlite {
@@ -50,7 +47,7 @@ impl Sqlite {
     /// # Errors
     /// When another process owns it, or it cannot be opened, read or written.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let owned = own(dir)?;
+        let owned = FolderLock::take(dir)?;
         let file = dir.join(FILE);
         let mut writer = connect(&file)?;
         schema::migrate(&mut writer, &file)?;
@@ -138,45 +135,6 @@ impl Drop for Sqlite {
             let _ = thread.join();
         }
     }
-}
-
-/// Takes the lock that makes this process the owner of the folder's database.
-fn own(dir: &Path) -> Result<File, StoreError> {
-    let path = dir.join(LOCK_FILE);
-    let open =
-        || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-    let mut file = open().map_err(|error| {
-        StoreError::Unwritable(format!(
-            "cannot open {}: {error}; check that the data folder exists and this user may write to it",
-            path.display()
-        ))
-    })?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut owner = String::new();
-            // Only for the message.
-            let _ = (&mut file).take(32).read_to_string(&mut owner);
-            let owner = owner.trim();
-            let who = if owner.is_empty() {
-                "Another process".to_owned()
-            } else {
-                format!("Another process (pid {owner})")
-            };
-            return Err(StoreError::InUse(format!(
-                "{who} already runs on {}. Stop it first, or choose another folder with --data-dir.",
-                dir.display()
-            )));
-        }
-        Err(TryLockError::Error(error)) => {
-            return Err(StoreError::Unusable(format!("cannot lock {}: {error}", path.display())));
-        }
-    }
-    // Only for the message above; the lock itself does not need it.
-    let _ = file.set_len(0);
-    let _ = file.rewind();
-    let _ = writeln!(file, "{}", std::process::id());
-    Ok(file)
 }
 
 fn connect(file: &PathBuf) -> Result<Connection, StoreError> {
