@@ -126,13 +126,18 @@ pub(super) async fn refuse(
         place: 0,
     };
     let event = events::about(object, &happening, now);
-    let ended = context.objects.put(&run, Precondition::At(object.revision))?;
-    if let Some(Outcome::Committed(_)) = context.objects.commit(vec![ended]).await?.first() {
-        let told = context.objects.put(&event, Precondition::Absent)?;
-        context.objects.commit(vec![told]).await?;
-    } else {
-        // It changed meanwhile: its driver starts again with what it is now.
-        context.objects.store().fresh().await?;
+    let objects = &context.objects;
+    let ended = objects.put(&run, Precondition::At(object.revision))?;
+    let told = objects.put(&event, Precondition::Absent)?;
+    let key = told.key.clone();
+    let outcomes = objects.commit(vec![ended, told]).await?;
+    if matches!(outcomes.first(), Some(Outcome::Committed(_))) {
+        return Ok(());
     }
+    // It changed meanwhile: its driver starts again with what it is now, and nothing is told.
+    if let Some(Outcome::Committed(at)) = outcomes.get(1) {
+        objects.commit(vec![objects.delete(key, Precondition::At(*at))]).await?;
+    }
+    objects.store().fresh().await?;
     Ok(())
 }
