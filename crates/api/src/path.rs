@@ -447,4 +447,16 @@ mod tests {
             assert_eq!(Query::parse(query).unwrap().version, version, "{query}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_path_or_query_makes_it_panic(
+            path in "/(api|apis)?(/[a-z0-9.%]{0,8}){0,6}", query in "\\PC{0,80}", any: String,
+        ) {
+            let _ = endpoint(&path);
+            let _ = endpoint(&any);
+            let _ = Query::parse(&query);
+            let _ = Query::parse(&any);
+        }
+    }
 }
