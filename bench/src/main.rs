@@ -27,6 +27,10 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 
+/// The binary's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Why a figure could not be measured.
 type Failure = Box<dyn Error + Send + Sync>;
 

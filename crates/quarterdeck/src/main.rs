@@ -9,6 +9,11 @@ mod settings;
 use clap::Parser as _;
 use std::{io::Write as _, process::ExitCode};
 
+/// Deciding makes many small, short-lived values on several threads, which the system's own allocator
+/// is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match command::run(command::Command::parse()) {
         Ok(()) => ExitCode::SUCCESS,
