@@ -95,7 +95,7 @@ async fn peer(
     let how = if tls.is_some() { "tls" } else { "bare" };
     let (events, _) = broadcast::channel(4);
     let sender = events.clone();
-    tokio::spawn(async move {
+    let accepting = tokio::spawn(async move {
         loop {
             let Ok((socket, _)) = listener.accept().await else {
                 // File descriptors of the round before are still being closed.
@@ -127,6 +127,8 @@ async fn peer(
             samples.push(time);
         }
     }
+    // With the last sender gone every connection ends, and its file descriptor is free for the next.
+    accepting.abort();
     Ok(samples)
 }
 
