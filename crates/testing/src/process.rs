@@ -163,10 +163,16 @@ impl Process {
     ) -> T {
         let name = self.name.clone();
         wait_for(deadline, &format!("{name}: {what}"), async || {
-            if let Some(status) = self.exit_status() {
+            // Asked before the check, so that what it did just before its end counts.
+            let ended = self.exit_status();
+            let error = match check(self).await {
+                Ok(ready) => return Ok(ready),
+                Err(error) => error,
+            };
+            if let Some(status) = ended {
                 panic!("{name} ended with {status} before {what}; its log:\n{}", self.tail());
             }
-            check(self).await.map_err(|error| format!("{error}; its log:\n{}", self.tail()))
+            Err(format!("{error}; its log:\n{}", self.tail()))
         })
         .await
     }
