@@ -8,6 +8,7 @@ use super::{
     sorted::Sorted,
 };
 use crate::{Entry, StoreError};
+use bytes::Bytes;
 use quarterdeck_model::{Object, Revision, kinds};
 use std::{
     num::NonZeroUsize,
@@ -21,6 +22,8 @@ use std::{
 
 /// Entries handed to a thread at once: enough that the hand-over costs nothing.
 const BATCH: usize = 256;
+/// Objects whose JSON is in one piece: few, since a piece stays for as long as one of them does.
+const PACKED: usize = 32;
 /// Batches that wait for one thread: 1 MB of bodies of 2 KB.
 const WAITING_MAX: usize = 2;
 /// More threads than this wait for the store anyhow.
@@ -118,13 +121,35 @@ impl Decoder {
 fn decode_all(batches: impl IntoIterator<Item = Vec<Entry>>) -> Result<Found, StoreError> {
     let mut interner = Interner::default();
     let mut found: Found = kinds::all().iter().map(|_| Vec::new()).collect();
-    for entry in batches.into_iter().flatten() {
-        let (place, object) = decode(entry.key, entry.revision, &entry.body, &mut interner)?;
-        if let Some(objects) = found.get_mut(place) {
-            objects.push(Arc::new(object));
+    for batch in batches {
+        let mut batch = batch.into_iter().peekable();
+        while batch.peek().is_some() {
+            let mut decoded = Vec::with_capacity(PACKED);
+            for entry in batch.by_ref().take(PACKED) {
+                decoded.push(decode(entry.key, entry.revision, &entry.body, &mut interner)?);
+            }
+            pack(&mut decoded);
+            for (place, object) in decoded {
+                if let Some(objects) = found.get_mut(place) {
+                    objects.push(Arc::new(object));
+                }
+            }
         }
     }
     Ok(found)
+}
+
+/// Moves the JSON of several objects into one piece of memory, so that no allocator rounds each of
+/// them up. The piece is free again when the last of them has changed.
+fn pack(decoded: &mut [(usize, Object)]) {
+    let mut piece = Vec::with_capacity(decoded.iter().map(|(_, object)| object.json.len()).sum());
+    for (_, object) in decoded.iter() {
+        piece.extend_from_slice(&object.json);
+    }
+    let mut left = Bytes::from(piece);
+    for (_, object) in decoded {
+        object.json = left.split_to(object.json.len());
+    }
 }
 
 /// Makes the shelf that holds the objects.
