@@ -12,7 +12,7 @@ mod support;
 
 use quarterdeck_testing::process::run;
 use std::os::unix::fs::PermissionsExt as _;
-use support::{SITE, apply_refusal, object, plane, refusal};
+use support::{SITE, apply_refusal, object, places_counted, plane, refusal};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_are_applied_and_changed() {
@@ -42,6 +42,9 @@ async fn objects_are_applied_and_changed() {
     assert!(difference.reason.contains("+  units: 42"), "{difference}");
     run(&plane.kubectl_command(&["diff", "--filename", "-"]), &changed).await.unwrap();
 
+    // A replace reads the version it replaces and is refused when that has changed since: the plane
+    // itself must be done with what was applied.
+    places_counted(&plane).await;
     let replaced = changed.replace("units: 40", "units: 41");
     let replace = plane.kubectl_command(&["replace", "--filename", "-"]);
     assert_eq!(run(&replace, &replaced).await.unwrap().stdout.matches(" replaced\n").count(), 3);

@@ -62,6 +62,21 @@ pub(crate) async fn object(plane: &Plane, arguments: &[&str]) -> Value {
     serde_json::from_str(&plane.kubectl(&all).await).expect("kubectl prints JSON")
 }
 
+/// Waits until the plane has counted what is in [`SITE`] and has nothing more to write about it.
+pub(crate) async fn places_counted(plane: &Plane) {
+    wait_for(DEADLINE, "the places to be counted", async || {
+        let places = object(plane, &["sites,racks"]).await;
+        let seen = |place: &Value| {
+            let status = &place["status"];
+            let counted = place["kind"] != "Site" || status["racks"] == 2;
+            counted && status["observedGeneration"] == place["metadata"]["generation"]
+        };
+        let all = places["items"].as_array().is_some_and(|all| all.iter().all(seen));
+        if all { Ok(()) } else { Err(format!("{:#}", places["items"])) }
+    })
+    .await;
+}
+
 /// Waits until an object is gone.
 pub(crate) async fn gone(plane: &Plane, arguments: &[&str]) {
     let mut all = vec!["get", "--ignore-not-found", "--output", "name"];
