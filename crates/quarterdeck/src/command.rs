@@ -13,6 +13,8 @@ pub(crate) enum Command {
     Serve(settings::Flags),
     /// Print the effective settings as TOML, each with where it came from
     Config(settings::Flags),
+    /// Put a new key into the file with the keys that encrypt Secrets; the plane writes them anew with it
+    RotateKey(settings::Flags),
     /// Write a consistent copy of the SQLite store to a new file; works while the plane runs
     Backup {
         /// Folder of the plane
@@ -62,6 +64,15 @@ pub(crate) fn run(command: Command) -> Result<(), Error> {
             runtime.block_on(serve::serve(settings))
         }
         Command::Config(flags) => print(&settings::show(&flags)?),
+        Command::RotateKey(flags) => {
+            let file = settings::read(&flags)?.key_file();
+            let key = file.rotate(&jiff::Timestamp::now().to_string())?;
+            print(&format!(
+                "Key {key} is the first of {file}. Each plane that reads this file encrypts all Secrets with it within a minute.\n\
+                 Copy the file to every replica, and keep a copy apart from backups of the store. Older keys open older\n\
+                 revisions and backups: they stay until neither is needed.\n"
+            ))
+        }
         Command::Backup { data_dir, to } => {
             Sqlite::backup(&data_dir, &to)?;
             print(&format!("The store of {} is copied to {}.\n", data_dir.display(), to.display()))

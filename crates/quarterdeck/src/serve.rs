@@ -7,8 +7,9 @@ use crate::{
 };
 use quarterdeck_api::{Api, ApiError, Installed, Rules, pki};
 use quarterdeck_engine::{Actions, Engine, SYSTEM_NAMESPACE};
+use quarterdeck_model::{Kind as _, kinds::Secret};
 use quarterdeck_providers::{Providers, http::Reach};
-use quarterdeck_store::{Backend, FolderLock, Postgres, Sqlite, Store, StoreError};
+use quarterdeck_store::{Backend, FolderLock, Postgres, Sealed, Sqlite, Store, StoreError};
 use serde_json::{Value, json};
 use std::{fs, net::SocketAddr, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc};
 use tokio::{
@@ -38,7 +39,10 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
         .create(folder)
         .map_err(|cause| file("create", folder, cause))?;
     let (backend, _owned) = open(&settings).await?;
-    let store = Arc::new(Store::open(backend).await?);
+    let keys = settings.key_file();
+    keys.make(&jiff::Timestamp::now().to_string())?;
+    let backend = Arc::new(Sealed::new(backend, keys, vec![Secret::info().resource_name()])?);
+    let store = Arc::new(Store::open(backend.clone()).await?);
     let listener = TcpListener::bind(settings.listen)
         .await
         .map_err(|cause| Error::Listen { address: settings.listen, cause })?;
@@ -66,6 +70,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
     let kubeconfig = folder.join("kubeconfig");
     pki::write_private(&kubeconfig, &pki::kubeconfig(&authority, &authority.admin()?, address))?;
 
+    let sealing = tokio::spawn(backend.keep_resealed(store.clone()));
     let acting = tokio::spawn(engine.run());
     let serving = tokio::spawn(api.serve(listener, tls));
     announce(address, &kubeconfig, settings.load.is_some())?;
@@ -80,6 +85,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
     if let Err(error) = serving.await {
         warn!(%error, "the API did not stop in order");
     }
+    sealing.abort();
     providers.close().await;
     info!("stopped");
     Ok(())

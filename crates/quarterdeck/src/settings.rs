@@ -3,6 +3,7 @@
 
 use clap::Args;
 use config::{Config, ConfigError, File, FileFormat, Map, Source, Value};
+use quarterdeck_store::KeyFile;
 use serde::Deserialize;
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -12,10 +13,15 @@ const DEFAULT_FILE: &str = "/etc/quarterdeck/config.toml";
 const PREFIX: &str = "QUARTERDECK_";
 
 /// Every setting: name, default (none when optional) and what it is.
-const SETTINGS: [(&str, Option<&str>, &str); 7] = [
+const SETTINGS: [(&str, Option<&str>, &str); 8] = [
     ("data-dir", Some("./data"), "folder of the plane: store, certificates, kubeconfig"),
     ("listen", Some("127.0.0.1:6443"), "address and port; port 0 picks a free one"),
     ("store", None, "postgres://… ; SQLite in the data folder when not set"),
+    (
+        "encryption-key-file",
+        None,
+        "keys that encrypt Secrets in the store; secrets.key in the data folder when not set",
+    ),
     ("names", None, "more names and addresses for the server's certificate, with commas"),
     ("load", None, "folder of YAML files whose objects are created at start if absent"),
     (
@@ -41,6 +47,9 @@ pub(crate) struct Flags {
     /// postgres://…; SQLite in the data folder when not set
     #[arg(long, value_name = "URL")]
     store: Option<String>,
+    /// Keys that encrypt Secrets in the store [default: secrets.key in the data folder]
+    #[arg(long, value_name = "FILE")]
+    encryption_key_file: Option<String>,
     /// More names and addresses for the server's certificate, with commas
     #[arg(long, value_name = "NAMES")]
     names: Option<String>,
@@ -62,6 +71,7 @@ pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
     pub(crate) listen: SocketAddr,
     pub(crate) store: Option<String>,
+    pub(crate) encryption_key_file: Option<PathBuf>,
     pub(crate) names: Option<String>,
     pub(crate) load: Option<PathBuf>,
     pub(crate) log: String,
@@ -74,6 +84,16 @@ pub(crate) struct Settings {
 pub(crate) enum LogFormat {
     Text,
     Json,
+}
+
+impl Settings {
+    /// The file with the keys that encrypt Secrets.
+    pub(crate) fn key_file(&self) -> KeyFile {
+        match &self.encryption_key_file {
+            Some(file) => KeyFile::at(file),
+            None => KeyFile::at(&self.data_dir.join("secrets.key")),
+        }
+    }
 }
 
 /// A source whose values say where each came from.
@@ -119,6 +139,7 @@ impl Flags {
             ("data-dir", &self.data_dir),
             ("listen", &self.listen),
             ("store", &self.store),
+            ("encryption-key-file", &self.encryption_key_file),
             ("names", &self.names),
             ("load", &self.load),
             ("log", &self.log),

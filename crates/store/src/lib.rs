@@ -12,6 +12,7 @@ mod decide;
 mod folder;
 mod follow;
 mod postgres;
+mod sealed;
 mod sqlite;
 mod store;
 
@@ -22,5 +23,6 @@ pub use backend::{
 pub use cache::{EventKind, Expired, ListQuery, Page, WatchEvent, WatchQuery, Watcher, World};
 pub use folder::FolderLock;
 pub use postgres::Postgres;
+pub use sealed::{KeyFile, KeyId, Sealed};
 pub use sqlite::Sqlite;
 pub use store::{Stats, Store};

@@ -69,6 +69,14 @@ async fn sqlite_conforms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sealed_backend_conforms() {
+    for (name, behaviour) in BEHAVIOURS {
+        println!("{name}");
+        behaviour(Place::sealed()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn postgres_conforms() {
     let server = Server::start_with(&UNSAFE_BUT_FAST).await;
     for (place, (name, behaviour)) in BEHAVIOURS.into_iter().enumerate() {

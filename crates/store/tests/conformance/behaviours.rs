@@ -229,7 +229,7 @@ pub(crate) async fn compaction_forgets_what_nobody_can_see(place: Place) {
 /// Entries that the log really holds, asked of the database itself.
 async fn entries(place: &Place) -> i64 {
     match place {
-        Place::Sqlite(folder) => {
+        Place::Sqlite(folder) | Place::Sealed(folder) => {
             let file = folder.path().join("quarterdeck.db");
             let connection = rusqlite::Connection::open(file).unwrap();
             connection.query_row("SELECT count(*) FROM log", [], |row| row.get(0)).unwrap()

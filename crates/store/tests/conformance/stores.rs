@@ -38,7 +38,9 @@ async fn stores(place: &Place, count: usize) -> Vec<Store> {
     let mut stores: Vec<Store> = Vec::new();
     for backend in place.writers(count).await {
         match place {
-            Place::Sqlite(_) if !stores.is_empty() => stores.push(stores[0].clone()),
+            Place::Sqlite(_) | Place::Sealed(_) if !stores.is_empty() => {
+                stores.push(stores[0].clone())
+            }
             _ => stores.push(Store::open(backend).await.unwrap()),
         }
     }

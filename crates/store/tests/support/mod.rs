@@ -7,8 +7,8 @@ pub(crate) mod model;
 use bytes::Bytes;
 use quarterdeck_model::{Key, Revision};
 use quarterdeck_store::{
-    Backend, Change, Entry, Fence, Mutation, Outcome, Postgres, Precondition, Sqlite, StoreError,
-    Write,
+    Backend, Change, Entry, Fence, KeyFile, Mutation, Outcome, Postgres, Precondition, Sealed,
+    Sqlite, StoreError, Write,
 };
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -17,6 +17,8 @@ use tempfile::TempDir;
 pub(crate) enum Place {
     Sqlite(TempDir),
     Postgres(String),
+    /// SQLite with everything in it encrypted.
+    Sealed(TempDir),
 }
 
 impl Place {
@@ -24,10 +26,22 @@ impl Place {
         Self::Sqlite(tempfile::tempdir().unwrap())
     }
 
+    pub(crate) fn sealed() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        key_file(&folder).make("2026-01-01T00:00:00Z").unwrap();
+        Self::Sealed(folder)
+    }
+
     pub(crate) async fn try_open(&self) -> Result<Arc<dyn Backend>, StoreError> {
         Ok(match self {
             Self::Sqlite(folder) => Arc::new(Sqlite::open(folder.path())?),
             Self::Postgres(url) => Arc::new(Postgres::open(url).await?),
+            Self::Sealed(folder) => {
+                let inner = Arc::new(Sqlite::open(folder.path())?);
+                let kinds = ["things.example", "namespaces", "secrets"];
+                let kinds = kinds.into_iter().map(Into::into).collect();
+                Arc::new(Sealed::new(inner, key_file(folder), kinds)?)
+            }
         })
     }
 
@@ -41,13 +55,17 @@ impl Place {
         let mut writers = vec![self.open().await];
         while writers.len() < count {
             let another = match self {
-                Self::Sqlite(_) => writers[0].clone(),
+                Self::Sqlite(_) | Self::Sealed(_) => writers[0].clone(),
                 Self::Postgres(_) => self.open().await,
             };
             writers.push(another);
         }
         writers
     }
+}
+
+pub(crate) fn key_file(folder: &TempDir) -> KeyFile {
+    KeyFile::at(&folder.path().join("secrets.key"))
 }
 
 pub(crate) fn key(name: &str) -> Key {
