@@ -17,7 +17,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use jiff::Timestamp;
 use quarterdeck_model::{KindRef, Object, Revision};
-use quarterdeck_store::{EventKind, ListQuery, WatchEvent, WatchQuery, Watcher};
+use quarterdeck_store::{Encoding, EventKind, ListQuery, WatchEvent, WatchQuery, Watcher};
 use serde_json::{Value, json};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -40,22 +40,38 @@ struct Encoder {
 }
 
 impl Encoder {
-    fn event(&mut self, event: &WatchEvent) -> Bytes {
+    /// An event, encoded once for all watchers that want it the same way at the same time.
+    fn event(&mut self, event: &WatchEvent, now: Timestamp) -> Bytes {
+        let Some(form) = self.shared_form() else { return event.json() };
+        let first = std::mem::take(&mut self.first);
+        let encoding = Encoding { form, second: now.as_second() };
+        event.encoded(encoding, || self.transformed(event.kind.name(), &event.object, first, now))
+    }
+
+    /// A number for each way to write an event but JSON.
+    fn shared_form(&self) -> Option<u8> {
         match self.form {
-            Form::Json | Form::Aggregated(_) => event.json(),
-            _ => self.transformed(event.kind.name(), &event.object),
+            Form::Json | Form::Aggregated(_) => None,
+            Form::Metadata => Some(0),
+            Form::Table(version) => {
+                let include = match self.include {
+                    RowObject::None => 0,
+                    RowObject::Metadata => 1,
+                    RowObject::Object => 2,
+                };
+                let older = version == "meta.k8s.io/v1beta1";
+                Some(1 + include + 3 * u8::from(self.first) + 6 * u8::from(older))
+            }
         }
     }
 
-    fn transformed(&mut self, kind: &str, object: &Object) -> Bytes {
+    fn transformed(&self, kind: &str, object: &Object, first: bool, now: Timestamp) -> Bytes {
         let body = match self.form {
             Form::Table(version) => {
-                let rows = vec![table::row(object, self.include, Timestamp::now())];
+                let rows = vec![table::row(object, self.include, now)];
                 let meta = json!({"resourceVersion": object.revision.to_string()});
                 let mut table = table_of(version, object.kind, rows, meta);
-                if !std::mem::take(&mut self.first)
-                    && let Some(table) = table.as_object_mut()
-                {
+                if !first && let Some(table) = table.as_object_mut() {
                     table.insert("columnDefinitions".into(), Value::Null);
                 }
                 table
@@ -217,11 +233,12 @@ impl Stream {
             };
             match events.as_slice() {
                 [] => {}
-                [only] => return Some(self.encoder.event(only)),
+                [only] => return Some(self.encoder.event(only, Timestamp::now())),
                 several => {
                     let mut piece = Vec::new();
+                    let now = Timestamp::now();
                     for event in several {
-                        piece.extend_from_slice(&self.encoder.event(event));
+                        piece.extend_from_slice(&self.encoder.event(event, now));
                     }
                     return Some(piece.into());
                 }
@@ -240,13 +257,89 @@ impl Stream {
                     piece.extend_from_slice(&object.json);
                     piece.extend_from_slice(b"}\n");
                 }
-                _ => piece
-                    .extend_from_slice(&self.encoder.transformed(EventKind::Added.name(), &object)),
+                _ => {
+                    let first = std::mem::take(&mut self.encoder.first);
+                    let (added, now) = (EventKind::Added.name(), Timestamp::now());
+                    piece.extend_from_slice(&self.encoder.transformed(added, &object, first, now));
+                }
             }
         }
         if !piece.is_empty() {
             return Some(piece.into());
         }
         self.initial_end.take().map(|revision| self.encoder.bookmark(revision, true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quarterdeck_model::{
+        FieldSelector, Key, Kind as _, LabelSelector, kinds::Site, object::encode,
+    };
+    use quarterdeck_store::{Mutation, Precondition, Sqlite, Store, Write};
+
+    const TABLE: Form = Form::Table("meta.k8s.io/v1");
+
+    /// A real event: a site that was added.
+    async fn added() -> WatchEvent {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Arc::new(Sqlite::open(folder.path()).unwrap())).await.unwrap();
+        let value = json!({
+            "metadata": {"name": "fra1", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        });
+        let mutation = Mutation {
+            key: Key::new(Site::info(), "", "fra1"),
+            write: Write::Put(encode(Site::info(), &value).into()),
+            precondition: Precondition::None,
+            fence: None,
+        };
+        let mut watcher = store.watch(WatchQuery {
+            kind: Site::info(),
+            namespace: None,
+            labels: LabelSelector::default(),
+            fields: FieldSelector::default(),
+            since: Revision::ZERO,
+        });
+        store.commit(vec![mutation]).await.unwrap();
+        watcher.next().await.unwrap().remove(0)
+    }
+
+    fn watcher(form: Form, include: RowObject, first: bool) -> Encoder {
+        Encoder { kind: Site::info(), form, include, first }
+    }
+
+    #[tokio::test]
+    async fn rows_are_encoded_once_for_all_watchers_that_want_the_same() {
+        let event = added().await;
+        let now: Timestamp = "2026-01-01T00:03:00Z".parse().unwrap();
+        let mut different = Vec::new();
+        for form in [TABLE, Form::Table("meta.k8s.io/v1beta1"), Form::Metadata] {
+            for include in [RowObject::None, RowObject::Metadata, RowObject::Object] {
+                for first in [true, false] {
+                    let encode = || watcher(form, include, first).event(&event, now);
+                    let (one, another) = (encode(), encode());
+                    // The same bytes, not equal ones.
+                    assert_eq!(one.as_ptr(), another.as_ptr(), "{form:?} {include:?} {first}");
+                    different.push(one);
+                }
+            }
+        }
+        different.sort();
+        different.dedup();
+        // Two versions, three contents, with and without columns; and metadata.
+        assert_eq!(different.len(), 2 * 3 * 2 + 1);
+    }
+
+    #[tokio::test]
+    async fn an_age_is_never_older_than_the_second_it_is_sent_in() {
+        let event = added().await;
+        let row = |now: &str| {
+            let line = watcher(TABLE, RowObject::None, false).event(&event, now.parse().unwrap());
+            let event: Value = serde_json::from_slice(&line).unwrap();
+            event["object"]["rows"][0]["cells"].as_array().unwrap().last().unwrap().clone()
+        };
+        assert_eq!(row("2026-01-01T00:00:07Z"), "7s");
+        assert_eq!(row("2026-01-01T00:00:08Z"), "8s");
     }
 }

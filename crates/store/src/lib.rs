@@ -20,7 +20,9 @@ pub use backend::{
     BATCH_BYTES_MAX, BATCH_MAX, BODY_BYTES_MAX, Backend, CHANGES_BYTES_MAX, Change, Entry, Fence,
     Lease, Mutation, Outcome, Precondition, StoreError, Write,
 };
-pub use cache::{EventKind, Expired, ListQuery, Page, WatchEvent, WatchQuery, Watcher, World};
+pub use cache::{
+    Encoding, EventKind, Expired, ListQuery, Page, WatchEvent, WatchQuery, Watcher, World,
+};
 pub use folder::FolderLock;
 pub use postgres::Postgres;
 pub use sealed::{KeyFile, KeyId, Sealed};

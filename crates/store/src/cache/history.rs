@@ -5,13 +5,30 @@ use imbl::Vector;
 use quarterdeck_model::{Object, Revision};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 /// Most changes kept of one kind: enough to bridge a client's reconnect at thousands of changes a second.
 const CHANGES_MAX: usize = 100_000;
 /// Most bytes those changes may keep alive, counted as JSON before and after.
 const BYTES_MAX: usize = 256 << 20;
+/// Newest changes whose encodings other than JSON are kept: watchers that keep up have them by then,
+/// and others encode for themselves.
+const ENCODED_MAX: usize = 1_024;
+/// Most encodings kept of one of them: more than clients use at once.
+const ENCODINGS_MAX: usize = 16;
+
+/// A way to write an event other than as JSON. What it means is known to who encodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Encoding {
+    /// Which one.
+    pub form: u8,
+    /// The second it is as of, in Unix time, since some say how old an object is: for another one
+    /// the event is encoded again.
+    pub second: i64,
+}
+
+type Encoded = (EventKind, Encoding, Bytes);
 
 /// What happened to an object, as a watch sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +60,7 @@ pub(crate) struct Logged {
     /// The last version, at the revision that took it away.
     gone: OnceLock<Arc<Object>>,
     json: [OnceLock<Bytes>; 3],
+    encoded: Mutex<Vec<Encoded>>,
 }
 
 impl Logged {
@@ -51,7 +69,18 @@ impl Logged {
         before: Option<Arc<Object>>,
         after: Option<Arc<Object>>,
     ) -> Self {
-        Self { revision, before, after, gone: OnceLock::new(), json: Default::default() }
+        Self {
+            revision,
+            before,
+            after,
+            gone: OnceLock::new(),
+            json: Default::default(),
+            encoded: Mutex::default(),
+        }
+    }
+
+    fn forget_encodings(&self) {
+        *self.encoded.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
     }
 
     pub(crate) fn revision(&self) -> Revision {
@@ -132,6 +161,22 @@ impl WatchEvent {
         };
         slot.get_or_init(encode).clone()
     }
+
+    /// The event as `encode` writes it, encoded once for all watchers that want this encoding.
+    pub fn encoded(&self, encoding: Encoding, encode: impl FnOnce() -> Bytes) -> Bytes {
+        // Held while encoding: who waits wants the same bytes. A panic meanwhile added nothing.
+        let mut all = self.logged.encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = all.iter().find(|(kind, other, _)| (*kind, *other) == (self.kind, encoding));
+        if let Some((_, _, bytes)) = found {
+            return bytes.clone();
+        }
+        let bytes = encode();
+        all.retain(|(kind, other, _)| (*kind, other.form) != (self.kind, encoding.form));
+        if all.len() < ENCODINGS_MAX {
+            all.push((self.kind, encoding, bytes.clone()));
+        }
+        bytes
+    }
 }
 
 /// Recent changes, oldest first. Immutable: a longer one shares with the shorter one.
@@ -157,6 +202,10 @@ impl History {
         let mut next = self.clone();
         for change in more {
             next.bytes += change.bytes();
+            let served = next.changes.len().checked_sub(ENCODED_MAX);
+            if let Some(old) = served.and_then(|at| next.changes.get(at)) {
+                old.forget_encodings();
+            }
             next.changes.push_back(change.clone());
         }
         while next.changes.len() > CHANGES_MAX || next.bytes > BYTES_MAX {

@@ -12,7 +12,7 @@ mod sorted;
 mod watch;
 mod world;
 
-pub use history::{EventKind, WatchEvent};
+pub use history::{Encoding, EventKind, WatchEvent};
 pub use watch::{Expired, WatchQuery, Watcher};
 pub use world::{ListQuery, Page, World};
 

@@ -5,7 +5,9 @@ use bytes::Bytes;
 use quarterdeck_model::{
     FieldSelector, Key, Kind as _, LabelSelector, Revision, kinds::Site, object,
 };
-use quarterdeck_store::{Expired, Mutation, Precondition, Store, WatchEvent, WatchQuery, Write};
+use quarterdeck_store::{
+    Encoding, Expired, Mutation, Precondition, Store, WatchEvent, WatchQuery, Write,
+};
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
@@ -64,6 +66,15 @@ async fn an_event_is_encoded_once_for_all_watchers() {
         assert_eq!(deleted.json().as_ptr(), first.as_ptr());
     }
     assert_eq!(shared[1].kind.name(), "MODIFIED");
+    // So are other encodings than JSON, each for itself; for a later second it is done again.
+    let mut encodings = 0;
+    for (form, second, expected) in [(0, 7, 1), (0, 7, 1), (1, 7, 2), (0, 7, 2), (0, 8, 3)] {
+        shared[0].encoded(Encoding { form, second }, || {
+            encodings += 1;
+            Bytes::from_static(b"row")
+        });
+        assert_eq!(encodings, expected, "{form} {second}");
+    }
     drop(watchers);
     assert_eq!(store.stats().watchers, 1);
 }
