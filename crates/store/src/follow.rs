@@ -1,10 +1,14 @@
 //! Follows a store that other processes write to: reads the log's new entries into the cache. It
-//! must never skip an entry.
+//! must never skip an entry. What was compacted before it was read is made up for by reading the
+//! whole store again.
 //!
 //! One task reads, for everybody: however many ask for the newest state at once, one read that
 //! begins after they asked serves them all.
 
-use crate::{Backend, CHANGES_BYTES_MAX, Change, StoreError, cache::Cache};
+use crate::{
+    Backend, CHANGES_BYTES_MAX, StoreError,
+    cache::{self, ApplyError, Cache},
+};
 use quarterdeck_model::Revision;
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -67,7 +71,15 @@ impl Follower {
                     return;
                 }
                 match self.backend.changes(reached, limit).await {
-                    Ok(changes) => apply(&self.cache, changes),
+                    Ok(changes) => {
+                        let applied = self.cache.apply(changes);
+                        if let Err(error) = applied {
+                            tracing::error!(%error, "the cache could not follow the store");
+                            return;
+                        }
+                    }
+                    // The task that follows mends it, once for all who wait.
+                    Err(StoreError::Compacted { .. }) if self.catch_up().await.is_ok() => {}
                     Err(error) => {
                         tracing::warn!(%error, "the changes of others could not be read");
                         sleep(POLL).await;
@@ -78,12 +90,6 @@ impl Follower {
         if timeout(FILL_WAIT, fill).await.is_err() {
             tracing::warn!(revision = %own, "a commit is answered before it is in the cache");
         }
-    }
-}
-
-fn apply(cache: &Cache, changes: Vec<Change>) {
-    if let Err(error) = cache.apply(changes) {
-        tracing::error!(%error, "the cache could not follow the store");
     }
 }
 
@@ -123,13 +129,31 @@ async fn follow(
 
 /// Reads up to the head as it is when this is called.
 async fn read_all(backend: &dyn Backend, cache: &Cache) -> Result<(), StoreError> {
+    let mut reloaded = false;
     loop {
-        let changes = backend.changes(cache.world().revision(), CHANGES_MAX).await?;
+        let changes = match backend.changes(cache.world().revision(), CHANGES_MAX).await {
+            Ok(changes) => changes,
+            // Once: a store that is compacted faster than it is read is one to tell of.
+            Err(StoreError::Compacted { wanted, oldest }) if wanted < oldest && !reloaded => {
+                tracing::warn!(
+                    %wanted, %oldest,
+                    "the changes since were compacted before they were read; reading everything again"
+                );
+                // Both the old objects and the new ones are in memory until this is done.
+                cache.replace(cache::load(backend).await?);
+                reloaded = true;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let bytes: usize =
             changes.iter().map(|change| change.body.as_ref().map_or(0, |body| body.len())).sum();
         let more = changes.len() == CHANGES_MAX || bytes >= CHANGES_BYTES_MAX;
         if !changes.is_empty() {
-            apply(cache, changes);
+            cache.apply(changes).map_err(|error| match error {
+                ApplyError::Unusable(error) => error,
+                ApplyError::Gap => StoreError::Unusable(error.to_string()),
+            })?;
         }
         if !more {
             return Ok(());

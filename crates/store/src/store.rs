@@ -2,7 +2,7 @@
 
 use crate::{
     Backend, Change, Lease, Mutation, Outcome, StoreError, Write,
-    cache::{Cache, Expired, ListQuery, Loading, Page, WatchQuery, Watcher, World},
+    cache::{self, Cache, Expired, ListQuery, Page, WatchQuery, Watcher, World},
     committer::{self, Committer},
     follow::Follower,
 };
@@ -36,19 +36,7 @@ impl Store {
     /// # Errors
     /// When the store cannot be read, or holds what this release does not know.
     pub async fn open(backend: Arc<dyn Backend>) -> Result<Self, StoreError> {
-        let mut loading = Loading::new();
-        let mut failed = None;
-        let revision = backend
-            .load(&mut |entry| {
-                if failed.is_none() {
-                    failed = loading.add(entry).err();
-                }
-            })
-            .await?;
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        let cache = Arc::new(loading.finish(revision)?);
+        let cache = Arc::new(cache::load(&*backend).await?);
         let follower = backend.shared().then(|| Follower::start(backend.clone(), cache.clone()));
         let (own, follow) = (cache.clone(), follower.clone());
         let committer = Committer::start(backend.clone(), move |batch, outcomes| {

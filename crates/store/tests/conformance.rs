@@ -13,8 +13,10 @@ mod conformance {
     pub(crate) mod concurrency;
     pub(crate) mod histories;
     pub(crate) mod leases;
+    pub(crate) mod network;
     pub(crate) mod opening;
     pub(crate) mod stores;
+    pub(crate) mod trust;
 }
 mod support;
 

@@ -22,6 +22,7 @@ pub mod plane;
 pub mod port;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod redfish;
 pub mod user;
 pub mod wait;

@@ -7,7 +7,7 @@ use super::{
     shelf::{Posting, Shelf, Slot, terms},
     sorted::Sorted,
 };
-use crate::{Entry, StoreError};
+use crate::{Backend, Entry, StoreError};
 use bytes::Bytes;
 use quarterdeck_model::{Object, Revision, kinds};
 use std::{
@@ -102,6 +102,26 @@ impl Loading {
             }
         }
         Ok(found)
+    }
+}
+
+/// Reads the whole store.
+///
+/// # Errors
+/// When it cannot be read, or holds what this release does not know.
+pub(crate) async fn load(backend: &dyn Backend) -> Result<Cache, StoreError> {
+    let mut loading = Loading::new();
+    let mut failed = None;
+    let revision = backend
+        .load(&mut |entry| {
+            if failed.is_none() {
+                failed = loading.add(entry).err();
+            }
+        })
+        .await?;
+    match failed {
+        Some(error) => Err(error),
+        None => loading.finish(revision),
     }
 }
 

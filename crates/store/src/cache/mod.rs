@@ -16,7 +16,7 @@ pub use history::{Encoding, EventKind, WatchEvent};
 pub use watch::{Expired, WatchQuery, Watcher};
 pub use world::{ListQuery, Page, World};
 
-pub(crate) use load::Loading;
+pub(crate) use load::load;
 
 use crate::{Change, StoreError};
 use arc_swap::ArcSwap;
@@ -171,6 +171,27 @@ impl Cache {
         }
         self.applied.send_replace(revision);
         Ok(())
+    }
+
+    /// Goes on with what another cache holds, when the changes up to there cannot be had: readers keep
+    /// the old world until the new one is whole, and every watch begins anew. No-one's world ever
+    /// goes back, so one that is not newer is not taken.
+    pub(crate) fn replace(&self, loaded: Self) {
+        let _one_at_a_time = self.applier.lock().unwrap_or_else(PoisonError::into_inner);
+        let world = loaded.world();
+        let revision = world.revision();
+        if revision <= self.world.load().revision() {
+            return;
+        }
+        // Histories first: who sees the new world must not take the old changes for all there were.
+        for feed in &self.feeds {
+            feed.history.store(Arc::new(History::starting_at(revision)));
+        }
+        self.world.store(world);
+        for feed in &self.feeds {
+            feed.newest.send_replace(revision);
+        }
+        self.applied.send_replace(revision);
     }
 
     /// Forgets what led to revisions before `before`: older reads answer that they expired.

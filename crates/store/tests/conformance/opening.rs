@@ -18,7 +18,7 @@ pub(crate) async fn opening_again_changes_nothing(place: Place) {
     }
 }
 
-fn unusable<T>(result: Result<T, StoreError>) -> String {
+pub(super) fn unusable<T>(result: Result<T, StoreError>) -> String {
     match result {
         Err(StoreError::Unusable(why)) => why,
         Err(other) => panic!("{other:?}"),
@@ -26,7 +26,7 @@ fn unusable<T>(result: Result<T, StoreError>) -> String {
     }
 }
 
-fn says(text: &str, parts: &[&str]) {
+pub(super) fn says(text: &str, parts: &[&str]) {
     for part in parts {
         assert!(text.contains(part), "{part:?} is missing in {text:?}");
     }

@@ -11,11 +11,11 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-fn kind() -> KindRef {
+pub(super) fn kind() -> KindRef {
     kinds::by_resource_name("namespaces").unwrap()
 }
 
-fn object(name: &str, note: &str, precondition: Precondition) -> Mutation {
+pub(super) fn object(name: &str, note: &str, precondition: Precondition) -> Mutation {
     let value = json!({"metadata": {
         "name": name,
         "uid": format!("uid-of-{name}"),
@@ -29,7 +29,7 @@ fn object(name: &str, note: &str, precondition: Precondition) -> Mutation {
     }
 }
 
-fn note(store: &Store, name: &str) -> Option<String> {
+pub(super) fn note(store: &Store, name: &str) -> Option<String> {
     let object = store.world().get(kind(), "", name)?;
     Some(object.value()["metadata"]["annotations"]["note"].as_str()?.to_owned())
 }

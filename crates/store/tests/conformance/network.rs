@@ -1,0 +1,153 @@
+//! PostgreSQL behind a network that fails: answers lost, hosts down, a replica cut off for long.
+
+use super::stores::{kind, note, object};
+use crate::{
+    UNSAFE_BUT_FAST,
+    support::{check_whole, one, put, when},
+};
+use quarterdeck_model::{FieldSelector, LabelSelector, Revision};
+use quarterdeck_store::{
+    Expired, ListQuery, Outcome, Postgres, Precondition, Store, WatchQuery, Watcher,
+};
+use quarterdeck_testing::{
+    port::free_address,
+    postgres::Postgres as Server,
+    proxy::{Loss, Proxy},
+    wait::wait_for,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+/// As PostgreSQL's protocol writes the statement, and as it says that it was done.
+const COMMIT: &[u8] = b"COMMIT\0";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_of_unknown_outcome_is_acknowledged_once() {
+    const ROUNDS: u64 = 12;
+    let server = Server::start_with(&UNSAFE_BUT_FAST).await;
+    let proxy = Proxy::start(server.address()).await;
+    let store = Postgres::open(&proxy.url(&server.url())).await.unwrap();
+    assert_eq!(one(&store, put("x", "1")).await, Outcome::Committed(Revision(1)));
+    for round in 2..=ROUNDS {
+        // The two things that look the same to who waits for the answer: the commit was done, or
+        // it never arrived.
+        proxy.lose(match round % 2 {
+            0 => Loss::Answer(COMMIT, COMMIT),
+            _ => Loss::Request(COMMIT),
+        });
+        // Committed twice, the second would find the key at another revision.
+        let mutation = when(Precondition::At(Revision(round - 1)), put("x", &round.to_string()));
+        assert_eq!(one(&store, mutation).await, Outcome::Committed(Revision(round)));
+        assert_eq!(proxy.lost() as u64, round - 1, "the connection was lost in between");
+    }
+    let log = check_whole(&Postgres::open(&server.url()).await.unwrap()).await;
+    let bodies: Vec<_> = log.iter().map(|change| change.body.clone().unwrap()).collect();
+    assert_eq!(bodies, (1..=ROUNDS).map(|round| round.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_hosts_the_one_that_takes_writes_is_used() {
+    let server = Server::start_with(&UNSAFE_BUT_FAST).await;
+    let read_only = Server::start_with(&[("default_transaction_read_only", "on")]).await;
+    let (one_way, other_way) =
+        (Proxy::start(server.address()).await, Proxy::start(server.address()).await);
+    let down = free_address();
+    let through =
+        [down, read_only.address(), one_way.address(), other_way.address()].map(|a| a.to_string());
+    let url = server.url().replace(&server.address().to_string(), &through.join(","));
+    let store = Postgres::open(&url).await.unwrap();
+    assert_eq!(one(&store, put("x", "1")).await, Outcome::Committed(Revision(1)));
+    // The host in use goes, for good; then that one comes back and the other goes.
+    one_way.cut();
+    assert_eq!(one(&store, put("x", "2")).await, Outcome::Committed(Revision(2)));
+    one_way.mend();
+    other_way.cut();
+    assert_eq!(one(&store, put("x", "3")).await, Outcome::Committed(Revision(3)));
+    check_whole(&store).await;
+}
+
+fn watch(store: &Store) -> Watcher {
+    store.watch(WatchQuery {
+        kind: kind(),
+        namespace: None,
+        labels: LabelSelector::default(),
+        fields: FieldSelector::default(),
+        since: store.world().revision(),
+    })
+}
+
+/// Waits until the replica has caught up, and sees to it that nobody ever sees half of it.
+async fn caught_up(replica: &Store, before: &[Option<String>], wanted: Revision) {
+    let names = ["kept", "gone", "new"];
+    wait_for(DEADLINE, "the replica to catch up", async || {
+        let (world, fresh) = (replica.world(), replica.fresh().await);
+        if world.revision() < wanted {
+            let then = names.map(|name| {
+                let value = world.get(kind(), "", name)?.value();
+                Some(value["metadata"]["annotations"]["note"].as_str()?.to_owned())
+            });
+            assert_eq!(then, before, "the old world, whole, until there is a new one");
+        }
+        let reached = replica.world().revision();
+        fresh.map_err(|error| error.to_string())?;
+        if reached < wanted { Err(format!("at {reached}")) } else { Ok(()) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_behind_what_was_compacted_reads_everything_again() {
+    let server = Server::start_with(&UNSAFE_BUT_FAST).await;
+    let proxy = Proxy::start(server.address()).await;
+    let ahead = Store::open(Arc::new(Postgres::open(&server.url()).await.unwrap())).await.unwrap();
+    let url = proxy.url(&server.url());
+    let behind = Store::open(Arc::new(Postgres::open(&url).await.unwrap())).await.unwrap();
+    let put = |name, note| object(name, note, Precondition::None);
+    ahead.commit(vec![put("kept", "1"), put("gone", "1")]).await.unwrap();
+    let old = behind.fresh().await.unwrap();
+    let mut waiting = watch(&behind);
+    let waiter = tokio::spawn(async move { waiting.next().await.err() });
+
+    proxy.cut();
+    let mut gone = put("gone", "");
+    gone.write = quarterdeck_store::Write::Delete;
+    ahead.commit(vec![put("kept", "2"), gone, put("new", "2")]).await.unwrap();
+    let newest = ahead.world().revision();
+    ahead.compact(newest).await.unwrap();
+    let before = [Some("1".to_owned()), Some("1".to_owned()), None];
+    assert_eq!(behind.world().revision(), old.revision());
+    proxy.mend();
+    caught_up(&behind, &before, newest).await;
+
+    let now = ["kept", "gone", "new"].map(|name| note(&behind, name));
+    assert_eq!(now, [Some("2".to_owned()), None, Some("2".to_owned())]);
+    // What the history no longer tells is not passed over in silence.
+    assert_eq!(timeout(DEADLINE, waiter).await.unwrap().unwrap(), Some(Expired));
+    let everything = ListQuery {
+        kind: kind(),
+        namespace: None,
+        labels: &LabelSelector::default(),
+        fields: &FieldSelector::default(),
+        after: None,
+        limit: None,
+    };
+    assert!(behind.list_at(&behind.world(), old.revision(), &everything).is_err());
+    // And it follows as before.
+    let mut watcher = watch(&behind);
+    ahead.commit(vec![put("kept", "3")]).await.unwrap();
+    let events = timeout(DEADLINE, watcher.next()).await.unwrap().unwrap();
+    assert_eq!(events.len(), 1);
+    assert_eq!(note(&behind, "kept"), Some("3".into()));
+
+    // The same when the first to notice is a writer of its own.
+    proxy.cut();
+    ahead.commit(vec![put("kept", "4"), put("kept", "5")]).await.unwrap();
+    ahead.compact(ahead.world().revision()).await.unwrap();
+    proxy.mend();
+    let own = behind.commit(vec![put("own", "1")]).await.unwrap();
+    let [Outcome::Committed(revision)] = own[..] else { panic!("{own:?}") };
+    assert!(behind.world().revision() >= revision, "in the cache when acknowledged");
+    let now = ["kept", "own"].map(|name| note(&behind, name));
+    assert_eq!(now, [Some("5".to_owned()), Some("1".to_owned())]);
+}
