@@ -64,15 +64,9 @@ const FORGET_WRITERS: &str = "DELETE FROM quarterdeck.writer WHERE at < now() - 
 
 /// Brings the database to the newest form.
 pub(super) async fn migrate(client: &mut Client) -> Result<(), StoreError> {
-    let number = |text: &str| text.parse::<i32>().unwrap_or(0);
-    let server = setting(client, "server_version_num").await?;
-    if number(&server) < SERVER_MIN {
-        return Err(StoreError::Unusable(format!(
-            "the PostgreSQL server is version {}; Quarterdeck needs {} or newer",
-            setting(client, "server_version").await?,
-            SERVER_MIN / 10_000
-        )));
-    }
+    let (number, version) =
+        (setting(client, "server_version_num").await?, setting(client, "server_version").await?);
+    check_version(&number, &version)?;
     for (name, loses) in [
         ("fsync", "its computer goes down"),
         ("full_page_writes", "its computer goes down while it writes"),
@@ -164,7 +158,47 @@ pub(super) async fn migrate(client: &mut Client) -> Result<(), StoreError> {
     transaction.commit().await.map_err(failure)
 }
 
+/// Refuses a server that is too old: `number` is what it calls itself for programs, `version` for
+/// people.
+fn check_version(number: &str, version: &str) -> Result<(), StoreError> {
+    if number.parse::<i32>().is_ok_and(|number| number >= SERVER_MIN) {
+        return Ok(());
+    }
+    Err(StoreError::Unusable(format!(
+        "the PostgreSQL server is version {version}; Quarterdeck needs {} or newer: upgrade it, or \
+         name another server in --store",
+        SERVER_MIN / 10_000
+    )))
+}
+
 async fn setting(client: &Client, name: &str) -> Result<String, StoreError> {
     let row = client.query_one("SELECT current_setting($1)", &[&name]).await.map_err(failure)?;
     row.try_get(0).map_err(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_older_than_supported_are_refused() {
+        for (number, version, usable) in [
+            ("90624", "9.6.24", false),
+            ("140019", "14.19 (Debian 14.19-1)", false),
+            ("150000", "15.0", true),
+            ("150014", "15.14 (Debian 15.14-0+deb12u1)", true),
+            ("180001", "18.1", true),
+            // What only speaks the protocol says what it likes.
+            ("", "Other 1.2", false),
+            ("newest", "newest", false),
+        ] {
+            let checked = check_version(number, version).map_err(|error| error.to_string());
+            assert_eq!(checked.is_ok(), usable, "{number}");
+            if let Err(refusal) = checked {
+                for part in [version, "needs 15 or newer", "--store"] {
+                    assert!(refusal.contains(part), "{part:?} in {refusal:?}");
+                }
+            }
+        }
+    }
 }
