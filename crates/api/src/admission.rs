@@ -1,7 +1,7 @@
 //! From what a caller wrote to what is stored: system fields, defaults, rules. Pure: time and
 //! identifiers are passed in.
 
-use crate::{path::FieldValidation, path::Subresource, status::ApiError};
+use crate::{path::FieldValidation, path::Subresource, status::ApiError, written::Written};
 use jiff::Timestamp;
 use quarterdeck_model::{FieldError, FieldErrors, KindRef, Time, schema};
 use serde_json::{Map, Value};
@@ -30,9 +30,10 @@ pub(crate) struct Admitted {
 /// Checks that the body says it is of the kind its path says, and removes what the schema does not know.
 pub(crate) fn decode(
     kind: KindRef,
-    mut value: Value,
+    written: Written,
     validation: FieldValidation,
 ) -> Result<Admitted, ApiError> {
+    let Written { mut value, duplicates } = written;
     let said = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
     let (said_version, said_kind) = (said("apiVersion"), said("kind"));
     if !value.is_object() {
@@ -48,7 +49,11 @@ pub(crate) fn decode(
         )));
     }
     let unknown = schema::prune((kind.schema)(), &mut value);
-    let texts: Vec<String> = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
+    let texts: Vec<String> = duplicates
+        .iter()
+        .map(|path| format!("duplicate field {path:?}"))
+        .chain(unknown.iter().map(|path| format!("unknown field {path:?}")))
+        .collect();
     match validation {
         FieldValidation::Strict if !texts.is_empty() => {
             Err(ApiError::bad_request(format!("strict decoding error: {}", texts.join(", "))))
@@ -280,12 +285,12 @@ mod tests {
     fn mistakes_are_refused_with_their_reason() {
         let kind = Server::info();
         let wrong_kind = json!({"kind": "Rack", "metadata": {}});
-        assert_eq!(decode(kind, wrong_kind, FieldValidation::Ignore).unwrap_err().code, 400);
+        assert_eq!(decode(kind, wrong_kind.into(), FieldValidation::Ignore).unwrap_err().code, 400);
         let mut typo = server();
         typo["spec"]["seriall"] = json!(1);
-        let strict = decode(kind, typo.clone(), FieldValidation::Strict).unwrap_err();
+        let strict = decode(kind, typo.clone().into(), FieldValidation::Strict).unwrap_err();
         assert_eq!(strict.message, "strict decoding error: unknown field \"spec.seriall\"");
-        assert_eq!(decode(kind, typo, FieldValidation::Warn).unwrap().warnings.len(), 1);
+        assert_eq!(decode(kind, typo.into(), FieldValidation::Warn).unwrap().warnings.len(), 1);
         let mut bad = server();
         bad["spec"]["location"] = json!({"rack": "r1", "unit": 0});
         let refusal = create(kind, "", bad, "u", "x", Timestamp::UNIX_EPOCH).unwrap_err();

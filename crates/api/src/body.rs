@@ -1,6 +1,6 @@
 //! Request bodies: bounded in size and depth, in the encodings that clients send objects in.
 
-use crate::{protobuf, status::ApiError};
+use crate::{protobuf, status::ApiError, written::Written};
 use bytes::Bytes;
 use http::{Request, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -34,16 +34,24 @@ impl Encoding {
 
     /// Both text readers refuse nesting deeper than some hundred levels, and YAML that grows out of
     /// proportion by its aliases.
-    fn read(self, body: &[u8]) -> Result<Value, ApiError> {
+    fn read(self, body: &[u8]) -> Result<Written, ApiError> {
         let refuse = |what: &str, why: &dyn std::fmt::Display| {
             ApiError::bad_request(format!(
                 "the object provided is unrecognized, it is not {what}: {why}"
             ))
         };
         match self {
-            Self::Json => serde_json::from_slice(body).map_err(|error| refuse("JSON", &error)),
-            Self::Yaml => serde_saphyr::from_slice(body).map_err(|error| refuse("YAML", &error)),
-            Self::Protobuf => protobuf::read(body),
+            Self::Json => {
+                let mut from = serde_json::Deserializer::from_slice(body);
+                Written::read(&mut from)
+                    .and_then(|written| from.end().map(|()| written))
+                    .map_err(|error| refuse("JSON", &error))
+            }
+            // Its reader takes no key twice, however the caller wants fields checked.
+            Self::Yaml => serde_saphyr::from_slice::<Value>(body)
+                .map(Written::from)
+                .map_err(|error| refuse("YAML", &error)),
+            Self::Protobuf => protobuf::read(body).map(Written::from),
         }
     }
 }
@@ -61,6 +69,10 @@ pub(crate) async fn bytes(request: Request<Incoming>) -> Result<Bytes, ApiError>
 
 /// The body as an object; none when there is no body.
 pub(crate) async fn optional_object(request: Request<Incoming>) -> Result<Option<Value>, ApiError> {
+    Ok(optional(request).await?.map(|written| written.value))
+}
+
+async fn optional(request: Request<Incoming>) -> Result<Option<Written>, ApiError> {
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let encoding =
         Encoding::of(content_type.and_then(|value| value.to_str().ok()).unwrap_or_default())?;
@@ -73,7 +85,12 @@ pub(crate) async fn optional_object(request: Request<Incoming>) -> Result<Option
 
 /// The body as an object.
 pub(crate) async fn object(request: Request<Incoming>) -> Result<Value, ApiError> {
-    optional_object(request)
+    Ok(written(request).await?.value)
+}
+
+/// The body as an object, and how it was written.
+pub(crate) async fn written(request: Request<Incoming>) -> Result<Written, ApiError> {
+    optional(request)
         .await?
         .ok_or_else(|| ApiError::bad_request("the request has no body; an object is expected"))
 }

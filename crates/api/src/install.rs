@@ -38,7 +38,9 @@ impl Api {
             return Ok(Installed::Kept);
         }
         let query = Query::default();
-        match write::create(self, place.kind, &place.namespace, &query, value, Form::Json).await {
+        match write::create(self, place.kind, &place.namespace, &query, value.into(), Form::Json)
+            .await
+        {
             Ok(_) => Ok(Installed::Created),
             Err(error) if error.reason == "AlreadyExists" => Ok(Installed::Kept),
             Err(error) => Err(error),
@@ -70,7 +72,7 @@ impl Api {
         }
         let target = Target { kind, namespace, name, part: None };
         let query = Query::default();
-        write::replace(self, &target, &query, value, Form::Json).await?;
+        write::replace(self, &target, &query, value.into(), Form::Json).await?;
         Ok(Installed::Updated)
     }
 }

@@ -27,6 +27,7 @@ mod status;
 mod table;
 mod watch;
 mod write;
+mod written;
 
 pub use identity::Caller;
 pub use install::Installed;

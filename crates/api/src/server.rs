@@ -282,7 +282,7 @@ impl Api {
             }
             Method::GET | Method::HEAD => read::list(self, kind, namespace, &query, form).await,
             Method::POST => {
-                let body = body::object(request).await?;
+                let body = body::written(request).await?;
                 // A namespaced object is created in the namespace of the path only.
                 if kind.namespaced() && namespace.is_none() {
                     return Err(ApiError::method_not_allowed());
@@ -314,7 +314,7 @@ impl Api {
                 read::get(self, kind, namespace, name, &query, form).await
             }
             Method::PUT => {
-                let body = body::object(request).await?;
+                let body = body::written(request).await?;
                 write::replace(self, target, &query, body, form).await
             }
             Method::PATCH => {

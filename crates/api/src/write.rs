@@ -9,6 +9,7 @@ use crate::{
     read,
     server::Api,
     status::ApiError,
+    written::Written,
 };
 use jiff::Timestamp;
 use quarterdeck_model::{Key, KindRef, Object, object};
@@ -33,7 +34,7 @@ pub(crate) async fn create(
     kind: KindRef,
     namespace: &str,
     query: &Query,
-    body: Value,
+    body: Written,
     form: Form,
 ) -> Result<Answer, ApiError> {
     let decoded = admission::decode(kind, body, query.validation)?;
@@ -113,7 +114,7 @@ pub(crate) async fn replace(
     api: &Api,
     target: &Target<'_>,
     query: &Query,
-    body: Value,
+    body: Written,
     form: Form,
 ) -> Result<Answer, ApiError> {
     let decoded = admission::decode(target.kind, body, query.validation)?;
@@ -138,7 +139,7 @@ pub(crate) async fn patch(
             meta.remove("resourceVersion");
         }
         patch.apply(&mut value)?;
-        let decoded = admission::decode(target.kind, value, query.validation)?;
+        let decoded = admission::decode(target.kind, value.into(), query.validation)?;
         warnings = decoded.warnings;
         Ok(decoded.value)
     })

@@ -369,6 +369,35 @@ async fn fields_at_fault_are_named() {
         .ask("PATCH", &format!("{SITES}/a?fieldValidation=Strict"), json!({"spec": {"b": 1}}))
         .await;
     assert_eq!(patched.status, 400);
+
+    // So with fields given twice, of which only the last can be meant.
+    let twice = r#"{"metadata":{"name":"b"},"spec":{"region":"x","typo":1,"region":"y"}}"#;
+    let post = async |query: &str| {
+        plane.send_bytes("POST", &format!("{SITES}{query}"), "application/json", twice).await
+    };
+    let strict = post("?fieldValidation=Strict").await;
+    assert_eq!(
+        (strict.status.as_u16(), strict.body["message"].as_str()),
+        (
+            400,
+            Some(
+                r#"strict decoding error: duplicate field "spec.region", unknown field "spec.typo""#
+            )
+        )
+    );
+    let ignored = post("?fieldValidation=Ignore&dryRun=All").await;
+    assert!(ignored.headers.get(header::WARNING).is_none());
+    let warned = post("").await;
+    let warnings: Vec<_> = warned.headers.get_all(header::WARNING).iter().collect();
+    assert_eq!(
+        warnings,
+        [r#"299 - "duplicate field \"spec.region\"""#, r#"299 - "unknown field \"spec.typo\"""#]
+    );
+    assert_eq!(warned.body["spec"], json!({"region": "y"}));
+    let replaced = plane
+        .send_bytes("PUT", &format!("{SITES}/b?fieldValidation=Strict"), "application/json", twice)
+        .await;
+    assert_eq!(replaced.status, 400);
 }
 
 #[tokio::test(flavor = "multi_thread")]
