@@ -170,13 +170,13 @@ fn check_preconditions(
     name: &str,
 ) -> Result<(), ApiError> {
     let Some(wanted) = &options.preconditions else { return Ok(()) };
-    let uid = wanted.uid.as_deref().filter(|uid| **uid != *old.uid);
+    let uid = wanted.uid.as_deref().filter(|uid| *uid != old.uid());
     let revision = old.revision.to_string();
     let version = wanted.resource_version.as_deref().filter(|version| **version != revision);
     let why = match (uid, version) {
         (Some(uid), _) => format!(
             "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-            old.uid
+            old.uid()
         ),
         (None, Some(version)) => format!(
             "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {revision}"
@@ -200,7 +200,7 @@ fn deleted(object: &Object, query: &Query, form: Form) -> Result<Answer, ApiErro
             "name": object.name(),
             "group": object.kind.group,
             "kind": object.kind.plural,
-            "uid": &*object.uid,
+            "uid": object.uid(),
         },
     })))
 }

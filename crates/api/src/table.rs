@@ -211,8 +211,7 @@ mod tests {
         let kind = Server::info();
         let body = object::encode(kind, &value);
         let key = Key::new(kind, "", "s1");
-        let object =
-            Object::from_body(kind, key, Revision(5), &body, &mut |text| text.into()).unwrap();
+        let object = Object::from_body(kind, key, Revision(5), &body).unwrap();
         let now = "2026-01-01T00:03:00Z".parse().unwrap();
         let row = row(&object, RowObject::Metadata, now);
         assert_eq!(row["cells"].as_array().unwrap().len(), columns(kind).len());

@@ -263,7 +263,7 @@ pub(crate) async fn put(
             _ => return Ok(None),
         }
     };
-    Ok(Some(Object::from_body(kind, key, revision, &body, &mut |text| text.into())?))
+    Ok(Some(Object::from_body(kind, key, revision, &body)?))
 }
 
 /// Removes the object. False when it changed meanwhile.

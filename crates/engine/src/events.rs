@@ -31,7 +31,7 @@ pub(crate) struct Happening<'a> {
 pub(crate) fn about(object: &Object, happening: &Happening<'_>, now: Time) -> Event {
     let Happening { component, reason, warning, number, place, .. } = *happening;
     let message = shortened(happening.message);
-    let identity = format!("{}\n{number}\n{reason}\n{message}", object.uid);
+    let identity = format!("{}\n{number}\n{reason}\n{message}", object.uid());
     let digest: String =
         Sha256::digest(identity).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let name = object.name().get(..200).unwrap_or(object.name());
@@ -50,7 +50,7 @@ pub(crate) fn about(object: &Object, happening: &Happening<'_>, now: Time) -> Ev
             kind: Some(object.kind.kind.into()),
             namespace: Some(object.namespace().to_owned()).filter(|name| !name.is_empty()),
             name: Some(object.name().into()),
-            uid: Some(object.uid.to_string()),
+            uid: Some(object.uid().to_owned()),
             resource_version: None,
             field_path: None,
         },

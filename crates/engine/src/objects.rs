@@ -95,10 +95,10 @@ impl Objects {
     /// What deletes an object, or marks it when finalizers hold it; nothing when it is marked already.
     pub(crate) fn removal(&self, object: &Object) -> Option<Mutation> {
         let at = Precondition::At(object.revision);
-        if !object.held {
+        if !object.held() {
             return Some(self.delete(object.key.clone(), at));
         }
-        if object.deleting {
+        if object.deleting() {
             return None;
         }
         let mut value = object.value();

@@ -1,7 +1,7 @@
 //! What a kind is: a Rust type that says its names, columns, indexed fields and rules.
 //! Its REST surface, OpenAPI, discovery, table, validation, defaulting and indexes follow.
 
-use crate::{FieldErrors, ObjectMeta, schema};
+use crate::{FieldErrors, ObjectMeta, scan::Paths, schema};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -141,6 +141,8 @@ pub struct KindInfo {
     pub admit: fn(new: &Value, old: Option<&Value>) -> Result<Value, FieldErrors>,
     /// The resource's full name, made on first use.
     pub resource_name: OnceLock<Arc<str>>,
+    /// The indexed fields as they are scanned for, made on first use.
+    paths: OnceLock<Paths>,
 }
 
 /// Kinds are compared by name.
@@ -167,6 +169,10 @@ impl KindInfo {
                 }
             })
             .clone()
+    }
+
+    pub(crate) fn paths(&self) -> &Paths {
+        self.paths.get_or_init(|| Paths::of(self.indexed_fields))
     }
 
     /// Whether objects live in a namespace.
@@ -210,6 +216,7 @@ pub const fn describe<K: Kind>(
         schema,
         admit,
         resource_name: OnceLock::new(),
+        paths: OnceLock::new(),
     }
 }
 

@@ -27,6 +27,6 @@ pub use duration::Duration;
 pub use error::{FieldError, FieldErrors};
 pub use kind::{Column, ColumnType, Kind, KindInfo, KindRef, Scope};
 pub use meta::{ObjectMeta, ObjectReference, OwnerReference};
-pub use object::{DecodeError, Key, Object, Revision, Uid};
+pub use object::{DecodeError, Key, Object, Pack, Revision, Uid};
 pub use selector::{FieldSelector, LabelSelector};
 pub use time::Time;

@@ -5,10 +5,10 @@
 //! that one encoding serves the log, the cache and every client.
 
 use crate::kind::{Kind, KindInfo, KindRef};
-use crate::scan::scan;
+use crate::scan::{Found, Span, scan};
 use bytes::Bytes;
 use serde_json::{Map, Value};
-use std::{fmt, sync::Arc};
+use std::{fmt, io::Write as _, sync::Arc};
 
 /// A place in the store's one dense, strictly increasing order of changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -71,22 +71,12 @@ pub struct Object {
     pub kind: KindRef,
     /// Where it lives.
     pub key: Key,
-    /// Its identity.
-    pub uid: Uid,
     /// The revision that wrote this version.
     pub revision: Revision,
-    /// Its labels.
-    pub labels: Box<[(Arc<str>, Arc<str>)]>,
-    /// Uids of the objects it belongs to.
-    pub owners: Box<[Arc<str>]>,
-    /// Finalizers keep it.
-    pub held: bool,
-    /// Its deletion was asked for.
-    pub deleting: bool,
-    /// Values of the kind's indexed fields, in the order of `kind.indexed_fields`; empty text when absent.
-    pub fields: Box<[Arc<str>]>,
     /// The whole object as JSON, `resourceVersion` included.
     pub json: Bytes,
+    /// Where in the JSON that is which is looked up.
+    found: Found,
 }
 
 /// Why stored bytes are not an object of their kind.
@@ -102,8 +92,7 @@ pub struct DecodeError {
 }
 
 impl Object {
-    /// Makes the object that `body` (as [`encode`] wrote it) is at `revision`. Labels and field values
-    /// go through `intern`, so that a cache can keep each text once.
+    /// Makes the object that `body` (as [`encode`] wrote it) is at `revision`.
     ///
     /// # Errors
     /// When the bytes are not such a body: the store was written by something else.
@@ -112,33 +101,13 @@ impl Object {
         key: Key,
         revision: Revision,
         body: &[u8],
-        intern: &mut dyn FnMut(&str) -> Arc<str>,
     ) -> Result<Self, DecodeError> {
-        let fail = |cause: String| DecodeError { key: key.clone(), revision, cause };
-        let prefix = prefix(kind);
-        let rest = body
-            .strip_prefix(prefix.as_bytes())
-            .ok_or_else(|| fail(format!("it does not begin with {prefix}")))?;
-        let found =
-            scan(body, kind.indexed_fields, intern).map_err(|error| fail(error.to_string()))?;
-        let version = format!("\"resourceVersion\":\"{}\",", revision.0);
+        let mut pack = Pack::new(Pack::bytes(body.len()));
+        let mut object = pack.read(kind, key, revision, body)?;
         // Exactly what it takes: a million objects keep what is left over.
-        let mut json = Vec::with_capacity(body.len() + version.len());
-        json.extend_from_slice(prefix.as_bytes());
-        json.extend_from_slice(version.as_bytes());
-        json.extend_from_slice(rest);
-        Ok(Self {
-            kind,
-            uid: found.uid,
-            revision,
-            labels: found.labels,
-            owners: found.owners,
-            held: found.held,
-            deleting: found.deleting,
-            fields: found.fields,
-            json: Bytes::from(json),
-            key,
-        })
+        pack.json.shrink_to_fit();
+        object.json = pack.json.into();
+        Ok(object)
     }
 
     /// The body as the store holds it, without `resourceVersion`.
@@ -169,6 +138,26 @@ impl Object {
         })
     }
 
+    /// Its identity.
+    pub fn uid(&self) -> &str {
+        self.found.uid(&self.json)
+    }
+
+    /// Uids of the objects it belongs to.
+    pub fn owners(&self) -> impl Iterator<Item = &str> {
+        self.found.owners(&self.json)
+    }
+
+    /// Whether finalizers keep it.
+    pub fn held(&self) -> bool {
+        self.found.held
+    }
+
+    /// Whether its deletion was asked for.
+    pub fn deleting(&self) -> bool {
+        self.found.deleting
+    }
+
     /// Name.
     pub fn name(&self) -> &str {
         &self.key.name
@@ -179,9 +168,19 @@ impl Object {
         &self.key.namespace
     }
 
+    /// Its labels.
+    pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.found.labels(&self.json)
+    }
+
     /// Value of a label.
     pub fn label(&self, name: &str) -> Option<&str> {
-        self.labels.iter().find(|(label, _)| &**label == name).map(|(_, value)| &**value)
+        self.labels().find(|(label, _)| *label == name).map(|(_, value)| value)
+    }
+
+    /// Values of the kind's indexed fields, in the order of `kind.indexed_fields`; empty text when absent.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.found.fields(&self.json)
     }
 
     /// Value of an indexed field, `metadata.name` and `metadata.namespace` included. None when the
@@ -192,10 +191,104 @@ impl Object {
             "metadata.namespace" => Some(&self.key.namespace),
             _ => {
                 let at = self.kind.indexed_fields.iter().position(|field| *field == path)?;
-                self.fields.get(at).map(|value| &**value)
+                self.found.field(&self.json, at)
             }
         }
     }
+}
+
+/// Objects whose JSON is in one piece of memory, so that no allocator rounds each of them up. The
+/// piece is free again when the last of them has changed.
+#[derive(Debug, Default)]
+pub struct Pack {
+    json: Vec<u8>,
+    /// Each with the length of its JSON, which it does not have yet.
+    objects: Vec<(Object, usize)>,
+    /// What a scan works in.
+    spans: Vec<Span>,
+}
+
+/// What `resourceVersion` takes at most: its name and the digits of the largest revision.
+const VERSION_BYTES_MAX: usize = r#""resourceVersion":"","#.len() + 20;
+
+impl Pack {
+    /// An empty one with room for that much JSON.
+    pub fn new(bytes: usize) -> Self {
+        Self { json: Vec::with_capacity(bytes), ..Self::default() }
+    }
+
+    /// Room that a body of that many bytes takes at most.
+    pub const fn bytes(body: usize) -> usize {
+        body + VERSION_BYTES_MAX
+    }
+
+    /// Whether another body of that many bytes has room.
+    pub fn fits(&self, body: usize) -> bool {
+        self.json.capacity() - self.json.len() >= Self::bytes(body)
+    }
+
+    /// Adds the object that [`Object::from_body`] would make.
+    ///
+    /// # Errors
+    /// As there; what was added before stays as it is.
+    pub fn add(
+        &mut self,
+        kind: KindRef,
+        key: Key,
+        revision: Revision,
+        body: &[u8],
+    ) -> Result<(), DecodeError> {
+        let begin = self.json.len();
+        let object = self.read(kind, key, revision, body)?;
+        self.objects.push((object, self.json.len() - begin));
+        Ok(())
+    }
+
+    /// The objects, in the order they were added.
+    pub fn finish(self) -> impl Iterator<Item = Object> {
+        let mut json = Bytes::from(self.json);
+        self.objects.into_iter().map(move |(mut object, length)| {
+            object.json = json.split_to(length);
+            object
+        })
+    }
+
+    /// The object without its JSON, which is put at the end of the piece.
+    fn read(
+        &mut self,
+        kind: KindRef,
+        key: Key,
+        revision: Revision,
+        body: &[u8],
+    ) -> Result<Object, DecodeError> {
+        let fail = |key: &Key, cause: String| DecodeError { key: key.clone(), revision, cause };
+        let Some((prefix, rest)) = split_prefix(kind, body) else {
+            return Err(fail(&key, format!("it does not begin with {}", self::prefix(kind))));
+        };
+        let mut found = scan(body, kind.paths(), &mut self.spans)
+            .map_err(|error| fail(&key, error.to_string()))?;
+        let begin = self.json.len();
+        self.json.extend_from_slice(prefix);
+        // Writing to memory does not fail.
+        let _ = write!(self.json, "\"resourceVersion\":\"{}\",", revision.0);
+        found.shift(prefix.len(), self.json.len() - begin - prefix.len());
+        self.json.extend_from_slice(rest);
+        Ok(Object { kind, key, revision, json: Bytes::new(), found })
+    }
+}
+
+/// Takes a body apart behind what [`prefix`] makes, without making it.
+fn split_prefix<'b>(kind: &KindInfo, body: &'b [u8]) -> Option<(&'b [u8], &'b [u8])> {
+    let mut rest = body.strip_prefix(br#"{"apiVersion":""#)?;
+    if !kind.group.is_empty() {
+        rest = rest.strip_prefix(kind.group.as_bytes())?.strip_prefix(b"/")?;
+    }
+    let rest = rest
+        .strip_prefix(kind.version.as_bytes())?
+        .strip_prefix(br#"","kind":""#)?
+        .strip_prefix(kind.kind.as_bytes())?
+        .strip_prefix(br#"","metadata":{"#)?;
+    body.split_at_checked(body.len() - rest.len())
 }
 
 fn prefix(kind: &KindInfo) -> String {
@@ -268,6 +361,45 @@ mod tests {
     use crate::kinds::{Run, Site};
 
     #[test]
+    fn what_is_packed_is_what_each_body_makes_alone() {
+        let body = |number: usize| {
+            let value = serde_json::json!({
+                "metadata": {
+                    "name": "a", "uid": format!("u{number}"), "resourceVersion": "9",
+                    "labels": {"rack": format!("r{number}"), "quoted": "a \"b\" \\ é"},
+                    "ownerReferences": [{"uid": "site"}],
+                },
+                "spec": {"region": format!("north \"{number}\"")},
+            });
+            encode(Site::info(), &value)
+        };
+        let bodies: Vec<Vec<u8>> = [1, 22, 333].map(body).into();
+        let mut pack = Pack::new(bodies.iter().map(|body| Pack::bytes(body.len())).sum());
+        let key = || Key::new(Site::info(), "", "a");
+        for (revision, body) in [9, 10, u64::MAX].into_iter().zip(&bodies) {
+            assert!(pack.fits(body.len()));
+            pack.add(Site::info(), key(), Revision(revision), body).unwrap();
+        }
+        assert!(pack.add(Site::info(), key(), Revision(1), b"{}").is_err());
+        let objects: Vec<Object> = pack.finish().collect();
+        assert_eq!(objects.len(), 3);
+        for ((object, body), number) in objects.iter().zip(&bodies).zip([1, 22, 333]) {
+            let alone = Object::from_body(Site::info(), key(), object.revision, body).unwrap();
+            assert_eq!(object.json, alone.json);
+            assert_eq!(object.body(), *body);
+            assert_eq!(object.value()["metadata"]["resourceVersion"], object.revision.to_string());
+            for object in [object, &alone] {
+                assert_eq!(object.uid(), format!("u{number}"));
+                assert_eq!(object.label("rack"), Some(&*format!("r{number}")));
+                assert_eq!(object.label("quoted"), Some("a \"b\" \\ é"));
+                assert_eq!(object.labels().count(), 2);
+                assert_eq!(object.owners().collect::<Vec<_>>(), ["site"]);
+                assert_eq!(object.field("spec.region"), Some(&*format!("north \"{number}\"")));
+            }
+        }
+    }
+
+    #[test]
     fn typed_bodies_are_read_back_the_same() {
         let mut run = Run::default();
         run.metadata.name = "a".into();
@@ -275,8 +407,7 @@ mod tests {
         run.spec.runbook = "b".into();
         let read = |body: &[u8]| {
             let key = Key::new(Run::info(), "", "a");
-            let object =
-                Object::from_body(Run::info(), key, Revision(7), body, &mut |text| text.into());
+            let object = Object::from_body(Run::info(), key, Revision(7), body);
             object.unwrap().decode::<Run>().unwrap()
         };
         let mut seen = read(&encode_typed(&run).unwrap());

@@ -94,6 +94,24 @@ pub struct Entry {
     pub body: Bytes,
 }
 
+/// A current body as the store reads it.
+#[derive(Debug, Clone, Copy)]
+pub struct Current<'r> {
+    /// Kind, as in its key.
+    pub kind: &'r str,
+    /// Namespace, as in its key.
+    pub namespace: &'r str,
+    /// Name, as in its key.
+    pub name: &'r str,
+    /// The revision that wrote it.
+    pub revision: Revision,
+    /// The body.
+    pub body: &'r [u8],
+}
+
+/// Takes current bodies; an error ends the load.
+pub type Taker = Box<dyn FnMut(Current<'_>) -> Result<(), StoreError> + Send>;
+
 /// A lease held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
@@ -160,9 +178,10 @@ pub trait Backend: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError>;
 
-    /// Reads all current bodies, in no special order, calling `each` for every one; returns the
-    /// revision they are all at. For the cache's start: one pass over the log, as fast as the file is read.
-    async fn load(&self, each: &mut (dyn FnMut(Entry) + Send)) -> Result<Revision, StoreError>;
+    /// Reads all current bodies, in no special order, and has each taken by one of `takers`, which work
+    /// at once; returns the revision they are all at. For the cache's start: one pass over the log, as
+    /// fast as the file is read.
+    async fn load(&self, takers: Vec<Taker>) -> Result<Revision, StoreError>;
 
     /// Forgets what only older revisions than `before` show. Reads at or after `before` still work.
     async fn compact(&self, before: Revision) -> Result<(), StoreError>;

@@ -17,8 +17,8 @@ mod sqlite;
 mod store;
 
 pub use backend::{
-    BATCH_BYTES_MAX, BATCH_MAX, BODY_BYTES_MAX, Backend, CHANGES_BYTES_MAX, Change, Entry, Fence,
-    Lease, Mutation, Outcome, Precondition, StoreError, Write,
+    BATCH_BYTES_MAX, BATCH_MAX, BODY_BYTES_MAX, Backend, CHANGES_BYTES_MAX, Change, Current, Entry,
+    Fence, Lease, Mutation, Outcome, Precondition, StoreError, Taker, Write,
 };
 pub use cache::{
     Encoding, EventKind, Expired, ListQuery, Page, WatchEvent, WatchQuery, Watcher, World,

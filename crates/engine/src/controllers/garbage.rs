@@ -41,12 +41,16 @@ impl Controller for Garbage {
     fn affected(&self, object: &Object, gone: bool) -> Vec<Key> {
         if gone {
             // One that belongs to it and comes later is looked at when it comes.
-            let owns = self.store.world().owned_by(&object.uid).next().is_some();
-            let key = || Key { kind: GONE.into(), namespace: "".into(), name: object.uid.clone() };
+            let owns = self.store.world().owned_by(object.uid()).next().is_some();
+            let key = || Key { kind: GONE.into(), namespace: "".into(), name: object.uid().into() };
             return if owns { vec![key()] } else { Vec::new() };
         }
-        let waits = object.deleting && object.held;
-        if waits || !object.owners.is_empty() { vec![object.key.clone()] } else { Vec::new() }
+        let waits = object.deleting() && object.held();
+        if waits || object.owners().next().is_some() {
+            vec![object.key.clone()]
+        } else {
+            Vec::new()
+        }
     }
 
     async fn reconcile(
@@ -62,17 +66,17 @@ impl Controller for Garbage {
         let links = links(&object)?;
         let lost = links.lost(&objects.store().world(), &object);
         let (orphan, foreground) = (links.held_by(ORPHAN), links.held_by(FOREGROUND));
-        if !(lost || object.deleting && (orphan || foreground)) {
+        if !(lost || object.deleting() && (orphan || foreground)) {
             return Ok(None);
         }
         let world = objects.store().fresh().await?;
         let Some(object) = world.get(object.kind, &key.namespace, &key.name) else {
             return Ok(None);
         };
-        if object.deleting && orphan {
+        if object.deleting() && orphan {
             return cut_loose(objects, &world, &object).await;
         }
-        if object.deleting && foreground {
+        if object.deleting() && foreground {
             return remove_dependents(objects, &world, &object).await;
         }
         objects.commit(dependent(objects, &world, &object)?.into_iter().collect()).await?;
@@ -120,8 +124,8 @@ async fn cut_loose(
     owner: &Object,
 ) -> Result<Option<Duration>, EngineError> {
     let mut mutations = Vec::new();
-    for dependent in world.owned_by(&owner.uid).take(BATCH_MAX) {
-        mutations.push(without_owners(objects, dependent, |other| *other.uid == *owner.uid));
+    for dependent in world.owned_by(owner.uid()).take(BATCH_MAX) {
+        mutations.push(without_owners(objects, dependent, |other| other.uid == owner.uid()));
     }
     if mutations.is_empty() {
         release(objects, &owner.key, ORPHAN).await?;
@@ -139,15 +143,15 @@ async fn remove_dependents(
 ) -> Result<Option<Duration>, EngineError> {
     let mut mutations = Vec::new();
     let mut waits = false;
-    for dependent in world.owned_by(&owner.uid) {
+    for dependent in world.owned_by(owner.uid()) {
         let links = links(dependent)?;
         let other =
-            |other: &&OwnerReference| *other.uid != *owner.uid && exists(world, other, dependent);
+            |other: &&OwnerReference| other.uid != owner.uid() && exists(world, other, dependent);
         let mutation = if links.owner_references.iter().any(|owner| other(&owner)) {
-            Some(without_owners(objects, dependent, |other| *other.uid == *owner.uid))
+            Some(without_owners(objects, dependent, |other| other.uid == owner.uid()))
         } else {
             // As in Kubernetes, only those that say so keep their owner.
-            waits |= links.block(&owner.uid);
+            waits |= links.block(owner.uid());
             objects.removal(dependent)
         };
         mutations.extend(mutation);
@@ -204,7 +208,7 @@ fn links(object: &Object) -> Result<Links, EngineError> {
 fn exists(world: &World, owner: &OwnerReference, object: &Object) -> bool {
     let Some(kind) = kinds::by_kind(&owner.api_version, &owner.kind) else { return true };
     let namespace = if kind.namespaced() { object.namespace() } else { "" };
-    world.get(kind, namespace, &owner.name).is_some_and(|found| *found.uid == *owner.uid)
+    world.get(kind, namespace, &owner.name).is_some_and(|found| found.uid() == owner.uid)
 }
 
 /// What takes owners out of an object.
@@ -244,7 +248,7 @@ pub(crate) async fn release(
         })
         .await?;
     let Some(object) = objects.get(key) else { return Ok(()) };
-    if object.deleting && !object.held {
+    if object.deleting() && !object.held() {
         let delete = objects.delete(key.clone(), Precondition::At(object.revision));
         objects.commit(vec![delete]).await?;
     }

@@ -22,7 +22,7 @@ impl Controller for Namespaces {
     }
 
     fn affected(&self, object: &Object, _gone: bool) -> Vec<Key> {
-        if object.deleting { vec![object.key.clone()] } else { Vec::new() }
+        if object.deleting() { vec![object.key.clone()] } else { Vec::new() }
     }
 
     async fn reconcile(
@@ -33,7 +33,7 @@ impl Controller for Namespaces {
         let world = objects.store().fresh().await?;
         let Some(object) = world.get(Namespace::info(), "", &key.name) else { return Ok(None) };
         let namespace: Namespace = crate::objects::decode(&object)?;
-        if !object.deleting {
+        if !object.deleting() {
             return Ok(None);
         }
         let (left, more) = content(&world, &key.name);
@@ -72,7 +72,7 @@ fn content(world: &quarterdeck_store::World, namespace: &str) -> (Vec<Arc<Object
                 limit: Some(BATCH_MAX),
             });
             after = page.items.last().cloned();
-            let marked = |object: &Arc<Object>| object.deleting && object.held;
+            let marked = |object: &Arc<Object>| object.deleting() && object.held();
             let (waiting, open): (Vec<_>, Vec<_>) = page.items.into_iter().partition(marked);
             // Of those that only wait for their finalizers, one is enough to know.
             found.extend(open);

@@ -85,7 +85,7 @@ async fn old_runs(objects: &Objects, limits: Limits) -> Result<(), EngineError> 
     for (at, run) in world.all(Run::info()).enumerate() {
         breathe(at).await;
         let ended = matches!(run.field("status.phase"), Some("Succeeded" | "Failed" | "Cancelled"));
-        if ended && run.owners.is_empty() && !run.held {
+        if ended && run.owners().next().is_none() && !run.held() {
             runs.push((
                 times(run).status.completion_time.map_or(EPOCH, Time::timestamp),
                 run.clone(),

@@ -66,14 +66,16 @@ impl Job {
         queued: Time,
         changed: Arc<Notify>,
     ) -> Self {
-        let (key, uid, target) = (run.key.clone(), run.uid.clone(), target_of(run));
+        let (key, uid, target) = (run.key.clone(), run.uid().into(), target_of(run));
         Self { context, key, uid, place, target, queued, changed, stale: false }
     }
 
     /// The run as `world` has it; none when it is gone.
     fn read(&self, world: &World) -> Result<Option<(Arc<Object>, Run)>, EngineError> {
         let found = world.get(Run::info(), &self.key.namespace, &self.key.name);
-        let Some(object) = found.filter(|object| object.uid == self.uid) else { return Ok(None) };
+        let Some(object) = found.filter(|object| *object.uid() == *self.uid) else {
+            return Ok(None);
+        };
         let mut run: Run = objects::decode(&object)?;
         run.metadata.resource_version = None;
         Ok(Some((object, run)))
@@ -298,7 +300,7 @@ impl<'a> Driver<'a> {
     fn adopt(&mut self, world: &World) -> Result<Look, EngineError> {
         let key = &self.object.key;
         let found = world.get(Run::info(), &key.namespace, &key.name);
-        let Some(object) = found.filter(|object| object.uid == self.object.uid) else {
+        let Some(object) = found.filter(|object| object.uid() == self.object.uid()) else {
             return Ok(Look::Gone);
         };
         if object.revision <= self.at {
@@ -331,12 +333,12 @@ impl<'a> Driver<'a> {
     fn look_at_target(&mut self) -> Option<Arc<Value>> {
         let object = self.context.objects.get(self.target.as_ref()?);
         let began_on = self.run.status.target_uid.as_deref();
-        let object = object.filter(|object| began_on.is_none_or(|uid| uid == &*object.uid));
+        let object = object.filter(|object| began_on.is_none_or(|uid| uid == object.uid()));
         let at = object.as_ref().map(|object| object.revision);
         if at != self.seen.at {
             self.seen = Seen {
                 at,
-                uid: object.as_ref().map(|object| object.uid.clone()),
+                uid: object.as_ref().map(|object| object.uid().into()),
                 value: object.map(|object| Arc::new(object.value())),
             };
         }

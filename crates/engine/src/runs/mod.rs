@@ -171,7 +171,7 @@ impl Manager {
 fn needs_driver(run: &Object) -> bool {
     match run.field("status.phase") {
         // Nearly all runs have ended well and stay so: those are not read.
-        Some("Succeeded") if !run.held => false,
+        Some("Succeeded") if !run.held() => false,
         Some("Succeeded" | "Failed" | "Cancelled") => decode::<Run>(run).is_ok_and(|run| {
             wants_retry(&run) || run.metadata.finalizers.iter().any(|held| held == FINALIZER)
         }),

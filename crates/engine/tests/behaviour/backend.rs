@@ -4,7 +4,8 @@
 use async_trait::async_trait;
 use quarterdeck_model::{Key, Revision};
 use quarterdeck_store::{
-    Backend, Change, Entry, Fence, Lease, Mutation, Outcome, Precondition, StoreError, Write,
+    Backend, Change, Current, Entry, Fence, Lease, Mutation, Outcome, Precondition, StoreError,
+    Taker, Write,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -261,12 +262,14 @@ impl Backend for Process {
         Ok(entries.take(limit).collect())
     }
 
-    async fn load(&self, each: &mut (dyn FnMut(Entry) + Send)) -> Result<Revision, StoreError> {
+    async fn load(&self, mut takers: Vec<Taker>) -> Result<Revision, StoreError> {
         let state = self.open().await?;
         for (key, revision) in &state.current {
             let change = &state.log[usize::try_from(revision.0).unwrap() - 1];
             let body = change.body.clone().unwrap();
-            each(Entry { key: key.clone(), revision: *revision, body });
+            let Key { kind, namespace, name } = key;
+            let revision = *revision;
+            takers[0](Current { kind, namespace, name, revision, body: &body })?;
         }
         Ok(state.head())
     }

@@ -188,7 +188,7 @@ impl Plane {
     /// Asks for an object's deletion, as the API does.
     pub(crate) async fn delete(&self, kind: KindRef, namespace: &str, name: &str) {
         let object = self.store.world().get(kind, namespace, name).unwrap();
-        if object.held {
+        if object.held() {
             let now = Timestamp::from_second(self.now().as_second()).unwrap().to_string();
             self.patch(kind, namespace, name, |value| {
                 value["metadata"]["deletionTimestamp"] = json!(now);

@@ -110,13 +110,7 @@ impl Logged {
     fn gone(&self) -> Option<Arc<Object>> {
         let last = self.before.as_ref()?;
         let gone = self.gone.get_or_init(|| {
-            let again = Object::from_body(
-                last.kind,
-                last.key.clone(),
-                self.revision,
-                &last.body(),
-                &mut |text| text.into(),
-            );
+            let again = Object::from_body(last.kind, last.key.clone(), self.revision, &last.body());
             // It was decoded from the same bytes before; should that fail, the older version number
             // is still the right object.
             again.map_or_else(|_| last.clone(), Arc::new)

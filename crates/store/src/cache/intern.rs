@@ -1,15 +1,15 @@
-//! One copy of each text that many objects share: namespaces, labels, values of indexed fields.
+//! One copy of each text that many objects share, which is their namespaces.
 //!
 //! It only saves memory, so it may forget: it has a fixed size, and keeps those texts that are shared
-//! rather than those that were seen last. Serial numbers pass through it.
+//! rather than those that were seen last.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
     sync::Arc,
 };
 
-/// Texts it can know, a power of two: a few for each of 50,000 racks, in 4 MiB.
-const TEXTS_MAX: usize = 1 << 18;
+/// Texts it can know, a power of two: a namespace for each of 16,000 teams, in 256 KiB.
+const TEXTS_MAX: usize = 1 << 14;
 /// Places a text may be in.
 const WAYS: usize = 4;
 /// Holders of a text that is in use by one object only: the object, and this table.

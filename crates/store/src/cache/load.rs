@@ -1,50 +1,82 @@
-//! Fills the cache at start: bodies are decoded on all cores, and every index is built at once from
-//! what was found. Nobody reads while this goes on.
+//! Fills the cache at start: bodies are decoded by the threads that read them, and every index is built
+//! at once from what was found. Nobody reads while this goes on.
 
 use super::{
-    Cache, decode,
+    Cache,
     intern::Interner,
+    known_kind,
     shelf::{Posting, Shelf, Slot, terms},
     sorted::Sorted,
 };
-use crate::{Backend, Entry, StoreError};
-use bytes::Bytes;
-use quarterdeck_model::{Object, Revision, kinds};
+use crate::{Backend, Current, StoreError, Taker};
+use quarterdeck_model::{Key, KindRef, Object, Pack, Revision, kinds};
 use std::{
+    cmp::Ordering,
     num::NonZeroUsize,
     panic::resume_unwind,
-    sync::{
-        Arc,
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
-    thread::{self, JoinHandle, ScopedJoinHandle},
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, ScopedJoinHandle},
 };
 
-/// Entries handed to a thread at once: enough that the hand-over costs nothing.
-const BATCH: usize = 256;
-/// Objects whose JSON is in one piece: few, since a piece stays for as long as one of them does.
-const PACKED: usize = 32;
-/// Batches that wait for one thread: 1 MB of bodies of 2 KB.
-const WAITING_MAX: usize = 2;
+/// JSON in one piece of memory: little, since a piece stays for as long as one object in it does.
+const PACK_BYTES: usize = 64 << 10;
 /// More threads than this wait for the store anyhow.
 const THREADS_MAX: usize = 16;
 /// Parts in which postings are made, by the first bits of the hash: each fits into a core's cache.
 const PARTS: u32 = 1 << (u32::BITS - PART_SHIFT);
 const PART_SHIFT: u32 = 24;
 
-/// Objects found, by place of their kind among all kinds.
-type Found = Vec<Vec<Arc<Object>>>;
+/// Terms that are sorted at once, while they are in a core's cache.
+const ENTRIES: usize = 1 << 15;
 
-/// Collects objects on start.
-pub(crate) struct Loading {
-    batch: Vec<Entry>,
-    threads: Vec<Decoder>,
-    next: usize,
+/// By place of their kind among all kinds.
+type Found = Vec<Unordered>;
+
+/// Objects of one kind as they come, and what they are found by.
+#[derive(Default)]
+struct Unordered {
+    objects: Vec<Arc<Object>>,
+    /// Stretches that are in order, but for the last.
+    entries: Vec<Vec<Entered>>,
 }
 
-struct Decoder {
-    batches: SyncSender<Vec<Entry>>,
-    thread: JoinHandle<Result<Found, StoreError>>,
+/// Hash of a term, and an object that has it: its place among those of its kind as they came.
+type Entered = (u32, u32);
+
+impl Unordered {
+    fn add(&mut self, object: Arc<Object>) {
+        // Four billion objects of one kind do not fit into memory.
+        let at = u32::try_from(self.objects.len()).unwrap_or(u32::MAX);
+        for term in terms(&object) {
+            let entered = (term.hash(), at);
+            match self.entries.last_mut() {
+                Some(last) if last.len() < ENTRIES => last.push(entered),
+                full => {
+                    let more = full.is_some();
+                    if let Some(full) = full {
+                        full.sort_unstable();
+                    }
+                    let mut next = Vec::with_capacity(if more { ENTRIES } else { 0 });
+                    next.push(entered);
+                    self.entries.push(next);
+                }
+            }
+        }
+        self.objects.push(object);
+    }
+
+    /// Puts every stretch in order.
+    fn finish(&mut self) {
+        if let Some(last) = self.entries.last_mut() {
+            last.sort_unstable();
+        }
+    }
+}
+
+/// Collects objects on start.
+struct Loading {
+    /// Each used by one thread only.
+    decoders: Vec<Arc<Mutex<Decoder>>>,
 }
 
 fn cores() -> usize {
@@ -52,56 +84,36 @@ fn cores() -> usize {
 }
 
 impl Loading {
-    pub(crate) fn new() -> Self {
-        Self { batch: Vec::new(), threads: Vec::new(), next: 0 }
+    fn new() -> Self {
+        Self { decoders: (0..cores()).map(|_| Arc::default()).collect() }
     }
 
-    /// Adds one object.
+    /// What takes the objects.
+    fn takers(&self) -> Vec<Taker> {
+        let taker = |decoder: &Arc<Mutex<Decoder>>| -> Taker {
+            let decoder = decoder.clone();
+            Box::new(move |current| {
+                decoder.lock().unwrap_or_else(PoisonError::into_inner).take(current)
+            })
+        };
+        self.decoders.iter().map(taker).collect()
+    }
+
+    /// Opens the cache with all that was taken, as of `revision`.
     ///
     /// # Errors
-    /// When it, or one before it, cannot be used.
-    pub(crate) fn add(&mut self, entry: Entry) -> Result<(), StoreError> {
-        self.batch.push(entry);
-        if self.batch.len() < BATCH {
-            return Ok(());
-        }
-        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
-        if self.threads.is_empty() {
-            self.threads = (0..cores()).map(|_| Decoder::start()).collect::<Result<_, _>>()?;
-        }
-        self.next = (self.next + 1) % self.threads.len();
-        match self.threads.get(self.next) {
-            Some(decoder) if decoder.batches.send(batch).is_ok() => Ok(()),
-            // It ended, which it does early only with an error.
-            _ => self.join().map(drop),
-        }
-    }
-
-    /// Opens the cache with all that was added, as of `revision`.
-    ///
-    /// # Errors
-    /// When one of the objects cannot be used.
-    pub(crate) fn finish(mut self, revision: Revision) -> Result<Cache, StoreError> {
-        let mut found = self.join()?;
-        let last = decode_all([std::mem::take(&mut self.batch)])?;
-        for (all, more) in found.iter_mut().zip(last) {
-            all.extend(more);
-        }
-        Ok(Cache::new(found.into_iter().map(shelf).collect(), revision))
-    }
-
-    fn join(&mut self) -> Result<Found, StoreError> {
-        let mut found: Found = kinds::all().iter().map(|_| Vec::new()).collect();
-        for Decoder { batches, thread } in self.threads.drain(..) {
-            drop(batches);
-            let part = thread.join().map_err(|_| {
+    /// When a thread that took objects panicked.
+    fn finish(self, revision: Revision) -> Result<Cache, StoreError> {
+        let mut parts: Vec<Vec<Unordered>> = kinds::all().iter().map(|_| Vec::new()).collect();
+        for decoder in self.decoders {
+            let mut decoder = decoder.lock().map_err(|_| {
                 StoreError::Unusable("a thread that decodes objects panicked".into())
-            })??;
-            for (all, mut more) in found.iter_mut().zip(part) {
-                all.append(&mut more);
+            })?;
+            for (parts, part) in parts.iter_mut().zip(decoder.finish()) {
+                parts.push(part);
             }
         }
-        Ok(found)
+        Ok(Cache::new(parts.into_iter().map(joined_shelf).collect(), revision))
     }
 }
 
@@ -110,116 +122,144 @@ impl Loading {
 /// # Errors
 /// When it cannot be read, or holds what this release does not know.
 pub(crate) async fn load(backend: &dyn Backend) -> Result<Cache, StoreError> {
-    let mut loading = Loading::new();
-    let mut failed = None;
-    let revision = backend
-        .load(&mut |entry| {
-            if failed.is_none() {
-                failed = loading.add(entry).err();
-            }
-        })
-        .await?;
-    match failed {
-        Some(error) => Err(error),
-        None => loading.finish(revision),
-    }
+    let loading = Loading::new();
+    let revision = backend.load(loading.takers()).await?;
+    loading.finish(revision)
+}
+
+fn no_objects() -> Found {
+    kinds::all().iter().map(|_| Unordered::default()).collect()
+}
+
+/// Turns bodies into objects.
+#[derive(Default)]
+struct Decoder {
+    /// The kind of the last body, and its place.
+    kind: Option<(KindRef, usize)>,
+    namespaces: Interner,
+    pack: Pack,
+    /// Places of the kinds of what is packed.
+    places: Vec<usize>,
+    found: Found,
 }
 
 impl Decoder {
-    fn start() -> Result<Self, StoreError> {
-        let (batches, waiting): (_, Receiver<Vec<Entry>>) = sync_channel(WAITING_MAX);
-        let thread = thread::Builder::new()
-            .name("decoder".into())
-            .spawn(move || decode_all(waiting))
-            .map_err(|error| {
-                StoreError::Unavailable(format!("a thread to decode objects: {error}"))
-            })?;
-        Ok(Self { batches, thread })
+    fn take(&mut self, current: Current<'_>) -> Result<(), StoreError> {
+        let Current { kind, namespace, name, revision, body } = current;
+        let (kind, place) = match self.kind {
+            Some(last) if *last.0.resource_name() == *kind => last,
+            _ => known_kind(kind, name)?,
+        };
+        self.kind = Some((kind, place));
+        let namespace = self.namespaces.intern(namespace);
+        let key = Key { kind: kind.resource_name(), namespace, name: name.into() };
+        if !self.pack.fits(body.len()) {
+            self.unpack();
+            self.pack = Pack::new(PACK_BYTES.max(Pack::bytes(body.len())));
+        }
+        self.places.push(place);
+        let added = self.pack.add(kind, key, revision, body);
+        added.map_err(|error| StoreError::Unusable(error.to_string()))
     }
-}
 
-fn decode_all(batches: impl IntoIterator<Item = Vec<Entry>>) -> Result<Found, StoreError> {
-    let mut interner = Interner::default();
-    let mut found: Found = kinds::all().iter().map(|_| Vec::new()).collect();
-    for batch in batches {
-        let mut batch = batch.into_iter().peekable();
-        while batch.peek().is_some() {
-            let mut decoded = Vec::with_capacity(PACKED);
-            for entry in batch.by_ref().take(PACKED) {
-                decoded.push(decode(entry.key, entry.revision, &entry.body, &mut interner)?);
-            }
-            pack(&mut decoded);
-            for (place, object) in decoded {
-                if let Some(objects) = found.get_mut(place) {
-                    objects.push(Arc::new(object));
-                }
+    fn unpack(&mut self) {
+        if self.found.is_empty() {
+            self.found = no_objects();
+        }
+        let objects = std::mem::take(&mut self.pack).finish();
+        for (object, place) in objects.zip(self.places.drain(..)) {
+            if let Some(found) = self.found.get_mut(place) {
+                found.add(Arc::new(object));
             }
         }
     }
-    Ok(found)
-}
 
-/// Moves the JSON of several objects into one piece of memory, so that no allocator rounds each of
-/// them up. The piece is free again when the last of them has changed.
-fn pack(decoded: &mut [(usize, Object)]) {
-    let mut piece = Vec::with_capacity(decoded.iter().map(|(_, object)| object.json.len()).sum());
-    for (_, object) in decoded.iter() {
-        piece.extend_from_slice(&object.json);
-    }
-    let mut left = Bytes::from(piece);
-    for (_, object) in decoded {
-        object.json = left.split_to(object.json.len());
+    fn finish(&mut self) -> Found {
+        self.unpack();
+        self.found.iter_mut().for_each(Unordered::finish);
+        std::mem::take(&mut self.found)
     }
 }
 
 /// Makes the shelf that holds the objects.
+#[cfg(test)]
 pub(super) fn shelf(objects: Vec<Arc<Object>>) -> Shelf {
-    let objects = by_place(objects);
-    let postings = Sorted::from_sorted(postings(&objects));
-    Shelf::built(objects, postings)
+    let mut unordered = Unordered::default();
+    objects.into_iter().for_each(|object| unordered.add(object));
+    unordered.finish();
+    joined_shelf(vec![unordered])
 }
 
-fn by_place(objects: Vec<Arc<Object>>) -> Vec<Arc<Object>> {
-    /// The first bytes, compared as a number: most places differ there, and it is at hand.
+/// Makes the shelf that holds all of them.
+fn joined_shelf(parts: Vec<Unordered>) -> Shelf {
+    let mut objects = Vec::with_capacity(parts.iter().map(|part| part.objects.len()).sum());
+    let mut stretches = Vec::new();
+    for part in parts {
+        let first = objects.len();
+        objects.extend(part.objects);
+        stretches.extend(part.entries.into_iter().map(|entries| (entries, first)));
+    }
+    let order = by_place(&objects);
+    let mut slots = vec![Slot(0); objects.len()];
+    for (slot, at) in (0..).zip(&order) {
+        if let Some(place) = slots.get_mut(*at as usize) {
+            *place = Slot(slot);
+        }
+    }
+    let postings = Sorted::from_sorted(postings(&stretches, &slots));
+    drop((stretches, slots));
+    let mut objects: Vec<Option<Arc<Object>>> = objects.into_iter().map(Some).collect();
+    let take = |at: u32| objects.get_mut(at as usize)?.take();
+    Shelf::built(order.into_iter().filter_map(take).collect(), postings)
+}
+
+/// Which objects come first: their places in the list, ordered by where they live.
+fn by_place(objects: &[Arc<Object>]) -> Vec<u32> {
+    /// The first bytes and, up to one more than those, how many there are: compared as a number, which
+    /// is at hand, it decides all but what begins with the same bytes and is longer.
     fn beginning(text: &str) -> u128 {
         let mut first = [0; 16];
-        for (to, from) in first.iter_mut().zip(text.bytes()) {
-            *to = from;
+        if let Some((length, first)) = first.split_last_mut() {
+            *length = text.len().min(16) as u8;
+            for (to, from) in first.iter_mut().zip(text.bytes()) {
+                *to = from;
+            }
         }
         u128::from_be_bytes(first)
     }
-    let mut keyed: Vec<((u128, u128), Arc<Object>)> = objects
-        .into_iter()
-        .map(|object| ((beginning(object.namespace()), beginning(object.name())), object))
+    let is_whole = |beginning: u128| beginning as u8 <= 15;
+    let place =
+        |at: u32| objects.get(at as usize).map(|object| (object.namespace(), object.name()));
+    let mut keyed: Vec<((u128, u128), u32)> = (0..)
+        .zip(objects)
+        .map(|(at, object)| ((beginning(object.namespace()), beginning(object.name())), at))
         .collect();
     keyed.sort_unstable_by(|(a, one), (b, other)| {
-        let places = || {
-            let place = (one.namespace(), one.name());
-            place.cmp(&(other.namespace(), other.name()))
-        };
-        if a.0 == b.0 && one.namespace() == other.namespace() {
-            a.1.cmp(&b.1).then_with(places)
-        } else {
-            a.0.cmp(&b.0).then_with(places)
+        let whole = || place(*one).cmp(&place(*other));
+        match a.0.cmp(&b.0) {
+            // In the same namespace.
+            Ordering::Equal if is_whole(a.0) => match a.1.cmp(&b.1) {
+                Ordering::Equal if !is_whole(a.1) => whole(),
+                ordering => ordering,
+            },
+            Ordering::Equal => whole(),
+            ordering => ordering,
         }
     });
-    keyed.into_iter().map(|(_, object)| object).collect()
+    keyed.into_iter().map(|(_, at)| at).collect()
 }
 
-/// The postings of objects whose slots are their ranks, by hash.
-fn postings(objects: &[Arc<Object>]) -> impl Iterator<Item = Posting> + use<> {
-    let cores = cores();
-    let share = objects.len().div_ceil(cores).max(1);
-    let entries: Vec<Vec<Entered>> = thread::scope(|scope| {
-        let shares = objects.chunks(share).enumerate();
-        let threads = shares.map(|(at, part)| scope.spawn(move || entries(part, at * share)));
-        joined(threads.collect())
-    });
+/// The postings of objects that have those slots, by hash. Each stretch of entries counts objects
+/// from a place among all.
+fn postings(
+    stretches: &[(Vec<Entered>, usize)],
+    slots: &[Slot],
+) -> impl Iterator<Item = Posting> + use<> {
     let parts: Vec<u32> = (0..PARTS).collect();
-    let entries = &entries;
     let grouped: Vec<Vec<Posting>> = thread::scope(|scope| {
-        let shares = parts.chunks(parts.len().div_ceil(cores));
-        let group = |parts: &[u32]| parts.iter().flat_map(|part| group(entries, *part)).collect();
+        let shares = parts.chunks(parts.len().div_ceil(cores()));
+        let group =
+            |parts: &[u32]| parts.iter().flat_map(|part| group(stretches, slots, *part)).collect();
         let threads = shares.map(|parts| scope.spawn(move || group(parts)));
         joined(threads.collect())
     });
@@ -233,32 +273,18 @@ fn joined<T>(threads: Vec<ScopedJoinHandle<'_, T>>) -> Vec<T> {
     threads.into_iter().map(join).collect()
 }
 
-/// Hash of a term, and an object that has it.
-type Entered = (u32, Slot);
-
-/// All terms of objects whose slots begin with `first`, in order. In one piece of the size it needs,
-/// so that the memory goes back to the system as a whole.
-fn entries(objects: &[Arc<Object>], first: usize) -> Vec<Entered> {
-    let mut entries = Vec::with_capacity(objects.iter().map(|object| terms(object).count()).sum());
-    for (object, slot) in objects.iter().zip(first..) {
-        // Four billion objects of one kind do not fit into memory.
-        let slot = Slot(u32::try_from(slot).unwrap_or(u32::MAX));
-        entries.extend(terms(object).map(|term| (term.hash(), slot)));
-    }
-    entries.sort_unstable();
-    entries
-}
-
 /// The postings of one part of the hashes.
-fn group(entries: &[Vec<Entered>], part: u32) -> Vec<Posting> {
-    let of_part = |entries: &[Entered]| {
+fn group(stretches: &[(Vec<Entered>, usize)], slots: &[Slot], part: u32) -> Vec<Posting> {
+    let mut all: Vec<(u32, Slot)> = Vec::new();
+    for (entries, first) in stretches {
         let begin = entries.partition_point(|(hash, _)| hash >> PART_SHIFT < part);
         let end = entries.partition_point(|(hash, _)| hash >> PART_SHIFT <= part);
-        entries.get(begin..end).unwrap_or_default().to_vec()
-    };
-    let mut all: Vec<Entered> = entries.iter().flat_map(|entries| of_part(entries)).collect();
-    // A few stretches that are in order, which this sort makes use of.
-    all.sort();
+        let of_part = entries.get(begin..end).unwrap_or_default().iter();
+        all.extend(
+            of_part.filter_map(|(hash, at)| Some((*hash, *slots.get(first + *at as usize)?))),
+        );
+    }
+    all.sort_unstable();
     all.dedup();
     let mut slots = Vec::new();
     all.chunk_by(|(one, _), (other, _)| one == other)
@@ -268,4 +294,34 @@ fn group(entries: &[Vec<Entered>], part: u32) -> Vec<Posting> {
             Posting::built(same.first()?.0, &slots)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use quarterdeck_model::{Kind as _, kinds::Site, object};
+    use serde_json::json;
+
+    proptest! {
+        /// Whatever is decided by the beginnings of namespaces and names is decided as by all of them.
+        #[test]
+        fn objects_are_ordered_by_place(
+            places in prop::collection::hash_set(("[ab]{0,2}|a{13,18}b?", "[ab]{1,2}|a{13,18}b?"), 0..60)
+        ) {
+            // In no order.
+            let places: Vec<(String, String)> = places.into_iter().collect();
+            let body = object::encode(Site::info(), &json!({"metadata": {"uid": "u"}}));
+            let object = |(namespace, name): &(String, String)| {
+                let key = Key::new(Site::info(), namespace, name);
+                Arc::new(Object::from_body(Site::info(), key, Revision(1), &body).unwrap())
+            };
+            let objects: Vec<Arc<Object>> = places.iter().map(object).collect();
+            let mut sorted: Vec<&(String, String)> = places.iter().collect();
+            sorted.sort();
+            let ordered: Vec<_> =
+                by_place(&objects).into_iter().map(|at| &places[at as usize]).collect();
+            prop_assert_eq!(ordered, sorted);
+        }
+    }
 }

@@ -58,29 +58,31 @@ pub(crate) enum ApplyError {
     Unusable(StoreError),
 }
 
-/// Place of `kind` among all kinds.
-fn place_of(kind: &str) -> Option<(usize, KindRef)> {
+/// A kind by its name in the store, and its place among all kinds.
+fn place_of(kind: &str) -> Option<(KindRef, usize)> {
     let kind = kinds::by_resource_name(kind)?;
-    Some((kinds::all().iter().position(|other| *other == kind)?, kind))
+    Some((kind, kinds::all().iter().position(|other| *other == kind)?))
+}
+
+/// The same, of an object that must be understood.
+fn known_kind(kind: &str, name: &str) -> Result<(KindRef, usize), StoreError> {
+    place_of(kind).ok_or_else(|| {
+        StoreError::Unusable(format!(
+            "the store holds {kind} {name:?}, a kind this release does not know; start the release that wrote it"
+        ))
+    })
 }
 
 fn decode(
     key: Key,
     revision: Revision,
     body: &[u8],
-    interner: &mut Interner,
+    namespaces: &mut Interner,
 ) -> Result<(usize, Object), StoreError> {
-    let (place, kind) = place_of(&key.kind).ok_or_else(|| {
-        StoreError::Unusable(format!(
-            "the store holds {key}, a kind this release does not know; start the release that wrote it"
-        ))
-    })?;
-    let key = Key {
-        kind: kind.resource_name(),
-        namespace: interner.intern(&key.namespace),
-        name: key.name,
-    };
-    Object::from_body(kind, key, revision, body, &mut |text| interner.intern(text))
+    let (kind, place) = known_kind(&key.kind, &key.name)?;
+    let namespace = namespaces.intern(&key.namespace);
+    let key = Key { kind: kind.resource_name(), namespace, name: key.name };
+    Object::from_body(kind, key, revision, body)
         .map(|object| (place, object))
         .map_err(|error| StoreError::Unusable(error.to_string()))
 }
@@ -147,7 +149,7 @@ impl Cache {
                     (place, builder.put(place, object.clone()), Some(object))
                 }
                 None => {
-                    let Some((place, _)) = place_of(&change.key.kind) else { continue };
+                    let Some((_, place)) = place_of(&change.key.kind) else { continue };
                     (place, builder.remove(place, &change.key), None)
                 }
             };

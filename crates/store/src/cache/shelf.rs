@@ -40,15 +40,14 @@ impl Term<'_> {
 
 /// All that an object is found by.
 pub(super) fn terms(object: &Object) -> impl Iterator<Item = Term<'_>> {
-    let own = [Term::Place(object.namespace(), object.name()), Term::Uid(&object.uid)];
-    let labels = object.labels.iter().map(|(name, value)| Term::Label(name, value));
+    let own = [Term::Place(object.namespace(), object.name()), Term::Uid(object.uid())];
+    let labels = object.labels().map(|(name, value)| Term::Label(name, value));
     let fields = object
-        .fields
-        .iter()
+        .fields()
         .enumerate()
         .filter(|(_, value)| !value.is_empty())
         .map(|(at, value)| Term::Field(at, value));
-    let owners = object.owners.iter().map(|uid| Term::Owner(uid));
+    let owners = object.owners().map(Term::Owner);
     own.into_iter().chain(labels).chain(fields).chain(owners)
 }
 
@@ -168,7 +167,7 @@ impl Shelf {
     }
 
     pub(super) fn by_uid(&self, uid: &str) -> Option<&Arc<Object>> {
-        self.find(&Term::Uid(uid), |object| &*object.uid == uid).map(|(_, object)| object)
+        self.find(&Term::Uid(uid), |object| object.uid() == uid).map(|(_, object)| object)
     }
 
     /// Puts an object; returns the version it replaces.
@@ -337,9 +336,7 @@ mod tests {
         let key = Key::new(Site::info(), "", &format!("s{name}"));
         let body = object::encode(Site::info(), &value);
         let revision = Revision(revision);
-        Arc::new(
-            Object::from_body(Site::info(), key, revision, &body, &mut |it| it.into()).unwrap(),
-        )
+        Arc::new(Object::from_body(Site::info(), key, revision, &body).unwrap())
     }
 
     proptest! {

@@ -74,7 +74,7 @@ impl World {
 
     /// All objects that say they belong to the one with that uid.
     pub fn owned_by(&self, uid: &str) -> impl Iterator<Item = &Arc<Object>> {
-        let owned = |object: &&Arc<Object>| object.owners.iter().any(|owner| **owner == *uid);
+        let owned = move |object: &&Arc<Object>| object.owners().any(|owner| owner == uid);
         self.shelves
             .iter()
             .flat_map(move |shelf| shelf.candidates(&[Term::Owner(uid)], |_| false).filter(owned))

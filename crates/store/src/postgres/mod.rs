@@ -11,11 +11,12 @@ mod commit;
 mod compact;
 mod connection;
 mod lease;
+mod load;
 mod read;
 mod schema;
 mod url;
 
-use crate::{BATCH_BYTES_MAX, Backend, Change, Entry, Lease, Mutation, Outcome, StoreError};
+use crate::{BATCH_BYTES_MAX, Backend, Change, Entry, Lease, Mutation, Outcome, StoreError, Taker};
 use async_trait::async_trait;
 use commit::{Lost, Signature};
 use connection::{Reader, Writer};
@@ -322,8 +323,8 @@ impl Backend for Postgres {
         self.ask(|reader| async move { read::snapshot(&reader, at, after, limit).await }).await
     }
 
-    async fn load(&self, each: &mut (dyn FnMut(Entry) + Send)) -> Result<Revision, StoreError> {
-        read::load(connection::loader(&self.target).await?, each).await
+    async fn load(&self, takers: Vec<Taker>) -> Result<Revision, StoreError> {
+        load::load(connection::loader(&self.target).await?, takers).await
     }
 
     async fn compact(&self, before: Revision) -> Result<(), StoreError> {

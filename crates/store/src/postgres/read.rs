@@ -3,10 +3,8 @@
 use super::{connection::Reader, failure, signed, unsigned};
 use crate::{CHANGES_BYTES_MAX, Change, Entry, StoreError};
 use bytes::Bytes;
-use futures_util::TryStreamExt as _;
 use quarterdeck_model::{Key, Revision};
-use std::{collections::HashMap, pin::pin, sync::Arc};
-use tokio_postgres::{Client, IsolationLevel, Row};
+use tokio_postgres::Row;
 
 pub(super) const HEAD: &str = "SELECT revision FROM quarterdeck.head";
 
@@ -51,10 +49,6 @@ pub(super) const SNAPSHOT: &str = "
     FROM quarterdeck.head CROSS JOIN quarterdeck.compacted
     LEFT JOIN (page JOIN quarterdeck.log USING (revision)) ON true
     ORDER BY page.kind, page.namespace, page.name";
-
-const LOAD: &str = "
-    SELECT revision, log.kind, log.namespace, log.name, body
-    FROM quarterdeck.current JOIN quarterdeck.log USING (revision)";
 
 type Failed = tokio_postgres::Error;
 
@@ -143,43 +137,4 @@ pub(super) async fn snapshot(
         })
     };
     readable(&rows, at)?.map(entry).collect::<Result<_, _>>().map_err(failure)
-}
-
-/// Streams every current body.
-pub(super) async fn load(
-    mut client: Client,
-    each: &mut (dyn FnMut(Entry) + Send),
-) -> Result<Revision, StoreError> {
-    let transaction = client
-        .build_transaction()
-        .isolation_level(IsolationLevel::RepeatableRead)
-        .read_only(true)
-        .start()
-        .await
-        .map_err(failure)?;
-    let head = transaction.query_one(HEAD, &[]).await.map_err(failure)?;
-    let head = revision(&head, 0).map_err(failure)?;
-    let statement = transaction.prepare(LOAD).await.map_err(failure)?;
-    let nothing: [&str; 0] = [];
-    let rows = transaction.query_raw(&statement, nothing).await.map_err(failure)?;
-    let mut rows = pin!(rows);
-    let mut kinds: HashMap<String, Arc<str>> = HashMap::new();
-    while let Some(row) = rows.try_next().await.map_err(failure)? {
-        let entry = || -> Result<Entry, Failed> {
-            let kind = row.try_get::<_, &str>(1)?;
-            let kind = match kinds.get(kind) {
-                Some(known) => known.clone(),
-                None => kinds.entry(kind.to_owned()).or_insert_with(|| kind.into()).clone(),
-            };
-            let text = |column| row.try_get::<_, &str>(column).map(Into::into);
-            Ok(Entry {
-                key: Key { kind, namespace: text(2)?, name: text(3)? },
-                revision: revision(&row, 0)?,
-                body: body(&row, 4)?.unwrap_or_default(),
-            })
-        };
-        let mut entry = entry;
-        each(entry().map_err(failure)?);
-    }
-    Ok(head)
 }

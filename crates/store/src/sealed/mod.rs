@@ -8,8 +8,8 @@ mod envelope;
 mod key_file;
 
 use crate::{
-    Backend, CHANGES_BYTES_MAX, Change, Entry, Lease, Mutation, Outcome, Precondition, Store,
-    StoreError, Write,
+    Backend, CHANGES_BYTES_MAX, Change, Current, Entry, Lease, Mutation, Outcome, Precondition,
+    Store, StoreError, Taker, Write,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -40,9 +40,14 @@ const RESEAL_BATCH: usize = 64;
 /// A backend that seals the bodies of some kinds.
 pub struct Sealed {
     inner: Arc<dyn Backend>,
+    random: SystemRandom,
+    keyring: Arc<Keyring>,
+}
+
+/// What opens bodies; shared with the threads that read them at a start.
+struct Keyring {
     kinds: Vec<Arc<str>>,
     file: KeyFile,
-    random: SystemRandom,
     state: Mutex<State>,
 }
 
@@ -70,7 +75,8 @@ impl Sealed {
         let (keys, version) = file.read()?;
         let state =
             State { keys, version, sealing: None, opened: HashMap::new(), current: HashMap::new() };
-        Ok(Self { inner, kinds, file, random: SystemRandom::new(), state: Mutex::new(state) })
+        let keyring = Arc::new(Keyring { kinds, file, state: Mutex::new(state) });
+        Ok(Self { inner, random: SystemRandom::new(), keyring })
     }
 
     /// Writes again what is sealed with another than the file's first key, or in the clear, now and
@@ -80,7 +86,7 @@ impl Sealed {
             match self.reseal(&store).await {
                 Ok(0) => {}
                 Ok(count) => {
-                    info!(count, key = %self.state().keys.first, "Secrets were sealed with the newest key")
+                    info!(count, key = %self.keyring.state().keys.first, "Secrets were sealed with the newest key")
                 }
                 Err(error) => {
                     warn!(%error, "Secrets could not be sealed with the newest key; trying again in {RESEAL_EVERY:?}");
@@ -117,42 +123,18 @@ impl Sealed {
 
     /// Whose bodies are not sealed with the file's first key.
     fn stale(&self) -> Vec<Key> {
-        let mut state = self.state();
-        self.reread(&mut state);
+        let mut state = self.keyring.state();
+        self.keyring.reread(&mut state);
         let first = Some(state.keys.first);
         let stale = state.current.iter().filter(|(_, by)| **by != first);
         stale.map(|(key, _)| key.clone()).collect()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // A panic meanwhile leaves nothing half done: each field is set as a whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn seals(&self, key: &Key) -> bool {
-        self.kinds.contains(&key.kind)
-    }
-
-    /// Reads the file again if it has changed. What was read before stays in use when it cannot be:
-    /// whoever damages the file while the plane runs must not stop it.
-    fn reread(&self, state: &mut State) {
-        if self.file.version().is_ok_and(|version| version == state.version) {
-            return;
-        }
-        match self.file.read() {
-            Ok((keys, version)) => {
-                state.keys = keys;
-                state.version = version;
-            }
-            Err(error) => warn!(%error, "the keys read before stay in use"),
-        }
-    }
-
     fn seal(&self, key: &Key, body: &[u8]) -> Result<(Bytes, KeyId), StoreError> {
         let failed = |_| StoreError::Unavailable(format!("{key} could not be encrypted"));
         let data_key = {
-            let mut state = self.state();
-            self.reread(&mut state);
+            let mut state = self.keyring.state();
+            self.keyring.reread(&mut state);
             let first = state.keys.first;
             let usable = state
                 .sealing
@@ -175,6 +157,48 @@ impl Sealed {
         };
         let sealed = data_key.seal(&self.random, key, body).map_err(failed)?;
         Ok((sealed.into(), data_key.by))
+    }
+
+    fn open_change(&self, mut change: Change) -> Result<Change, StoreError> {
+        if self.keyring.seals(&change.key) {
+            match change.body.take() {
+                Some(stored) => {
+                    let (body, by) = self.keyring.open(&change.key, stored)?;
+                    change.body = Some(body);
+                    self.keyring.state().current.insert(change.key.clone(), by);
+                }
+                None => {
+                    self.keyring.state().current.remove(&change.key);
+                }
+            }
+        }
+        Ok(change)
+    }
+}
+
+impl Keyring {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic meanwhile leaves nothing half done: each field is set as a whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn seals(&self, key: &Key) -> bool {
+        self.kinds.contains(&key.kind)
+    }
+
+    /// Reads the file again if it has changed. What was read before stays in use when it cannot be:
+    /// whoever damages the file while the plane runs must not stop it.
+    fn reread(&self, state: &mut State) {
+        if self.file.version().is_ok_and(|version| version == state.version) {
+            return;
+        }
+        match self.file.read() {
+            Ok((keys, version)) => {
+                state.keys = keys;
+                state.version = version;
+            }
+            Err(error) => warn!(%error, "the keys read before stay in use"),
+        }
     }
 
     /// The body as it was written, and what it was sealed with.
@@ -214,22 +238,6 @@ impl Sealed {
         let body = sealed.open(key, &data_key).ok_or_else(damaged)?;
         Ok((body.into(), Some(sealed.by)))
     }
-
-    fn open_change(&self, mut change: Change) -> Result<Change, StoreError> {
-        if self.seals(&change.key) {
-            match change.body.take() {
-                Some(stored) => {
-                    let (body, by) = self.open(&change.key, stored)?;
-                    change.body = Some(body);
-                    self.state().current.insert(change.key.clone(), by);
-                }
-                None => {
-                    self.state().current.remove(&change.key);
-                }
-            }
-        }
-        Ok(change)
-    }
 }
 
 fn size(changes: &[Change]) -> usize {
@@ -239,14 +247,14 @@ fn size(changes: &[Change]) -> usize {
 #[async_trait]
 impl Backend for Sealed {
     async fn commit(&self, batch: &[Mutation]) -> Result<Vec<Outcome>, StoreError> {
-        if !batch.iter().any(|mutation| self.seals(&mutation.key)) {
+        if !batch.iter().any(|mutation| self.keyring.seals(&mutation.key)) {
             return self.inner.commit(batch).await;
         }
         let mut sealed = batch.to_vec();
         // What each sealed mutation leaves behind, by its place in the batch.
         let mut left = Vec::new();
         for (at, mutation) in sealed.iter_mut().enumerate() {
-            if !self.seals(&mutation.key) {
+            if !self.keyring.seals(&mutation.key) {
                 continue;
             }
             let by = match &mut mutation.write {
@@ -260,7 +268,7 @@ impl Backend for Sealed {
             left.push((at, by));
         }
         let outcomes = self.inner.commit(&sealed).await?;
-        let mut state = self.state();
+        let mut state = self.keyring.state();
         for (at, by) in left {
             let (Some(mutation), Some(Outcome::Committed(_))) = (batch.get(at), outcomes.get(at))
             else {
@@ -306,34 +314,28 @@ impl Backend for Sealed {
     ) -> Result<Vec<Entry>, StoreError> {
         let mut entries = self.inner.snapshot(at, after, limit).await?;
         for entry in &mut entries {
-            if self.seals(&entry.key) {
-                entry.body = self.open(&entry.key, std::mem::take(&mut entry.body))?.0;
+            if self.keyring.seals(&entry.key) {
+                entry.body = self.keyring.open(&entry.key, std::mem::take(&mut entry.body))?.0;
             }
         }
         Ok(entries)
     }
 
-    async fn load(&self, each: &mut (dyn FnMut(Entry) + Send)) -> Result<Revision, StoreError> {
-        let mut failed = None;
-        let revision = self
-            .inner
-            .load(&mut |mut entry| {
-                if self.seals(&entry.key) {
-                    match self.open(&entry.key, std::mem::take(&mut entry.body)) {
-                        Ok((body, by)) => {
-                            entry.body = body;
-                            self.state().current.insert(entry.key.clone(), by);
-                        }
-                        Err(error) => {
-                            failed.get_or_insert(error);
-                            return;
-                        }
-                    }
+    async fn load(&self, takers: Vec<Taker>) -> Result<Revision, StoreError> {
+        let opening = |mut taker: Taker| -> Taker {
+            let keyring = self.keyring.clone();
+            Box::new(move |current| {
+                if !keyring.kinds.iter().any(|kind| **kind == *current.kind) {
+                    return taker(current);
                 }
-                each(entry);
+                let Current { kind, namespace, name, body, .. } = current;
+                let key = Key { kind: kind.into(), namespace: namespace.into(), name: name.into() };
+                let (body, by) = keyring.open(&key, Bytes::copy_from_slice(body))?;
+                keyring.state().current.insert(key, by);
+                taker(Current { body: &body, ..current })
             })
-            .await?;
-        failed.map_or(Ok(revision), Err)
+        };
+        self.inner.load(takers.into_iter().map(opening).collect()).await
     }
 
     async fn compact(&self, before: Revision) -> Result<(), StoreError> {

@@ -9,7 +9,7 @@ mod read;
 mod schema;
 mod write;
 
-use crate::{Backend, Change, Entry, FolderLock, Lease, Mutation, Outcome, StoreError};
+use crate::{Backend, Change, Entry, FolderLock, Lease, Mutation, Outcome, StoreError, Taker};
 use async_trait::async_trait;
 use quarterdeck_model::{Key, Revision};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -33,6 +33,7 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// The SQLite backend.
 pub struct Sqlite {
+    file: PathBuf,
     /// None only while it is dropped.
     jobs: Option<mpsc::Sender<Job>>,
     threads: Vec<JoinHandle<()>>,
@@ -65,6 +66,7 @@ impl Sqlite {
                 StoreError::Unavailable(format!("its writing thread did not start: {error}"))
             })?;
         Ok(Self {
+            file,
             jobs: Some(jobs),
             threads: vec![writer, checkpoint],
             reader: Arc::new(Mutex::new(reader)),
@@ -137,7 +139,7 @@ impl Drop for Sqlite {
     }
 }
 
-fn connect(file: &PathBuf) -> Result<Connection, StoreError> {
+fn connect(file: &Path) -> Result<Connection, StoreError> {
     let unusable = |error: rusqlite::Error| match failure(error) {
         StoreError::Unwritable(why) => StoreError::Unwritable(why),
         other => StoreError::Unusable(format!("cannot open {}: {other}", file.display())),
@@ -206,17 +208,9 @@ impl Backend for Sqlite {
         self.read(move |connection| read::snapshot(connection, at, after.as_ref(), limit)).await
     }
 
-    async fn load(&self, each: &mut (dyn FnMut(Entry) + Send)) -> Result<Revision, StoreError> {
-        // The callback borrows, so it stays on this thread and the rows come through a channel.
-        let (batches, mut entries) = mpsc::channel(load::BATCHES_MAX);
-        let reading = self.read(move |connection| load::load(connection, &batches));
-        let collecting = async {
-            while let Some(batch) = entries.recv().await {
-                batch.into_iter().for_each(&mut *each);
-            }
-        };
-        let (revision, ()) = tokio::join!(reading, collecting);
-        revision
+    async fn load(&self, takers: Vec<Taker>) -> Result<Revision, StoreError> {
+        let file = self.file.clone();
+        self.read(move |connection| load::load(connection, &file, takers)).await
     }
 
     async fn compact(&self, before: Revision) -> Result<(), StoreError> {

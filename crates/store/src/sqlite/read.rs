@@ -14,7 +14,7 @@ fn key(row: &Row<'_>, first: usize) -> rusqlite::Result<Key> {
     Ok(Key { kind: row.get(first)?, namespace: row.get(first + 1)?, name: row.get(first + 2)? })
 }
 
-pub(super) fn heads(transaction: &Transaction<'_>) -> Result<(Revision, Revision), StoreError> {
+pub(super) fn heads(transaction: &Connection) -> Result<(Revision, Revision), StoreError> {
     transaction
         .query_row("SELECT head, compacted FROM meta", [], |row| {
             Ok((revision(row.get(0)?), revision(row.get(1)?)))

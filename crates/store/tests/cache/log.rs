@@ -4,7 +4,8 @@
 use async_trait::async_trait;
 use quarterdeck_model::{Key, Revision};
 use quarterdeck_store::{
-    Backend, Change, Entry, Lease, Mutation, Outcome, Precondition, StoreError, Write,
+    Backend, Change, Current, Entry, Lease, Mutation, Outcome, Precondition, StoreError, Taker,
+    Write,
 };
 use std::{
     collections::BTreeMap,
@@ -78,13 +79,15 @@ impl Backend for Log {
         Err(StoreError::Unavailable("the cache never asks for a snapshot".into()))
     }
 
-    async fn load(&self, each: &mut (dyn FnMut(Entry) + Send)) -> Result<Revision, StoreError> {
+    async fn load(&self, mut takers: Vec<Taker>) -> Result<Revision, StoreError> {
         let changes = self.changes();
         let mut newest: BTreeMap<&Key, &Change> = BTreeMap::new();
         newest.extend(changes.iter().map(|change| (&change.key, change)));
         for (key, Change { revision, body, .. }) in newest {
             if let Some(body) = body {
-                each(Entry { key: key.clone(), revision: *revision, body: body.clone() });
+                let Key { kind, namespace, name } = key;
+                let revision = *revision;
+                takers[0](Current { kind, namespace, name, revision, body })?;
             }
         }
         Ok(Revision(changes.len() as u64))

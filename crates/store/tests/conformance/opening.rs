@@ -5,7 +5,7 @@ use crate::{
     support::{Place, one, put},
 };
 use quarterdeck_model::Revision;
-use quarterdeck_store::{Outcome, Postgres, Sqlite, StoreError};
+use quarterdeck_store::{Outcome, Postgres, Sqlite, StoreError, Taker};
 use quarterdeck_testing::postgres::Postgres as Server;
 use std::{fs, path::Path};
 use tokio::task::JoinSet;
@@ -80,10 +80,32 @@ async fn a_damaged_sqlite_file_is_refused() {
         Err(error) => error,
         Ok(store) => {
             use quarterdeck_store::Backend as _;
-            store.load(&mut |_| {}).await.unwrap_err()
+            store.load(vec![Box::new(|_| Ok(()))]).await.unwrap_err()
         }
     };
     says(&unusable(Err::<(), _>(refused)), &["damaged", "restore a backup"]);
+}
+
+/// An object that is lost from the file must not be gone without a word.
+#[tokio::test]
+async fn a_sqlite_file_that_lacks_a_current_body_is_refused() {
+    use quarterdeck_store::Backend as _;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(folder.path()).unwrap();
+    for name in ["a", "b", "c"] {
+        one(&store, put(name, "body")).await;
+    }
+    drop(store);
+    sqlite(folder.path(), "DELETE FROM log WHERE revision = 2");
+    let store = Sqlite::open(folder.path()).unwrap();
+    for takers in 1..=3 {
+        let takers = (0..takers).map(|_| -> Taker { Box::new(|_| Ok(())) }).collect();
+        let why = unusable(store.load(takers).await);
+        says(&why, &["damaged", "lacks revision 2", "restore a backup"]);
+    }
+    // The store goes on, since only reading all of it is spoiled.
+    assert_eq!(one(&store, put("d", "body")).await, Outcome::Committed(Revision(4)));
+    assert_eq!(store.head().await.unwrap(), Revision(4));
 }
 
 #[tokio::test]

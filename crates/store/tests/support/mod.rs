@@ -7,10 +7,10 @@ pub(crate) mod model;
 use bytes::Bytes;
 use quarterdeck_model::{Key, Revision};
 use quarterdeck_store::{
-    Backend, Change, Entry, Fence, KeyFile, Mutation, Outcome, Postgres, Precondition, Sealed,
-    Sqlite, StoreError, Write,
+    Backend, Change, Current, Entry, Fence, KeyFile, Mutation, Outcome, Postgres, Precondition,
+    Sealed, Sqlite, StoreError, Taker, Write,
 };
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
 /// An empty place that a store can be opened in, more than once.
@@ -133,8 +133,18 @@ pub(crate) async fn whole_snapshot(
 
 /// What `load` calls with, ordered by key, and the revision it answers.
 pub(crate) async fn loaded(backend: &dyn Backend) -> (Vec<Entry>, Revision) {
-    let mut entries = Vec::new();
-    let revision = backend.load(&mut |entry| entries.push(entry)).await.unwrap();
+    let entries: Arc<Mutex<Vec<Entry>>> = Arc::default();
+    let taker = || -> Taker {
+        let entries = entries.clone();
+        Box::new(move |Current { kind, namespace, name, revision, body }| {
+            let key = Key { kind: kind.into(), namespace: namespace.into(), name: name.into() };
+            let body = Bytes::copy_from_slice(body);
+            entries.lock().unwrap().push(Entry { key, revision, body });
+            Ok(())
+        })
+    };
+    let revision = backend.load(vec![taker(), taker(), taker()]).await.unwrap();
+    let mut entries = std::mem::take(&mut *entries.lock().unwrap());
     entries.sort_by(|one: &Entry, other| one.key.cmp(&other.key));
     (entries, revision)
 }

@@ -94,7 +94,7 @@ impl Refreshes {
             attempt: 1,
             action: ACTION.into(),
             input: json!({}),
-            idempotency_key: format!("{}/refresh", server.uid),
+            idempotency_key: format!("{}/refresh", server.uid()),
             deadline: Time::new(deadline),
             disruptive: false,
         };
