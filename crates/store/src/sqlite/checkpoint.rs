@@ -22,7 +22,7 @@ const ROUNDS_MAX: usize = 4;
 
 /// Starts the thread. It ends when the writer's connection is closed.
 pub(super) fn start(
-    mut own: Connection,
+    own: Connection,
     writer: &mut Connection,
     jobs: WeakSender<Job>,
 ) -> Result<JoinHandle<()>, StoreError> {
@@ -38,11 +38,11 @@ pub(super) fn start(
         .map_err(failure)?;
     Builder::new()
         .name("sqlite-checkpoint".into())
-        .spawn(move || run(&mut own, &is_due, &jobs))
+        .spawn(move || run(&own, &is_due, &jobs))
         .map_err(|error| StoreError::Unavailable(format!("a thread did not start: {error}")))
 }
 
-fn run(own: &mut Connection, is_due: &Receiver<()>, jobs: &WeakSender<Job>) {
+fn run(own: &Connection, is_due: &Receiver<()>, jobs: &WeakSender<Job>) {
     while is_due.recv().is_ok() {
         for _ in 0..ROUNDS_MAX {
             if advance(own).is_none_or(|left| left <= REST_PAGES) {
@@ -52,7 +52,7 @@ fn run(own: &mut Connection, is_due: &Receiver<()>, jobs: &WeakSender<Job>) {
         let Some(jobs) = jobs.upgrade() else { return };
         let (done, is_done) = sync_channel(1);
         let rest: Job = Box::new(move |writer| {
-            advance(writer);
+            advance(&writer.connection);
             let _ = done.send(());
         });
         if jobs.blocking_send(rest).is_ok() {
@@ -63,7 +63,7 @@ fn run(own: &mut Connection, is_due: &Receiver<()>, jobs: &WeakSender<Job>) {
 }
 
 /// Moves what can be moved without waiting for anybody; answers how many pages were left.
-fn advance(connection: &mut Connection) -> Option<i64> {
+fn advance(connection: &Connection) -> Option<i64> {
     let moved = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
         Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?)
     });

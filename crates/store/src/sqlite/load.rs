@@ -7,6 +7,7 @@ use crate::{Current, StoreError, Taker};
 use quarterdeck_model::Revision;
 use rusqlite::Connection;
 use std::{
+    collections::HashSet,
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
@@ -104,12 +105,28 @@ fn same_moment(first: &Connection, others: &[Connection]) -> Result<(Revision, b
     Ok((read::heads(first)?.0, true))
 }
 
-/// The revisions of all current bodies, in order.
+/// The revisions of all current bodies, in order: those of the table, and those that came after what it
+/// shows.
 fn current(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
     let mut statement = connection.prepare("SELECT revision FROM current")?;
     let mut current =
         statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
+    let mut replaced = HashSet::new();
+    let mut recent = connection.prepare(
+        "SELECT revision, previous, body IS NOT NULL FROM log
+         WHERE revision > (SELECT folded FROM meta)",
+    )?;
+    let mut rows = recent.query([])?;
+    while let Some(row) = rows.next()? {
+        replaced.extend(row.get::<_, Option<i64>>(1)?);
+        if row.get(2)? {
+            current.push(row.get(0)?);
+        }
+    }
+    current.retain(|revision| !replaced.contains(revision));
     current.sort_unstable();
+    // The table shows some of the newest changes already.
+    current.dedup();
     Ok(current)
 }
 
@@ -159,8 +176,6 @@ fn read_share(connection: &Connection, taker: &mut Taker, share: &[i64]) -> Resu
     }
     match wanted.next() {
         None => Ok(()),
-        Some(missing) => Err(StoreError::Unusable(format!(
-            "its file is damaged: the log lacks revision {missing}, which is current; restore a backup"
-        ))),
+        Some(missing) => Err(read::lacks(revision(*missing))),
     }
 }

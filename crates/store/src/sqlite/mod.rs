@@ -1,17 +1,20 @@
 //! The default backend: one SQLite file, owned by one process.
 //!
-//! Each body is written once, to the log; the table of current objects holds only key → revision.
+//! Each body is written once, to the log; the table of current objects holds only key → revision,
+//! and the newest changes only some time later (`recent.rs`).
 //! Writes have one connection on a thread of its own; reads have another and never wait for them.
 
 mod checkpoint;
 mod load;
 mod read;
+mod recent;
 mod schema;
 mod write;
 
 use crate::{Backend, Change, Entry, FolderLock, Lease, Mutation, Outcome, StoreError, Taker};
 use async_trait::async_trait;
 use quarterdeck_model::{Key, Revision};
+use recent::Recent;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::{
     fs::File,
@@ -29,7 +32,13 @@ const CACHE_KIB: i64 = 65_536;
 /// Most jobs that wait for the writer. The group commit above sends one at a time.
 const JOBS_MAX: usize = 64;
 
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+/// What the writing thread works with.
+struct Writer {
+    connection: Connection,
+    recent: Recent,
+}
+
+type Job = Box<dyn FnOnce(&mut Writer) + Send>;
 
 /// The SQLite backend.
 pub struct Sqlite {
@@ -50,11 +59,13 @@ impl Sqlite {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let owned = FolderLock::take(dir)?;
         let file = dir.join(FILE);
-        let mut writer = connect(&file)?;
-        schema::migrate(&mut writer, &file)?;
+        let mut connection = connect(&file)?;
+        schema::migrate(&mut connection, &file)?;
+        let recent = read::recent(&mut connection)?;
         let reader = connect(&file)?;
         let (jobs, mut queue) = mpsc::channel::<Job>(JOBS_MAX);
-        let checkpoint = checkpoint::start(connect(&file)?, &mut writer, jobs.downgrade())?;
+        let checkpoint = checkpoint::start(connect(&file)?, &mut connection, jobs.downgrade())?;
+        let mut writer = Writer { connection, recent };
         let writer = std::thread::Builder::new()
             .name("sqlite-writer".into())
             .spawn(move || {
@@ -102,13 +113,13 @@ impl Sqlite {
 
     async fn write<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+        job: impl FnOnce(&mut Writer) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let stopped = || StoreError::Unavailable("its writing thread ended".into());
         let (answer, result) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
+        let job: Job = Box::new(move |writer| {
             // Whoever asked may have gone away.
-            let _ = answer.send(job(connection));
+            let _ = answer.send(job(writer));
         });
         let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
         jobs.send(job).await.map_err(|_| stopped())?;
@@ -187,7 +198,7 @@ fn failure(error: rusqlite::Error) -> StoreError {
 impl Backend for Sqlite {
     async fn commit(&self, batch: &[Mutation]) -> Result<Vec<Outcome>, StoreError> {
         let batch = batch.to_vec();
-        self.write(move |connection| write::commit(connection, &batch)).await
+        self.write(move |writer| write::commit(writer, &batch)).await
     }
 
     async fn changes(&self, since: Revision, limit: usize) -> Result<Vec<Change>, StoreError> {
@@ -216,7 +227,7 @@ impl Backend for Sqlite {
     async fn compact(&self, before: Revision) -> Result<(), StoreError> {
         loop {
             // In steps, so that writers wait for one step at most.
-            if self.write(move |connection| write::compact_some(connection, before)).await? {
+            if self.write(move |writer| write::compact_some(writer, before)).await? {
                 return Ok(());
             }
         }
@@ -229,12 +240,13 @@ impl Backend for Sqlite {
         ttl: Duration,
     ) -> Result<Option<Lease>, StoreError> {
         let (name, holder) = (name.to_owned(), holder.to_owned());
-        self.write(move |connection| write::acquire_lease(connection, &name, &holder, ttl)).await
+        self.write(move |writer| write::acquire_lease(&mut writer.connection, &name, &holder, ttl))
+            .await
     }
 
     async fn release_lease(&self, lease: &Lease) -> Result<(), StoreError> {
         let lease = lease.clone();
-        self.write(move |connection| write::release_lease(connection, &lease)).await
+        self.write(move |writer| write::release_lease(&mut writer.connection, &lease)).await
     }
 
     fn shared(&self) -> bool {

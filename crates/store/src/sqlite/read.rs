@@ -2,6 +2,7 @@
 
 use super::{
     failure,
+    recent::Recent,
     write::{revision, sql},
 };
 use crate::{CHANGES_BYTES_MAX, Change, Entry, StoreError};
@@ -20,6 +21,48 @@ pub(super) fn heads(transaction: &Connection) -> Result<(Revision, Revision), St
             Ok((revision(row.get(0)?), revision(row.get(1)?)))
         })
         .map_err(failure)
+}
+
+/// What the table of current objects does not show yet.
+pub(super) fn recent(connection: &mut Connection) -> Result<Recent, StoreError> {
+    let transaction = connection.transaction().map_err(failure)?;
+    let (head, _) = heads(&transaction)?;
+    let folded = transaction
+        .query_row("SELECT folded FROM meta", [], |row| row.get(0).map(revision))
+        .map_err(failure)?;
+    let mut recent = Recent::new(folded);
+    let mut statement = transaction
+        .prepare(
+            "SELECT kind, namespace, name, revision, body IS NULL FROM log
+             WHERE revision > ?1 ORDER BY revision",
+        )
+        .map_err(failure)?;
+    let mut rows = statement.query([sql(folded)]).map_err(failure)?;
+    let mut next = folded.next();
+    while let Some(row) = rows.next().map_err(failure)? {
+        let change = || -> rusqlite::Result<(Key, i64, bool)> {
+            Ok((key(row, 0)?, row.get(3)?, row.get(4)?))
+        };
+        let (key, at, removed) = change().map_err(failure)?;
+        let at = revision(at);
+        // Compaction takes nothing that the table does not show: there are no gaps here.
+        if at != next {
+            return Err(lacks(next));
+        }
+        recent.add(&key, (!removed).then_some(at), at);
+        next = next.next();
+    }
+    if next != head.next() {
+        return Err(lacks(next));
+    }
+    Ok(recent)
+}
+
+/// The refusal of a log with a hole.
+pub(super) fn lacks(revision: Revision) -> StoreError {
+    StoreError::Unusable(format!(
+        "its file is damaged: the log lacks revision {revision}, which is current; restore a backup"
+    ))
 }
 
 /// Head and oldest readable revision, when `wanted` can be read.
@@ -81,15 +124,22 @@ pub(super) fn snapshot(
     let transaction = connection.transaction().map_err(failure)?;
     readable(&transaction, at)?;
     let rows = || -> rusqlite::Result<Vec<Entry>> {
-        // What each key changed since was at `at`: what its first change after `at` replaced.
+        // What each key was at `at` that changed since, or that the table of current objects may not
+        // show: its last change up to `at`, else what its first one after `at` replaced.
         let mut then: BTreeMap<Key, Option<i64>> = BTreeMap::new();
         let mut changed = transaction.prepare_cached(
-            "SELECT kind, namespace, name, previous FROM log WHERE revision > ?1 ORDER BY revision",
+            "SELECT kind, namespace, name, previous, revision, body IS NULL FROM log
+             WHERE revision > min(?1, (SELECT folded FROM meta)) ORDER BY revision",
         )?;
-        let mut rows = changed.query([sql(at)])?;
+        let at = sql(at);
+        let mut rows = changed.query([at])?;
         while let Some(row) = rows.next()? {
-            let previous = row.get(3)?;
-            then.entry(key(row, 0)?).or_insert(previous);
+            let (revision, removed): (i64, bool) = (row.get(4)?, row.get(5)?);
+            if revision <= at {
+                then.insert(key(row, 0)?, (!removed).then_some(revision));
+            } else {
+                then.entry(key(row, 0)?).or_insert(row.get(3)?);
+            }
         }
         let empty: Arc<str> = "".into();
         let first = Key { kind: empty.clone(), namespace: empty.clone(), name: empty };

@@ -9,7 +9,8 @@ use std::path::Path;
 const APPLICATION: i64 = 0x5164_636b;
 
 /// Each entry takes the file one version further. Never change one that was released.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE log (
         revision INTEGER PRIMARY KEY,
         kind TEXT NOT NULL,
@@ -33,7 +34,13 @@ const MIGRATIONS: [&str; 1] = ["
     ) WITHOUT ROWID;
     CREATE TABLE meta (head INTEGER NOT NULL, compacted INTEGER NOT NULL);
     INSERT INTO meta VALUES (0, 0);
-"];
+",
+    // `current` shows all changes up to this revision; of later ones, some.
+    "
+    ALTER TABLE meta ADD COLUMN folded INTEGER NOT NULL DEFAULT 0;
+    UPDATE meta SET folded = head;
+",
+];
 
 /// Brings the file to the newest form.
 pub(super) fn migrate(connection: &mut Connection, file: &Path) -> Result<(), StoreError> {

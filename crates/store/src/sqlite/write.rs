@@ -1,12 +1,15 @@
 //! Writes of the SQLite backend, each one transaction.
 
-use super::failure;
+use super::{
+    Writer, failure, read,
+    recent::{Recent, Slice},
+};
 use crate::{
     Lease, Mutation, Outcome, StoreError,
-    decide::{self, Held, Logged, decide},
+    decide::{self, Decision, Held, Logged, decide},
 };
 use quarterdeck_model::{Key, Revision};
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use std::{
     sync::LazyLock,
     time::{Duration, Instant},
@@ -14,6 +17,8 @@ use std::{
 
 /// Revisions looked at in one step of a compaction.
 const COMPACT_STEP: u64 = 5_000;
+/// Keys brought into the table of current objects in one step of a compaction.
+const FOLD_STEP: usize = 1_024;
 
 pub(super) fn sql(revision: Revision) -> i64 {
     // 2^63 changes are never reached; should they be, the largest number keeps the order.
@@ -29,44 +34,59 @@ fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
 }
 
 /// Applies a batch.
-pub(super) fn commit(
-    connection: &mut Connection,
-    batch: &[Mutation],
-) -> Result<Vec<Outcome>, StoreError> {
+pub(super) fn commit(writer: &mut Writer, batch: &[Mutation]) -> Result<Vec<Outcome>, StoreError> {
+    let Writer { connection, recent } = writer;
     let transaction = begin(connection)?;
-    let outcomes = apply(&transaction, batch).map_err(failure)?;
-    transaction.commit().map_err(failure)?;
-    Ok(outcomes)
-}
-
-fn apply(transaction: &Transaction<'_>, batch: &[Mutation]) -> rusqlite::Result<Vec<Outcome>> {
-    let decision = decide(batch, held(transaction, batch)?);
+    let held = held(&transaction, recent, batch).map_err(failure)?;
+    let decision = decide(batch, held);
     if decision.log.is_empty() {
         return Ok(decision.outcomes);
     }
+    let slice = recent.slice(decision.log.len());
+    append(&transaction, &decision).map_err(failure)?;
+    bring_in(&transaction, &slice).map_err(failure)?;
+    transaction.commit().map_err(failure)?;
+    recent.brought_in(slice);
+    recent.committed(&decision);
+    Ok(decision.outcomes)
+}
+
+fn append(transaction: &Transaction<'_>, decision: &Decision<'_>) -> rusqlite::Result<()> {
     let mut log = transaction.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
     for Logged { revision, key: Key { kind, namespace, name }, previous, body } in &decision.log {
         let body = body.map(|body| body.as_ref());
         log.execute(params![sql(*revision), kind, namespace, name, previous.map(sql), body])?;
     }
+    transaction.prepare_cached("UPDATE meta SET head = ?1")?.execute([sql(decision.head)])?;
+    Ok(())
+}
+
+/// Brings changes into the table of current objects.
+fn bring_in(transaction: &Transaction<'_>, slice: &Slice) -> rusqlite::Result<()> {
     let mut put = transaction.prepare_cached(
         "INSERT INTO current VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT DO UPDATE SET revision = excluded.revision",
     )?;
-    for (Key { kind, namespace, name }, revision) in &decision.put {
-        put.execute(params![kind, namespace, name, sql(*revision)])?;
-    }
     let mut remove = transaction
         .prepare_cached("DELETE FROM current WHERE kind = ?1 AND namespace = ?2 AND name = ?3")?;
-    for Key { kind, namespace, name } in &decision.removed {
-        remove.execute(params![kind, namespace, name])?;
+    for (Key { kind, namespace, name }, at) in &slice.keys {
+        match at {
+            Some(at) => put.execute(params![kind, namespace, name, sql(*at)])?,
+            None => remove.execute(params![kind, namespace, name])?,
+        };
     }
-    transaction.prepare_cached("UPDATE meta SET head = ?1")?.execute([sql(decision.head)])?;
-    Ok(decision.outcomes)
+    if let Some(folded) = slice.folded {
+        transaction.prepare_cached("UPDATE meta SET folded = ?1")?.execute([sql(folded)])?;
+    }
+    Ok(())
 }
 
 /// Reads what a batch is about.
-fn held<'a>(transaction: &Transaction<'_>, batch: &'a [Mutation]) -> rusqlite::Result<Held<'a>> {
+fn held<'a>(
+    transaction: &Transaction<'_>,
+    recent: &Recent,
+    batch: &'a [Mutation],
+) -> rusqlite::Result<Held<'a>> {
     let head = transaction
         .prepare_cached("SELECT head FROM meta")?
         .query_row([], |row| row.get(0).map(revision))?;
@@ -76,8 +96,14 @@ fn held<'a>(transaction: &Transaction<'_>, batch: &'a [Mutation]) -> rusqlite::R
     )?;
     for key in decide::keys(batch) {
         let Key { kind, namespace, name } = key;
-        let found = find.query_row(params![kind, namespace, name], |row| row.get(0)).optional()?;
-        held.current.extend(found.map(|found| (key, revision(found))));
+        let found = match recent.get(key) {
+            Some(known) => known,
+            None => {
+                let row = |row: &Row<'_>| row.get(0).map(revision);
+                find.query_row(params![kind, namespace, name], row).optional()?
+            }
+        };
+        held.current.extend(found.map(|found| (key, found)));
     }
     let mut token = transaction.prepare_cached("SELECT token FROM lease WHERE name = ?1")?;
     for lease in decide::leases(batch) {
@@ -89,11 +115,17 @@ fn held<'a>(transaction: &Transaction<'_>, batch: &'a [Mutation]) -> rusqlite::R
 }
 
 /// Does one step of a compaction; true when it is complete.
-pub(super) fn compact_some(
-    connection: &mut Connection,
-    before: Revision,
-) -> Result<bool, StoreError> {
+pub(super) fn compact_some(writer: &mut Writer, before: Revision) -> Result<bool, StoreError> {
+    let Writer { connection, recent } = writer;
     let transaction = begin(connection)?;
+    // What tells that a key was removed must not go before the table knows it.
+    if recent.folded() < before && recent.folded() < read::heads(&transaction)?.0 {
+        let slice = recent.any_slice(FOLD_STEP);
+        bring_in(&transaction, &slice).map_err(failure)?;
+        transaction.commit().map_err(failure)?;
+        recent.brought_in(slice);
+        return Ok(false);
+    }
     let step = || -> rusqlite::Result<bool> {
         let (head, compacted) =
             transaction.query_row("SELECT head, compacted FROM meta", [], |row| {

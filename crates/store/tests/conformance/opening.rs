@@ -2,7 +2,7 @@
 
 use crate::{
     UNSAFE_BUT_FAST,
-    support::{Place, one, put},
+    support::{Place, delete, loaded, model::Model, one, put, whole_snapshot},
 };
 use quarterdeck_model::Revision;
 use quarterdeck_store::{Outcome, Postgres, Sqlite, StoreError, Taker};
@@ -96,6 +96,21 @@ async fn a_sqlite_file_that_lacks_a_current_body_is_refused() {
         one(&store, put(name, "body")).await;
     }
     drop(store);
+    // Its newest changes are looked through when it is opened.
+    let damaged = tempfile::tempdir().unwrap();
+    std::fs::copy(folder.path().join("quarterdeck.db"), damaged.path().join("quarterdeck.db"))
+        .unwrap();
+    sqlite(damaged.path(), "DELETE FROM log WHERE revision = 2");
+    let why = unusable(Sqlite::open(damaged.path()).map(|_| ()));
+    says(&why, &["damaged", "lacks revision 2", "restore a backup"]);
+    sqlite(damaged.path(), "DELETE FROM log");
+    let why = unusable(Sqlite::open(damaged.path()).map(|_| ()));
+    says(&why, &["damaged", "lacks revision 1"]);
+
+    // A compaction brings them into the table of current objects; the rest is noticed when it is loaded.
+    let store = Sqlite::open(folder.path()).unwrap();
+    store.compact(Revision(3)).await.unwrap();
+    drop(store);
     sqlite(folder.path(), "DELETE FROM log WHERE revision = 2");
     let store = Sqlite::open(folder.path()).unwrap();
     for takers in 1..=3 {
@@ -106,6 +121,43 @@ async fn a_sqlite_file_that_lacks_a_current_body_is_refused() {
     // The store goes on, since only reading all of it is spoiled.
     assert_eq!(one(&store, put("d", "body")).await, Outcome::Committed(Revision(4)));
     assert_eq!(store.head().await.unwrap(), Revision(4));
+}
+
+/// Enough changes that SQLite brings keys into its table of current objects under the writer, several
+/// times over. Wherever it is opened again, it holds the same as the model.
+#[tokio::test]
+async fn many_changes_are_all_there_wherever_a_sqlite_file_is_opened_again() {
+    use quarterdeck_store::{BATCH_MAX, Backend as _};
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Sqlite::open(folder.path()).unwrap();
+    let mut model = Model::default();
+    let mut turn = 0;
+    for batch in 0..240 {
+        let changes = (0..BATCH_MAX).map(|_| {
+            turn += 1;
+            // A few keys again and again among many that are written now and then.
+            let name = if turn % 3 == 0 { turn % 7 } else { turn * 7_919 % 45_000 };
+            let name = format!("key-{name:05}");
+            if turn % 11 == 0 { delete(&name) } else { put(&name, &turn.to_string()) }
+        });
+        let changes: Vec<_> = changes.collect();
+        let outcomes = store.commit(&changes).await.unwrap();
+        assert_eq!(outcomes, model.commit(&changes));
+        if batch % 40 == 39 {
+            drop(store);
+            store = Sqlite::open(folder.path()).unwrap();
+            let (entries, head) = loaded(&store).await;
+            assert_eq!(head, model.head());
+            crate::support::model::assert_same(&entries, &model.now());
+        }
+    }
+    let before = Revision(model.head().0 - 30_000);
+    store.compact(before).await.unwrap();
+    for at in [before, Revision(before.0 + 12_345), model.head()] {
+        let entries = whole_snapshot(&store, at, 20_000).await.unwrap();
+        crate::support::model::assert_same(&entries, &model.at(at));
+    }
+    crate::support::model::assert_same(&loaded(&store).await.0, &model.now());
 }
 
 #[tokio::test]
