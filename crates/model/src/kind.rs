@@ -91,6 +91,8 @@ pub trait Kind: Serialize + DeserializeOwned + JsonSchema + Clone + Send + Sync 
     const COLUMNS: &'static [Column];
     /// Dotted paths of fields that can be selected on and are indexed.
     const INDEXED_FIELDS: &'static [&'static str] = &[];
+    /// What names must look like.
+    const NAME: fn(&str) -> Result<(), String> = crate::validate::subdomain;
     /// One sentence that `kubectl explain` shows.
     const DESCRIPTION: &'static str;
 
@@ -235,7 +237,7 @@ pub fn admit<K: Kind>(new: &Value, old: Option<&Value>) -> Result<Value, FieldEr
     // An old version that no longer fits its type cannot be compared with; the new one stands alone.
     let old: Option<K> = old.and_then(|old| serde_json::from_value(old.clone()).ok());
     typed.set_defaults();
-    crate::validate::metadata(typed.meta(), K::SCOPE, &mut errors);
+    crate::validate::metadata(typed.meta(), K::SCOPE, K::NAME, &mut errors);
     typed.validate(old.as_ref(), &mut errors);
     if !errors.is_empty() {
         return Err(errors);

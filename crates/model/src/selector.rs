@@ -69,7 +69,12 @@ impl LabelSelector {
 
     /// Whether the object's labels meet every requirement.
     pub fn matches(&self, object: &Object) -> bool {
-        self.0.iter().all(|requirement| requirement.matches(|key| object.label(key)))
+        self.matches_labels(|name| object.label(name))
+    }
+
+    /// Whether those labels meet every requirement.
+    pub fn matches_labels<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.0.iter().all(|requirement| requirement.matches(&label))
     }
 
     /// Whether it selects everything.

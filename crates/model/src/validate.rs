@@ -43,6 +43,23 @@ pub fn dns_label(name: &str) -> Result<(), String> {
         .into())
 }
 
+/// Whether `name` can stand between two slashes of a path: all that names of roles must be.
+///
+/// # Errors
+/// What the name must not be or hold.
+pub fn path_segment(name: &str) -> Result<(), String> {
+    if matches!(name, "." | "..") {
+        return Err(format!("may not be '{name}'"));
+    }
+    if name.len() > SUBDOMAIN_BYTES_MAX {
+        return Err(format!("may not be longer than {SUBDOMAIN_BYTES_MAX} bytes"));
+    }
+    match name.chars().find(|letter| matches!(letter, '/' | '%') || letter.is_control()) {
+        Some(letter) => Err(format!("may not contain {letter:?}")),
+        None => Ok(()),
+    }
+}
+
 fn dns_label_letters(name: &[u8]) -> bool {
     let edge = |letter: Option<&u8>| {
         letter.is_some_and(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit())
@@ -95,10 +112,15 @@ pub fn label_value(value: &str) -> Result<(), String> {
 }
 
 /// Checks what every object's metadata must obey.
-pub fn metadata(meta: &ObjectMeta, scope: Scope, errors: &mut FieldErrors) {
+pub fn metadata(
+    meta: &ObjectMeta,
+    scope: Scope,
+    name: fn(&str) -> Result<(), String>,
+    errors: &mut FieldErrors,
+) {
     if meta.name.is_empty() {
         errors.push(FieldError::required("metadata.name", "name or generateName is required"));
-    } else if let Err(why) = subdomain(&meta.name) {
+    } else if let Err(why) = name(&meta.name) {
         errors.push(FieldError::invalid("metadata.name", format!("{:?}", meta.name), why));
     }
     match (&meta.namespace, scope) {
@@ -207,7 +229,7 @@ mod tests {
             ..ObjectMeta::default()
         };
         let mut errors = FieldErrors::new();
-        metadata(&meta, Scope::Cluster, &mut errors);
+        metadata(&meta, Scope::Cluster, subdomain, &mut errors);
         let fields: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();
         assert_eq!(
             fields,

@@ -5,11 +5,13 @@ mod image;
 mod namespace;
 mod provider;
 mod rack;
+pub mod rbac;
 mod resource;
 mod run;
 mod runbook;
 mod secret;
 mod server;
+mod service_account;
 mod site;
 
 pub use event::{Event, EventSource};
@@ -17,6 +19,7 @@ pub use image::{Image, ImageFormat, ImageSpec, ImageStatus};
 pub use namespace::{Namespace, NamespaceSpec, NamespaceStatus};
 pub use provider::{MetalProvider, Provider, ProviderSpec, ProviderStatus, ProviderType};
 pub use rack::{Rack, RackSpec, RackStatus};
+pub use rbac::{ClusterRole, ClusterRoleBinding, PolicyRule, RBAC, Role, RoleBinding};
 pub use resource::Resource;
 pub use run::{
     Approval, Decision, RetryFrom, Run, RunPhase, RunSpec, RunStatus, RunTarget, RunbookRevision,
@@ -31,6 +34,7 @@ pub use server::{
     Bmc, BmcProtocol, BmcTls, BmcTlsVerify, Location, SecretReference, Server, ServerPhase,
     ServerSpec, ServerStatus,
 };
+pub use service_account::{LocalReference, ServiceAccount};
 pub use site::{Site, SiteSpec, SiteStatus};
 
 use crate::{Kind, KindRef};
@@ -53,6 +57,11 @@ pub fn all() -> &'static [KindRef] {
             Namespace::info(),
             Secret::info(),
             Event::info(),
+            ServiceAccount::info(),
+            Role::info(),
+            RoleBinding::info(),
+            ClusterRole::info(),
+            ClusterRoleBinding::info(),
             Site::info(),
             Rack::info(),
             Server::info(),
