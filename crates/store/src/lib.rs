@@ -21,7 +21,7 @@ pub use backend::{
     Fence, Lease, Mutation, Outcome, Precondition, StoreError, Taker, Write,
 };
 pub use cache::{
-    Encoding, EventKind, Expired, ListQuery, Page, WatchEvent, WatchQuery, Watcher, World,
+    Became, Encoding, EventKind, Expired, ListQuery, Page, WatchEvent, WatchQuery, Watcher, World,
 };
 pub use folder::FolderLock;
 pub use postgres::Postgres;

@@ -2,11 +2,11 @@
 
 use crate::{
     Backend, Change, Lease, Mutation, Outcome, StoreError, Write,
-    cache::{self, Cache, Expired, ListQuery, Page, WatchQuery, Watcher, World},
+    cache::{self, Became, Cache, Expired, ListQuery, Page, WatchQuery, Watcher, World},
     committer::{self, Committer},
     follow::Follower,
 };
-use quarterdeck_model::{Revision, kinds};
+use quarterdeck_model::{KindRef, Object, Revision, kinds};
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
@@ -101,6 +101,34 @@ impl Store {
         query: &ListQuery<'_>,
     ) -> Result<Page, Expired> {
         self.cache.list_at(world, at, query)
+    }
+
+    /// One object as of `at`.
+    ///
+    /// # Errors
+    /// When the changes since `at` are no longer kept.
+    pub fn get_at(
+        &self,
+        world: &Arc<World>,
+        at: Revision,
+        kind: KindRef,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<Object>>, Expired> {
+        self.cache.get_at(world, at, kind, (namespace, name))
+    }
+
+    /// The newest revision at which an object of `kind` changed.
+    pub fn newest(&self, kind: KindRef) -> Revision {
+        self.cache.newest(kind)
+    }
+
+    /// What became of objects of `kind` after `since`, oldest first.
+    ///
+    /// # Errors
+    /// When those changes are no longer kept.
+    pub fn changes(&self, kind: KindRef, since: Revision) -> Result<Vec<Became>, Expired> {
+        self.cache.changes(kind, since)
     }
 
     /// Opens a watch.

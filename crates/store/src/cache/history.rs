@@ -87,6 +87,12 @@ impl Logged {
         self.revision
     }
 
+    /// Whose change it is, and what it left.
+    pub(crate) fn outcome(&self) -> Option<super::Became> {
+        let object = self.after.as_ref().or(self.before.as_ref())?;
+        Some((object.key.clone(), self.after.clone()))
+    }
+
     fn bytes(&self) -> usize {
         [&self.before, &self.after].into_iter().flatten().map(|object| object.json.len()).sum()
     }

@@ -38,6 +38,9 @@ pub(crate) struct Feed {
     newest: channel::Sender<Revision>,
 }
 
+/// What became of one object; none is that it was deleted.
+pub type Became = (Key, Option<Arc<Object>>);
+
 /// The cache.
 pub(crate) struct Cache {
     world: ArcSwap<World>,
@@ -123,6 +126,39 @@ impl Cache {
 
     pub(crate) fn feed(&self, kind: KindRef) -> Option<&Feed> {
         self.feeds.get(kinds::all().iter().position(|other| *other == kind)?)
+    }
+
+    /// The newest revision at which an object of `kind` changed.
+    pub(crate) fn newest(&self, kind: KindRef) -> Revision {
+        self.feed(kind).map_or(Revision::ZERO, |feed| *feed.newest.borrow())
+    }
+
+    /// What became of objects of `kind` after `since`, oldest first.
+    pub(crate) fn changes(&self, kind: KindRef, since: Revision) -> Result<Vec<Became>, Expired> {
+        let history = self.feed(kind).ok_or(Expired)?.history.load_full();
+        if since < history.floor() {
+            return Err(Expired);
+        }
+        Ok(history.after(since).filter_map(|change| change.outcome()).collect())
+    }
+
+    /// One object as of `at`, which is not after `world`.
+    pub(crate) fn get_at(
+        &self,
+        world: &World,
+        at: Revision,
+        kind: KindRef,
+        (namespace, name): (&str, &str),
+    ) -> Result<Option<Arc<Object>>, Expired> {
+        if at == world.revision() {
+            return Ok(world.get(kind, namespace, name));
+        }
+        let history = self.feed(kind).ok_or(Expired)?.history.load_full();
+        if at > world.revision() || at < history.floor() {
+            return Err(Expired);
+        }
+        let then = history.before(at, world.revision()).get(&(namespace, name)).copied();
+        Ok(then.map_or_else(|| world.get(kind, namespace, name), |object| object.cloned()))
     }
 
     /// Applies changes in order and publishes the world after them. Those already applied are skipped.

@@ -24,7 +24,8 @@ pub struct ListQuery<'a> {
 }
 
 impl ListQuery<'_> {
-    fn selects(&self, object: &Object) -> bool {
+    /// Whether an object is asked for, wherever the page begins.
+    pub fn selects(&self, object: &Object) -> bool {
         self.namespace.is_none_or(|namespace| namespace == object.namespace())
             && self.labels.matches(object)
             && self.fields.matches(object)
