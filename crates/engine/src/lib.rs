@@ -26,6 +26,7 @@ use controllers::{
     garbage::Garbage,
     namespace::Namespaces,
     place::Places,
+    roles::Roles,
     server::{Servers, refresh::Refreshes},
     upkeep,
 };
@@ -77,6 +78,7 @@ impl Engine {
                 parts.spawn(controllers::run(Servers::default(), objects.clone()));
                 parts.spawn(controllers::run(Refreshes::new(actions.clone()), objects.clone()));
                 parts.spawn(controllers::run(Namespaces, objects.clone()));
+                parts.spawn(controllers::run(Roles, objects.clone()));
                 parts.spawn(controllers::run(Garbage::new(store.clone()), objects.clone()));
                 parts.spawn(upkeep::run(objects.clone()));
                 parts.spawn(upkeep::history(objects.clone()));

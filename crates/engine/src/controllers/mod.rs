@@ -4,6 +4,7 @@
 pub(crate) mod garbage;
 pub(crate) mod namespace;
 pub(crate) mod place;
+pub(crate) mod roles;
 pub(crate) mod server;
 pub(crate) mod upkeep;
 

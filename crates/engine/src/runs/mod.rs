@@ -24,7 +24,7 @@ use listeners::Listeners;
 pub(crate) use perform::Call;
 use quarterdeck_model::{
     Key, Kind as _, KindRef, Object, Time, kinds,
-    kinds::{Event, Run, RunPhase, RunbookRevision, Secret},
+    kinds::{Event, RBAC, Run, RunPhase, RunbookRevision, Secret},
 };
 use quarterdeck_store::EventKind;
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -62,7 +62,8 @@ pub(crate) async fn run(objects: Objects, actions: Arc<Actions>) {
     let mut followers = JoinSet::new();
     // What a run may be aimed at.
     let no_targets = [Event::info(), Run::info(), RunbookRevision::info(), Secret::info()];
-    for kind in kinds::all().iter().filter(|kind| !no_targets.contains(kind)) {
+    let targets = kinds::all().iter().filter(|kind| kind.group != RBAC);
+    for kind in targets.filter(|kind| !no_targets.contains(kind)) {
         followers.spawn(context.listeners.clone().follow(store.clone(), kind));
     }
     let mut manager = Manager {

@@ -3,7 +3,10 @@
 use crate::scenario::Plane;
 use quarterdeck_model::{
     Kind as _, KindRef,
-    kinds::{Event, Image, Namespace, Rack, Run, RunPhase, RunbookRevision, Secret, Server, Site},
+    kinds::{
+        ClusterRole, Event, Image, Namespace, Rack, Run, RunPhase, RunbookRevision, Secret, Server,
+        Site,
+    },
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -234,4 +237,33 @@ async fn events_go_after_a_day_and_runs_after_a_quarter_with_their_revisions() {
     tokio::time::sleep(1200 * SECOND).await;
     assert_eq!(count(Run::info()), 0);
     assert_eq!(count(RunbookRevision::info()), 1, "the newest stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn roles_are_gathered_through_several() {
+    let plane = Plane::new().await;
+    let kind = ClusterRole::info();
+    let gathering = |label: &str| {
+        json!({"rules": [], "aggregationRule":
+            {"clusterRoleSelectors": [{"matchLabels": {label: "true"}}]}})
+    };
+    let part = |label: &str, verb: &str| {
+        json!({"metadata": {"labels": {label: "true"}},
+            "rules": [{"verbs": [verb], "apiGroups": [""], "resources": ["events"]}]})
+    };
+    let mut view = gathering("to-view");
+    view["metadata"] = json!({"labels": {"to-edit": "true"}});
+    plane.create(kind, "", "view", view).await;
+    plane.create(kind, "", "edit", gathering("to-edit")).await;
+    plane.create(kind, "", "get", part("to-view", "get")).await;
+    plane.create(kind, "", "create", part("to-edit", "create")).await;
+    let verbs = |name: &str| {
+        let role: ClusterRole = plane.store.world().get(kind, "", name)?.decode().ok()?;
+        Some(role.rules.into_iter().flat_map(|rule| rule.verbs).collect::<Vec<_>>().join(","))
+    };
+    let whole = || (verbs("edit")? == "create,get" && verbs("view")? == "get").then_some(());
+    plane.when(kind, "both to be gathered", whole).await;
+    plane.delete(kind, "", "get").await;
+    let less = || (verbs("edit")? == "create" && verbs("view")?.is_empty()).then_some(());
+    plane.when(kind, "what is gone to be left out", less).await;
 }
