@@ -4,6 +4,7 @@
 use crate::{
     admission,
     answer::{self, Answer},
+    authorize::Sight,
     negotiate::Form,
     path::Query,
     read,
@@ -81,7 +82,7 @@ pub(crate) async fn collection(
     query: Query,
     options: &DeleteOptions,
 ) -> Result<Answer, ApiError> {
-    let listed = read::page(api, kind, namespace, &query).await?;
+    let listed = read::page(api, kind, namespace, &query, &Sight::All).await?;
     let query = &query;
     let gone: Vec<Result<Answer, ApiError>> = stream::iter(listed.page.items)
         .map(|object: Arc<Object>| async move {

@@ -4,11 +4,34 @@
 use quarterdeck_model::{KindRef, kinds};
 use serde_json::{Value, json};
 
-/// Resources that are asked, not stored: group, plural, kind.
-pub(crate) const REVIEWS: [(&str, &str, &str); 3] = [
-    ("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
-    ("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
-    ("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
+/// A resource that is asked, not stored.
+#[derive(Clone, Copy)]
+pub(crate) struct Review {
+    pub(crate) group: &'static str,
+    pub(crate) plural: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) namespaced: bool,
+}
+
+impl Review {
+    const fn new(group: &'static str, plural: &'static str, kind: &'static str) -> Self {
+        Self { group, plural, kind, namespaced: false }
+    }
+
+    const fn namespaced(mut self) -> Self {
+        self.namespaced = true;
+        self
+    }
+}
+
+/// All of them.
+pub(crate) const REVIEWS: [Review; 5] = [
+    Review::new("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
+    Review::new("authorization.k8s.io", "localsubjectaccessreviews", "LocalSubjectAccessReview")
+        .namespaced(),
+    Review::new("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
+    Review::new("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
+    Review::new("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview"),
 ];
 
 /// One group and version with what it serves.
@@ -41,8 +64,8 @@ const OBJECT_VERBS: [&str; 8] =
     ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 const PART_VERBS: [&str; 3] = ["get", "patch", "update"];
 
-fn reviews_of(group: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
-    REVIEWS.into_iter().filter(move |(g, _, _)| *g == group).map(|(_, plural, kind)| (plural, kind))
+fn reviews_of(group: &str) -> impl Iterator<Item = Review> {
+    REVIEWS.into_iter().filter(move |review| review.group == group)
 }
 
 /// `/api`.
@@ -105,10 +128,10 @@ pub(crate) fn resources(name: &str, version: &str) -> Option<Value> {
             }));
         }
     }
-    for (plural, kind) in reviews_of(name) {
+    for review in reviews_of(name) {
         list.push(json!({
-            "name": plural, "singularName": "", "namespaced": false, "kind": kind,
-            "verbs": ["create"],
+            "name": review.plural, "singularName": "", "namespaced": review.namespaced,
+            "kind": review.kind, "verbs": ["create"],
         }));
     }
     let group_version = if name.is_empty() { version.into() } else { format!("{name}/{version}") };
@@ -127,12 +150,12 @@ pub(crate) fn aggregated(core: bool, form_version: &str) -> Value {
         .filter(|group| group.group.is_empty() == core)
         .map(|group| {
             let mut resources: Vec<Value> = group.kinds.iter().map(|kind| entry(kind)).collect();
-            for (plural, kind) in reviews_of(group.group) {
+            for review in reviews_of(group.group) {
                 resources.push(json!({
-                    "resource": plural,
+                    "resource": review.plural,
                     "responseKind":
-                        {"group": group.group, "version": group.version, "kind": kind},
-                    "scope": "Cluster",
+                        {"group": group.group, "version": group.version, "kind": review.kind},
+                    "scope": if review.namespaced { "Namespaced" } else { "Cluster" },
                     "singularResource": "",
                     "verbs": ["create"],
                 }));

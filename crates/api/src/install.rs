@@ -2,6 +2,8 @@
 //! It must never overwrite what a person wrote.
 
 use crate::{
+    authorize::{reconciled, shipped},
+    identity::Caller,
     negotiate::Form,
     path::Query,
     server::Api,
@@ -38,9 +40,9 @@ impl Api {
             return Ok(Installed::Kept);
         }
         let query = Query::default();
-        match write::create(self, place.kind, &place.namespace, &query, value.into(), Form::Json)
-            .await
-        {
+        let plane = &Caller::plane();
+        let Place { kind, namespace, .. } = &place;
+        match write::create(self, kind, namespace, &query, value.into(), Form::Json, plane).await {
             Ok(_) => Ok(Installed::Created),
             Err(error) if error.reason == "AlreadyExists" => Ok(Installed::Kept),
             Err(error) => Err(error),
@@ -72,8 +74,34 @@ impl Api {
         }
         let target = Target { kind, namespace, name, part: None };
         let query = Query::default();
-        write::replace(self, &target, &query, value.into(), Form::Json).await?;
+        write::replace(self, &target, &query, value.into(), Form::Json, &Caller::plane()).await?;
         Ok(Installed::Updated)
+    }
+}
+
+impl Api {
+    /// Brings the roles and bindings that every plane begins with, and adds what this release adds
+    /// to them.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub async fn bootstrap(&self) -> Result<(), ApiError> {
+        let (plane, query) = (Caller::plane(), Query::default());
+        for (kind, object) in shipped() {
+            let name = object.pointer("/metadata/name").and_then(Value::as_str);
+            let name = name.unwrap_or_default().to_owned();
+            let Some(found) = self.store.world().get(kind, "", &name) else {
+                match write::create(self, kind, "", &query, object.into(), Form::Json, &plane).await {
+                    Err(error) if error.reason != "AlreadyExists" => return Err(error),
+                    _ => continue,
+                }
+            };
+            if let Some(next) = reconciled(&found.value(), &object) {
+                let target = Target { kind, namespace: "", name: &name, part: None };
+                write::replace(self, &target, &query, next.into(), Form::Json, &plane).await?;
+            }
+        }
+        Ok(())
     }
 }
 

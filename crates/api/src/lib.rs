@@ -7,6 +7,7 @@
 
 mod admission;
 mod answer;
+mod authorize;
 mod body;
 mod delete;
 mod discovery;

@@ -2,7 +2,10 @@
 
 use crate::status::ApiError;
 use http::Method;
-use quarterdeck_model::{FieldError, FieldErrors, FieldSelector, KindRef, LabelSelector, kinds};
+use quarterdeck_model::{
+    FieldError, FieldErrors, FieldSelector, KindRef, LabelSelector, kinds,
+    selector::FieldRequirement,
+};
 use std::{borrow::Cow, time::Duration};
 
 /// Longest query string that is read.
@@ -40,7 +43,7 @@ pub(crate) enum Endpoint {
     /// `/openapi/v3/api/v1` or `/openapi/v3/apis/GROUP/VERSION`.
     Openapi { group: String, version: String },
     /// `/apis/authorization.k8s.io/v1/selfsubject…`, `/apis/authentication.k8s.io/v1/selfsubjectreviews`.
-    Review(String),
+    Review { plural: String, namespace: Option<String> },
     /// A kind's objects, all or those of one namespace.
     Collection { kind: KindRef, namespace: Option<String> },
     /// One object, or a part of it.
@@ -57,14 +60,18 @@ impl Endpoint {
     }
 }
 
-/// Finds the endpoint of a path.
-pub(crate) fn endpoint(path: &str) -> Result<Endpoint, ApiError> {
-    let decoded: Vec<Cow<'_, str>> = path
-        .trim_matches('/')
+/// The parts of a path between its slashes, decoded.
+pub(crate) fn parts(path: &str) -> Result<Vec<Cow<'_, str>>, ApiError> {
+    path.trim_matches('/')
         .split('/')
         .map(percent_decode)
         .collect::<Option<_>>()
-        .ok_or_else(|| ApiError::bad_request("the path is not valid percent-encoded UTF-8"))?;
+        .ok_or_else(|| ApiError::bad_request("the path is not valid percent-encoded UTF-8"))
+}
+
+/// Finds the endpoint of a path.
+pub(crate) fn endpoint(path: &str) -> Result<Endpoint, ApiError> {
+    let decoded = parts(path)?;
     let parts: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
     match parts.as_slice() {
         [""] => Ok(Endpoint::Paths),
@@ -90,7 +97,11 @@ pub(crate) fn endpoint(path: &str) -> Result<Endpoint, ApiError> {
             Ok(Endpoint::Resources { group: (*group).into(), version: (*version).into() })
         }
         ["apis", "authorization.k8s.io" | "authentication.k8s.io", "v1", review] => {
-            Ok(Endpoint::Review((*review).into()))
+            Ok(Endpoint::Review { plural: (*review).into(), namespace: None })
+        }
+        ["apis", "authorization.k8s.io", "v1", "namespaces", namespace, review] => {
+            let namespace = Some((*namespace).into());
+            Ok(Endpoint::Review { plural: (*review).into(), namespace })
         }
         ["apis", group, version, rest @ ..] => resource(group, version, rest),
         _ => Err(ApiError::no_such_path()),
@@ -134,7 +145,7 @@ fn resource(group: &str, version: &str, rest: &[&str]) -> Result<Endpoint, ApiEr
     }
 }
 
-fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(text.into());
     }
@@ -195,6 +206,10 @@ pub(crate) struct Query {
     pub(crate) pretty: bool,
 }
 
+fn is_true(value: &str) -> bool {
+    matches!(value, "" | "1" | "true" | "True" | "TRUE" | "t" | "T")
+}
+
 impl Query {
     /// Reads the query; unknown parameters are ignored, as Kubernetes does.
     pub(crate) fn parse(query: &str) -> Result<Self, ApiError> {
@@ -208,7 +223,7 @@ impl Query {
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let wrong = |why: &str| ApiError::bad_request(format!("invalid {name}={value}: {why}"));
             let flag = || match value.as_ref() {
-                "" | "1" | "true" | "True" | "TRUE" | "t" | "T" => Ok(true),
+                value if is_true(value) => Ok(true),
                 "0" | "false" | "False" | "FALSE" | "f" | "F" => Ok(false),
                 _ => Err(wrong("expected true or false")),
             };
@@ -263,6 +278,20 @@ impl Query {
         }
         parsed.version = parsed.version_match(&version, &version_match)?;
         Ok(parsed)
+    }
+
+    /// What of a query that cannot be read tells whether its caller may ask: only who may is told
+    /// what is wrong with it.
+    pub(crate) fn of_unreadable(query: &str) -> Self {
+        let mut parameters = form_urlencoded::parse(query.as_bytes());
+        let watch = parameters.any(|(name, value)| name == "watch" && is_true(&value));
+        Self { watch, ..Self::default() }
+    }
+
+    /// The one name that fields are selected by, if they are.
+    pub(crate) fn only_name(&self) -> Option<&str> {
+        let name = |it: &&FieldRequirement| it.path == "metadata.name" && it.equal;
+        self.fields.0.iter().find(name).map(|requirement| requirement.value.as_str())
     }
 
     /// Which parameters do not go together.

@@ -3,6 +3,8 @@
 //! Source: Kubernetes API concepts, "Kubernetes Protobuf encoding", and the `generated.proto` of
 //! k8s.io/api and k8s.io/apimachinery, whose field numbers these are.
 
+mod access;
+
 use crate::status::ApiError;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use prost::Message;
@@ -95,58 +97,6 @@ struct Secret {
     immutable: Option<bool>,
 }
 
-#[derive(Clone, PartialEq, Message)]
-struct SelfSubjectAccessReview {
-    #[prost(message, optional, tag = "2")]
-    spec: Option<AccessReviewSpec>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct AccessReviewSpec {
-    #[prost(message, optional, tag = "1")]
-    resource_attributes: Option<ResourceAttributes>,
-    #[prost(message, optional, tag = "2")]
-    non_resource_attributes: Option<NonResourceAttributes>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ResourceAttributes {
-    #[prost(string, tag = "1")]
-    namespace: String,
-    #[prost(string, tag = "2")]
-    verb: String,
-    #[prost(string, tag = "3")]
-    group: String,
-    #[prost(string, tag = "4")]
-    version: String,
-    #[prost(string, tag = "5")]
-    resource: String,
-    #[prost(string, tag = "6")]
-    subresource: String,
-    #[prost(string, tag = "7")]
-    name: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct NonResourceAttributes {
-    #[prost(string, tag = "1")]
-    path: String,
-    #[prost(string, tag = "2")]
-    verb: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct SelfSubjectRulesReview {
-    #[prost(message, optional, tag = "2")]
-    spec: Option<RulesReviewSpec>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct RulesReviewSpec {
-    #[prost(string, tag = "1")]
-    namespace: String,
-}
-
 /// Reads a body into the JSON it means.
 pub(crate) fn read(body: &[u8]) -> Result<Value, ApiError> {
     let refuse = |why: &dyn std::fmt::Display| {
@@ -161,18 +111,13 @@ pub(crate) fn read(body: &[u8]) -> Result<Value, ApiError> {
     let mut object = match (said.api_version.as_str(), said.kind.as_str()) {
         ("v1", "Namespace") => Namespace::decode(raw).map(Namespace::value),
         ("v1", "Secret") => Secret::decode(raw).map(Secret::value),
-        ("authorization.k8s.io/v1", "SelfSubjectAccessReview") => {
-            SelfSubjectAccessReview::decode(raw).map(SelfSubjectAccessReview::value)
-        }
-        ("authorization.k8s.io/v1", "SelfSubjectRulesReview") => {
-            SelfSubjectRulesReview::decode(raw).map(SelfSubjectRulesReview::value)
-        }
         ("authentication.k8s.io/v1", "SelfSubjectReview") => Ok(json!({})),
-        (version, kind) => {
-            return Err(ApiError::bad_request(format!(
+        (version, kind) => match access::read(version, kind, raw) {
+            Some(read) => read,
+            None => return Err(ApiError::bad_request(format!(
                 "{version}, Kind={kind} is not read as protobuf here; send it as application/json"
-            )));
-        }
+            ))),
+        },
     }
     .map_err(|error| refuse(&error))?;
     if let Some(object) = object.as_object_mut() {
@@ -242,36 +187,6 @@ impl Secret {
         secret.insert("stringData".into(), json!(self.string_data));
         secret.insert("immutable".into(), json!(self.immutable));
         secret.into()
-    }
-}
-
-impl SelfSubjectAccessReview {
-    fn value(self) -> Value {
-        let spec = self.spec.unwrap_or_default();
-        let mut asked = Map::new();
-        if let Some(about) = spec.resource_attributes {
-            let about = given([
-                ("namespace", about.namespace),
-                ("verb", about.verb),
-                ("group", about.group),
-                ("version", about.version),
-                ("resource", about.resource),
-                ("subresource", about.subresource),
-                ("name", about.name),
-            ]);
-            asked.insert("resourceAttributes".into(), about.into());
-        }
-        if let Some(about) = spec.non_resource_attributes {
-            let about = given([("path", about.path), ("verb", about.verb)]);
-            asked.insert("nonResourceAttributes".into(), about.into());
-        }
-        json!({"spec": asked})
-    }
-}
-
-impl SelfSubjectRulesReview {
-    fn value(self) -> Value {
-        json!({"spec": given([("namespace", self.spec.unwrap_or_default().namespace)])})
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     answer::{self, Answer},
+    authorize::{Sight, Stretch},
     negotiate::Form,
     path::{Query, VersionMatch},
     server::Api,
@@ -10,10 +11,8 @@ use crate::{
 };
 use bytes::Bytes;
 use jiff::Timestamp;
-use quarterdeck_model::{
-    FieldSelector, KindRef, LabelSelector, Object, Revision, selector::FieldRequirement,
-};
-use quarterdeck_store::{ListQuery, Page, World};
+use quarterdeck_model::{KindRef, Object, Revision};
+use quarterdeck_store::{Expired, ListQuery, Page, World};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
@@ -73,34 +72,14 @@ pub(crate) async fn get(
     let world = world_at(api, query.version).await?;
     let object = match query.version {
         VersionMatch::Exact(revision) => {
-            as_of(api, &world, Revision(revision), kind, namespace, name)?
+            let at = Revision(revision);
+            let found = api.store.get_at(&world, at, kind, namespace, name);
+            found.map_err(|_| too_old(at))?
         }
         _ => world.get(kind, namespace, name),
     };
     let object = object.ok_or_else(|| ApiError::not_found(kind, name))?;
     one(&object, query, form)
-}
-
-/// An object as it was, within the history that is kept.
-fn as_of(
-    api: &Api,
-    world: &Arc<World>,
-    at: Revision,
-    kind: KindRef,
-    namespace: &str,
-    name: &str,
-) -> Result<Option<Arc<Object>>, ApiError> {
-    let named = FieldRequirement { path: "metadata.name".into(), value: name.into(), equal: true };
-    let asked = ListQuery {
-        kind,
-        namespace: kind.namespaced().then_some(namespace),
-        labels: &LabelSelector::default(),
-        fields: &FieldSelector(vec![named]),
-        after: None,
-        limit: Some(1),
-    };
-    let page = api.store.list_at(world, at, &asked);
-    Ok(page.map_err(|_| too_old(at))?.items.into_iter().next())
 }
 
 fn too_old(revision: Revision) -> ApiError {
@@ -180,6 +159,7 @@ pub(crate) async fn page(
     kind: KindRef,
     namespace: Option<&str>,
     query: &Query,
+    sight: &Sight,
 ) -> Result<Listed, ApiError> {
     check_fields(kind, query)?;
     let next = match &query.next {
@@ -213,7 +193,7 @@ pub(crate) async fn page(
         after: next.as_ref().map(|next| (next.namespace.as_str(), next.name.as_str())),
         limit: query.limit,
     };
-    let page = api.store.list_at(&world, revision, &asked).map_err(|_| {
+    let page = visible(api, &world, revision, &asked, sight).map_err(|_| {
         let Some(next) = next else { return too_old(revision) };
         let mut error = ApiError::expired(
             "The provided continue parameter is too old to display a consistent list result. You \
@@ -226,6 +206,79 @@ pub(crate) async fn page(
     Ok(Listed { page, revision })
 }
 
+/// Objects looked through at once for some that may be seen.
+const LOOK_MAX: usize = 1_024;
+
+/// The page of a list as of `at` that may be seen: no more is looked through than that may be in,
+/// and what is hidden is not counted.
+pub(crate) fn visible(
+    api: &Api,
+    world: &Arc<World>,
+    at: Revision,
+    asked: &ListQuery<'_>,
+    sight: &Sight,
+) -> Result<Page, Expired> {
+    let Sight::Some(seen) = sight else { return api.store.list_at(world, at, asked) };
+    // One more tells whether there is more.
+    let wanted = asked.limit.map_or(usize::MAX, |limit| limit.saturating_add(1));
+    let mut items: Vec<Arc<Object>> = Vec::new();
+    for stretch in seen.stretches() {
+        let left = wanted - items.len().min(wanted);
+        if left == 0 {
+            break;
+        }
+        match stretch {
+            Stretch::Namespace(namespace) => {
+                if asked.namespace.is_some_and(|asked| asked != namespace)
+                    || asked.after.is_some_and(|(before, _)| namespace < before)
+                {
+                    continue;
+                }
+                let namespace = Some(namespace);
+                let here = ListQuery { namespace, limit: Some(left), ..*asked };
+                items.extend(api.store.list_at(world, at, &here)?.items);
+            }
+            Stretch::Names(namespace, names) => {
+                let after = |name: &&String| {
+                    asked.after.is_none_or(|after| (namespace, name.as_str()) > after)
+                };
+                for name in names.iter().filter(after) {
+                    let found = api.store.get_at(world, at, asked.kind, namespace, name)?;
+                    items.extend(found.filter(|object| asked.selects(object)));
+                }
+            }
+            Stretch::Whole => look_through(api, world, at, asked, sight, wanted, &mut items)?,
+        }
+    }
+    let more = asked.limit.is_some_and(|limit| items.len() > limit);
+    items.truncate(asked.limit.unwrap_or(usize::MAX));
+    Ok(Page { items, more, remaining: None })
+}
+
+fn look_through(
+    api: &Api,
+    world: &Arc<World>,
+    at: Revision,
+    asked: &ListQuery<'_>,
+    sight: &Sight,
+    wanted: usize,
+    items: &mut Vec<Arc<Object>>,
+) -> Result<(), Expired> {
+    let mut last: Option<Arc<Object>> = None;
+    loop {
+        let after = last.as_ref().map(|last| (last.namespace(), last.name()));
+        let part = ListQuery { after: after.or(asked.after), limit: Some(LOOK_MAX), ..*asked };
+        let page = api.store.list_at(world, at, &part)?;
+        last = page.items.last().cloned();
+        let seen =
+            page.items.into_iter().filter(|object| sight.sees(object.namespace(), object.name()));
+        items.extend(seen.take(wanted - items.len().min(wanted)));
+        if !page.more || items.len() >= wanted {
+            return Ok(());
+        }
+    }
+}
+
 /// A collection.
 pub(crate) async fn list(
     api: &Api,
@@ -233,8 +286,9 @@ pub(crate) async fn list(
     namespace: Option<&str>,
     query: &Query,
     form: Form,
+    sight: &Sight,
 ) -> Result<Answer, ApiError> {
-    let listed = page(api, kind, namespace, query).await?;
+    let listed = page(api, kind, namespace, query, sight).await?;
     let mut meta = json!({"resourceVersion": listed.revision.to_string()});
     if listed.page.more
         && let (Some(last), Some(meta)) = (listed.page.items.last(), meta.as_object_mut())

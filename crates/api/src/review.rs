@@ -1,47 +1,197 @@
-//! What callers may ask about themselves: who they are and what they may do.
+//! What callers may ask about access: who they are, what they or others may do.
 //! Source: Kubernetes `authentication.k8s.io/v1` and `authorization.k8s.io/v1`.
 
 use crate::{
     answer::{self, Answer},
+    authorize::{Ask, Decision, Policy},
     discovery::REVIEWS,
     identity::Caller,
     status::ApiError,
 };
 use http::StatusCode;
-use serde_json::{Value, json};
+use quarterdeck_model::{FieldError, FieldErrors};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// What a review may hold, all of them together.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec {
+    resource_attributes: Option<ResourceAttributes>,
+    non_resource_attributes: Option<PathAttributes>,
+    user: String,
+    groups: Vec<String>,
+    uid: String,
+    extra: BTreeMap<String, Vec<String>>,
+    namespace: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ResourceAttributes {
+    namespace: String,
+    verb: String,
+    group: String,
+    resource: String,
+    subresource: String,
+    name: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PathAttributes {
+    path: String,
+    verb: String,
+}
 
 /// Answers one review.
-pub(crate) fn answer(caller: &Caller, plural: &str, body: Value) -> Result<Answer, ApiError> {
-    let (group, _, kind) =
-        REVIEWS.into_iter().find(|(_, p, _)| *p == plural).ok_or_else(ApiError::no_such_path)?;
+pub(crate) fn answer(
+    policy: &Policy,
+    caller: &Caller,
+    (plural, namespace): (&str, Option<&str>),
+    body: &Value,
+) -> Result<Answer, ApiError> {
+    let review = REVIEWS
+        .into_iter()
+        .find(|review| review.plural == plural)
+        .ok_or_else(ApiError::no_such_path)?;
+    let said = body.get("spec").cloned().unwrap_or_else(|| json!({}));
+    let given = without_nulls(said.clone());
+    let spec = Spec::deserialize(given).map_err(|error| {
+        ApiError::bad_request(format!("error decoding {}: {error}", review.kind))
+    })?;
+    let refuse = |field: &str, why: &str| {
+        let errors: FieldErrors = vec![FieldError::invalid(field, "\"\"", why)];
+        ApiError::invalid_fields(review.group, review.kind, "", &errors)
+    };
     let status = match plural {
-        "selfsubjectreviews" => {
-            json!({"userInfo": {"username": caller.user, "groups": caller.groups}})
-        }
-        "selfsubjectaccessreviews" if caller.is_admin() => {
-            json!({"allowed": true, "reason": "group system:masters may do everything"})
-        }
-        "selfsubjectaccessreviews" => {
-            json!({"allowed": false, "reason": "only group system:masters may act"})
+        "selfsubjectreviews" => json!({"userInfo": user_info(caller)}),
+        "selfsubjectrulesreviews" => {
+            if spec.namespace.is_empty() {
+                return Err(ApiError::bad_request("no namespace on request"));
+            }
+            rules(policy, caller, &spec.namespace)
         }
         _ => {
-            let all: &[&str] = if caller.is_admin() { &["*"] } else { &[] };
-            let rules: Vec<Value> = all
-                .iter()
-                .map(|all| json!({"verbs": [all], "apiGroups": [all], "resources": [all]}))
-                .collect();
-            let paths: Vec<Value> =
-                all.iter().map(|all| json!({"verbs": [all], "nonResourceURLs": [all]})).collect();
-            json!({"resourceRules": rules, "nonResourceRules": paths, "incomplete": false})
+            let asked = asked(&spec).ok_or_else(|| {
+                let why =
+                    "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+                refuse("spec.resourceAttributes", why)
+            })?;
+            let other;
+            let about = if plural == "selfsubjectaccessreviews" {
+                caller
+            } else {
+                if spec.user.is_empty() && spec.groups.is_empty() {
+                    return Err(refuse(
+                        "spec.user",
+                        "at least one of user or group must be specified",
+                    ));
+                }
+                if namespace.is_some_and(|namespace| asked.namespace() != namespace) {
+                    let why = "must match metadata.namespace";
+                    return Err(refuse("spec.resourceAttributes.namespace", why));
+                }
+                let uid = Some(spec.uid.clone()).filter(|uid| !uid.is_empty());
+                let (user, groups) = (spec.user.clone(), spec.groups.clone());
+                other = Caller { user, uid, groups, extra: spec.extra.clone() };
+                &other
+            };
+            decided(&policy.decide(about, &asked))
         }
     };
+    let meta = match namespace {
+        Some(namespace) => json!({"namespace": namespace, "creationTimestamp": null}),
+        None => json!({"creationTimestamp": null}),
+    };
     let mut answer = answer::json(&json!({
-        "kind": kind,
-        "apiVersion": format!("{group}/v1"),
-        "metadata": {"creationTimestamp": null},
-        "spec": body.get("spec").cloned().unwrap_or_else(|| json!({})),
+        "kind": review.kind,
+        "apiVersion": format!("{}/v1", review.group),
+        "metadata": meta,
+        "spec": said,
         "status": status,
     }));
     *answer.status_mut() = StatusCode::CREATED;
     Ok(answer)
+}
+
+/// Null is not given, at any depth that a review has.
+fn without_nulls(mut value: Value) -> Value {
+    if let Some(fields) = value.as_object_mut() {
+        fields.retain(|_, field| !field.is_null());
+        for field in fields.values_mut().filter_map(Value::as_object_mut) {
+            field.retain(|_, field| !field.is_null());
+        }
+    }
+    value
+}
+
+fn asked(spec: &Spec) -> Option<Ask<'_>> {
+    match (&spec.resource_attributes, &spec.non_resource_attributes) {
+        (Some(about), None) => Some(Ask::Resource {
+            verb: &about.verb,
+            group: &about.group,
+            resource: &about.resource,
+            subresource: &about.subresource,
+            namespace: &about.namespace,
+            name: &about.name,
+        }),
+        (None, Some(about)) => Some(Ask::Path { verb: &about.verb, path: &about.path }),
+        _ => None,
+    }
+}
+
+fn decided(decision: &Decision) -> Value {
+    let mut status = Map::new();
+    status.insert("allowed".into(), decision.allowed().into());
+    let reason = decision.reason();
+    if !reason.is_empty() {
+        status.insert("reason".into(), reason.into());
+    }
+    status.into()
+}
+
+fn user_info(caller: &Caller) -> Value {
+    let mut info = json!({"username": caller.user, "groups": caller.groups});
+    if let Some(info) = info.as_object_mut() {
+        if let Some(uid) = &caller.uid {
+            info.insert("uid".into(), uid.clone().into());
+        }
+        if !caller.extra.is_empty() {
+            info.insert("extra".into(), json!(caller.extra));
+        }
+    }
+    info
+}
+
+/// All that the caller may do in a namespace, rule by rule.
+fn rules(policy: &Policy, caller: &Caller, namespace: &str) -> Value {
+    let (held, missing) = policy.held(caller, namespace);
+    let (mut resources, mut paths) = (Vec::new(), Vec::new());
+    for rule in held {
+        if !rule.resources.is_empty() {
+            let mut one = json!({
+                "verbs": rule.verbs, "apiGroups": rule.api_groups, "resources": rule.resources,
+            });
+            if !rule.resource_names.is_empty()
+                && let Some(one) = one.as_object_mut()
+            {
+                one.insert("resourceNames".into(), json!(rule.resource_names));
+            }
+            resources.push(one);
+        }
+        if !rule.non_resource_urls.is_empty() {
+            paths.push(json!({"verbs": rule.verbs, "nonResourceURLs": rule.non_resource_urls}));
+        }
+    }
+    let mut status = json!({
+        "resourceRules": resources, "nonResourceRules": paths, "incomplete": !missing.is_empty(),
+    });
+    if !missing.is_empty()
+        && let Some(status) = status.as_object_mut()
+    {
+        status.insert("evaluationError".into(), missing.join(", ").into());
+    }
+    status
 }

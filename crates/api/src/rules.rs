@@ -1,6 +1,6 @@
 //! Rules that need more than the object itself: the runbooks' type check, links, places that must stay.
 
-use crate::status::ApiError;
+use crate::{authorize, identity::Caller, server::Api, status::ApiError};
 use quarterdeck_model::{FieldErrors, KindRef, Object};
 use quarterdeck_store::World;
 use serde_json::Value;
@@ -20,7 +20,7 @@ impl Rules {
         self.rules.push((kind, rule));
     }
 
-    pub(crate) fn check(
+    fn check(
         &self,
         world: &World,
         kind: KindRef,
@@ -54,5 +54,21 @@ impl Rules {
             ));
         }
         Ok(())
+    }
+}
+
+impl Api {
+    /// Whether `caller` may write `new` over `old` into this world, and whether it makes sense there.
+    /// Sets what the plane sets of it.
+    pub(crate) fn check_write(
+        &self,
+        caller: &Caller,
+        (world, kind): (&World, KindRef),
+        new: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<(), ApiError> {
+        let policy = self.policy();
+        authorize::admit(&policy, caller, (world, kind), new, old)?;
+        self.rules.check(world, kind, new, old)
     }
 }

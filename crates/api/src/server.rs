@@ -2,10 +2,11 @@
 
 use crate::{
     answer::{self, Answer},
+    authorize::{self, Ask, Authorizer, Guard, Policy, Sight},
     body,
     delete::{self, DeleteOptions},
     discovery,
-    identity::Caller,
+    identity::{Caller, check_credentials},
     metrics::Metrics,
     negotiate::{self, Form},
     openapi,
@@ -59,6 +60,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Api {
     pub(crate) store: Arc<Store>,
     pub(crate) rules: Rules,
+    authorizer: Arc<Authorizer>,
     metrics: Metrics,
     turns: Semaphore,
     stop: signal::Receiver<bool>,
@@ -68,12 +70,28 @@ pub struct Api {
 struct Asked {
     endpoint: Endpoint,
     query: Query,
+    access: Access,
+}
+
+/// Who asks, and what of it they may see.
+struct Access {
+    /// Whom the request acts as.
+    caller: Arc<Caller>,
+    sight: Sight,
+    policy: Arc<Policy>,
 }
 
 impl Api {
     /// An API over `store`; it ends when `stop` turns true.
     pub fn new(store: Arc<Store>, rules: Rules, stop: signal::Receiver<bool>) -> Self {
-        Self { store, rules, metrics: Metrics::new(), turns: Semaphore::new(REQUESTS_MAX), stop }
+        let turns = Semaphore::new(REQUESTS_MAX);
+        let authorizer = Arc::default();
+        Self { store, rules, authorizer, metrics: Metrics::new(), turns, stop }
+    }
+
+    /// Who may do what, as of now.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        self.authorizer.policy(&self.store)
     }
 
     pub(crate) fn stopping(&self) -> signal::Receiver<bool> {
@@ -154,17 +172,17 @@ impl Api {
     }
 
     /// Answers one request; every failure becomes a Status.
-    async fn answer(&self, caller: &Caller, request: Request<Incoming>) -> Answer {
+    async fn answer(&self, caller: &Arc<Caller>, request: Request<Incoming>) -> Answer {
         let started = Instant::now();
-        let asked = understand(caller, request.method(), request.uri());
+        let asked = self.understand(caller, &request);
         let (verb, resource) = match &asked {
-            Ok(Asked { endpoint, query }) => {
+            Ok(Asked { endpoint, query, .. }) => {
                 (path::verb(request.method(), endpoint, query.watch), endpoint.resource())
             }
             Err(_) => ("other", ""),
         };
         let answered = match asked {
-            Ok(asked) => timeout(REQUEST_TIMEOUT, self.in_turn(caller, asked, request))
+            Ok(asked) => timeout(REQUEST_TIMEOUT, self.in_turn(asked, request))
                 .await
                 .unwrap_or_else(|_| Err(ApiError::timeout("the request took too long; try again"))),
             Err(error) => Err(error),
@@ -179,13 +197,51 @@ impl Api {
         answer
     }
 
-    /// Works on a request when it is its turn. Whether the plane lives is answered out of turn.
-    async fn in_turn(
+    /// Reads who asks and for what, and whether they may. Who may not learns nothing else, not even
+    /// whether there is such a path.
+    fn understand(
         &self,
-        caller: &Caller,
-        asked: Asked,
-        request: Request<Incoming>,
-    ) -> Result<Answer, ApiError> {
+        caller: &Arc<Caller>,
+        request: &Request<Incoming>,
+    ) -> Result<Asked, ApiError> {
+        let (method, path) = (request.method(), request.uri().path());
+        check_credentials(caller, request.headers())?;
+        let policy = self.policy();
+        let caller = match authorize::assume(&policy, caller, request.headers())? {
+            Some(other) => Arc::new(other),
+            None => caller.clone(),
+        };
+        let text = request.uri().query().unwrap_or_default();
+        let (endpoint, query) = (path::endpoint(path), Query::parse(text));
+        let parts = path::parts(path)?;
+        let unreadable;
+        let asked = match &query {
+            Ok(query) => query,
+            Err(_) => {
+                unreadable = Query::of_unreadable(text);
+                &unreadable
+            }
+        };
+        let ask = Ask::of(method, path, &parts, asked);
+        let decision = policy.decide(&caller, &ask);
+        let sight = match (&endpoint, &ask) {
+            _ if decision.allowed() => Some(Sight::All),
+            // Where Kubernetes only refuses, what may be seen is shown.
+            (
+                Ok(Endpoint::Collection { kind, namespace }),
+                Ask::Resource { verb: verb @ ("list" | "watch"), name, .. },
+            ) => policy.sight(&caller, verb, kind, namespace.as_deref(), name),
+            _ => None,
+        };
+        let Some(sight) = sight else {
+            return Err(authorize::refusal(&caller, &ask, &decision.reason()));
+        };
+        let access = Access { caller, sight, policy };
+        Ok(Asked { endpoint: endpoint?, query: query?, access })
+    }
+
+    /// Works on a request when it is its turn. Whether the plane lives is answered out of turn.
+    async fn in_turn(&self, asked: Asked, request: Request<Incoming>) -> Result<Answer, ApiError> {
         let _turn = match asked.endpoint {
             Endpoint::Live | Endpoint::Ready | Endpoint::Metrics => None,
             _ => match timeout(TURN_TIMEOUT, self.turns.acquire()).await {
@@ -193,16 +249,11 @@ impl Api {
                 Err(_) => return Err(ApiError::too_many_requests()),
             },
         };
-        self.dispatch(caller, asked.endpoint, asked.query, request).await
+        self.dispatch(asked, request).await
     }
 
-    async fn dispatch(
-        &self,
-        caller: &Caller,
-        endpoint: Endpoint,
-        query: Query,
-        request: Request<Incoming>,
-    ) -> Result<Answer, ApiError> {
+    async fn dispatch(&self, asked: Asked, request: Request<Incoming>) -> Result<Answer, ApiError> {
+        let Asked { endpoint, query, access } = asked;
         let form = match &endpoint {
             // Probes and Prometheus ask for text, and get text.
             Endpoint::Live | Endpoint::Ready | Endpoint::Metrics => Form::Json,
@@ -218,18 +269,19 @@ impl Api {
         let readable = matches!(*request.method(), Method::GET | Method::HEAD);
         match endpoint {
             Endpoint::Collection { kind, namespace } => {
-                self.collection(kind, namespace.as_deref(), query, form, request).await
+                self.collection((kind, namespace.as_deref()), query, form, access, request).await
             }
             Endpoint::Object { kind, namespace, name, part } => {
                 let target = Target { kind, namespace: &namespace, name: &name, part };
-                self.object(&target, query, form, request).await
+                self.object(&target, query, form, &access.caller, request).await
             }
-            Endpoint::Review(plural) if *request.method() == Method::POST => {
+            Endpoint::Review { plural, namespace } if *request.method() == Method::POST => {
                 let body = body::object(request).await?;
-                review::answer(caller, &plural, body)
+                let asked = (plural.as_str(), namespace.as_deref());
+                review::answer(&access.policy, &access.caller, asked, &body)
             }
             _ if !readable => Err(ApiError::method_not_allowed()),
-            Endpoint::Review(_) => Err(ApiError::method_not_allowed()),
+            Endpoint::Review { .. } => Err(ApiError::method_not_allowed()),
             Endpoint::Live => Ok(answer::text(StatusCode::OK, "ok")),
             Endpoint::Ready => match self.store.fresh().await {
                 Ok(_) if !*self.stop.borrow() => Ok(answer::text(StatusCode::OK, "ok")),
@@ -270,24 +322,37 @@ impl Api {
 
     async fn collection(
         &self,
-        kind: quarterdeck_model::KindRef,
-        namespace: Option<&str>,
+        (kind, namespace): (quarterdeck_model::KindRef, Option<&str>),
         query: Query,
         form: Form,
+        access: Access,
         request: Request<Incoming>,
     ) -> Result<Answer, ApiError> {
         match *request.method() {
             Method::GET | Method::HEAD if query.watch => {
-                watch::watch(self, kind, namespace, &query, form).await
+                let guard = Guard {
+                    store: self.store.clone(),
+                    authorizer: self.authorizer.clone(),
+                    caller: access.caller,
+                    kind,
+                    namespace: namespace.map(Into::into),
+                    name: query.only_name().unwrap_or_default().into(),
+                    sight: access.sight,
+                    policy: access.policy,
+                };
+                watch::watch(self, kind, namespace, &query, form, guard).await
             }
-            Method::GET | Method::HEAD => read::list(self, kind, namespace, &query, form).await,
+            Method::GET | Method::HEAD => {
+                read::list(self, kind, namespace, &query, form, &access.sight).await
+            }
             Method::POST => {
                 let body = body::written(request).await?;
                 // A namespaced object is created in the namespace of the path only.
                 if kind.namespaced() && namespace.is_none() {
                     return Err(ApiError::method_not_allowed());
                 }
-                write::create(self, kind, namespace.unwrap_or_default(), &query, body, form).await
+                let namespace = namespace.unwrap_or_default();
+                write::create(self, kind, namespace, &query, body, form, &access.caller).await
             }
             Method::DELETE => {
                 let options = delete_options(request).await?;
@@ -306,6 +371,7 @@ impl Api {
         target: &Target<'_>,
         query: Query,
         form: Form,
+        caller: &Caller,
         request: Request<Incoming>,
     ) -> Result<Answer, ApiError> {
         match *request.method() {
@@ -315,14 +381,14 @@ impl Api {
             }
             Method::PUT => {
                 let body = body::written(request).await?;
-                write::replace(self, target, &query, body, form).await
+                write::replace(self, target, &query, body, form, caller).await
             }
             Method::PATCH => {
                 let content_type = request.headers().get(header::CONTENT_TYPE);
                 let content_type = content_type.and_then(|value| value.to_str().ok());
                 let kind = PatchType::of(content_type.unwrap_or_default(), target.kind)?;
                 let patch = Patch::parse(kind, &body::bytes(request).await?)?;
-                write::patch(self, target, &query, &patch, form).await
+                write::patch(self, target, &query, &patch, form, caller).await
             }
             Method::DELETE if target.part.is_none() => {
                 let options = delete_options(request).await?;
@@ -339,19 +405,6 @@ async fn delete_options(request: Request<Incoming>) -> Result<DeleteOptions, Api
     };
     serde_json::from_value(body)
         .map_err(|error| ApiError::bad_request(format!("error decoding DeleteOptions: {error}")))
-}
-
-/// Reads what is asked for. Who is not known learns nothing, not even which paths there are.
-fn understand(caller: &Caller, method: &Method, uri: &http::Uri) -> Result<Asked, ApiError> {
-    let endpoint = path::endpoint(uri.path());
-    let public = matches!(endpoint, Ok(Endpoint::Live | Endpoint::Ready | Endpoint::Version));
-    if !caller.is_known() && !public {
-        return Err(ApiError::unauthorized());
-    }
-    let endpoint = endpoint?;
-    let query = Query::parse(uri.query().unwrap_or_default())?;
-    authorize(caller, &endpoint, path::verb(method, &endpoint, query.watch))?;
-    Ok(Asked { endpoint, query })
 }
 
 fn aggregated(core: bool, version: &str) -> Answer {
@@ -386,36 +439,4 @@ fn architecture() -> &'static str {
         "aarch64" => "arm64",
         other => other,
     }
-}
-
-/// Denies by default: admins may all, others may look around and ask for health.
-fn authorize(caller: &Caller, endpoint: &Endpoint, verb: &str) -> Result<(), ApiError> {
-    let (resource, place) = match endpoint {
-        _ if caller.is_admin() => return Ok(()),
-        Endpoint::Collection { kind, namespace } => (kind, namespace.as_deref()),
-        Endpoint::Object { kind, namespace, .. } => {
-            (kind, Some(namespace.as_str()).filter(|namespace| !namespace.is_empty()))
-        }
-        Endpoint::Metrics => {
-            let message = format!("forbidden: User {:?} cannot get path \"/metrics\"", caller.user);
-            return Err(ApiError::forbidden(message));
-        }
-        _ => return Ok(()),
-    };
-    let name = match endpoint {
-        Endpoint::Object { name, .. } => format!(" {name:?}"),
-        _ => String::new(),
-    };
-    let place = match place {
-        Some(namespace) => format!("in the namespace {namespace:?}"),
-        None => "at the cluster scope".into(),
-    };
-    Err(ApiError::forbidden(format!(
-        "{}{name} is forbidden: User {:?} cannot {verb} resource {:?} in API group {:?} {place}; \
-         ask an admin (group system:masters) to do it",
-        resource.resource_name(),
-        caller.user,
-        resource.plural,
-        resource.group,
-    )))
 }

@@ -41,6 +41,26 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "Forbidden", message)
     }
 
+    /// 403: the caller may not do that to a resource; `name` is empty for all of them.
+    pub(crate) fn forbidden_resource(group: &str, plural: &str, name: &str, why: &str) -> Self {
+        let full = if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") };
+        let named = if name.is_empty() { full } else { format!("{full} {name:?}") };
+        let mut error = Self::forbidden(format!("{named} is forbidden: {why}"));
+        error.details = Some(json!({"name": name, "group": group, "kind": plural}));
+        error
+    }
+
+    /// 403: the caller may not write that into a field.
+    pub(crate) fn forbidden_field(kind: KindRef, name: &str, field: &str, why: &str) -> Self {
+        let message = format!("{field}: {why}");
+        let mut error = Self::forbidden_resource(kind.group, kind.plural, name, &message);
+        if let Some(details) = error.details.as_mut().and_then(Value::as_object_mut) {
+            let cause = json!({"reason": "FieldValueForbidden", "message": why, "field": field});
+            details.insert("causes".into(), json!([cause]));
+        }
+        error
+    }
+
     /// 404: no such path.
     pub fn no_such_path() -> Self {
         let message = "the server could not find the requested resource";
@@ -121,7 +141,12 @@ impl ApiError {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
     }
 
-    fn invalid_fields(group: &str, kind: &str, name: &str, errors: &FieldErrors) -> Self {
+    pub(crate) fn invalid_fields(
+        group: &str,
+        kind: &str,
+        name: &str,
+        errors: &FieldErrors,
+    ) -> Self {
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
         let list = match texts.as_slice() {
             [only] => only.clone(),

@@ -111,7 +111,12 @@ fn cell(object: &Value, column: &Column, now: Timestamp) -> Value {
         (ColumnType::Date, value) => age(value.as_str(), now),
         // A reference is shown by what it points to.
         (_, Value::Object(map)) => {
-            let kind = map.get("kind").and_then(Value::as_str).unwrap_or_default().to_lowercase();
+            let kind = map.get("kind").and_then(Value::as_str).unwrap_or_default();
+            // Roles are shown as Kubernetes shows them.
+            let kind = match map.get("apiGroup") {
+                Some(_) => kind.to_owned(),
+                None => kind.to_lowercase(),
+            };
             let name = map.get("name").and_then(Value::as_str).unwrap_or_default();
             json!(if kind.is_empty() { name.to_owned() } else { format!("{kind}/{name}") })
         }

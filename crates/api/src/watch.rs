@@ -3,6 +3,7 @@
 
 use crate::{
     answer::{self, Answer, Body},
+    authorize::Guard,
     negotiate::Form,
     path::{Query, VersionMatch},
     read::{self, table_of},
@@ -109,6 +110,8 @@ fn line(value: &Value) -> Bytes {
 /// One watcher's stream.
 struct Stream {
     watcher: Watcher,
+    /// What the watcher may see.
+    guard: Guard,
     encoder: Encoder,
     /// Objects that exist at the start, still to be sent.
     initial: std::vec::IntoIter<Arc<Object>>,
@@ -128,6 +131,7 @@ pub(crate) async fn watch(
     namespace: Option<&str>,
     query: &Query,
     form: Form,
+    guard: Guard,
 ) -> Result<Answer, ApiError> {
     read::check_fields(kind, query)?;
     let include = read::row_object(query)?;
@@ -154,7 +158,7 @@ pub(crate) async fn watch(
             after: None,
             limit: None,
         };
-        let page = api.store.list_at(&api.store.world(), since, &all);
+        let page = read::visible(api, &api.store.world(), since, &all, guard.sight());
         page.map_err(|_| ApiError::expired("too old resource version"))?.items
     } else {
         Vec::new()
@@ -176,6 +180,7 @@ pub(crate) async fn watch(
     });
     let stream = Stream {
         watcher,
+        guard,
         encoder: Encoder { kind, form, include, first: true },
         initial: initial.into_iter(),
         initial_end: (query.send_initial_events == Some(true) && query.bookmarks).then_some(since),
@@ -210,6 +215,10 @@ impl Stream {
             let events = tokio::select! {
                 events = self.watcher.next() => events,
                 () = tokio::time::sleep_until(wake) => {
+                    if !self.guard.holds() {
+                        self.finished = true;
+                        return Some(access_changed());
+                    }
                     let over = Instant::now() >= self.ends;
                     self.finished = over;
                     self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
@@ -223,7 +232,11 @@ impl Stream {
                 }
                 _ = self.stop.wait_for(|stop| *stop) => return None,
             };
-            let Ok(events) = events else {
+            if !self.guard.holds() {
+                self.finished = true;
+                return Some(access_changed());
+            }
+            let Ok(mut events) = events else {
                 self.finished = true;
                 let error = ApiError::expired(format!(
                     "too old resource version: {} (the watch fell behind; list again)",
@@ -231,6 +244,7 @@ impl Stream {
                 ));
                 return Some(line(&json!({"type": "ERROR", "object": error.status()})));
             };
+            events.retain(|event| self.guard.sees(&event.object));
             match events.as_slice() {
                 [] => {}
                 [only] => return Some(self.encoder.event(only, Timestamp::now())),
@@ -269,6 +283,12 @@ impl Stream {
         }
         self.initial_end.take().map(|revision| self.encoder.bookmark(revision, true))
     }
+}
+
+/// What the watcher may see is not what it was: it lists again, and is told what it may see now.
+fn access_changed() -> Bytes {
+    let error = ApiError::expired("what you may see here has changed; list again");
+    line(&json!({"type": "ERROR", "object": error.status()}))
 }
 
 #[cfg(test)]

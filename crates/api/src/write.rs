@@ -3,6 +3,7 @@
 use crate::{
     admission,
     answer::{self, Answer},
+    identity::Caller,
     negotiate::Form,
     patch::Patch,
     path::{Query, Subresource},
@@ -36,6 +37,7 @@ pub(crate) async fn create(
     query: &Query,
     body: Written,
     form: Form,
+    caller: &Caller,
 ) -> Result<Answer, ApiError> {
     let decoded = admission::decode(kind, body, query.validation)?;
     let world = api.store.fresh().await?;
@@ -53,7 +55,7 @@ pub(crate) async fn create(
                 SUFFIX_LETTERS.chars().nth(usize::from(*byte) % SUFFIX_LETTERS.len())
             })
             .collect();
-        let value = admission::create(
+        let mut value = admission::create(
             kind,
             namespace,
             decoded.value.clone(),
@@ -61,7 +63,7 @@ pub(crate) async fn create(
             &suffix,
             Timestamp::now(),
         )?;
-        api.rules.check(&world, kind, &value, None)?;
+        api.check_write(caller, (&world, kind), &mut value, None)?;
         let name = name_of(&value);
         let generated = decoded.value.pointer("/metadata/name").is_none_or(|name| name == "");
         if world.get(kind, namespace, &name).is_some() {
@@ -116,9 +118,11 @@ pub(crate) async fn replace(
     query: &Query,
     body: Written,
     form: Form,
+    caller: &Caller,
 ) -> Result<Answer, ApiError> {
     let decoded = admission::decode(target.kind, body, query.validation)?;
-    let mut answer = modify(api, target, query, form, |_| Ok(decoded.value.clone())).await?;
+    let mut answer =
+        modify(api, target, query, form, caller, |_| Ok(decoded.value.clone())).await?;
     answer::warn(&mut answer, &decoded.warnings);
     Ok(answer)
 }
@@ -130,9 +134,10 @@ pub(crate) async fn patch(
     query: &Query,
     patch: &Patch,
     form: Form,
+    caller: &Caller,
 ) -> Result<Answer, ApiError> {
     let mut warnings = Vec::new();
-    let mut answer = modify(api, target, query, form, |old| {
+    let mut answer = modify(api, target, query, form, caller, |old| {
         let mut value = old.value();
         // The patched object is compared with the newest version unless the patch names one.
         if let Ok(meta) = admission::metadata_mut(&mut value) {
@@ -155,6 +160,7 @@ async fn modify(
     target: &Target<'_>,
     query: &Query,
     form: Form,
+    caller: &Caller,
     mut change: impl FnMut(&Object) -> Result<Value, ApiError>,
 ) -> Result<Answer, ApiError> {
     let Target { kind, namespace, name, part } = *target;
@@ -173,9 +179,9 @@ async fn modify(
         }
         let mut old_value = old.value();
         admission::metadata_mut(&mut old_value)?.remove("resourceVersion");
-        let value = admission::update(kind, namespace, name, &old_value, wanted, part)?;
+        let mut value = admission::update(kind, namespace, name, &old_value, wanted, part)?;
         check_finalizers(kind, name, &old_value, &value)?;
-        api.rules.check(&world, kind, &value, Some(&old_value))?;
+        api.check_write(caller, (&world, kind), &mut value, Some(&old_value))?;
         // A write that changes nothing is no change: no revision, no event.
         if object::encode(kind, &value) == old.body() {
             return read::one(&old, query, form);

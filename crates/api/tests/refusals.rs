@@ -404,32 +404,44 @@ async fn fields_at_fault_are_named() {
 async fn callers_are_known_first() {
     let plane = Plane::start().await;
     let nobody = plane.caller(None);
-    for path in [
-        SITES,
-        "/api",
-        "/apis",
-        "/openapi/v3",
-        "/metrics",
-        "/",
-        "/nonsense",
-        "/api/v1/secrets?limit=x",
+    for (path, what) in [
+        (
+            SITES,
+            r#"sites.inventory.quarterdeck.dev is forbidden: User "system:anonymous" cannot list resource "sites" in API group "inventory.quarterdeck.dev" at the cluster scope"#,
+        ),
+        ("/api", r#"forbidden: User "system:anonymous" cannot get path "/api""#),
+        ("/openapi/v3", r#"forbidden: User "system:anonymous" cannot get path "/openapi/v3""#),
+        ("/metrics", r#"forbidden: User "system:anonymous" cannot get path "/metrics""#),
+        ("/", r#"forbidden: User "system:anonymous" cannot get path "/""#),
+        ("/nonsense", r#"forbidden: User "system:anonymous" cannot get path "/nonsense""#),
+        (
+            "/api/v1/secrets?limit=x",
+            r#"secrets is forbidden: User "system:anonymous" cannot list resource "secrets" in API group "" at the cluster scope"#,
+        ),
     ] {
         let answer = try_get(&plane, &nobody, path).await.unwrap();
+        assert_eq!(answer.status, 403, "{path}");
         assert_eq!(
-            (answer.status.as_u16(), &answer.body["reason"]),
-            (401, &json!("Unauthorized")),
-            "{path}"
+            (&answer.body["reason"], &answer.body["message"]),
+            (&json!("Forbidden"), &json!(what))
         );
     }
     for path in ["/livez", "/readyz", "/healthz", "/version"] {
         assert_eq!(try_get(&plane, &nobody, path).await.unwrap().status, 200, "{path}");
     }
+    // Who shows a token that nobody gave is not nobody.
+    let request = plane.request("GET", "/livez").header(header::AUTHORIZATION, "Bearer abc");
+    let answer = nobody.request(request.body(Default::default()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 401);
     let guest = plane.caller(Some(&plane.authority.client("ann", &["readers"]).unwrap()));
     assert_eq!(try_get(&plane, &guest, "/apis").await.unwrap().status, 200);
     let refused = try_get(&plane, &guest, &format!("{SECRETS}/s")).await.unwrap();
     assert_eq!(refused.status, 403);
-    let message = refused.body["message"].as_str().unwrap();
-    assert!(message.starts_with(r#"secrets "s" is forbidden: User "ann" cannot get resource "secrets" in API group "" in the namespace "default""#), "{message}");
+    assert_eq!(
+        refused.body["message"],
+        r#"secrets "s" is forbidden: User "ann" cannot get resource "secrets" in API group "" in the namespace "default""#
+    );
+    assert_eq!(refused.body["details"], json!({"name": "s", "group": "", "kind": "secrets"}));
     assert_eq!(try_get(&plane, &guest, "/metrics").await.unwrap().status, 403);
     // A certificate that another authority signed, even for the same name and group.
     let other = tempfile::tempdir().unwrap();

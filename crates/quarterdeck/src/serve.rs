@@ -112,7 +112,8 @@ fn is_postgres(url: &str) -> bool {
     ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme))
 }
 
-/// Writes what a plane begins with: its namespace, the shipped runbooks, and the objects of `load`.
+/// Writes what a plane begins with: its namespaces and roles, the shipped runbooks, and the objects
+/// of `load`.
 async fn bring(api: &Api, load: Option<&Path>) -> Result<(), Error> {
     let refused = |file: &str, object: &Value, cause: ApiError| Error::Refused {
         file: file.into(),
@@ -130,6 +131,7 @@ async fn bring(api: &Api, load: Option<&Path>) -> Result<(), Error> {
             .await
             .map_err(|cause| refused("the plane itself", &namespace, cause))?;
     }
+    api.bootstrap().await.map_err(|cause| refused("the plane itself", &Value::Null, cause))?;
     for (file, text) in RUNBOOKS {
         for object in manifests::parse(file, text)? {
             match api.ship(object.clone()).await {

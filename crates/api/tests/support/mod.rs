@@ -65,6 +65,7 @@ impl Plane {
         )
         .await
         .unwrap();
+        api.bootstrap().await.unwrap();
         let serving = tokio::spawn(api.serve(listener, tls));
         let admin = caller(&authority, Some(&authority.admin().unwrap()));
         Self { address, store, authority, stop, serving, admin, folder }

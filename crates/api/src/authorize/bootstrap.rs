@@ -1,0 +1,245 @@
+//! The roles and bindings every plane begins with, and how they are kept: what a release adds is
+//! added, what people added stays. An object whose annotation `autoupdate` is `false` is theirs.
+//! Pure. Source: Kubernetes "Using RBAC Authorization", "Default roles and role bindings".
+
+use super::rule;
+use crate::identity::{AUTHENTICATED, UNAUTHENTICATED};
+use quarterdeck_model::{
+    Kind as _, KindRef, kinds,
+    kinds::{ClusterRole, ClusterRoleBinding, PolicyRule, RBAC, RunbookRevision, rbac::aggregated},
+};
+use serde::Deserialize as _;
+use serde_json::{Map, Value, json};
+
+const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
+const READ: [&str; 3] = ["get", "list", "watch"];
+const WRITE: [&str; 5] = ["create", "delete", "deletecollection", "patch", "update"];
+
+/// All of them, roles first.
+pub(crate) fn shipped() -> Vec<(KindRef, Value)> {
+    let mut roles = roles();
+    gather(&mut roles);
+    let bind = |role: &str, groups: &[&str]| {
+        let subjects: Vec<Value> = groups
+            .iter()
+            .map(|group| json!({"kind": "Group", "apiGroup": RBAC, "name": group}))
+            .collect();
+        json!({
+            "metadata": metadata(role, &[]),
+            "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": role},
+            "subjects": subjects,
+        })
+    };
+    let bindings = [
+        bind("cluster-admin", &["system:masters"]),
+        bind("system:basic-user", &[AUTHENTICATED]),
+        bind("system:discovery", &[AUTHENTICATED]),
+        bind("system:monitoring", &["system:monitoring"]),
+        bind("system:public-info-viewer", &[AUTHENTICATED, UNAUTHENTICATED]),
+    ];
+    let roles = roles.into_iter().map(|role| (ClusterRole::info(), role));
+    roles.chain(bindings.map(|binding| (ClusterRoleBinding::info(), binding))).collect()
+}
+
+fn metadata(name: &str, aggregated_to: &[&str]) -> Value {
+    let mut labels = Map::new();
+    labels.insert("kubernetes.io/bootstrapping".into(), "rbac-defaults".into());
+    for role in aggregated_to {
+        labels.insert(aggregation_label(role), "true".into());
+    }
+    json!({"name": name, "labels": labels, "annotations": {AUTOUPDATE: "true"}})
+}
+
+fn aggregation_label(role: &str) -> String {
+    format!("rbac.authorization.k8s.io/aggregate-to-{role}")
+}
+
+fn roles() -> Vec<Value> {
+    let role = |name: &str, aggregated_to: &[&str], rules: Vec<Value>| json!({"metadata": metadata(name, aggregated_to), "rules": rules});
+    let gathering = |name: &str, aggregated_to: &[&str]| {
+        json!({
+            "metadata": metadata(name, aggregated_to),
+            "rules": [],
+            "aggregationRule": {"clusterRoleSelectors": [
+                {"matchLabels": {aggregation_label(name): "true"}},
+            ]},
+        })
+    };
+    let of = |group: &str, resources: &[&str], verbs: &[&str]| json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
+    let get = |paths: &[&str]| json!({"nonResourceURLs": paths, "verbs": ["get"]});
+    let all = [&READ[..], &WRITE[..]].concat();
+    let reviews = of(
+        "authorization.k8s.io",
+        &["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
+        &["create"],
+    );
+    let who = of("authentication.k8s.io", &["selfsubjectreviews"], &["create"]);
+    let mut to_view = vec![of("", &["events", "namespaces", "serviceaccounts"], &READ)];
+    to_view.extend(own_kinds(true));
+    let mut to_edit = vec![
+        of("", &["secrets", "serviceaccounts"], &all),
+        of("", &["serviceaccounts"], &["impersonate"]),
+    ];
+    to_edit.extend(own_kinds(false));
+    let to_admin = vec![
+        of(RBAC, &["roles", "rolebindings"], &all),
+        of("authorization.k8s.io", &["localsubjectaccessreviews"], &["create"]),
+    ];
+    let everything = json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]});
+    let every_path = json!({"nonResourceURLs": ["*"], "verbs": ["*"]});
+    let probes = ["/healthz", "/livez", "/readyz", "/version", "/version/"];
+    let apis = ["/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*"];
+    let health = ["/healthz", "/healthz/*", "/livez", "/livez/*", "/readyz", "/readyz/*"];
+    vec![
+        role("cluster-admin", &[], vec![everything, every_path]),
+        role("system:aggregate-to-view", &["view"], to_view),
+        role("system:aggregate-to-edit", &["edit"], to_edit),
+        role("system:aggregate-to-admin", &["admin"], to_admin),
+        gathering("view", &["edit"]),
+        gathering("edit", &["admin"]),
+        gathering("admin", &[]),
+        role("system:basic-user", &[], vec![reviews, who]),
+        role("system:discovery", &[], vec![get(&[&apis[..], &probes[..]].concat())]),
+        role("system:monitoring", &[], vec![get(&[&["/metrics"][..], &health[..]].concat())]),
+        role("system:public-info-viewer", &[], vec![get(&probes)]),
+    ]
+}
+
+/// Rules on our own kinds, one a group: reading all of them, or writing what people write. The
+/// journal of a run and what it executes are the engine's.
+fn own_kinds(read: bool) -> Vec<Value> {
+    let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
+    let own = kinds::all().iter().filter(|kind| kind.group.ends_with(".quarterdeck.dev"));
+    for kind in own.filter(|kind| read || **kind != RunbookRevision::info()) {
+        if groups.last().is_none_or(|(group, _)| *group != kind.group) {
+            groups.push((kind.group, Vec::new()));
+        }
+        if let Some((_, resources)) = groups.last_mut() {
+            resources.push(kind.plural.into());
+            resources.extend((read && kind.has_status).then(|| format!("{}/status", kind.plural)));
+        }
+    }
+    let verbs = if read { &READ[..] } else { &WRITE[..] };
+    let rule =
+        |(group, resources)| json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
+    groups.into_iter().map(rule).collect()
+}
+
+/// Fills in what the plane would gather anyhow, so that the roles are whole from the beginning.
+fn gather(roles: &mut [Value]) {
+    for at in 0..roles.len() {
+        let all: Vec<ClusterRole> =
+            roles.iter().filter_map(|role| ClusterRole::deserialize(role).ok()).collect();
+        let Some(rules) = all.get(at).and_then(|role| aggregated(role, &all)) else { continue };
+        if let (Some(role), Ok(rules)) =
+            (roles.get_mut(at).and_then(Value::as_object_mut), serde_json::to_value(rules))
+        {
+            role.insert("rules".into(), rules);
+        }
+    }
+}
+
+/// What to write over `found` so that it has all of `shipped`; none when it has, or is not ours.
+pub(crate) fn reconciled(found: &Value, shipped: &Value) -> Option<Value> {
+    if found.pointer("/metadata/annotations").and_then(|all| all.get(AUTOUPDATE))
+        == Some(&json!("false"))
+    {
+        return None;
+    }
+    let mut next = found.clone();
+    for map in ["labels", "annotations"] {
+        let meta = next.get_mut("metadata")?.as_object_mut()?;
+        let own = meta.entry(map).or_insert_with(|| json!({})).as_object_mut()?;
+        let wanted = shipped.pointer(&format!("/metadata/{map}")).and_then(Value::as_object);
+        for (name, value) in wanted.into_iter().flatten() {
+            own.entry(name).or_insert_with(|| value.clone());
+        }
+    }
+    if shipped.get("roleRef").is_some() {
+        add_missing(&mut next, shipped, "/subjects");
+    } else if shipped.get("aggregationRule").is_some() {
+        add_missing(&mut next, shipped, "/aggregationRule/clusterRoleSelectors");
+    } else {
+        let rules = |role: &Value| {
+            Vec::<PolicyRule>::deserialize(role.get("rules").unwrap_or(&Value::Null))
+                .unwrap_or_default()
+        };
+        let own = rules(found);
+        let own: Vec<&PolicyRule> = own.iter().collect();
+        let lacking = rules(shipped).into_iter().filter(|rule| {
+            rule::missing(&own, std::slice::from_ref(rule)).is_ok_and(|missing| !missing.is_empty())
+        });
+        let lacking: Vec<Value> =
+            lacking.filter_map(|rule| serde_json::to_value(rule).ok()).collect();
+        next.get_mut("rules")?.as_array_mut()?.extend(lacking);
+    }
+    (next != *found).then_some(next)
+}
+
+/// Adds entries of a list of `shipped` that are not in that of `next`.
+fn add_missing(next: &mut Value, shipped: &Value, path: &str) {
+    let wanted = shipped.pointer(path).and_then(Value::as_array).cloned().unwrap_or_default();
+    if next.pointer(path).is_none()
+        && let Some((parent, name)) = path.rsplit_once('/')
+        && let Some(parent) = next.pointer_mut(parent).and_then(Value::as_object_mut)
+    {
+        parent.insert(name.into(), json!([]));
+    }
+    if let Some(own) = next.pointer_mut(path).and_then(Value::as_array_mut) {
+        for entry in wanted {
+            if !own.contains(&entry) {
+                own.push(entry);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(name: &str) -> Value {
+        let found = shipped().into_iter().find(|(kind, object)| {
+            *kind == ClusterRole::info() && object["metadata"]["name"] == name
+        });
+        found.unwrap().1
+    }
+
+    #[test]
+    fn all_are_valid_and_the_gathered_ones_whole() {
+        for (kind, object) in shipped() {
+            assert!((kind.admit)(&object, None).is_ok(), "{object:#}");
+        }
+        let (view, edit, admin) = (find("view"), find("edit"), find("admin"));
+        assert!(!view["rules"].to_string().contains("secrets"));
+        assert!(view["rules"].to_string().contains("servers/status"));
+        let rules = |role: &Value| role["rules"].as_array().unwrap().clone();
+        for rule in rules(&view) {
+            assert!(rules(&edit).contains(&rule), "{rule}");
+        }
+        for rule in rules(&edit) {
+            assert!(rules(&admin).contains(&rule), "{rule}");
+        }
+        assert!(!edit["rules"].to_string().contains("rolebindings"));
+        assert!(admin["rules"].to_string().contains("rolebindings"));
+    }
+
+    #[test]
+    fn what_was_added_stays_and_what_is_missing_comes() {
+        let shipped = find("system:public-info-viewer");
+        assert_eq!(reconciled(&shipped, &shipped), None);
+        let mut changed = shipped.clone();
+        changed["rules"] = json!([{"nonResourceURLs": ["/mine"], "verbs": ["get"]}]);
+        changed["metadata"]["labels"] = json!({"mine": "yes"});
+        let next = reconciled(&changed, &shipped).unwrap();
+        assert_eq!(next["rules"].as_array().unwrap().len(), 2);
+        assert_eq!(next["metadata"]["labels"]["mine"], "yes");
+        assert_eq!(reconciled(&next, &shipped), None);
+        changed["metadata"]["annotations"][AUTOUPDATE] = json!("false");
+        assert_eq!(reconciled(&changed, &shipped), None);
+        let view = find("view");
+        let mut filled = view.clone();
+        filled["rules"] = json!([{"verbs": ["get"], "apiGroups": ["x"], "resources": ["y"]}]);
+        assert_eq!(reconciled(&filled, &view), None, "the rules are gathered, not shipped");
+    }
+}

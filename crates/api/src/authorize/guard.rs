@@ -1,0 +1,45 @@
+//! What a watcher may see, looked at again whenever roles or bindings have changed.
+
+use super::{Authorizer, Policy, Sight};
+use crate::identity::Caller;
+use quarterdeck_model::{KindRef, Object};
+use quarterdeck_store::Store;
+use std::sync::Arc;
+
+/// What is watched, and by whom.
+pub(crate) struct Guard {
+    pub(crate) store: Arc<Store>,
+    pub(crate) authorizer: Arc<Authorizer>,
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) kind: KindRef,
+    pub(crate) namespace: Option<String>,
+    /// The one name that is watched; empty for all.
+    pub(crate) name: String,
+    /// What may be seen, by that policy.
+    pub(crate) sight: Sight,
+    pub(crate) policy: Arc<Policy>,
+}
+
+impl Guard {
+    /// What may be seen.
+    pub(crate) fn sight(&self) -> &Sight {
+        &self.sight
+    }
+
+    /// Whether an object may be seen.
+    pub(crate) fn sees(&self, object: &Object) -> bool {
+        self.sight.sees(object.namespace(), object.name())
+    }
+
+    /// Whether the caller may still see the same. Costs next to nothing while no role or binding changes.
+    pub(crate) fn holds(&mut self) -> bool {
+        let policy = self.authorizer.policy(&self.store);
+        if Arc::ptr_eq(&policy, &self.policy) {
+            return true;
+        }
+        let Self { caller, kind, namespace, name, .. } = self;
+        let sight = policy.sight(caller, "watch", kind, namespace.as_deref(), name);
+        self.policy = policy;
+        sight.as_ref() == Some(&self.sight)
+    }
+}

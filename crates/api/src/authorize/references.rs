@@ -1,0 +1,335 @@
+//! What an object lets the plane do for its writer: use a Secret, act on a target, decide in
+//! somebody's name. Whoever writes it must be allowed to do that themselves. Pure.
+//!
+//! A field named `secretRef`, or whose name ends so, refers to a Secret, in every kind and in every
+//! input of a runbook's steps; headers under `secretHeaders` hold such fields.
+
+use super::{Ask, Policy};
+use crate::{
+    identity::{Caller, service_account},
+    status::ApiError,
+};
+use quarterdeck_model::{
+    Kind as _, KindRef, kinds,
+    kinds::{Run, Runbook, RunbookRevision, Server},
+    schema::DEPTH_MAX,
+};
+use quarterdeck_store::World;
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+/// Most runbooks looked into for one run: more than calls may reach.
+const RUNBOOKS_MAX: usize = 256;
+
+/// A reference to a Secret. A part that an expression computes may be anything.
+#[derive(Debug, PartialEq, Eq)]
+struct SecretUse {
+    field: String,
+    namespace: Option<String>,
+    name: Option<String>,
+}
+
+/// Writes down who decided, where an approval does not say.
+pub(super) fn set_approver(caller: &Caller, kind: KindRef, new: &mut Value, old: Option<&Value>) {
+    if kind != Run::info() {
+        return;
+    }
+    let before = old.map(approvals).unwrap_or_default().to_vec();
+    let Some(list) = new.pointer_mut("/spec/approvals").and_then(Value::as_array_mut) else {
+        return;
+    };
+    for approval in list.iter_mut().filter(|approval| !before.contains(approval)) {
+        if by(approval).is_empty()
+            && let Some(approval) = approval.as_object_mut()
+        {
+            approval.insert("by".into(), caller.user.clone().into());
+        }
+    }
+}
+
+fn approvals(run: &Value) -> &[Value] {
+    run.pointer("/spec/approvals").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn by(approval: &Value) -> &str {
+    approval.get("by").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Refuses what the writer may not have done.
+pub(super) fn check(
+    policy: &Policy,
+    caller: &Caller,
+    (world, kind): (&World, KindRef),
+    new: &Value,
+    old: Option<&Value>,
+) -> Result<(), ApiError> {
+    let text = |path: &str| new.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let writer = Writer { policy, caller, kind, name: text("/metadata/name") };
+    if kind == Run::info() {
+        writer.check_approvals(new, old)?;
+    }
+    if !uses_changed(kind, new, old) {
+        return Ok(());
+    }
+    let Some(spec) = new.get("spec") else { return Ok(()) };
+    writer.check_secrets(&secrets_of(spec), "")?;
+    if kind == Run::info() {
+        writer.check_target(spec, text("/metadata/namespace"))?;
+        let chosen = chosen_secrets(world, text("/spec/runbook"));
+        writer.check_secrets(&chosen, "its runbook lets the run choose it: ")?;
+    }
+    Ok(())
+}
+
+/// Whether what is done with references may have changed: what a run does is fixed; where a
+/// server's credentials are sent is as much as which they are.
+fn uses_changed(kind: KindRef, new: &Value, old: Option<&Value>) -> bool {
+    let Some(old) = old else { return true };
+    let within = if kind == Server::info() { "/spec/bmc" } else { "/spec" };
+    kind != Run::info()
+        && kind != RunbookRevision::info()
+        && old.pointer(within) != new.pointer(within)
+}
+
+struct Writer<'a> {
+    policy: &'a Policy,
+    caller: &'a Caller,
+    kind: KindRef,
+    name: &'a str,
+}
+
+impl Writer<'_> {
+    fn may(&self, verb: &str, kind: (&str, &str), namespace: &str, name: &str) -> bool {
+        let (group, resource) = kind;
+        let subresource = "";
+        let ask = Ask::Resource { verb, group, resource, subresource, namespace, name };
+        self.policy.may(self.caller, &ask)
+    }
+
+    fn refuse(&self, field: &str, why: &str) -> ApiError {
+        ApiError::forbidden_field(self.kind, self.name, field, why)
+    }
+
+    fn check_secrets(&self, used: &[SecretUse], because: &str) -> Result<(), ApiError> {
+        for SecretUse { field, namespace, name } in used {
+            let (inside, named) = (
+                namespace.as_deref().unwrap_or_default(),
+                // Without a namespace no name narrows it: it is one of any namespace.
+                name.as_deref().filter(|_| namespace.is_some()).unwrap_or_default(),
+            );
+            if self.may("get", ("", "secrets"), inside, named) {
+                continue;
+            }
+            let what = match (namespace, name) {
+                (Some(namespace), Some(name)) => format!("Secret {namespace}/{name}"),
+                (Some(namespace), None) => format!("any Secret in namespace {namespace}"),
+                (None, _) => "any Secret".into(),
+            };
+            let why = format!(
+                "{because}it uses {what}, which user {:?} cannot get; ask for the verb get on it",
+                self.caller.user
+            );
+            return Err(self.refuse(field, &why));
+        }
+        Ok(())
+    }
+
+    /// A run changes its target, and a rehearsal reads it.
+    fn check_target(&self, spec: &Value, namespace: &str) -> Result<(), ApiError> {
+        let text = |path: &str| spec.pointer(path).and_then(Value::as_str).unwrap_or_default();
+        let (kind, name) = (text("/target/kind"), text("/target/name"));
+        let Some(kind) = kinds::all().iter().find(|known| known.kind == kind) else {
+            return Ok(());
+        };
+        let rehearsed = spec.get("dryRun") == Some(&Value::Bool(true));
+        let verb = if rehearsed { "get" } else { "update" };
+        let inside = match kind {
+            kind if kind.namespaced() => namespace,
+            // As Kubernetes asks about a Namespace.
+            kind if kind.plural == "namespaces" => name,
+            _ => "",
+        };
+        if self.may(verb, (kind.group, kind.plural), inside, name) {
+            return Ok(());
+        }
+        let why = format!(
+            "it acts on {} {name:?}, which user {:?} cannot {verb}; ask for the verb {verb} on it",
+            kind.resource_name(),
+            self.caller.user
+        );
+        Err(self.refuse("spec.target", &why))
+    }
+
+    /// Decisions are given, changed and taken back in one's own name.
+    fn check_approvals(&self, new: &Value, old: Option<&Value>) -> Result<(), ApiError> {
+        let (now, before) = (approvals(new), old.map(approvals).unwrap_or_default());
+        let given = now.iter().enumerate().filter(|(_, approval)| !before.contains(approval));
+        for (at, approval) in given {
+            if !self.is_or_may_be(by(approval)) {
+                let why = format!(
+                    "user {:?} cannot decide in the name of {:?}; leave it out, or ask for the verb impersonate on that user",
+                    self.caller.user,
+                    by(approval)
+                );
+                return Err(self.refuse(&format!("spec.approvals[{at}].by"), &why));
+            }
+        }
+        for approval in before.iter().filter(|approval| !now.contains(approval)) {
+            if !self.is_or_may_be(by(approval)) {
+                let why = format!(
+                    "user {:?} cannot take back the decision of {:?}; add another after it",
+                    self.caller.user,
+                    by(approval)
+                );
+                return Err(self.refuse("spec.approvals", &why));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_or_may_be(&self, user: &str) -> bool {
+        let user_or_account = match service_account(user) {
+            Some((namespace, name)) => (("", "serviceaccounts"), namespace, name),
+            None => (("", "users"), "", user),
+        };
+        let (kind, namespace, name) = user_or_account;
+        user == self.caller.user || self.may("impersonate", kind, namespace, name)
+    }
+}
+
+/// Every reference to a Secret in a spec.
+fn secrets_of(spec: &Value) -> Vec<SecretUse> {
+    let mut found = Vec::new();
+    look(spec, &mut "spec".into(), 0, &mut found);
+    found
+}
+
+fn look(value: &Value, path: &mut String, depth: usize, found: &mut Vec<SecretUse>) {
+    // Nothing deeper is admitted.
+    if depth > DEPTH_MAX {
+        return;
+    }
+    let mut inside = |part: &str, value: &Value, name: &str, path: &mut String| {
+        let length = path.len();
+        path.push_str(part);
+        match (name, value) {
+            (name, value) if name == "secretRef" || name.ends_with("SecretRef") => {
+                found.push(reference(value, path));
+            }
+            // Headers that an expression makes, all or one of them, may name any Secret.
+            ("secretHeaders", Value::String(_)) => found.push(reference(value, path)),
+            ("secretHeaders", Value::Object(headers)) => {
+                let made = headers.values().filter(|header| header.is_string());
+                found.extend(made.map(|header| reference(header, path)));
+                look(value, path, depth + 1, found);
+            }
+            _ => look(value, path, depth + 1, found),
+        }
+        path.truncate(length);
+    };
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                inside(&format!(".{name}"), field, name, path);
+            }
+        }
+        Value::Array(items) => {
+            for (at, item) in items.iter().enumerate() {
+                inside(&format!("[{at}]"), item, "", path);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn reference(value: &Value, path: &str) -> SecretUse {
+    let empty = Map::new();
+    let fields = value.as_object().unwrap_or(&empty);
+    let part = |name: &str| {
+        let text = fields.get(name).and_then(Value::as_str)?;
+        (!text.contains("${")).then(|| text.to_owned())
+    };
+    SecretUse { field: path.into(), namespace: part("namespace"), name: part("name") }
+}
+
+/// References whose Secret is only known when a run is made, in its runbook and all that calls.
+fn chosen_secrets(world: &World, runbook: &str) -> Vec<SecretUse> {
+    let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+    let mut open = vec![runbook.to_owned()];
+    while let Some(name) = open.pop() {
+        if seen.len() == RUNBOOKS_MAX || !seen.insert(name.clone()) {
+            continue;
+        }
+        let Some(runbook) = world.get(Runbook::info(), "", &name) else { continue };
+        let value = runbook.value();
+        let Some(spec) = value.get("spec") else { continue };
+        let chosen = secrets_of(spec)
+            .into_iter()
+            .filter(|used| used.namespace.is_none() || used.name.is_none());
+        found.extend(chosen.map(|used| SecretUse { field: "spec.runbook".into(), ..used }));
+        calls(spec, 0, &mut open);
+    }
+    found
+}
+
+fn calls(value: &Value, depth: usize, found: &mut Vec<String>) {
+    if depth > DEPTH_MAX {
+        return;
+    }
+    match value {
+        Value::Object(fields) => {
+            found.extend(fields.get("call").and_then(Value::as_str).map(Into::into));
+            fields.values().for_each(|field| calls(field, depth + 1, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| calls(item, depth + 1, found)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_reference_is_found() {
+        let spec = json!({
+            "bmc": {"credentialsSecretRef": {"namespace": "a", "name": "b"}},
+            "steps": [
+                {"action": "http.request", "with": {"secretHeaders": {
+                    "Authorization": {"secretRef": {"namespace": "a", "name": "${ params.x }"}, "key": "k"},
+                    "X-All": "${ params.header }"}}},
+                {"forEach": {"steps": [{"with": {"caSecretRef": "${ item }"}}]}},
+                {"with": {"secretHeaders": "${ params.headers }"}},
+            ],
+            "secretRefs": {"namespace": "not", "name": "one"},
+        });
+        let found: Vec<String> = secrets_of(&spec)
+            .iter()
+            .map(|used| format!("{} {:?} {:?}", used.field, used.namespace, used.name))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                r#"spec.bmc.credentialsSecretRef Some("a") Some("b")"#,
+                "spec.steps[0].with.secretHeaders None None",
+                r#"spec.steps[0].with.secretHeaders.Authorization.secretRef Some("a") None"#,
+                "spec.steps[1].forEach.steps[0].with.caSecretRef None None",
+                "spec.steps[2].with.secretHeaders None None",
+            ]
+        );
+    }
+
+    #[test]
+    fn approvals_get_the_name_of_who_gives_them() {
+        let run = |list: Value| json!({"spec": {"approvals": list}});
+        let caller = Caller { user: "ann".into(), ..Caller::default() };
+        let old = run(json!([{"step": "a"}]));
+        let mut new = run(json!([{"step": "a"}, {"step": "b"}, {"step": "c", "by": "bob"}]));
+        set_approver(&caller, Run::info(), &mut new, Some(&old));
+        assert_eq!(
+            new,
+            run(json!([{"step": "a"}, {"step": "b", "by": "ann"}, {"step": "c", "by": "bob"}]))
+        );
+    }
+}

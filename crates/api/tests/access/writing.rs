@@ -1,0 +1,240 @@
+//! Nobody grants, uses or decides by an object what they could not themselves.
+
+use crate::{Person, RBAC, bind, bindings, namespaces, role, support::Plane, user};
+use serde_json::{Value, json};
+
+const SERVERS: &str = "/apis/inventory.quarterdeck.dev/v1alpha1/servers";
+const RUNBOOKS: &str = "/apis/workflows.quarterdeck.dev/v1alpha1/runbooks";
+const RUNS: &str = "/apis/workflows.quarterdeck.dev/v1alpha1/namespaces/a/runs";
+const BASIC: &str = "[\"system:authenticated\"]";
+
+fn rule(verbs: &[&str], group: &str, resource: &str) -> Value {
+    json!({"verbs": verbs, "apiGroups": [group], "resources": [resource]})
+}
+
+async fn plane() -> Plane {
+    let plane = Plane::start().await;
+    namespaces(&plane, &["a", "b"]).await;
+    plane
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_grant_only_what_their_writer_holds() {
+    let plane = plane().await;
+    bind(&plane, "a", ("ClusterRole", "admin"), user("ann")).await;
+    let ann = Person::new(&plane, "ann", &[]);
+    let roles = format!("{RBAC}/namespaces/a/roles");
+    let role = |rules: Value| json!({"metadata": {"name": "r"}, "rules": rules});
+    ann.must("POST", &roles, role(json!([rule(&["get", "list"], "", "secrets")]))).await;
+    let more = role(json!([rule(&["get", "escalate"], "", "secrets"), rule(&["get"], "x", "y/z")]));
+    let wanted = format!(
+        "roles.rbac.authorization.k8s.io \"r\" is forbidden: user \"ann\" (groups={BASIC}) is attempting to grant RBAC permissions not currently held:\n\
+         {{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"escalate\"]}}\n\
+         {{APIGroups:[\"x\"], Resources:[\"y/z\"], Verbs:[\"get\"]}}"
+    );
+    assert_eq!(ann.refused("PUT", &format!("{roles}/r"), more.clone()).await, wanted);
+    ann.must("PATCH", &format!("{roles}/r"), json!({"metadata": {"labels": {"a": "b"}}})).await;
+    // Where she has no role she writes none.
+    ann.refused("POST", &format!("{RBAC}/namespaces/b/roles"), role(json!([]))).await;
+    // Whoever may escalate may.
+    crate::role(
+        &plane,
+        "a",
+        "esc",
+        json!([rule(&["escalate"], "rbac.authorization.k8s.io", "roles")]),
+    )
+    .await;
+    bind(&plane, "a", ("Role", "esc"), user("ann")).await;
+    ann.must("PUT", &format!("{roles}/r"), more).await;
+
+    let all = json!([rule(&["*"], "rbac.authorization.k8s.io", "clusterroles")]);
+    crate::role(
+        &plane,
+        "",
+        "writers",
+        json!([rule(&["create", "update"], "rbac.authorization.k8s.io", "clusterroles")]),
+    )
+    .await;
+    bind(&plane, "", ("ClusterRole", "writers"), user("bob")).await;
+    let bob = Person::new(&plane, "bob", &[]);
+    let clusterroles = format!("{RBAC}/clusterroles");
+    bob.refused("POST", &clusterroles, json!({"metadata": {"name": "x"}, "rules": all})).await;
+    let gathering = json!({"metadata": {"name": "x"},
+        "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}});
+    assert_eq!(
+        bob.refused("POST", &clusterroles, gathering).await,
+        "clusterroles.rbac.authorization.k8s.io \"x\" is forbidden: must have cluster-admin privileges to use an aggregationRule"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bindings_grant_only_what_their_writer_holds() {
+    let plane = plane().await;
+    bind(&plane, "a", ("ClusterRole", "admin"), user("ann")).await;
+    let ann = Person::new(&plane, "ann", &[]);
+    let binding = |role: &str| {
+        json!({"metadata": {"name": "n"}, "roleRef": {"kind": "ClusterRole", "name": role},
+               "subjects": [user("eve")]})
+    };
+    let path = bindings("a");
+    ann.must("POST", &path, binding("edit")).await;
+    ann.must("DELETE", &format!("{path}/n"), Value::Null).await;
+    let told = ann.refused("POST", &path, binding("cluster-admin")).await;
+    assert!(
+        told.starts_with("rolebindings.rbac.authorization.k8s.io \"n\" is forbidden: user \"ann\""),
+        "{told}"
+    );
+    assert!(told.ends_with(
+        "not currently held:\n{APIGroups:[\"*\"], Resources:[\"*\"], Verbs:[\"*\"]}\n{NonResourceURLs:[\"*\"], Verbs:[\"*\"]}"
+    ), "{told}");
+    assert_eq!(ann.ask("POST", &path, binding("missing")).await.status, 404);
+    let by_name = json!([{"verbs": ["bind"], "apiGroups": ["rbac.authorization.k8s.io"],
+        "resources": ["clusterroles"], "resourceNames": ["cluster-admin"]}]);
+    role(&plane, "a", "binder", by_name).await;
+    bind(&plane, "a", ("Role", "binder"), user("ann")).await;
+    ann.must("POST", &path, binding("cluster-admin")).await;
+    let other = ann.ask("PUT", &format!("{path}/n"), binding("edit")).await;
+    assert_eq!(other.status, 422, "{:#}", other.body);
+    assert!(other.body["message"].as_str().unwrap().contains("cannot change roleRef"));
+}
+
+fn server(address: &str, secret: &str) -> Value {
+    json!({"metadata": {"name": "s"}, "spec": {"bmc": {
+        "address": address, "credentialsSecretRef": {"namespace": "b", "name": secret}}}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_names_a_secret_may_read_it() {
+    let plane = plane().await;
+    let inventory = "inventory.quarterdeck.dev";
+    let verbs = ["create", "update", "patch", "get"];
+    role(
+        &plane,
+        "",
+        "servers",
+        json!([
+            rule(&verbs, inventory, "servers"),
+            rule(&verbs, "workflows.quarterdeck.dev", "runbooks")
+        ]),
+    )
+    .await;
+    bind(&plane, "", ("ClusterRole", "servers"), user("ann")).await;
+    let ann = Person::new(&plane, "ann", &[]);
+    assert_eq!(
+        ann.refused("POST", SERVERS, server("bmc", "login")).await,
+        "servers.inventory.quarterdeck.dev \"s\" is forbidden: spec.bmc.credentialsSecretRef: it uses Secret b/login, which user \"ann\" cannot get; ask for the verb get on it"
+    );
+    let by_name = json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["login"]}]);
+    role(&plane, "b", "login", by_name).await;
+    bind(&plane, "b", ("Role", "login"), user("ann")).await;
+    ann.must("POST", SERVERS, server("bmc", "login")).await;
+    ann.refused(
+        "PATCH",
+        &format!("{SERVERS}/s"),
+        json!({"spec": {"bmc": {"credentialsSecretRef": {"name": "other"}}}}),
+    )
+    .await;
+    // Without the right to the Secret, its password cannot be sent elsewhere, and other things change.
+    plane.must("DELETE", &format!("{}/login-ann", bindings("b")), Value::Null).await;
+    let away = ann
+        .ask("PATCH", &format!("{SERVERS}/s"), json!({"spec": {"bmc": {"address": "elsewhere"}}}))
+        .await;
+    assert_eq!(away.status, 403);
+    assert_eq!(away.body["details"]["causes"][0]["field"], "spec.bmc.credentialsSecretRef");
+    ann.must("PATCH", &format!("{SERVERS}/s"), json!({"spec": {"serial": "x"}})).await;
+
+    let runbook = |reference: Value| {
+        json!({"metadata": {"name": "r"}, "spec": {"steps": [{"name": "call", "action": "http.request", "with": {
+            "url": "https://x", "secretHeaders": {"Authorization": {"secretRef": reference, "key": "k"}}}}]}})
+    };
+    let told =
+        ann.refused("POST", RUNBOOKS, runbook(json!({"namespace": "b", "name": "login"}))).await;
+    assert!(
+        told.contains(
+            "spec.steps[0].with.secretHeaders.Authorization.secretRef: it uses Secret b/login"
+        ),
+        "{told}"
+    );
+    bind(&plane, "b", ("ClusterRole", "edit"), user("ann")).await;
+    let any = json!({"namespace": "${ params.n }", "name": "login"});
+    let told = ann.refused("POST", RUNBOOKS, runbook(any)).await;
+    assert!(told.contains("it uses any Secret, which"), "{told}");
+    ann.must("POST", RUNBOOKS, runbook(json!({"namespace": "b", "name": "${ params.n }"}))).await;
+
+    // A run that chooses the Secret is held to it like its runbook.
+    bind(&plane, "a", ("ClusterRole", "edit"), user("bob")).await;
+    let bob = Person::new(&plane, "bob", &[]);
+    let run =
+        json!({"metadata": {"name": "r"}, "spec": {"runbook": "r", "params": {"n": "login"}}});
+    let told = bob.refused("POST", RUNS, run.clone()).await;
+    assert!(
+        told.contains(
+            "spec.runbook: its runbook lets the run choose it: it uses any Secret in namespace b"
+        ),
+        "{told}"
+    );
+    bind(&plane, "b", ("ClusterRole", "edit"), user("bob")).await;
+    bob.must("POST", RUNS, run).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_act_on_what_their_writer_may_change() {
+    let plane = plane().await;
+    plane.must("POST", SERVERS, server("bmc", "login")).await;
+    bind(&plane, "a", ("ClusterRole", "edit"), user("ann")).await;
+    let ann = Person::new(&plane, "ann", &[]);
+    let run = |name: &str, dry: bool| {
+        json!({"metadata": {"name": name}, "spec": {"runbook": "x", "dryRun": dry,
+            "target": {"kind": "Server", "name": "s"}}})
+    };
+    assert_eq!(
+        ann.refused("POST", RUNS, run("one", false)).await,
+        "runs.workflows.quarterdeck.dev \"one\" is forbidden: spec.target: it acts on servers.inventory.quarterdeck.dev \"s\", which user \"ann\" cannot update; ask for the verb update on it"
+    );
+    bind(&plane, "", ("ClusterRole", "view"), user("ann")).await;
+    ann.must("POST", RUNS, run("rehearsal", true)).await;
+    ann.refused("POST", RUNS, run("one", false)).await;
+    let own = json!([{"verbs": ["update"], "apiGroups": ["inventory.quarterdeck.dev"], "resources": ["servers"], "resourceNames": ["s"]}]);
+    role(&plane, "", "own", own).await;
+    bind(&plane, "", ("ClusterRole", "own"), user("ann")).await;
+    ann.must("POST", RUNS, run("one", false)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn decisions_are_in_ones_own_name() {
+    let plane = plane().await;
+    for name in ["ann", "bob"] {
+        bind(&plane, "a", ("ClusterRole", "edit"), user(name)).await;
+    }
+    let (ann, bob) = (Person::new(&plane, "ann", &[]), Person::new(&plane, "bob", &[]));
+    ann.must("POST", RUNS, json!({"metadata": {"name": "r"}, "spec": {"runbook": "x"}})).await;
+    let path = format!("{RUNS}/r");
+    let approve = |list: Value| json!({"spec": {"approvals": list}});
+    let told = ann
+        .refused(
+            "PATCH",
+            &path,
+            approve(json!([{"step": "s", "decision": "Approved", "by": "bob"}])),
+        )
+        .await;
+    assert!(
+        told.contains("spec.approvals[0].by: user \"ann\" cannot decide in the name of \"bob\""),
+        "{told}"
+    );
+    let first = json!({"step": "s", "decision": "Approved", "by": "ann"});
+    let run =
+        ann.must("PATCH", &path, approve(json!([{"step": "s", "decision": "Approved"}]))).await;
+    assert_eq!(run["spec"]["approvals"], json!([first]));
+    // Another does not take it back or rewrite it, and adds their own.
+    bob.refused("PATCH", &path, approve(json!([]))).await;
+    let changed = json!([{"step": "s", "decision": "Rejected", "by": "ann"}]);
+    bob.refused("PATCH", &path, approve(changed)).await;
+    let both = json!([first, {"step": "s", "decision": "Rejected"}]);
+    let run = bob.must("PATCH", &path, approve(both)).await;
+    assert_eq!(run["spec"]["approvals"][1]["by"], "bob");
+    // Who may be somebody else may decide for them.
+    role(&plane, "", "imp", json!([rule(&["impersonate"], "", "users")])).await;
+    bind(&plane, "", ("ClusterRole", "imp"), user("bob")).await;
+    bob.must("PATCH", &path, approve(json!([{"step": "s", "decision": "Rejected", "by": "ann"}])))
+        .await;
+}
