@@ -39,7 +39,7 @@ impl Api {
         if self.store.world().get(place.kind, &place.namespace, &place.name).is_some() {
             return Ok(Installed::Kept);
         }
-        let query = Query::default();
+        let query = itself();
         let plane = &Caller::plane();
         let Place { kind, namespace, .. } = &place;
         match write::create(self, kind, namespace, &query, value.into(), Form::Json, plane).await {
@@ -73,7 +73,7 @@ impl Api {
             return Ok(Installed::Kept);
         }
         let target = Target { kind, namespace, name, part: None };
-        let query = Query::default();
+        let query = itself();
         write::replace(self, &target, &query, value.into(), Form::Json, &Caller::plane()).await?;
         Ok(Installed::Updated)
     }
@@ -86,7 +86,7 @@ impl Api {
     /// # Errors
     /// When they cannot be written.
     pub async fn bootstrap(&self) -> Result<(), ApiError> {
-        let (plane, query) = (Caller::plane(), Query::default());
+        let (plane, query) = (Caller::plane(), itself());
         for (kind, object) in shipped() {
             let name = object.pointer("/metadata/name").and_then(Value::as_str);
             let name = name.unwrap_or_default().to_owned();
@@ -103,6 +103,11 @@ impl Api {
         }
         Ok(())
     }
+}
+
+/// The query of a write that the plane itself makes.
+fn itself() -> Query {
+    Query { manager: "quarterdeck".into(), ..Query::default() }
 }
 
 /// Where an object belongs.

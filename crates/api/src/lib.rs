@@ -8,12 +8,15 @@
 mod admission;
 mod answer;
 mod authorize;
+mod apply;
 mod body;
+mod change;
 mod delete;
 mod discovery;
 mod identity;
 mod install;
 mod metrics;
+mod modify;
 mod negotiate;
 mod openapi;
 mod patch;

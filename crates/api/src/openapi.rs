@@ -2,7 +2,7 @@
 //! and completes by it.
 //! Source: Kubernetes "OpenAPI V3", k8s.io/kube-openapi's extensions.
 
-use crate::discovery::group_versions;
+use crate::{change::ChangeType, discovery::group_versions};
 use quarterdeck_model::{KindRef, ObjectMeta, schema};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -216,6 +216,8 @@ fn parameters(action: &str) -> Vec<Value> {
         ("fieldManager", "string", "Who writes."),
         ("fieldValidation", "string", "Ignore, Warn or Strict: what unknown fields do."),
     ];
+    const APPLY: &[(&str, &str, &str)] =
+        &[("force", "boolean", "Take fields that others manage; for an apply only.")];
     const DELETE: &[(&str, &str, &str)] = &[
         ("dryRun", "string", "All: check everything, write nothing."),
         (
@@ -230,7 +232,8 @@ fn parameters(action: &str) -> Vec<Value> {
     ];
     let groups: &[&[(&str, &str, &str)]] = match action {
         "list" => &[LIST],
-        "post" | "put" | "patch" => &[WRITE],
+        "post" | "put" => &[WRITE],
+        "patch" => &[WRITE, APPLY],
         "delete" => &[DELETE],
         "deletecollection" => &[DELETE, SELECT],
         _ => &[],
@@ -283,7 +286,7 @@ impl Paths<'_> {
         });
         let body = match action {
             "post" | "put" => Some(content(self.name, &["application/json", "application/yaml"])),
-            "patch" => Some(content(PATCH, patch_types(kind))),
+            "patch" => Some(content(PATCH, ChangeType::accepted(kind))),
             "delete" | "deletecollection" => Some(content(DELETE_OPTIONS, &["application/json"])),
             _ => None,
         };
@@ -337,15 +340,6 @@ impl Paths<'_> {
 fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
-}
-
-fn patch_types(kind: KindRef) -> &'static [&'static str] {
-    const TYPES: [&str; 3] = [
-        "application/json-patch+json",
-        "application/merge-patch+json",
-        "application/strategic-merge-patch+json",
-    ];
-    if kind.group.is_empty() { &TYPES } else { TYPES.split_at(2).0 }
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 
 use crate::status::ApiError;
 use json_patch::PatchOperation;
-use quarterdeck_model::KindRef;
 use serde_json::{Map, Value};
 
 /// Operations in one JSON patch: each can copy the document, so their number is bounded.
@@ -22,29 +21,6 @@ pub(crate) enum PatchType {
     Json,
     Merge,
     Strategic,
-}
-
-impl PatchType {
-    /// Reads the content type; strategic merge is for core kinds only.
-    pub(crate) fn of(content_type: &str, kind: KindRef) -> Result<Self, ApiError> {
-        let media = content_type.split(';').next().unwrap_or_default().trim();
-        match media {
-            "application/json-patch+json" => Ok(Self::Json),
-            "application/merge-patch+json" => Ok(Self::Merge),
-            "application/strategic-merge-patch+json" if kind.group.is_empty() => {
-                Ok(Self::Strategic)
-            }
-            _ if kind.group.is_empty() => Err(ApiError::unsupported_media_type(&[
-                "application/json-patch+json",
-                "application/merge-patch+json",
-                "application/strategic-merge-patch+json",
-            ])),
-            _ => Err(ApiError::unsupported_media_type(&[
-                "application/json-patch+json",
-                "application/merge-patch+json",
-            ])),
-        }
-    }
 }
 
 /// A patch that was read and can be applied, again if the object changes meanwhile.

@@ -202,6 +202,10 @@ pub(crate) struct Query {
     pub(crate) dry_run: bool,
     pub(crate) validation: FieldValidation,
     pub(crate) propagation: Option<String>,
+    /// Who writes; where it is not said, the name of the program that sends the request.
+    pub(crate) manager: String,
+    /// Whether an apply takes fields from others.
+    pub(crate) force: Option<bool>,
     pub(crate) include_object: Option<String>,
     pub(crate) pretty: bool,
 }
@@ -267,6 +271,8 @@ impl Query {
                     }
                 }
                 "propagationPolicy" => parsed.propagation = Some(value.into_owned()),
+                "fieldManager" => parsed.manager = value.into_owned(),
+                "force" => parsed.force = Some(flag()?),
                 "includeObject" => parsed.include_object = Some(value.into_owned()),
                 "pretty" => parsed.pretty = flag()?,
                 _ => {}
@@ -274,7 +280,7 @@ impl Query {
         }
         let errors = parsed.check_version_match(&version, &version_match);
         if !errors.is_empty() {
-            return Err(ApiError::invalid_options(&errors));
+            return Err(ApiError::invalid_options("ListOptions", &errors));
         }
         parsed.version = parsed.version_match(&version, &version_match)?;
         Ok(parsed)

@@ -2,15 +2,16 @@
 
 use crate::{
     answer::{self, Answer},
+    apply::manager::{self, Options},
     authorize::{self, Ask, Authorizer, Guard, Policy, Sight},
     body,
+    change::ChangeType,
     delete::{self, DeleteOptions},
     discovery,
     identity::{Caller, check_credentials},
     metrics::Metrics,
     negotiate::{self, Form},
     openapi,
-    patch::{Patch, PatchType},
     path::{self, Endpoint, Query},
     read, review,
     rules::Rules,
@@ -346,6 +347,7 @@ impl Api {
                 read::list(self, kind, namespace, &query, form, &access.sight).await
             }
             Method::POST => {
+                let query = named(query, Options::Create, &request)?;
                 let body = body::written(request).await?;
                 // A namespaced object is created in the namespace of the path only.
                 if kind.namespaced() && namespace.is_none() {
@@ -380,15 +382,20 @@ impl Api {
                 read::get(self, kind, namespace, name, &query, form).await
             }
             Method::PUT => {
+                let query = named(query, Options::Update, &request)?;
                 let body = body::written(request).await?;
                 write::replace(self, target, &query, body, form, caller).await
             }
             Method::PATCH => {
                 let content_type = request.headers().get(header::CONTENT_TYPE);
                 let content_type = content_type.and_then(|value| value.to_str().ok());
-                let kind = PatchType::of(content_type.unwrap_or_default(), target.kind)?;
-                let patch = Patch::parse(kind, &body::bytes(request).await?)?;
-                write::patch(self, target, &query, &patch, form, caller).await
+                let media = ChangeType::of(content_type.unwrap_or_default(), target.kind)?;
+                let options =
+                    if media == ChangeType::Apply { Options::Apply } else { Options::Patch };
+                let query = named(query, options, &request)?;
+                let body = body::bytes(request).await?;
+                let change = media.read(target.kind, target.part, &body)?;
+                write::patch(self, target, &query, &change, form, caller).await
             }
             Method::DELETE if target.part.is_none() => {
                 let options = delete_options(request).await?;
@@ -397,6 +404,18 @@ impl Api {
             _ => Err(ApiError::method_not_allowed()),
         }
     }
+}
+
+/// The query, with the name of whoever writes.
+fn named(
+    mut query: Query,
+    options: Options,
+    request: &Request<Incoming>,
+) -> Result<Query, ApiError> {
+    let agent = request.headers().get(header::USER_AGENT);
+    let agent = agent.and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    query.manager = manager::name(options, &query.manager, query.force, agent)?;
+    Ok(query)
 }
 
 async fn delete_options(request: Request<Incoming>) -> Result<DeleteOptions, ApiError> {

@@ -106,6 +106,13 @@ impl ApiError {
         Self::conflict(kind, name, why)
     }
 
+    /// 409: an applied configuration would change what others manage.
+    pub fn apply_conflict(message: impl Into<String>, causes: Vec<Value>) -> Self {
+        let mut error = Self::new(StatusCode::CONFLICT, "Conflict", message);
+        error.details = Some(json!({"causes": causes}));
+        error
+    }
+
     /// 410: that revision can no longer be read.
     pub fn expired(message: impl Into<String>) -> Self {
         Self::new(StatusCode::GONE, "Expired", message)
@@ -131,9 +138,9 @@ impl ApiError {
         Self::invalid_fields(kind.group, kind.kind, name, errors)
     }
 
-    /// 422: parameters of the query do not go together.
-    pub fn invalid_options(errors: &FieldErrors) -> Self {
-        Self::invalid_fields("meta.k8s.io", "ListOptions", "", errors)
+    /// 422: parameters of the query do not go together; `kind` is what they are, as `ListOptions`.
+    pub fn invalid_options(kind: &str, errors: &FieldErrors) -> Self {
+        Self::invalid_fields("meta.k8s.io", kind, "", errors)
     }
 
     /// 422: a patch does not fit the object.

@@ -1,11 +1,13 @@
-//! create, replace, patch: admission, then one conditional commit.
+//! create, replace, patch, apply: admission, then one conditional commit.
 
 use crate::{
     admission,
     answer::{self, Answer},
+    apply::{self, Config, Managed, Writer},
+    change::Change,
     identity::Caller,
+    modify::{self, Wanted, modify},
     negotiate::Form,
-    patch::Patch,
     path::{Query, Subresource},
     read,
     server::Api,
@@ -13,10 +15,9 @@ use crate::{
     written::Written,
 };
 use jiff::Timestamp;
-use quarterdeck_model::{Key, KindRef, Object, object};
+use quarterdeck_model::{Key, KindRef, Object, Time, object};
 use quarterdeck_store::{BODY_BYTES_MAX, Mutation, Outcome, Precondition, Write};
 use serde_json::Value;
-use std::sync::Arc;
 
 /// How often a write that names no version is tried again when the object changes under it.
 pub(crate) const RETRIES_MAX: usize = 16;
@@ -40,51 +41,73 @@ pub(crate) async fn create(
     caller: &Caller,
 ) -> Result<Answer, ApiError> {
     let decoded = admission::decode(kind, body, query.validation)?;
+    let name = name_of(&decoded.value);
+    let now = Time::seconds(Timestamp::now());
+    let writer = Writer { kind, part: None, name: &query.manager, now };
+    let new = New { wanted: decoded.value, managed: None };
+    for _ in 0..RETRIES_MAX {
+        if let Some(mut answer) = make(api, &writer, namespace, query, &new, form, caller).await? {
+            answer::warn(&mut answer, &decoded.warnings);
+            return Ok(answer);
+        }
+        if !name.is_empty() {
+            return Err(ApiError::already_exists(kind, &name));
+        }
+    }
+    Err(ApiError::timeout("no unused name was found for generateName; try again"))
+}
+
+/// An object that is to be made.
+struct New {
+    wanted: Value,
+    /// Who manages its fields; none when that is whoever writes it.
+    managed: Option<Managed>,
+}
+
+/// Makes an object. None when one of its name exists.
+async fn make(
+    api: &Api,
+    writer: &Writer<'_>,
+    namespace: &str,
+    query: &Query,
+    new: &New,
+    form: Form,
+    caller: &Caller,
+) -> Result<Option<Answer>, ApiError> {
+    let Writer { kind, now, .. } = *writer;
     let world = api.store.fresh().await?;
     if kind.namespaced() {
         check_namespace(&world, kind, namespace)?;
     }
-    for _ in 0..RETRIES_MAX {
-        let uid = uuid::Uuid::new_v4().to_string();
-        // Letters and digits without those that read as words or alike, as Kubernetes has it.
-        let suffix: String = uuid::Uuid::new_v4()
-            .as_bytes()
-            .iter()
-            .take(5)
-            .filter_map(|byte| {
-                SUFFIX_LETTERS.chars().nth(usize::from(*byte) % SUFFIX_LETTERS.len())
-            })
-            .collect();
-        let mut value = admission::create(
-            kind,
-            namespace,
-            decoded.value.clone(),
-            &uid,
-            &suffix,
-            Timestamp::now(),
-        )?;
-        api.check_write(caller, (&world, kind), &mut value, None)?;
-        let name = name_of(&value);
-        let generated = decoded.value.pointer("/metadata/name").is_none_or(|name| name == "");
-        if world.get(kind, namespace, &name).is_some() {
-            if generated {
-                continue;
-            }
-            return Err(ApiError::already_exists(kind, &name));
-        }
-        let key = Key::new(kind, namespace, &name);
-        match put(api, query.dry_run, kind, key, &value, Precondition::Absent).await? {
-            Some(object) => {
-                let mut answer = read::one(&object, query, form)?;
-                *answer.status_mut() = http::StatusCode::CREATED;
-                answer::warn(&mut answer, &decoded.warnings);
-                return Ok(answer);
-            }
-            None if generated => {}
-            None => return Err(ApiError::already_exists(kind, &name)),
-        }
+    let uid = uuid::Uuid::new_v4().to_string();
+    let wanted = new.wanted.clone();
+    let mut value = admission::create(kind, namespace, wanted, &uid, &suffix(), now.timestamp())?;
+    api.check_write(caller, (&world, kind), &mut value, None)?;
+    let name = name_of(&value);
+    if world.get(kind, namespace, &name).is_some() {
+        return Ok(None);
     }
-    Err(ApiError::timeout("no unused name was found for generateName; try again"))
+    let mut managed = new.managed.clone().unwrap_or_default();
+    match &new.managed {
+        Some(_) => apply::settle(kind, &mut managed, &value),
+        None => apply::record(writer, &mut managed, None, &value),
+    }
+    modify::put_managed(&mut value, managed)?;
+    let key = Key::new(kind, namespace, &name);
+    let Some(object) = put(api, query.dry_run, kind, key, &value, Precondition::Absent).await?
+    else {
+        return Ok(None);
+    };
+    let mut answer = read::one(&object, query, form)?;
+    *answer.status_mut() = http::StatusCode::CREATED;
+    Ok(Some(answer))
+}
+
+/// What is put behind `generateName`: letters and digits without those that read as words or alike,
+/// as Kubernetes has it.
+fn suffix() -> String {
+    let letter = |byte: &u8| SUFFIX_LETTERS.chars().nth(usize::from(*byte) % SUFFIX_LETTERS.len());
+    uuid::Uuid::new_v4().as_bytes().iter().take(5).filter_map(letter).collect()
 }
 
 const SUFFIX_LETTERS: &str = "bcdfghjklmnpqrstvwxz2456789";
@@ -122,7 +145,7 @@ pub(crate) async fn replace(
 ) -> Result<Answer, ApiError> {
     let decoded = admission::decode(target.kind, body, query.validation)?;
     let mut answer =
-        modify(api, target, query, form, caller, |_| Ok(decoded.value.clone())).await?;
+        modify(api, target, query, form, caller, |_| Ok(Wanted::of(decoded.value.clone()))).await?;
     answer::warn(&mut answer, &decoded.warnings);
     Ok(answer)
 }
@@ -132,81 +155,90 @@ pub(crate) async fn patch(
     api: &Api,
     target: &Target<'_>,
     query: &Query,
-    patch: &Patch,
+    change: &Change,
     form: Form,
     caller: &Caller,
 ) -> Result<Answer, ApiError> {
-    let mut warnings = Vec::new();
-    let mut answer = modify(api, target, query, form, caller, |old| {
-        let mut value = old.value();
-        // The patched object is compared with the newest version unless the patch names one.
-        if let Ok(meta) = admission::metadata_mut(&mut value) {
-            meta.remove("resourceVersion");
+    match change {
+        Change::Patch(patch) => {
+            let mut warnings = Vec::new();
+            let mut answer = modify(api, target, query, form, caller, |old| {
+                let mut value = old.clone();
+                patch.apply(&mut value)?;
+                let decoded = admission::decode(target.kind, value.into(), query.validation)?;
+                warnings = decoded.warnings;
+                Ok(Wanted::of(decoded.value))
+            })
+            .await?;
+            answer::warn(&mut answer, &warnings);
+            Ok(answer)
         }
-        patch.apply(&mut value)?;
-        let decoded = admission::decode(target.kind, value.into(), query.validation)?;
-        warnings = decoded.warnings;
-        Ok(decoded.value)
-    })
-    .await?;
-    answer::warn(&mut answer, &warnings);
-    Ok(answer)
+        Change::Apply(config) => apply(api, target, query, config, form, caller).await,
+    }
 }
 
-/// Reads, changes and writes back; again when the object changed meanwhile and the caller named no
-/// version.
-async fn modify(
+/// An apply: makes the object if there is none.
+async fn apply(
     api: &Api,
     target: &Target<'_>,
     query: &Query,
+    config: &Config,
     form: Form,
     caller: &Caller,
-    mut change: impl FnMut(&Object) -> Result<Value, ApiError>,
 ) -> Result<Answer, ApiError> {
     let Target { kind, namespace, name, part } = *target;
+    let writer =
+        || Writer { kind, part, name: &query.manager, now: Time::seconds(Timestamp::now()) };
+    let force = query.force == Some(true);
     for _ in 0..RETRIES_MAX {
-        let world = api.store.fresh().await?;
-        let old =
-            world.get(kind, namespace, name).ok_or_else(|| ApiError::not_found(kind, name))?;
-        let mut wanted = change(&old)?;
-        let version = admission::metadata_mut(&mut wanted)?.remove("resourceVersion");
-        let version =
-            version.as_ref().and_then(Value::as_str).filter(|version| !version.is_empty());
-        if let Some(version) = version
-            && version != old.revision.to_string()
-        {
-            return Err(ApiError::stale(kind, name));
+        // Newest or not: both ways look again. A part is never made without its whole.
+        if part.is_some() || api.store.world().get(kind, namespace, name).is_some() {
+            let changed = modify(api, target, query, form, caller, |old| {
+                let mut live = old.clone();
+                let managed = modify::take_managed(&mut live)?;
+                admission::metadata_mut(&mut live)?.remove("resourceVersion");
+                let managed = managed.and_then(|managed| Managed::read(&managed).ok());
+                let managed = managed.unwrap_or_default();
+                let (value, managed) =
+                    apply::apply(&writer(), managed, Some(&live), config, force)?;
+                Ok(Wanted { value, managed: Some(managed) })
+            })
+            .await;
+            match changed {
+                Err(gone) if gone.reason == "NotFound" && part.is_none() => continue,
+                changed => return changed,
+            }
         }
-        let mut old_value = old.value();
-        admission::metadata_mut(&mut old_value)?.remove("resourceVersion");
-        let mut value = admission::update(kind, namespace, name, &old_value, wanted, part)?;
-        check_finalizers(kind, name, &old_value, &value)?;
-        api.check_write(caller, (&world, kind), &mut value, Some(&old_value))?;
-        // A write that changes nothing is no change: no revision, no event.
-        if object::encode(kind, &value) == old.body() {
-            return read::one(&old, query, form);
-        }
-        let key = old.key.clone();
-        let precondition = Precondition::At(old.revision);
-        let written = if finished(kind, &value) {
-            remove(api, query.dry_run, &old).await?.then(|| old.clone())
-        } else {
-            put(api, query.dry_run, kind, key, &value, precondition).await?.map(Arc::new)
-        };
-        match written {
-            Some(object) => return read::one(&object, query, form),
-            None if version.is_some() => return Err(ApiError::stale(kind, name)),
-            None => {}
+        let writer = writer();
+        let (wanted, managed) = apply::apply(&writer, Managed::default(), None, config, force)?;
+        check_new(kind, name, &wanted)?;
+        let new = New { wanted, managed: Some(managed) };
+        if let Some(answer) = make(api, &writer, namespace, query, &new, form, caller).await? {
+            return Ok(answer);
         }
     }
     Err(ApiError::stale(kind, name))
 }
 
-/// Whether a deletion that waited for finalizers is through.
-fn finished(kind: KindRef, value: &Value) -> bool {
-    value.pointer("/metadata/deletionTimestamp").is_some()
-        && finalizers(value).is_empty()
-        && !emptied_first(kind)
+/// What must be true of a configuration that makes an object.
+fn check_new(kind: KindRef, name: &str, wanted: &Value) -> Result<(), ApiError> {
+    let said = |field: &str| wanted.pointer(field).and_then(Value::as_str).unwrap_or_default();
+    match (said("/metadata/name"), said("/metadata/uid")) {
+        ("", _) => Err(ApiError::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        ))),
+        (other, _) if other != name => Err(ApiError::bad_request(format!(
+            "the name of the object ({other}) does not match the name on the URL ({name})"
+        ))),
+        (_, "") => Ok(()),
+        (_, uid) => Err(ApiError::conflict(
+            kind,
+            name,
+            &format!(
+                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            ),
+        )),
+    }
 }
 
 /// Kinds that go only when what is in them is gone; the engine removes them.
@@ -217,26 +249,6 @@ pub(crate) fn emptied_first(kind: KindRef) -> bool {
 pub(crate) fn finalizers(value: &Value) -> Vec<&str> {
     let list = value.pointer("/metadata/finalizers").and_then(Value::as_array);
     list.into_iter().flatten().filter_map(Value::as_str).collect()
-}
-
-/// An object that is being deleted gets no new finalizers.
-fn check_finalizers(kind: KindRef, name: &str, old: &Value, new: &Value) -> Result<(), ApiError> {
-    if old.pointer("/metadata/deletionTimestamp").is_none() {
-        return Ok(());
-    }
-    let before = finalizers(old);
-    let added: Vec<&str> =
-        finalizers(new).into_iter().filter(|finalizer| !before.contains(finalizer)).collect();
-    if added.is_empty() {
-        return Ok(());
-    }
-    let error = quarterdeck_model::FieldError::forbidden(
-        "metadata.finalizers",
-        format!(
-            "no new finalizers can be added if the object is being deleted, found new finalizers {added:?}"
-        ),
-    );
-    Err(ApiError::invalid(kind, name, &vec![error]))
 }
 
 /// Writes the object. None when the precondition did not hold.

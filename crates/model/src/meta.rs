@@ -45,19 +45,45 @@ pub struct ObjectMeta {
     pub annotations: BTreeMap<String, String>,
     /// Objects this one belongs to: when all are gone, it goes too.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uid"]))]
     pub owner_references: Vec<OwnerReference>,
     /// Who must act before the object may go.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub finalizers: Vec<String>,
     /// Who manages which field.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<BTreeMap<String, Value>>")]
+    #[schemars(with = "Vec<ManagedFieldsEntry>", extend("x-kubernetes-list-type" = "atomic"))]
     pub managed_fields: Vec<Value>,
+}
+
+/// Fields of an object and who manages them (`metav1.ManagedFieldsEntry`). Only its schema is used:
+/// objects carry entries as they are.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+struct ManagedFieldsEntry {
+    /// Who manages the fields.
+    manager: Option<String>,
+    /// `Apply` or `Update`: how the manager came by them.
+    operation: Option<String>,
+    /// Version of the object that the fields are of.
+    api_version: Option<String>,
+    /// When the manager last changed one of them.
+    time: Option<Time>,
+    /// How the fields are written: `FieldsV1`.
+    fields_type: Option<String>,
+    /// The fields, as a tree.
+    #[serde(rename = "fieldsV1")]
+    #[schemars(with = "BTreeMap<String, Value>")]
+    fields: Option<Value>,
+    /// Part of the object through which they were written, such as `status`.
+    subresource: Option<String>,
 }
 
 /// A link from an object to one it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct OwnerReference {
     /// Group and version of the owner.
     pub api_version: String,
@@ -78,6 +104,7 @@ pub struct OwnerReference {
 /// A link to any object (`v1.ObjectReference`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct ObjectReference {
     /// Group and version.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -6,6 +6,7 @@
 use crate::{FieldError, FieldErrors, Kind};
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 
 /// Deepest nesting of a value that is looked into.
 pub const DEPTH_MAX: usize = 64;
@@ -220,6 +221,7 @@ fn check_at(
             }
         }
         Value::Array(items) => {
+            check_unique(schema, items, path, errors);
             if let Some(most) = schema.get("maxItems").and_then(Value::as_u64)
                 && items.len() as u64 > most
             {
@@ -236,6 +238,34 @@ fn check_at(
         }
         Value::Object(fields) => check_object(schema, fields, path, depth, errors),
         _ => {}
+    }
+}
+
+/// Items of a set, and keys of a list map, stand once. Metadata is left to its own rules: Kubernetes
+/// lets its lists have duplicates.
+fn check_unique(schema: &Value, items: &[Value], path: &str, errors: &mut FieldErrors) {
+    let keys: Vec<&str> = match schema.get("x-kubernetes-list-type").and_then(Value::as_str) {
+        _ if path.starts_with("metadata") => return,
+        Some("set") => Vec::new(),
+        Some("map") => {
+            let keys = schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array);
+            keys.into_iter().flatten().filter_map(Value::as_str).collect()
+        }
+        _ => return,
+    };
+    let mut seen = HashSet::new();
+    for (at, item) in items.iter().enumerate() {
+        let key = keys.iter().filter_map(|key| Some(((*key).to_owned(), item.get(key)?.clone())));
+        let id = if keys.is_empty() {
+            item.to_string()
+        } else {
+            Value::from(key.collect::<Map<_, _>>()).to_string()
+        };
+        if seen.contains(&id) {
+            errors.push(FieldError::duplicate(format!("{path}[{at}]"), id));
+        } else {
+            seen.insert(id);
+        }
     }
 }
 
@@ -419,6 +449,15 @@ mod tests {
         wait: crate::Duration,
     }
 
+    /// Lists that merge.
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    struct Lists {
+        #[schemars(extend("x-kubernetes-list-type" = "set"))]
+        set: Vec<String>,
+        #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["x"]))]
+        map: Vec<Inner>,
+    }
+
     /// Inside.
     #[derive(Serialize, Deserialize, JsonSchema)]
     struct Inner {
@@ -454,6 +493,20 @@ mod tests {
             ["name", "colour", "inner.x", "labels.a", "list[1].x", "unitCount", "wait"]
         );
         assert!(check(&schema, &json!({"name": "a", "unitCount": 1, "wait": "3m"})).is_empty());
+    }
+
+    #[test]
+    fn sets_and_list_maps_have_nothing_twice() {
+        let schema = of_type::<Lists>();
+        assert_eq!(schema["properties"]["set"]["x-kubernetes-list-type"], "set");
+        assert_eq!(schema["properties"]["map"]["x-kubernetes-list-map-keys"], json!(["x"]));
+        let value = json!({"set": ["a", "b", "a"], "map": [{"x": 1}, {"x": 2}, {"x": 2}]});
+        let errors: Vec<String> = check(&schema, &value).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            errors,
+            [r#"map[2]: Duplicate value: {"x":2}"#, r#"set[2]: Duplicate value: "a""#]
+        );
+        assert!(check(&schema, &json!({"set": ["a", "b"], "map": [{"x": 1}]})).is_empty());
     }
 
     #[test]

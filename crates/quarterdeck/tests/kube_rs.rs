@@ -1,5 +1,5 @@
-//! A kube-rs reflector keeps up with the plane: it lists, watches, and lists again when the plane
-//! no longer knows the version it had reached.
+//! kube-rs against the plane: a reflector keeps up (it lists, watches, and lists again when the plane
+//! no longer knows the version it had reached), a controller applies its part of an object.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,7 +13,8 @@ mod support;
 
 use futures_util::{StreamExt as _, pin_mut};
 use kube::{
-    Api, Client, Config,
+    Api, Client, Config, Error,
+    api::{Patch, PatchParams},
     config::{KubeConfigOptions, Kubeconfig},
     core::{ApiResource, DynamicObject, GroupVersionKind},
     runtime::{
@@ -22,6 +23,7 @@ use kube::{
     },
 };
 use quarterdeck_testing::plane::Plane;
+use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
 use support::{SITE, plane};
 
@@ -105,4 +107,30 @@ async fn a_reflector_lists_again_after_410() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_streaming_reflector_lists_again_after_410() {
     relists_after_410(watcher::Config::default().streaming_lists()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn controllers_apply_their_parts() {
+    let plane = plane().await;
+    let kind = GroupVersionKind::gvk("inventory.quarterdeck.dev", "v1alpha1", "Site");
+    let kind = ApiResource::from_gvk(&kind);
+    let api: Api<DynamicObject> = Api::all_with(client(&plane).await, &kind);
+    let apply = async |params: PatchParams, spec: Value| {
+        let site = json!({"apiVersion": kind.api_version, "kind": kind.kind,
+            "metadata": {"name": "ams1"}, "spec": spec});
+        api.patch("ams1", &params, &Patch::Apply(site)).await
+    };
+    apply(PatchParams::apply("one"), json!({"region": "a", "halls": ["n"]})).await.unwrap();
+    let other = || json!({"region": "b", "halls": ["s"]});
+    match apply(PatchParams::apply("two"), other()).await {
+        Err(Error::Api(status)) => {
+            assert_eq!((status.code, status.reason.as_str()), (409, "Conflict"), "{status:?}");
+            assert!(status.message.contains("conflict with \"one\": .spec.region"), "{status:?}");
+        }
+        other => panic!("a conflict was not told: {other:?}"),
+    }
+    let forced = apply(PatchParams::apply("two").force(), other()).await.unwrap();
+    assert_eq!(forced.data["spec"], json!({"region": "b", "halls": ["n", "s"]}));
+    let managers = forced.metadata.managed_fields.unwrap();
+    assert_eq!(managers.len(), 2, "{managers:?}");
 }

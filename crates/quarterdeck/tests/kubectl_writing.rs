@@ -50,9 +50,6 @@ async fn objects_are_applied_and_changed() {
     assert_eq!(run(&replace, &replaced).await.unwrap().stdout.matches(" replaced\n").count(), 3);
     // Replaced objects have the labels they were replaced with.
     assert!(object(&plane, &["rack", "ams1-n01"]).await["metadata"]["labels"]["owner"].is_null());
-
-    let served = apply_refusal(&plane, &["--server-side"], SITE).await;
-    assert!(served.contains("Server-side apply not available on the server"), "{served}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,6 +61,7 @@ pub struct ImageStatus {
     pub phase: Option<String>,
     /// What is true of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 

@@ -31,6 +31,7 @@ pub struct RackSpec {
     pub units: u16,
     /// Power feeds it hangs on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub power_feeds: Vec<String>,
     /// Power it may draw, in watts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,6 +57,7 @@ pub struct RackStatus {
     pub servers: Option<u32>,
     /// What is true of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 

@@ -56,6 +56,7 @@ pub struct RunSpec {
 /// What a run is run against.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct RunTarget {
     /// Kind of the target, such as `Server`.
     pub kind: String,
@@ -187,6 +188,7 @@ pub struct RunStatus {
     pub outputs: BTreeMap<String, Value>,
     /// What is true of it: `Complete`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 

@@ -27,6 +27,7 @@ pub struct RunbookSpec {
     pub target: Option<RunbookTarget>,
     /// What a run must or may be given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub parameters: Vec<Parameter>,
     /// Longest a run may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -284,6 +285,7 @@ pub struct RunbookStatus {
     pub phase: Option<String>,
     /// What is true of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 

@@ -67,6 +67,7 @@ pub enum BmcProtocol {
 /// A Secret in a namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct SecretReference {
     /// Namespace of the Secret.
     pub namespace: String,
@@ -153,6 +154,7 @@ pub struct ServerStatus {
     pub current_run: Option<String>,
     /// What is true of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 

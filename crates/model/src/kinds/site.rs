@@ -27,9 +27,11 @@ pub struct SiteSpec {
     pub time_zone: Option<String>,
     /// Halls of the site.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub halls: Vec<String>,
     /// Power feeds of the site; a rack names those it hangs on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub power_feeds: Vec<String>,
 }
 
@@ -51,6 +53,7 @@ pub struct SiteStatus {
     pub servers: Option<u32>,
     /// What is true of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
@@ -84,17 +87,6 @@ impl Kind for Site {
         }
         if self.spec.region.is_empty() {
             errors.push(FieldError::required("spec.region", "name the region, such as eu-west"));
-        }
-        for (field, names) in [("halls", &self.spec.halls), ("powerFeeds", &self.spec.power_feeds)]
-        {
-            for (at, name) in names.iter().enumerate() {
-                if names.iter().take(at).any(|earlier| earlier == name) {
-                    errors.push(FieldError::duplicate(
-                        format!("spec.{field}[{at}]"),
-                        format!("{name:?}"),
-                    ));
-                }
-            }
         }
     }
 

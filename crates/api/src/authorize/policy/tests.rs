@@ -21,7 +21,7 @@ fn object(kind: KindRef, namespace: &str, name: &str, mut value: Value) -> Objec
         value["metadata"]["namespace"] = json!(namespace);
     }
     let key = Key::new(kind, namespace, name);
-    Object::from_body(kind, key, Revision(1), &encode(kind, &value), &mut |text| text.into())
+    Object::from_body(kind, key, Revision(1), &encode(kind, &value))
         .unwrap()
 }
 
