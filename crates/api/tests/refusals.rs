@@ -261,19 +261,11 @@ async fn bodies_that_are_not_objects() {
     let yaml = "metadata: {name: ams1}\nspec:\n  region: eu-west\n";
     assert_eq!(plane.send_bytes("POST", SITES, "application/yaml", yaml).await.status, 201);
     let path = format!("{SITES}/ams1");
-    for content_type in [
-        "application/strategic-merge-patch+json",
-        "application/apply-patch+yaml",
-        "application/json",
-    ] {
+    for content_type in ["application/strategic-merge-patch+json", "application/json"] {
         let answer = plane.send_bytes("PATCH", &path, content_type, "{}").await;
         assert_eq!(answer.status, 415, "{content_type}");
-        assert!(
-            answer.body["message"]
-                .as_str()
-                .unwrap()
-                .ends_with("application/json-patch+json, application/merge-patch+json")
-        );
+        let accepted = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+        assert!(answer.body["message"].as_str().unwrap().ends_with(accepted), "{content_type}");
     }
     // More than the store takes of one object, though the request itself is small enough.
     let secret = json!({"metadata": {"name": "s"}, "stringData": {"a": "x".repeat(1_300_000)}});
