@@ -20,6 +20,11 @@ const SYSTEM_FIELDS: [&str; 7] = [
 /// clients send what they have read.)
 const IMMUTABLE_TIMES: [&str; 2] = ["creationTimestamp", "deletionTimestamp"];
 
+/// Deepest nesting of an object. Less than the JSON reader accepts, so that what is stored can be read,
+/// with managed fields that go as deep and a few levels more; and little enough that no recursion over
+/// an object runs out of stack.
+pub(crate) const DEPTH_MAX: usize = 100;
+
 /// A checked object, and remarks for the caller (`Warning` headers).
 #[derive(Debug)]
 pub(crate) struct Admitted {
@@ -196,7 +201,25 @@ fn put(object: &mut Value, name: &str, value: Option<Value>) {
     }
 }
 
+/// Refuses what nests too deeply.
+pub(crate) fn check_depth(value: &Value) -> Result<(), ApiError> {
+    fn fits(value: &Value, levels: usize) -> bool {
+        let fits = |inner: &Value| levels > 0 && fits(inner, levels - 1);
+        match value {
+            Value::Array(items) => items.iter().all(fits),
+            Value::Object(fields) => fields.values().all(fits),
+            _ => true,
+        }
+    }
+    if fits(value, DEPTH_MAX) { Ok(()) } else { Err(too_deep()) }
+}
+
+pub(crate) fn too_deep() -> ApiError {
+    ApiError::inapplicable(format!("the object would nest deeper than {DEPTH_MAX} levels"))
+}
+
 fn admit(kind: KindRef, value: &Value, old: Option<&Value>) -> Result<Value, ApiError> {
+    check_depth(value)?;
     (kind.admit)(value, old).map_err(|errors| {
         let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
         ApiError::invalid(kind, name, &errors)

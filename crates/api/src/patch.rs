@@ -2,7 +2,10 @@
 //! Sources: RFC 6902 (JSON patch), RFC 7386 (merge patch), Kubernetes "Strategic Merge Patch"
 //! (for core kinds, whose clients send nothing else).
 
-use crate::status::ApiError;
+use crate::{
+    admission::{DEPTH_MAX, too_deep},
+    status::ApiError,
+};
 use json_patch::PatchOperation;
 use serde_json::{Map, Value};
 
@@ -11,9 +14,6 @@ const OPERATIONS_MAX: usize = 10_000;
 /// All that the operations of one JSON patch may copy and move (`copy` can double the object at
 /// each step): a few times the largest object, so that no patch keeps a processor busy for long.
 const COPIED_BYTES_MAX: usize = 3 * 1024 * 1024;
-/// Deepest nesting that a JSON patch may make. Less than the JSON reader accepts, so that what is
-/// stored can be read; and little enough that no recursion over an object runs out of stack.
-const DEPTH_MAX: usize = 100;
 
 /// How a patch is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,10 +104,6 @@ fn check_growth(
     };
     let depth = DEPTH_MAX.checked_sub(path.count()).ok_or_else(too_deep)?;
     value.map_or(Ok(()), |value| measure(value, depth, budget))
-}
-
-fn too_deep() -> ApiError {
-    ApiError::inapplicable(format!("the patched object would nest deeper than {DEPTH_MAX} levels"))
 }
 
 /// Takes the size of `value` from `budget`; fails when that runs out, or `value` is deeper than `depth`.

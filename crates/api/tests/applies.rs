@@ -272,3 +272,25 @@ async fn secrets_are_applied_by_key() {
     let left = apply("ann", json!({})).await;
     assert_eq!(left["data"], json!({"b": "Yg=="}));
 }
+
+/// What is stored, with managed fields that go a few levels deeper, can be read again.
+#[tokio::test(flavor = "multi_thread")]
+async fn deep_objects_can_be_read_again_or_are_refused() {
+    let plane = Plane::start().await;
+    let path = "/apis/workflows.quarterdeck.dev/v1alpha1/runbooks/deep?fieldManager=me&force=true";
+    for levels in [40, 90, 94, 95, 96, 97, 98, 99, 110, 3_000] {
+        let (open, close) = ("{a: ".repeat(levels), "}".repeat(levels));
+        let body = format!(
+            "{{apiVersion: workflows.quarterdeck.dev/v1alpha1, kind: Runbook, metadata: {{name: deep}}, \
+             spec: {{steps: [{{name: a, pause: 1s}}], outputs: {open}1{close}}}}}"
+        );
+        let made = plane.send_bytes("PATCH", path, APPLY, body).await;
+        let read = plane.get("/apis/workflows.quarterdeck.dev/v1alpha1/runbooks/deep").await;
+        assert!(read.body["spec"]["outputs"].is_object(), "{levels}: {}", read.body);
+        if levels < 95 {
+            assert!(made.status.is_success(), "{levels}: {:#}", made.body);
+        } else if levels > 99 {
+            assert!(made.status.is_client_error(), "{levels}: {}", made.status);
+        }
+    }
+}

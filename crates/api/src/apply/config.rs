@@ -1,7 +1,7 @@
 //! An applied configuration, read from the body of a request and checked.
 
 use super::{ownable::only_part, walk::Mistake};
-use crate::{path::Subresource, status::ApiError};
+use crate::{admission::check_depth, path::Subresource, status::ApiError};
 use quarterdeck_model::{KindRef, schema};
 use serde_json::Value;
 
@@ -47,6 +47,7 @@ impl Config {
         if sent.pointer("/metadata/managedFields").is_some_and(|fields| !fields.is_null()) {
             return Err(ApiError::bad_request("metadata.managedFields must be nil"));
         }
+        check_depth(&sent)?;
         let mut config = Self { value: sent.clone(), sent };
         // The object and its status are applied apart: what is the other's is passed over.
         only_part(kind, part, &mut config.value);
