@@ -279,10 +279,10 @@ async fn deep_objects_can_be_read_again_or_are_refused() {
     let plane = Plane::start().await;
     let path = "/apis/workflows.quarterdeck.dev/v1alpha1/runbooks/deep?fieldManager=me&force=true";
     for levels in [40, 90, 94, 95, 96, 97, 98, 99, 110, 3_000] {
-        let (open, close) = ("{a: ".repeat(levels), "}".repeat(levels));
+        let (open, close) = (r#"{"a":"#.repeat(levels), "}".repeat(levels));
         let body = format!(
-            "{{apiVersion: workflows.quarterdeck.dev/v1alpha1, kind: Runbook, metadata: {{name: deep}}, \
-             spec: {{steps: [{{name: a, pause: 1s}}], outputs: {open}1{close}}}}}"
+            r#"{{"apiVersion":"workflows.quarterdeck.dev/v1alpha1","kind":"Runbook","metadata":{{"name":"deep"}},
+            "spec":{{"steps":[{{"name":"a","pause":"1s"}}],"outputs":{open}1{close}}}}}"#
         );
         let made = plane.send_bytes("PATCH", path, APPLY, body).await;
         let read = plane.get("/apis/workflows.quarterdeck.dev/v1alpha1/runbooks/deep").await;
