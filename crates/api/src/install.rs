@@ -91,7 +91,8 @@ impl Api {
             let name = object.pointer("/metadata/name").and_then(Value::as_str);
             let name = name.unwrap_or_default().to_owned();
             let Some(found) = self.store.world().get(kind, "", &name) else {
-                match write::create(self, kind, "", &query, object.into(), Form::Json, &plane).await {
+                match write::create(self, kind, "", &query, object.into(), Form::Json, &plane).await
+                {
                     Err(error) if error.reason != "AlreadyExists" => return Err(error),
                     _ => continue,
                 }

@@ -7,8 +7,8 @@
 
 mod admission;
 mod answer;
-mod authorize;
 mod apply;
+mod authorize;
 mod body;
 mod change;
 mod delete;

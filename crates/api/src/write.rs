@@ -4,6 +4,7 @@ use crate::{
     admission,
     answer::{self, Answer},
     apply::{self, Config, Managed, Writer},
+    authorize::{self, Ask},
     change::Change,
     identity::Caller,
     modify::{self, Wanted, modify},
@@ -209,6 +210,7 @@ async fn apply(
                 changed => return changed,
             }
         }
+        check_may_create(api, caller, target)?;
         let writer = writer();
         let (wanted, managed) = apply::apply(&writer, Managed::default(), None, config, force)?;
         check_new(kind, name, &wanted)?;
@@ -218,6 +220,24 @@ async fn apply(
         }
     }
     Err(ApiError::stale(kind, name))
+}
+
+/// An apply that makes an object needs the right to create as well, as Kubernetes has it.
+fn check_may_create(api: &Api, caller: &Caller, target: &Target<'_>) -> Result<(), ApiError> {
+    let Target { kind, namespace, name, .. } = *target;
+    let ask = Ask::Resource {
+        verb: "create",
+        group: kind.group,
+        resource: kind.plural,
+        subresource: "",
+        namespace,
+        name,
+    };
+    let decision = api.policy().decide(caller, &ask);
+    if decision.allowed() {
+        return Ok(());
+    }
+    Err(authorize::refusal(caller, &ask, &decision.reason()))
 }
 
 /// What must be true of a configuration that makes an object.

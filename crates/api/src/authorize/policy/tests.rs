@@ -21,8 +21,7 @@ fn object(kind: KindRef, namespace: &str, name: &str, mut value: Value) -> Objec
         value["metadata"]["namespace"] = json!(namespace);
     }
     let key = Key::new(kind, namespace, name);
-    Object::from_body(kind, key, Revision(1), &encode(kind, &value))
-        .unwrap()
+    Object::from_body(kind, key, Revision(1), &encode(kind, &value)).unwrap()
 }
 
 /// What there is, by kind, namespace and name.
