@@ -14,6 +14,10 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
 /// Any answer.
 pub(crate) type Answer = Response<Body>;
 
+/// How many bytes an answer in several pieces has. (A stream that goes on has no such extension.)
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Finite(pub(crate) usize);
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// An answer of `media` type from one piece.
@@ -47,8 +51,11 @@ pub(crate) fn chunks(mut chunks: Vec<Bytes>) -> Answer {
     if chunks.len() == 1 {
         return bytes(chunks.pop().unwrap_or_default());
     }
+    let bytes = chunks.iter().map(Bytes::len).sum();
     let frames = chunks.into_iter().map(|chunk| Ok(Frame::data(chunk)));
-    streamed(StreamBody::new(stream::iter(frames)).boxed_unsync())
+    let mut answer = streamed(StreamBody::new(stream::iter(frames)).boxed_unsync());
+    answer.extensions_mut().insert(Finite(bytes));
+    answer
 }
 
 /// JSON that is made while it is sent.

@@ -1,6 +1,7 @@
 //! What this server serves, in the forms clients discover it: legacy lists and aggregated
 //! discovery. All of it follows from the kinds; it never changes while the process runs.
 
+use crate::definitions;
 use quarterdeck_model::{KindRef, kinds};
 use serde_json::{Value, json};
 
@@ -54,10 +55,19 @@ pub(crate) fn group_versions() -> Vec<GroupVersion> {
             }),
         }
     }
+    found.push(GroupVersion {
+        group: definitions::kind().group,
+        version: definitions::kind().version,
+        kinds: vec![definitions::kind()],
+    });
     for group in ["authentication.k8s.io", "authorization.k8s.io"] {
         found.push(GroupVersion { group, version: "v1", kinds: Vec::new() });
     }
     found
+}
+
+fn verbs(kind: KindRef) -> &'static [&'static str] {
+    if kind == definitions::kind() { &definitions::VERBS } else { &OBJECT_VERBS }
 }
 
 const OBJECT_VERBS: [&str; 8] =
@@ -114,7 +124,7 @@ pub(crate) fn resources(name: &str, version: &str) -> Option<Value> {
             "singularName": kind.singular,
             "namespaced": kind.namespaced(),
             "kind": kind.kind,
-            "verbs": OBJECT_VERBS,
+            "verbs": verbs(kind),
             "shortNames": kind.short_names,
             "categories": kind.categories,
         }));
@@ -190,7 +200,7 @@ fn entry(kind: KindRef) -> Value {
         "responseKind": response,
         "scope": if kind.namespaced() { "Namespaced" } else { "Cluster" },
         "singularResource": kind.singular,
-        "verbs": OBJECT_VERBS,
+        "verbs": verbs(kind),
         "shortNames": kind.short_names,
         "categories": kind.categories,
         "subresources": parts,
@@ -199,10 +209,18 @@ fn entry(kind: KindRef) -> Value {
 
 /// `/`: the paths there are.
 pub(crate) fn paths() -> Value {
-    let mut paths: Vec<String> =
-        ["/api", "/apis", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"]
-            .map(Into::into)
-            .into();
+    let mut paths: Vec<String> = [
+        "/api",
+        "/apis",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ]
+    .map(Into::into)
+    .into();
     for group in group_versions() {
         if group.group.is_empty() {
             paths.push(format!("/api/{}", group.version));

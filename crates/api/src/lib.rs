@@ -11,6 +11,8 @@ mod apply;
 mod authorize;
 mod body;
 mod change;
+mod compress;
+mod definitions;
 mod delete;
 mod discovery;
 mod identity;

@@ -17,6 +17,31 @@ pub(crate) enum Form {
     Aggregated(&'static str),
 }
 
+/// The form of the OpenAPI v2 document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OpenapiForm {
+    Json,
+    Protobuf,
+}
+
+/// The first acceptable form of the OpenAPI v2 document.
+pub(crate) fn openapi_v2(accept: &str) -> Option<OpenapiForm> {
+    if accept.trim().is_empty() || accept.len() > ACCEPT_BYTES_MAX {
+        return Some(OpenapiForm::Json);
+    }
+    accept.split(',').find_map(|choice| {
+        match choice.split(';').next().unwrap_or_default().trim() {
+            "application/json" | "*/*" | "application/*" => Some(OpenapiForm::Json),
+            // The first is no media type by its letters, but what all clients ask for.
+            "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+            | "application/com.github.proto-openapi.spec.v2.v1.0+protobuf" => {
+                Some(OpenapiForm::Protobuf)
+            }
+            _ => None,
+        }
+    })
+}
+
 /// The first acceptable form that we have; none when the client accepts none of them.
 pub(crate) fn form(accept: &str) -> Option<Form> {
     if accept.trim().is_empty() || accept.len() > ACCEPT_BYTES_MAX {

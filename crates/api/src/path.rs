@@ -1,6 +1,6 @@
 //! What a request asks for, read from its method, path and query. Pure.
 
-use crate::status::ApiError;
+use crate::{definitions, status::ApiError};
 use http::Method;
 use quarterdeck_model::{
     FieldError, FieldErrors, FieldSelector, KindRef, LabelSelector, kinds,
@@ -38,6 +38,8 @@ pub(crate) enum Endpoint {
     Group(String),
     /// `/api/v1` or `/apis/GROUP/VERSION`.
     Resources { group: String, version: String },
+    /// `/openapi/v2`.
+    OpenapiAll,
     /// `/openapi/v3`.
     OpenapiIndex,
     /// `/openapi/v3/api/v1` or `/openapi/v3/apis/GROUP/VERSION`.
@@ -79,6 +81,7 @@ pub(crate) fn endpoint(path: &str) -> Result<Endpoint, ApiError> {
         ["readyz", ..] => Ok(Endpoint::Ready),
         ["metrics"] => Ok(Endpoint::Metrics),
         ["version"] => Ok(Endpoint::Version),
+        ["openapi", "v2"] => Ok(Endpoint::OpenapiAll),
         ["openapi", "v3"] => Ok(Endpoint::OpenapiIndex),
         ["openapi", "v3", "api", version] => {
             Ok(Endpoint::Openapi { group: String::new(), version: (*version).into() })
@@ -109,8 +112,12 @@ pub(crate) fn endpoint(path: &str) -> Result<Endpoint, ApiError> {
 }
 
 fn resource(group: &str, version: &str, rest: &[&str]) -> Result<Endpoint, ApiError> {
-    let kind =
-        |plural: &str| kinds::by_path(group, version, plural).ok_or_else(ApiError::no_such_path);
+    let kind = |plural: &str| {
+        let defined = definitions::kind();
+        let asked = (group, version, plural) == (defined.group, defined.version, defined.plural);
+        let found = kinds::by_path(group, version, plural).or(asked.then_some(defined));
+        found.ok_or_else(ApiError::no_such_path)
+    };
     let (namespace, rest) = match rest {
         // `namespaces/NAME` and `namespaces/NAME/status` are the Namespace itself.
         ["namespaces", namespace, plural, rest @ ..] if *plural != "status" => {
@@ -420,6 +427,11 @@ mod tests {
             ("/apis/inventory.quarterdeck.dev/v1/servers", "404"),
             ("/apis/inventory.quarterdeck.dev/v1alpha1/servers/s/scale", "404"),
             ("/api/v1/namespaces/a/secrets/b/status", "404"),
+            (
+                "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/a.b",
+                "CustomResourceDefinition /a.b None",
+            ),
+            ("/openapi/v2", "OpenapiAll"),
             ("/healthz/ping", "Live"),
             ("/nonsense", "404"),
             ("/api/v1/namespaces/%zz", "400"),

@@ -303,16 +303,26 @@ pub(crate) async fn list(
             meta.insert("remainingItemCount".into(), remaining.into());
         }
     }
+    list_of(kind, meta, &listed.page.items, query, form)
+}
+
+/// An answer that is a list of `items`.
+pub(crate) fn list_of(
+    kind: KindRef,
+    meta: Value,
+    items: &[Arc<Object>],
+    query: &Query,
+    form: Form,
+) -> Result<Answer, ApiError> {
     Ok(match form {
         Form::Table(version) => {
             let (include, now) = (row_object(query)?, Timestamp::now());
-            let rows =
-                listed.page.items.iter().map(|object| table::row(object, include, now)).collect();
+            let rows = items.iter().map(|object| table::row(object, include, now)).collect();
             answer::json(&table_of(version, kind, rows, meta))
         }
         Form::Metadata => {
             let items: Vec<Value> =
-                listed.page.items.iter().map(|object| table::metadata(&object.value())).collect();
+                items.iter().map(|object| table::metadata(&object.value())).collect();
             answer::json(&json!({
                 "kind": "PartialObjectMetadataList",
                 "apiVersion": "meta.k8s.io/v1",
@@ -320,9 +330,7 @@ pub(crate) async fn list(
                 "items": items,
             }))
         }
-        Form::Json | Form::Aggregated(_) => {
-            answer::chunks(encode_list(kind, &meta, &listed.page.items))
-        }
+        Form::Json | Form::Aggregated(_) => answer::chunks(encode_list(kind, &meta, items)),
     })
 }
 

@@ -6,6 +6,7 @@ use crate::{
     authorize::{self, Ask, Authorizer, Guard, Policy, Sight},
     body,
     change::ChangeType,
+    compress, definitions,
     delete::{self, DeleteOptions},
     discovery,
     identity::{Caller, check_credentials},
@@ -175,6 +176,7 @@ impl Api {
     /// Answers one request; every failure becomes a Status.
     async fn answer(&self, caller: &Arc<Caller>, request: Request<Incoming>) -> Answer {
         let started = Instant::now();
+        let gzip = compress::accepted(request.headers());
         let asked = self.understand(caller, &request);
         let (verb, resource) = match &asked {
             Ok(Asked { endpoint, query, .. }) => {
@@ -195,7 +197,7 @@ impl Api {
             answer::refusal(&error)
         });
         self.metrics.answered(verb, resource, answer.status().as_u16(), started.elapsed());
-        answer
+        if gzip { compress::answer(answer) } else { answer }
     }
 
     /// Reads who asks and for what, and whether they may. Who may not learns nothing else, not even
@@ -258,6 +260,8 @@ impl Api {
         let form = match &endpoint {
             // Probes and Prometheus ask for text, and get text.
             Endpoint::Live | Endpoint::Ready | Endpoint::Metrics => Form::Json,
+            // Has forms of its own.
+            Endpoint::OpenapiAll => Form::Json,
             _ => {
                 let accept = request.headers().get(header::ACCEPT);
                 let accept = accept.and_then(|accept| accept.to_str().ok()).unwrap_or_default();
@@ -310,14 +314,9 @@ impl Api {
             Endpoint::Resources { group, version } => found(discovery::resources(&group, &version)),
             Endpoint::OpenapiIndex => Ok(answer::json(&openapi::index())),
             Endpoint::Openapi { group, version } => {
-                let (document, hash) =
-                    openapi::get(&group, &version).ok_or_else(ApiError::no_such_path)?;
-                let mut answer = answer::bytes(document.into());
-                if let Ok(tag) = http::HeaderValue::from_str(&format!("\"{hash}\"")) {
-                    answer.headers_mut().insert(header::ETAG, tag);
-                }
-                Ok(answer)
+                openapi::group(&group, &version, request.uri().query(), request.headers())
             }
+            Endpoint::OpenapiAll => openapi::all(request.headers()),
         }
     }
 
@@ -329,6 +328,9 @@ impl Api {
         access: Access,
         request: Request<Incoming>,
     ) -> Result<Answer, ApiError> {
+        if kind == definitions::kind() {
+            return definitions::answer(self, request.method(), None, &query, form);
+        }
         match *request.method() {
             Method::GET | Method::HEAD if query.watch => {
                 let guard = Guard {
@@ -376,6 +378,9 @@ impl Api {
         caller: &Caller,
         request: Request<Incoming>,
     ) -> Result<Answer, ApiError> {
+        if target.kind == definitions::kind() {
+            return definitions::answer(self, request.method(), Some(target.name), &query, form);
+        }
         match *request.method() {
             Method::GET | Method::HEAD => {
                 let Target { kind, namespace, name, .. } = *target;

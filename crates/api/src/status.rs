@@ -79,6 +79,16 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
     }
 
+    /// 405: objects of that kind are as the server brings them.
+    pub fn comes_with_the_server(kind: KindRef) -> Self {
+        let message = format!(
+            "{} come with this server and cannot be created, changed or deleted; a new kind comes \
+             with a new release",
+            kind.resource_name()
+        );
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
+    }
+
     /// 406: no form of the answer is acceptable to the client.
     pub fn not_acceptable() -> Self {
         let message = "only the following media types are accepted: application/json, \

@@ -32,7 +32,7 @@ const TIMEOUT_SECS_MAX: u64 = 24 * 3600;
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 
 /// How rows or objects are written for one watcher.
-struct Encoder {
+pub(crate) struct Encoder {
     kind: KindRef,
     form: Form,
     include: RowObject,
@@ -41,6 +41,16 @@ struct Encoder {
 }
 
 impl Encoder {
+    pub(crate) fn new(kind: KindRef, form: Form, include: RowObject) -> Self {
+        Self { kind, form, include, first: true }
+    }
+
+    /// An object that was there from the start.
+    pub(crate) fn added(&mut self, object: &Object) -> Bytes {
+        let first = std::mem::take(&mut self.first);
+        self.transformed(EventKind::Added.name(), object, first, Timestamp::now()).into()
+    }
+
     /// An event, encoded once for all watchers that want it the same way at the same time.
     fn event(&mut self, event: &WatchEvent, now: Timestamp) -> Bytes {
         let Some(form) = self.shared_form() else { return event.json() };
@@ -83,7 +93,7 @@ impl Encoder {
         line(&json!({"type": kind, "object": body}))
     }
 
-    fn bookmark(&self, revision: Revision, initial_end: bool) -> Bytes {
+    pub(crate) fn bookmark(&self, revision: Revision, initial_end: bool) -> Bytes {
         let mut meta = json!({"resourceVersion": revision.to_string()});
         if initial_end && let Some(meta) = meta.as_object_mut() {
             meta.insert("annotations".into(), json!({"k8s.io/initial-events-end": "true"}));
@@ -181,7 +191,7 @@ pub(crate) async fn watch(
     let stream = Stream {
         watcher,
         guard,
-        encoder: Encoder { kind, form, include, first: true },
+        encoder: Encoder::new(kind, form, include),
         initial: initial.into_iter(),
         initial_end: (query.send_initial_events == Some(true) && query.bookmarks).then_some(since),
         bookmarks: query.bookmarks,
@@ -271,11 +281,7 @@ impl Stream {
                     piece.extend_from_slice(&object.json);
                     piece.extend_from_slice(b"}\n");
                 }
-                _ => {
-                    let first = std::mem::take(&mut self.encoder.first);
-                    let (added, now) = (EventKind::Added.name(), Timestamp::now());
-                    piece.extend_from_slice(&self.encoder.transformed(added, &object, first, now));
-                }
+                _ => piece.extend_from_slice(&self.encoder.added(&object)),
             }
         }
         if !piece.is_empty() {

@@ -1,12 +1,10 @@
-//! OpenAPI v3 of what this server serves, from the kinds' schemas. kubectl explains, validates
-//! and completes by it.
-//! Source: Kubernetes "OpenAPI V3", k8s.io/kube-openapi's extensions.
+//! OpenAPI v3 of one group and version. kubectl explains, validates and completes by it. Pure.
+//! Source: OpenAPI 3.0.3; Kubernetes "OpenAPI V3".
 
-use crate::{change::ChangeType, discovery::group_versions};
+use super::path;
+use crate::{change::ChangeType, definitions};
 use quarterdeck_model::{KindRef, ObjectMeta, schema};
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
-use std::{collections::BTreeMap, sync::OnceLock};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
@@ -14,116 +12,10 @@ const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 const PATCH: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 
-struct Document {
-    body: String,
-    hash: String,
-}
-
-/// Documents by path below `/openapi/v3/`, made on first use.
-fn documents() -> &'static BTreeMap<String, Document> {
-    static DOCUMENTS: OnceLock<BTreeMap<String, Document>> = OnceLock::new();
-    DOCUMENTS.get_or_init(|| {
-        group_versions()
-            .iter()
-            .filter(|group| !group.kinds.is_empty())
-            .map(|group| {
-                let body = document(group.group, group.version, &group.kinds).to_string();
-                let digest = Sha256::digest(body.as_bytes());
-                let hash = digest.iter().map(|byte| format!("{byte:02X}")).collect();
-                (path(group.group, group.version), Document { body, hash })
-            })
-            .collect()
-    })
-}
-
-fn path(group: &str, version: &str) -> String {
-    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
-}
-
-/// `/openapi/v3`: where each document is; its hash in the URL lets clients keep it.
-pub(crate) fn index() -> Value {
-    let paths: Map<String, Value> = documents()
-        .iter()
-        .map(|(path, document)| {
-            let url = format!("/openapi/v3/{path}?hash={}", document.hash);
-            (path.clone(), json!({"serverRelativeURL": url}))
-        })
-        .collect();
-    json!({"paths": paths})
-}
-
-/// One document and its hash.
-pub(crate) fn get(group: &str, version: &str) -> Option<(&'static str, &'static str)> {
-    let document = documents().get(&path(group, version))?;
-    Some((&document.body, &document.hash))
-}
-
-fn document(group: &str, version: &str, kinds: &[KindRef]) -> Value {
-    let mut schemas = Map::new();
+/// The document of one group and version.
+pub(super) fn document(group: &str, version: &str, kinds: &[KindRef]) -> Value {
+    let mut schemas = shared();
     let mut paths = Map::new();
-    let mut meta = schema::of_type::<ObjectMeta>();
-    set(
-        &mut meta,
-        "description",
-        "ObjectMeta is metadata that all persisted resources must have.".into(),
-    );
-    schemas.insert(META.into(), meta);
-    schemas.insert(
-        LIST_META.into(),
-        json!({
-            "type": "object",
-            "description": "ListMeta describes metadata that synthetic resources must have.",
-            "properties": {
-                "continue": {"type": "string"},
-                "remainingItemCount": {"type": "integer", "format": "int64"},
-                "resourceVersion": {"type": "string"},
-            },
-        }),
-    );
-    schemas.insert(
-        STATUS.into(),
-        json!({
-            "type": "object",
-            "description": "Status is a return value for calls that don't return other objects.",
-            "properties": {
-                "apiVersion": {"type": "string"},
-                "kind": {"type": "string"},
-                "code": {"type": "integer", "format": "int32"},
-                "message": {"type": "string"},
-                "reason": {"type": "string"},
-                "status": {"type": "string"},
-                "details": {"type": "object", schema::PRESERVE: true},
-                "metadata": reference(LIST_META),
-            },
-            "x-kubernetes-group-version-kind": [{"group": "", "version": "v1", "kind": "Status"}],
-        }),
-    );
-    schemas.insert(
-        PATCH.into(),
-        json!({
-            "type": "object",
-            "description": "Patch says how an object is to be changed, as its content type says.",
-        }),
-    );
-    schemas.insert(
-        DELETE_OPTIONS.into(),
-        json!({
-            "type": "object",
-            "description": "DeleteOptions says how an object is to be deleted.",
-            "properties": {
-                "apiVersion": {"type": "string"},
-                "kind": {"type": "string"},
-                "dryRun": {"type": "array", "items": {"type": "string"}},
-                "orphanDependents": {"type": "boolean"},
-                "propagationPolicy": {"type": "string"},
-                "preconditions": {
-                    "type": "object",
-                    "properties":
-                        {"resourceVersion": {"type": "string"}, "uid": {"type": "string"}},
-                },
-            },
-        }),
-    );
     for kind in kinds {
         let name = schema_name(kind);
         schemas.insert(name.clone(), kind_schema(kind));
@@ -138,6 +30,85 @@ fn document(group: &str, version: &str, kinds: &[KindRef]) -> Value {
     })
 }
 
+/// What all kinds refer to, named as Kubernetes names it.
+fn shared() -> Map<String, Value> {
+    let text = || json!({"type": "string"});
+    let list_meta = json!({
+        "type": "object",
+        "description": "ListMeta describes metadata that synthetic resources must have.",
+        "properties": {
+            "continue": text(),
+            "remainingItemCount": {"type": "integer", "format": "int64"},
+            "resourceVersion": text(),
+        },
+    });
+    let status = json!({
+        "type": "object",
+        "description": "Status is a return value for calls that don't return other objects.",
+        "properties": {
+            "apiVersion": text(),
+            "kind": text(),
+            "code": {"type": "integer", "format": "int32"},
+            "message": text(),
+            "reason": text(),
+            "status": text(),
+            "details": {"type": "object", schema::PRESERVE: true},
+            "metadata": reference(LIST_META),
+        },
+        "x-kubernetes-group-version-kind": [{"group": "", "version": "v1", "kind": "Status"}],
+    });
+    let patch = json!({
+        "type": "object",
+        "description": "Patch says how an object is to be changed, as its content type says.",
+    });
+    let delete_options = json!({
+        "type": "object",
+        "description": "DeleteOptions says how an object is to be deleted.",
+        "properties": {
+            "apiVersion": text(),
+            "kind": text(),
+            "dryRun": {"type": "array", "items": text()},
+            "gracePeriodSeconds": {"type": "integer", "format": "int64"},
+            "orphanDependents": {"type": "boolean"},
+            "propagationPolicy": text(),
+            "preconditions": {
+                "type": "object",
+                "properties": {"resourceVersion": text(), "uid": text()},
+            },
+        },
+    });
+    [
+        (META, object_meta()),
+        (LIST_META, list_meta),
+        (STATUS, status),
+        (PATCH, patch),
+        (DELETE_OPTIONS, delete_options),
+    ]
+    .map(|(name, schema)| (name.to_owned(), schema))
+    .into_iter()
+    .collect()
+}
+
+/// Metadata, with how its lists are merged: clients make strategic merge patches by that.
+fn object_meta() -> Value {
+    let mut meta = schema::of_type::<ObjectMeta>();
+    set(
+        &mut meta,
+        "description",
+        "ObjectMeta is metadata that all persisted resources must have.".into(),
+    );
+    for (field, key) in [("ownerReferences", Some("uid")), ("finalizers", None)] {
+        let Some(list) = meta.pointer_mut(&format!("/properties/{field}")) else { continue };
+        set(list, "x-kubernetes-patch-strategy", "merge".into());
+        set(list, "x-kubernetes-list-type", if key.is_some() { "map" } else { "set" }.into());
+        if let Some(key) = key {
+            set(list, "x-kubernetes-patch-merge-key", key.into());
+            set(list, "x-kubernetes-list-map-keys", json!([key]));
+        }
+    }
+    meta
+}
+
 fn set(schema: &mut Value, name: &str, value: Value) {
     if let Some(schema) = schema.as_object_mut() {
         schema.insert(name.into(), value);
@@ -148,6 +119,11 @@ fn set(schema: &mut Value, name: &str, value: Value) {
 fn schema_name(kind: KindRef) -> String {
     if kind.group.is_empty() {
         return format!("io.k8s.api.core.{}.{}", kind.version, kind.kind);
+    }
+    // As Kubernetes names its own.
+    if kind == definitions::kind() {
+        let package = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions";
+        return format!("{package}.{}.{}", kind.version, kind.kind);
     }
     let mut parts: Vec<&str> = kind.group.split('.').collect();
     parts.reverse();
@@ -309,6 +285,14 @@ impl Paths<'_> {
         } else {
             format!("{root}/{}", kind.plural)
         };
+        if kind == definitions::kind() {
+            let collected = json!({"get": self.operation("list", &list, "")});
+            self.paths.insert(collection.clone(), collected);
+            let name = parameter("name", "path", "string", "Name of the object.");
+            let object = json!({"get": self.operation("get", self.name, ""), "parameters": [name]});
+            self.paths.insert(format!("{collection}/{{name}}"), object);
+            return;
+        }
         let collected = json!({
             "get": self.operation("list", &list, ""),
             "post": self.operation("post", self.name, ""),
@@ -340,42 +324,4 @@ impl Paths<'_> {
 fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// OpenAPI 3.0.3: operation ids are unique, and every part of a path in braces is a parameter.
-    #[test]
-    fn operations_are_told_apart() {
-        for (path, document) in documents() {
-            let document: Value = serde_json::from_str(&document.body).unwrap();
-            let mut ids = std::collections::BTreeSet::new();
-            for (url, item) in document["paths"].as_object().unwrap() {
-                let braced = url.matches('{').count();
-                let given = item.get("parameters").map_or(0, |list| list.as_array().unwrap().len());
-                assert_eq!(braced, given, "{path}: {url}");
-                for (method, operation) in item.as_object().unwrap() {
-                    if method != "parameters" {
-                        let id = operation["operationId"].as_str().unwrap();
-                        assert!(ids.insert(id.to_owned()), "{path}: {id} stands twice");
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn every_reference_resolves() {
-        for (path, document) in documents() {
-            let document: Value = serde_json::from_str(&document.body).unwrap();
-            let schemas = document["components"]["schemas"].as_object().unwrap();
-            let text = document.to_string();
-            for part in text.split("#/components/schemas/").skip(1) {
-                let name = part.split('"').next().unwrap();
-                assert!(schemas.contains_key(name), "{path}: {name}");
-            }
-        }
-    }
 }
