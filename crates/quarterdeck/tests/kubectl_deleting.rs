@@ -69,6 +69,61 @@ async fn dependents_go_with_their_owner_or_are_cut_loose() {
     gone(&plane, &["rack", "ghost-n01"]).await;
 }
 
+/// Makes `dependent` belong to `owner`, both `kind/name`, as owners that are waited for.
+async fn belongs(plane: &Plane, dependent: &str, owner: &str) {
+    let owner = object(plane, &[owner]).await;
+    let patch = serde_json::json!({"metadata": {"ownerReferences": [{
+        "apiVersion": owner["apiVersion"], "kind": owner["kind"],
+        "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"],
+        "blockOwnerDeletion": true,
+    }]}});
+    plane.kubectl(&["patch", dependent, "--type=merge", "-p", &patch.to_string()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn foreground_deletion_goes_down_the_tree_and_round_circles() {
+    let plane = plane().await;
+    plane.apply(SITE).await;
+    belongs(&plane, "rack/ams1-n01", "site/ams1").await;
+    belongs(&plane, "rack/ams1-s01", "rack/ams1-n01").await;
+    let hold = r#"{"metadata":{"finalizers":["example.com/hold"]}}"#;
+    plane.kubectl(&["patch", "rack", "ams1-s01", "--type=merge", "-p", hold]).await;
+    plane.kubectl(&["delete", "site", "ams1", "--cascade=foreground", "--wait=false"]).await;
+    let deleted = "--for=jsonpath={.metadata.deletionTimestamp}";
+    plane.kubectl(&["wait", deleted, "rack/ams1-s01", "--timeout=20s"]).await;
+    // The leaf is held, and so are all above it.
+    for owner in ["rack/ams1-n01", "site/ams1"] {
+        let held = object(&plane, &[owner]).await["metadata"]["finalizers"].clone();
+        assert_eq!(held, serde_json::json!(["foregroundDeletion"]), "{owner}");
+    }
+    let release = r#"{"metadata":{"finalizers":null}}"#;
+    plane.kubectl(&["patch", "rack", "ams1-s01", "--type=merge", "-p", release]).await;
+    for object in ["ams1-s01", "ams1-n01"] {
+        gone(&plane, &["rack", object]).await;
+    }
+    gone(&plane, &["site", "ams1"]).await;
+
+    // Of those that belong to each other, neither waits for ever; nor does one of itself.
+    plane.apply(SITE).await;
+    belongs(&plane, "rack/ams1-n01", "rack/ams1-s01").await;
+    belongs(&plane, "rack/ams1-s01", "rack/ams1-n01").await;
+    belongs(&plane, "site/ams1", "site/ams1").await;
+    for object in ["rack/ams1-n01", "site/ams1"] {
+        plane.kubectl(&["delete", object, "--cascade=foreground", "--timeout=20s"]).await;
+    }
+    gone(&plane, &["rack", "ams1-s01"]).await;
+
+    // A namespaced object cannot own one that is in no namespace: such a link is left alone.
+    plane.apply(SITE).await;
+    plane.kubectl(&["create", "secret", "generic", "owner", "--from-literal=a=b"]).await;
+    belongs(&plane, "site/ams1", "secret/owner").await;
+    plane.kubectl(&["delete", "secret", "owner"]).await;
+    belongs(&plane, "rack/ams1-n01", "rack/ams1-s01").await;
+    plane.kubectl(&["delete", "rack", "ams1-s01"]).await;
+    gone(&plane, &["rack", "ams1-n01"]).await;
+    object(&plane, &["site", "ams1"]).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn finalizers_hold_and_waits_see_the_end() {
     let plane = plane().await;

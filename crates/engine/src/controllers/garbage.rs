@@ -5,18 +5,21 @@
 
 use super::Controller;
 use crate::objects::{EngineError, Objects};
-use quarterdeck_model::{Key, KindRef, Object, OwnerReference, kinds};
+use quarterdeck_model::{Key, KindRef, Object, OwnerReference, Time, kinds};
 use quarterdeck_store::{BATCH_MAX, Mutation, Precondition, Store, World};
 use serde::Deserialize;
 use serde_json::Value;
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 /// Finalizer that keeps an owner until its dependents are gone.
 const FOREGROUND: &str = "foregroundDeletion";
 /// Finalizer that keeps an owner until its dependents are cut loose.
 const ORPHAN: &str = "orphan";
-/// How soon an owner whose dependents are on their way out is looked at again.
-const AGAIN: Duration = Duration::from_secs(1);
+/// How soon an owner whose dependents are on their way out is looked at again, should none of them go:
+/// one of them may have stopped to block it.
+const AGAIN: Duration = Duration::from_secs(10);
+/// Objects that are walked in search of a circle of owners: more are in no circle that people make.
+const CIRCLE_MAX: usize = 1_000;
 /// The kind of a key whose name is the uid of an object that is gone.
 const GONE: &str = "gone";
 
@@ -40,10 +43,14 @@ impl Controller for Garbage {
 
     fn affected(&self, object: &Object, gone: bool) -> Vec<Key> {
         if gone {
+            // Its owners may have waited for it.
+            let mut keys = owner_keys(object);
             // One that belongs to it and comes later is looked at when it comes.
-            let owns = self.store.world().owned_by(object.uid()).next().is_some();
-            let key = || Key { kind: GONE.into(), namespace: "".into(), name: object.uid().into() };
-            return if owns { vec![key()] } else { Vec::new() };
+            if self.store.world().owned_by(object.uid()).next().is_some() {
+                let name = object.uid().into();
+                keys.push(Key { kind: GONE.into(), namespace: "".into(), name });
+            }
+            return keys;
         }
         let waits = object.deleting() && object.held();
         if waits || object.owners().next().is_some() {
@@ -142,19 +149,15 @@ async fn remove_dependents(
     owner: &Object,
 ) -> Result<Option<Duration>, EngineError> {
     let mut mutations = Vec::new();
-    let mut waits = false;
-    for dependent in world.owned_by(owner.uid()) {
+    for dependent in world.owned_by(owner.uid()).filter(|dependent| !dependent.deleting()) {
         let links = links(dependent)?;
         let other =
-            |other: &&OwnerReference| other.uid != owner.uid() && exists(world, other, dependent);
-        let mutation = if links.owner_references.iter().any(|owner| other(&owner)) {
-            Some(without_owners(objects, dependent, |other| other.uid == owner.uid()))
+            |other: &OwnerReference| other.uid != owner.uid() && exists(world, other, dependent);
+        if links.owner_references.iter().any(other) {
+            mutations.push(without_owners(objects, dependent, |other| other.uid == owner.uid()));
         } else {
-            // As in Kubernetes, only those that say so keep their owner.
-            waits |= links.block(owner.uid());
-            objects.removal(dependent)
-        };
-        mutations.extend(mutation);
+            mutations.extend(foreground(objects, world, dependent, owner));
+        }
         if mutations.len() == BATCH_MAX {
             break;
         }
@@ -163,11 +166,67 @@ async fn remove_dependents(
         objects.commit(mutations).await?;
         return Ok(Some(Duration::ZERO));
     }
-    if waits {
-        return Ok(Some(AGAIN));
+    // As in Kubernetes, only those that say so keep their owner.
+    for dependent in world.owned_by(&owner.uid) {
+        if links(dependent)?.block(&owner.uid) && !leads_back(world, dependent, owner) {
+            return Ok(Some(AGAIN));
+        }
     }
     release(objects, &owner.key, FOREGROUND).await?;
     Ok(None)
+}
+
+/// What deletes a dependent of an owner that waits for it: one that owns something waits in its turn,
+/// unless that leads back to the owner.
+fn foreground(
+    objects: &Objects,
+    world: &World,
+    dependent: &Object,
+    owner: &Object,
+) -> Option<Mutation> {
+    if world.owned_by(&dependent.uid).next().is_none() || leads_back(world, dependent, owner) {
+        return objects.removal(dependent);
+    }
+    let mut value = dependent.value();
+    let meta = value.get_mut("metadata")?.as_object_mut()?;
+    let now = Time::seconds(objects.now().timestamp()).to_string();
+    meta.insert("deletionTimestamp".into(), now.into());
+    let held = meta.entry("finalizers").or_insert_with(|| Value::Array(Vec::new()));
+    held.as_array_mut()?.push(FOREGROUND.into());
+    Some(objects.put_value(dependent, &value))
+}
+
+/// Whether what `object` owns, and waits for, leads back to `owner`: then neither may wait.
+fn leads_back(world: &World, object: &Object, owner: &Object) -> bool {
+    let mut seen = HashSet::new();
+    let mut next = vec![object.uid.clone()];
+    while let Some(uid) = next.pop() {
+        if *uid == *owner.uid {
+            return true;
+        }
+        if seen.len() == CIRCLE_MAX {
+            return false;
+        }
+        if seen.insert(uid.clone()) {
+            let waiting = world.owned_by(&uid).filter(|owned| owned.deleting).take(CIRCLE_MAX);
+            next.extend(waiting.map(|owned| owned.uid.clone()));
+        }
+    }
+    false
+}
+
+/// Where the owners of an object are. None when it cannot be read, which is told where it matters.
+fn owner_keys(object: &Object) -> Vec<Key> {
+    if object.owners.is_empty() {
+        return Vec::new();
+    }
+    let owners = links(object).map(|links| links.owner_references).unwrap_or_default();
+    let key = |owner: &OwnerReference| {
+        let kind = kinds::by_kind(&owner.api_version, &owner.kind)?;
+        let namespace = if kind.namespaced() { object.namespace() } else { "" };
+        Some(Key::new(kind, namespace, &owner.name))
+    };
+    owners.iter().filter_map(key).collect()
 }
 
 /// What an object's metadata says of those it belongs to and what keeps it.
@@ -203,10 +262,14 @@ fn links(object: &Object) -> Result<Links, EngineError> {
     crate::objects::decode::<Whole>(object).map(|whole| whole.metadata)
 }
 
-/// Whether the owner of `object` exists. One of a kind that is not known here is left alone; one
-/// that has the name but another uid is another object; one in another namespace cannot own.
+/// Whether the owner of `object` exists. One of a kind that is not known here is left alone, and so is
+/// a namespaced one of an object that is in no namespace, as in Kubernetes; one that has the name but
+/// another uid is another object; one in another namespace cannot own.
 fn exists(world: &World, owner: &OwnerReference, object: &Object) -> bool {
     let Some(kind) = kinds::by_kind(&owner.api_version, &owner.kind) else { return true };
+    if kind.namespaced() && object.namespace().is_empty() {
+        return true;
+    }
     let namespace = if kind.namespaced() { object.namespace() } else { "" };
     world.get(kind, namespace, &owner.name).is_some_and(|found| found.uid() == owner.uid)
 }
