@@ -222,6 +222,14 @@ fn is_true(value: &str) -> bool {
 }
 
 impl Query {
+    /// Puts in the paths of fields that Kubernetes lets be selected by another name.
+    pub(crate) fn resolve_field_labels(&mut self, kind: KindRef) {
+        if kind.group.is_empty() && kind.kind == "Event" {
+            let source = self.fields.0.iter_mut().filter(|field| field.path == "source");
+            source.for_each(|field| field.path = "source.component".into());
+        }
+    }
+
     /// Reads the query; unknown parameters are ignored, as Kubernetes does.
     pub(crate) fn parse(query: &str) -> Result<Self, ApiError> {
         if query.len() > QUERY_BYTES_MAX {

@@ -240,7 +240,11 @@ impl Api {
             return Err(authorize::refusal(&caller, &ask, &decision.reason()));
         };
         let access = Access { caller, sight, policy };
-        Ok(Asked { endpoint: endpoint?, query: query?, access })
+        let (endpoint, mut query) = (endpoint?, query?);
+        if let Endpoint::Collection { kind, .. } = &endpoint {
+            query.resolve_field_labels(kind);
+        }
+        Ok(Asked { endpoint, query, access })
     }
 
     /// Works on a request when it is its turn. Whether the plane lives is answered out of turn.

@@ -272,3 +272,32 @@ async fn until(yes: impl AsyncFn() -> bool) {
     };
     tokio::time::timeout(support::DEADLINE, waiting).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_selected_by_what_they_are_about() {
+    let plane = Plane::start().await;
+    let events = "/api/v1/namespaces/default/events";
+    for (name, reason, component) in [("e1", "Opened", "doors"), ("e2", "Closed", "windows")] {
+        let event = json!({
+            "metadata": {"name": name},
+            "involvedObject": {"kind": "Site", "name": "ams1", "uid": "u-1",
+                "apiVersion": "inventory.quarterdeck.dev/v1alpha1"},
+            "reason": reason, "message": "So it is.", "type": "Normal",
+            "source": {"component": component}, "reportingComponent": component,
+        });
+        plane.must("POST", events, event).await;
+    }
+    for (selector, found) in [
+        ("involvedObject.kind=Site,involvedObject.name=ams1,involvedObject.uid=u-1", 2),
+        ("involvedObject.name=fra1", 0),
+        ("involvedObject.apiVersion=inventory.quarterdeck.dev/v1alpha1,reason=Opened", 1),
+        ("type!=Normal", 0),
+        ("source=doors", 1),
+        ("source!=doors,reportingComponent=windows", 1),
+        ("metadata.name=e2", 1),
+    ] {
+        let query: String = form_urlencoded::byte_serialize(selector.as_bytes()).collect();
+        let path = format!("{events}?fieldSelector={query}");
+        assert_eq!(names(&plane, &path).await.len(), found, "{selector}");
+    }
+}

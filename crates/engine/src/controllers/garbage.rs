@@ -167,8 +167,8 @@ async fn remove_dependents(
         return Ok(Some(Duration::ZERO));
     }
     // As in Kubernetes, only those that say so keep their owner.
-    for dependent in world.owned_by(&owner.uid) {
-        if links(dependent)?.block(&owner.uid) && !leads_back(world, dependent, owner) {
+    for dependent in world.owned_by(owner.uid()) {
+        if links(dependent)?.block(owner.uid()) && !leads_back(world, dependent, owner) {
             return Ok(Some(AGAIN));
         }
     }
@@ -184,7 +184,7 @@ fn foreground(
     dependent: &Object,
     owner: &Object,
 ) -> Option<Mutation> {
-    if world.owned_by(&dependent.uid).next().is_none() || leads_back(world, dependent, owner) {
+    if world.owned_by(dependent.uid()).next().is_none() || leads_back(world, dependent, owner) {
         return objects.removal(dependent);
     }
     let mut value = dependent.value();

@@ -100,7 +100,7 @@ impl Kind for Event {
         "involvedObject.resourceVersion",
         "reason",
         "reportingComponent",
-        "source",
+        "source.component",
         "type",
     ];
     const DESCRIPTION: &'static str = "Event is one thing that happened to an object, as a sentence. It is kept for a while, then removed.";
