@@ -276,6 +276,76 @@ async fn bodies_that_are_not_objects() {
     assert_eq!((answer.status.as_u16(), &answer.body["reason"]), (406, &json!("NotAcceptable")));
 }
 
+/// Each way to be wrong has one code and reason, whatever the body is written in.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_wrong_input_has_its_status() {
+    let plane = Plane::start().await;
+    plane.must("POST", SITES, site("ams1")).await;
+    let racks = "/apis/inventory.quarterdeck.dev/v1alpha1/racks";
+    let rack = json!({"metadata": {"name": "r1"}, "spec": {"site": "ams1", "units": 42}});
+    let rack = plane.must("POST", racks, rack).await;
+    let stale = {
+        let mut read = rack.clone();
+        let change = json!({"spec": {"units": 41}});
+        plane.must("PATCH", &format!("{racks}/r1"), change).await;
+        read["spec"]["units"] = json!(40);
+        read.to_string()
+    };
+    let uid = {
+        let mut read = plane.must("GET", &format!("{SITES}/ams1"), Value::Null).await;
+        read["metadata"]["creationTimestamp"] = json!("2001-01-01T00:00:00Z");
+        read.to_string()
+    };
+    let laughs = (1..20).fold("a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned(), |text, step| {
+        let before = format!("*a{},", step - 1).repeat(9);
+        format!("{text}a{step}: &a{step} [{before}]\n")
+    });
+    let one = |spec: &str| format!("metadata: {{name: a}}\nspec: {spec}\n");
+    let (json_type, yaml, protobuf) =
+        ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf");
+    let (ams1, r1) = (format!("{SITES}/ams1"), format!("{racks}/r1"));
+    let strict = format!("{SITES}?fieldValidation=Strict");
+    let invalid = "Site.inventory.quarterdeck.dev \"a\" is invalid: spec.region: ";
+    let truncated = b"k8s\0\x0a\x10\x0a\x02v1".to_vec();
+    let unknown = b"k8s\0\x0a\x0b\x0a\x02v1\x12\x05Thing".to_vec();
+    let cases: Vec<(&str, &str, &str, Vec<u8>, u16, &str, String)> = vec![
+        ("POST", &strict, yaml, one("{region: x, colour: red}").into(), 400, "BadRequest",
+            "strict decoding error: unknown field \"spec.colour\"".into()),
+        ("POST", SITES, yaml, one("{region: [x]}").into(), 422, "Invalid",
+            format!("{invalid}Invalid value: \"array\": spec.region in body must be of type string: \"array\"")),
+        ("POST", SITES, yaml, "metadata: {name: A_b}\nspec: {region: x}".into(), 422, "Invalid",
+            "Site.inventory.quarterdeck.dev \"A_b\" is invalid: metadata.name: Invalid value: \"A_b\"".into()),
+        ("PUT", &ams1, json_type, uid.into(), 422, "Invalid", "field is immutable".into()),
+        ("PUT", &r1, json_type, stale.into(), 409, "Conflict",
+            "the object has been modified; please apply your changes to the latest version and try again".into()),
+        ("POST", SITES, yaml, vec![b' '; 3 * 1024 * 1024 + 1], 413, "RequestEntityTooLarge", "3145728 bytes".into()),
+        ("POST", SITES, protobuf, vec![0; 2 * 1024 * 1024], 413, "RequestEntityTooLarge", "bytes".into()),
+        ("POST", SITES, json_type, b"{\"metadata\":".into(), 400, "BadRequest", "it is not JSON: EOF".into()),
+        ("POST", SITES, json_type, b"\xff\xfe".into(), 400, "BadRequest", "it is not JSON".into()),
+        ("POST", SITES, yaml, b"a: b: c".into(), 400, "BadRequest", "it is not YAML".into()),
+        ("POST", SITES, yaml, b"a: *nowhere".into(), 400, "BadRequest", "it is not YAML".into()),
+        ("POST", SITES, yaml, laughs.into(), 400, "BadRequest", "it is not YAML".into()),
+        ("POST", SITES, yaml, "[".repeat(200_000).into(), 400, "BadRequest", "it is not YAML".into()),
+        ("POST", SITES, json_type, "{\"a\":".repeat(200_000).into(), 400, "BadRequest", "recursion limit".into()),
+        ("PATCH", &ams1, "application/merge-patch+json", "{\"a\":".repeat(200_000).into(), 400, "BadRequest",
+            "error decoding patch".into()),
+        ("POST", SITES, protobuf, b"{}".into(), 400, "BadRequest", "does not begin with k8s".into()),
+        ("POST", SITES, protobuf, truncated, 400, "BadRequest", "is not Kubernetes protobuf".into()),
+        ("POST", SITES, protobuf, unknown, 400, "BadRequest",
+            "v1, Kind=Thing is not read as protobuf here; send it as application/json".into()),
+    ];
+    for (method, path, content_type, body, code, reason, part) in cases {
+        let answer = plane.send_bytes(method, path, content_type, body).await;
+        let about = format!("{method} {content_type} {part}: {:#}", answer.body);
+        assert_eq!(answer.status.as_u16(), code, "{about}");
+        assert_eq!(answer.body["kind"], "Status", "{about}");
+        assert_eq!(answer.body["code"], code, "{about}");
+        assert_eq!(answer.body["reason"], reason, "{about}");
+        assert!(answer.body["message"].as_str().unwrap().contains(&part), "{about}");
+    }
+    assert_eq!(plane.must("GET", SITES, Value::Null).await["items"].as_array().unwrap().len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn fields_at_fault_are_named() {
     let plane = Plane::start().await;
