@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the real parts that the tests run against, on Debian 12: PostgreSQL, libvirt with QEMU,
-# and a Redfish service over libvirt (sushy-tools). `make test` calls it; when all is there it is
+# a Redfish service over libvirt (sushy-tools), and clients of the Kubernetes API written in Python. `make test` calls it; when all is there it is
 # done in a fraction of a second. It starts no service.
 set -euo pipefail
 
@@ -21,21 +21,28 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
     curl openssl util-linux \
     python3-venv python3-dev libvirt-dev pkg-config
 
-venv=${QUARTERDECK_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/quarterdeck/venv}
-stamp=$venv/installed-requirements.txt
-mkdir -p "$(dirname "$venv")"
-(
-    # Two test runs on one machine share the folder.
-    flock 9
-    if ! cmp --silent "$here/requirements.txt" "$stamp"; then
-        echo "Installing the Redfish service into $venv"
-        # Debian's own Python: it has the headers that libvirt-python is built with.
-        /usr/bin/python3 -m venv --clear "$venv"
-        "$venv/bin/pip" install --quiet --disable-pip-version-check \
-            --requirement "$here/requirements.txt"
-        cp "$here/requirements.txt" "$stamp"
-    fi
-) 9>"$venv.lock"
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/quarterdeck
+
+# install FOLDER REQUIREMENTS WHAT: a virtual environment with exactly what the file asks for.
+install() {
+    local venv=$1 requirements=$here/$2
+    local stamp=$venv/installed-requirements.txt
+    mkdir -p "$(dirname "$venv")"
+    (
+        # Two test runs on one machine share the folder.
+        flock 9
+        if ! cmp --silent "$requirements" "$stamp"; then
+            echo "Installing $3 into $venv"
+            # Debian's own Python: it has the headers that libvirt-python is built with.
+            /usr/bin/python3 -m venv --clear "$venv"
+            "$venv/bin/pip" install --quiet --disable-pip-version-check \
+                --requirement "$requirements"
+            cp "$requirements" "$stamp"
+        fi
+    ) 9>"$venv.lock"
+}
+install "${QUARTERDECK_VENV:-$cache/venv}" requirements.txt "the Redfish service"
+install "${QUARTERDECK_CLIENTS:-$cache/clients}" clients.txt "clients of the Kubernetes API"
 
 if ! command -v kubectl >/dev/null; then
     cat >&2 <<'MISSING'

@@ -158,7 +158,10 @@ fn list_schema(kind: KindRef, name: &str) -> Value {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": reference(LIST_META),
-            "items": {"type": "array", "items": reference(name)},
+            "items": {
+                "type": "array",
+                "items": {"$ref": format!("#/components/schemas/{name}")},
+            },
         },
         "x-kubernetes-group-version-kind": [
             {"group": kind.group, "version": kind.version, "kind": format!("{}List", kind.kind)},
