@@ -1,5 +1,6 @@
 //! kube-rs against the plane: a reflector keeps up (it lists, watches, and lists again when the plane
-//! no longer knows the version it had reached), a controller applies its part of an object.
+//! no longer knows the version it had reached), a controller reconciles one of our kinds, and several
+//! apply their parts of an object.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,19 +14,21 @@ mod support;
 
 use futures_util::{StreamExt as _, pin_mut};
 use kube::{
-    Api, Client, Config, Error,
+    Api, Client, Config, Error, ResourceExt as _,
     api::{Patch, PatchParams},
     config::{KubeConfigOptions, Kubeconfig},
     core::{ApiResource, DynamicObject, GroupVersionKind},
     runtime::{
-        WatchStreamExt as _, reflector,
+        Controller, WatchStreamExt as _,
+        controller::Action,
+        reflector,
         watcher::{self, Event, watcher},
     },
 };
-use quarterdeck_testing::plane::Plane;
+use quarterdeck_testing::{plane::Plane, wait::wait_for};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, time::Duration};
-use support::{SITE, plane};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use support::{SITE, object, plane};
 
 /// The reflector waits up to a second or so before it tries again; a restart takes its time too.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -133,4 +136,43 @@ async fn controllers_apply_their_parts() {
     assert_eq!(forced.data["spec"], json!({"region": "b", "halls": ["n", "s"]}));
     let managers = forced.metadata.managed_fields.unwrap();
     assert_eq!(managers.len(), 2, "{managers:?}");
+}
+
+/// What the controller of this test notes on a rack: the units it has.
+const NOTE: &str = "example.com/units";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_reconciles_one_of_our_kinds() {
+    let plane = plane().await;
+    plane.apply(SITE).await;
+    let rack = GroupVersionKind::gvk("inventory.quarterdeck.dev", "v1alpha1", "Rack");
+    let rack = ApiResource::from_gvk(&rack);
+    let api: Api<DynamicObject> = Api::all_with(client(&plane).await, &rack);
+    let reconcile = |rack: Arc<DynamicObject>, api: Arc<Api<DynamicObject>>| async move {
+        let units = rack.data["spec"]["units"].to_string();
+        if rack.annotations().get(NOTE) != Some(&units) {
+            let note = serde_json::json!({"metadata": {"annotations": {NOTE: units}}});
+            api.patch(&rack.name_any(), &PatchParams::default(), &Patch::Merge(note)).await?;
+        }
+        Ok::<_, kube::Error>(Action::await_change())
+    };
+    let controller = Controller::new_with(api.clone(), watcher::Config::default(), rack)
+        .run(reconcile, |_, _, _| Action::requeue(Duration::from_millis(200)), Arc::new(api))
+        .for_each(|_| async {});
+    let running = tokio::spawn(controller);
+    let noted = async |wanted: [&str; 2]| {
+        wait_for(DEADLINE, "the controller to note the units", async || {
+            let racks = object(&plane, &["racks"]).await;
+            let racks = racks["items"].as_array().unwrap().clone();
+            let note = |rack: &serde_json::Value| rack["metadata"]["annotations"][NOTE].clone();
+            let notes: Vec<_> = racks.iter().map(note).collect();
+            if notes == wanted { Ok(()) } else { Err(format!("{notes:?}")) }
+        })
+        .await;
+    };
+    noted(["42", "48"]).await;
+    let patch = r#"{"spec":{"units":40}}"#;
+    plane.kubectl(&["patch", "rack", "ams1-s01", "--type=merge", "-p", patch]).await;
+    noted(["42", "40"]).await;
+    running.abort();
 }

@@ -173,3 +173,36 @@ async fn dry_runs_change_nothing() {
     assert_eq!(object(&plane, &["sites,racks"]).await, before);
     assert!(refusal(&plane, &["get", "namespace", "team"]).await.contains("NotFound"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_longer_asked_for_is_pruned_and_what_is_forced_is_made_anew() {
+    let plane = plane().await;
+    let labelled = SITE.replace("labels: {", "labels: {part-of: demo, ");
+    plane.apply(&labelled).await;
+    let (kept, _) = labelled.rsplit_once("---").unwrap();
+    let rack = "inventory.quarterdeck.dev/v1alpha1/Rack";
+    let prune = plane.kubectl_command(&[
+        "apply",
+        "--prune",
+        "--selector",
+        "part-of=demo",
+        "--prune-allowlist",
+        rack,
+        "-f",
+        "-",
+    ]);
+    let pruned = run(&prune, kept).await.unwrap().stdout;
+    assert!(pruned.contains("rack.inventory.quarterdeck.dev/ams1-s01 pruned"), "{pruned}");
+    assert!(refusal(&plane, &["get", "rack", "ams1-s01"]).await.contains("NotFound"));
+    assert_eq!(object(&plane, &["rack", "ams1-n01"]).await["spec"]["units"], 42);
+
+    let before = object(&plane, &["site", "ams1"]).await["metadata"]["uid"].clone();
+    let replace = plane.kubectl_command(&["replace", "--force", "--filename", "-"]);
+    let replaced = run(&replace, SITE.split("---").next().unwrap()).await.unwrap().stdout;
+    assert!(replaced.contains("replaced"), "{replaced}");
+    assert_ne!(object(&plane, &["site", "ams1"]).await["metadata"]["uid"], before);
+
+    let unknown = SITE.replace("kind: Site", "kind: Castle");
+    let said = apply_refusal(&plane, &[], &unknown).await;
+    assert!(said.contains(r#"no matches for kind "Castle""#), "{said}");
+}
