@@ -57,7 +57,7 @@ impl DeleteOptions {
     /// The finalizer that stands for what is to become of dependents.
     fn finalizer(&self, query: &Query) -> Result<Option<&'static str>, ApiError> {
         let policy = self.propagation_policy.as_deref().or(query.propagation.as_deref());
-        match (policy, self.orphan_dependents) {
+        match (policy, self.orphan_dependents.or(query.orphan)) {
             (None | Some("Background"), None) | (None, Some(false)) => Ok(None),
             (Some("Foreground"), None) => Ok(Some(FOREGROUND)),
             (Some("Orphan"), None) | (None, Some(true)) => Ok(Some(ORPHAN)),

@@ -213,6 +213,8 @@ pub(crate) struct Query {
     pub(crate) manager: String,
     /// Whether an apply takes fields from others.
     pub(crate) force: Option<bool>,
+    /// The older way to say whether dependents are cut loose.
+    pub(crate) orphan: Option<bool>,
     pub(crate) include_object: Option<String>,
     pub(crate) pretty: bool,
 }
@@ -288,6 +290,7 @@ impl Query {
                 "propagationPolicy" => parsed.propagation = Some(value.into_owned()),
                 "fieldManager" => parsed.manager = value.into_owned(),
                 "force" => parsed.force = Some(flag()?),
+                "orphanDependents" => parsed.orphan = Some(flag()?),
                 "includeObject" => parsed.include_object = Some(value.into_owned()),
                 "pretty" => parsed.pretty = flag()?,
                 _ => {}

@@ -305,6 +305,7 @@ async fn each_wrong_input_has_its_status() {
         ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf");
     let (ams1, r1) = (format!("{SITES}/ams1"), format!("{racks}/r1"));
     let strict = format!("{SITES}?fieldValidation=Strict");
+    let both = format!("{ams1}?orphanDependents=true&propagationPolicy=Orphan");
     let invalid = "Site.inventory.quarterdeck.dev \"a\" is invalid: spec.region: ";
     let truncated = b"k8s\0\x0a\x10\x0a\x02v1".to_vec();
     let unknown = b"k8s\0\x0a\x0b\x0a\x02v1\x12\x05Thing".to_vec();
@@ -333,6 +334,16 @@ async fn each_wrong_input_has_its_status() {
         ("POST", SITES, protobuf, truncated, 400, "BadRequest", "is not Kubernetes protobuf".into()),
         ("POST", SITES, protobuf, unknown, 400, "BadRequest",
             "v1, Kind=Thing is not read as protobuf here; send it as application/json".into()),
+        (
+            "DELETE",
+            &ams1,
+            protobuf,
+            b"k8s\0\x0a\x13\x0a\x02v1\x12\x0dDeleteOptions\x12\x05\x12\x03\x0a\x01x".into(),
+            409,
+            "Conflict",
+            "UID in precondition: x".into(),
+        ),
+        ("DELETE", &both, json_type, Vec::new(), 400, "BadRequest", "cannot be both set".into()),
     ];
     for (method, path, content_type, body, code, reason, part) in cases {
         let answer = plane.send_bytes(method, path, content_type, body).await;

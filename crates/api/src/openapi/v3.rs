@@ -199,6 +199,8 @@ fn parameters(action: &str) -> Vec<Value> {
         &[("force", "boolean", "Take fields that others manage; for an apply only.")];
     const DELETE: &[(&str, &str, &str)] = &[
         ("dryRun", "string", "All: check everything, write nothing."),
+        ("gracePeriodSeconds", "integer", "Accepted; nothing here is given time to end."),
+        ("orphanDependents", "boolean", "Older than propagationPolicy: whether dependents stay."),
         (
             "propagationPolicy",
             "string",
