@@ -7,12 +7,14 @@ LISTEN ?= 127.0.0.1:6443
 PROFILE ?= dev
 # Where `make lab` describes its machine.
 LAB ?= lab.yaml
+# How long `make fuzz` stays with each target.
+SECONDS_EACH ?= 60
 
 CARGO ?= cargo
 BUILD_PACKAGES := gcc libc6-dev lld make
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run lab test lint fmt bench deny doc build-packages
+.PHONY: help setup build run lab test fuzz lint fmt bench deny doc build-packages
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +22,7 @@ help: ## List these commands
 build-packages:
 	@scripts/debian-packages.sh $(BUILD_PACKAGES)
 
-setup: ## Install what the tests need: PostgreSQL, libvirt, QEMU, a Redfish service (Debian 12)
+setup: ## Install what the tests need: PostgreSQL, libvirt, QEMU, Redfish, Python clients (Debian 12)
 	@scripts/setup-tests.sh
 
 build: build-packages ## Build the binary, quarterdeck
@@ -40,6 +42,11 @@ test: setup ## Install what the tests need and run all of them
 	else \
 		$(CARGO) test --workspace; \
 	fi
+
+fuzz: build-packages ## Fuzz each parser that meets the outside for SECONDS_EACH=60 seconds
+	BOLERO_RANDOM_TEST_TIME_MS=$(SECONDS_EACH)000 BOLERO_RANDOM_ITERATIONS=1000000000 \
+	BOLERO_RANDOM_MAX_LEN=4096 $(CARGO) test --release \
+		--package quarterdeck-model --package quarterdeck-runbook --package quarterdeck-api fuzz_
 
 lint: build-packages ## Check formatting and run clippy, warnings refused
 	$(CARGO) fmt --all --check

@@ -12,7 +12,7 @@ pub(crate) const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 /// How objects are written in bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Encoding {
+pub(crate) enum Encoding {
     Json,
     Yaml,
     Protobuf,
@@ -34,7 +34,7 @@ impl Encoding {
 
     /// Both text readers refuse nesting deeper than some hundred levels, and YAML that grows out of
     /// proportion by its aliases.
-    fn read(self, body: &[u8]) -> Result<Written, ApiError> {
+    pub(crate) fn read(self, body: &[u8]) -> Result<Written, ApiError> {
         let refuse = |what: &str, why: &dyn std::fmt::Display| {
             ApiError::bad_request(format!(
                 "the object provided is unrecognized, it is not {what}: {why}"

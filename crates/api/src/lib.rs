@@ -15,6 +15,8 @@ mod compress;
 mod definitions;
 mod delete;
 mod discovery;
+#[cfg(test)]
+mod fuzz;
 mod identity;
 mod install;
 mod metrics;

@@ -199,17 +199,17 @@ fn foreground(
 /// Whether what `object` owns, and waits for, leads back to `owner`: then neither may wait.
 fn leads_back(world: &World, object: &Object, owner: &Object) -> bool {
     let mut seen = HashSet::new();
-    let mut next = vec![object.uid.clone()];
+    let mut next: Vec<Box<str>> = vec![object.uid().into()];
     while let Some(uid) = next.pop() {
-        if *uid == *owner.uid {
+        if *uid == *owner.uid() {
             return true;
         }
         if seen.len() == CIRCLE_MAX {
             return false;
         }
         if seen.insert(uid.clone()) {
-            let waiting = world.owned_by(&uid).filter(|owned| owned.deleting).take(CIRCLE_MAX);
-            next.extend(waiting.map(|owned| owned.uid.clone()));
+            let waiting = world.owned_by(&uid).filter(|owned| owned.deleting()).take(CIRCLE_MAX);
+            next.extend(waiting.map(|owned| owned.uid().into()));
         }
     }
     false
@@ -217,7 +217,7 @@ fn leads_back(world: &World, object: &Object, owner: &Object) -> bool {
 
 /// Where the owners of an object are. None when it cannot be read, which is told where it matters.
 fn owner_keys(object: &Object) -> Vec<Key> {
-    if object.owners.is_empty() {
+    if object.owners().next().is_none() {
         return Vec::new();
     }
     let owners = links(object).map(|links| links.owner_references).unwrap_or_default();
