@@ -76,6 +76,7 @@ pub(crate) fn kind() -> KindRef {
             Err(vec![quarterdeck_model::FieldError::forbidden("", why)])
         },
         resource_name: OnceLock::new(),
+        paths: OnceLock::new(),
     };
     &INFO
 }
@@ -98,7 +99,7 @@ fn all() -> &'static (Revision, Vec<Arc<Object>>) {
             let meta = value.get_mut("metadata")?.as_object_mut()?;
             meta.insert("creationTimestamp".into(), since.clone().into());
             let (key, body) = (Key::new(kind(), "", &name), encode(kind(), &value));
-            Object::from_body(kind(), key, revision, &body, &mut |text| text.into()).ok()
+            Object::from_body(kind(), key, revision, &body).ok()
         });
         (revision, objects.map(Arc::new).collect())
     })

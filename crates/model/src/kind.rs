@@ -144,7 +144,7 @@ pub struct KindInfo {
     /// The resource's full name, made on first use.
     pub resource_name: OnceLock<Arc<str>>,
     /// The indexed fields as they are scanned for, made on first use.
-    paths: OnceLock<Paths>,
+    pub paths: OnceLock<Paths>,
 }
 
 /// Kinds are compared by name.

@@ -30,3 +30,5 @@ pub use meta::{ObjectMeta, ObjectReference, OwnerReference};
 pub use object::{DecodeError, Key, Object, Pack, Revision, Uid};
 pub use selector::{FieldSelector, LabelSelector};
 pub use time::Time;
+
+pub use scan::Paths;

@@ -102,7 +102,7 @@ pub(crate) enum ScanError {
 
 /// Dotted paths as a tree, so that a name is compared only with those that can be meant.
 #[derive(Debug)]
-pub(crate) struct Paths {
+pub struct Paths {
     count: usize,
     roots: Vec<Node>,
 }
