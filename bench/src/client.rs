@@ -3,8 +3,8 @@
 
 use crate::Failure;
 use bytes::Bytes;
-use http::{Request, header};
-use http_body_util::{BodyExt as _, Empty};
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use quarterdeck_api::pki;
@@ -47,7 +47,7 @@ impl Trust {
 
 /// One HTTP/1.1 connection over TLS.
 pub(crate) struct Client {
-    requests: SendRequest<Empty<Bytes>>,
+    requests: SendRequest<Full<Bytes>>,
 }
 
 impl Client {
@@ -66,7 +66,7 @@ impl Client {
         mut piece: impl FnMut(&Bytes),
     ) -> Result<usize, Failure> {
         let request =
-            Request::get(path).header(header::HOST, "plane").body(Empty::<Bytes>::new())?;
+            Request::get(path).header(header::HOST, "plane").body(Full::<Bytes>::default())?;
         self.requests.ready().await?;
         let answer = self.requests.send_request(request).await?;
         let status = answer.status();
@@ -86,5 +86,21 @@ impl Client {
             return Ok(bytes);
         }
         Err(format!("GET {path}: {status} {}", String::from_utf8_lossy(&text)).into())
+    }
+
+    /// Creates an object.
+    pub(crate) async fn create(&mut self, path: &str, object: Bytes) -> Result<(), Failure> {
+        let request = Request::post(path)
+            .header(header::HOST, "plane")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(object))?;
+        self.requests.ready().await?;
+        let answer = self.requests.send_request(request).await?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await?.to_bytes();
+        if status == StatusCode::CREATED {
+            return Ok(());
+        }
+        Err(format!("POST {path}: {status} {}", String::from_utf8_lossy(&body)).into())
     }
 }

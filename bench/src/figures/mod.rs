@@ -1,5 +1,6 @@
 //! One file per figure. A figure measures ours and its peer in turn, in one process and one run.
 
+mod audit;
 mod filtered_page;
 mod list_pages;
 pub(crate) mod million;
@@ -45,6 +46,11 @@ pub(crate) const ALL: &[Figure] = &[
         name: "filtered",
         about: "filtered page of 110,000 objects while 1,000 writes/s run",
         run: |folder| Box::pin(filtered_page::run(folder)),
+    },
+    Figure {
+        name: "audit",
+        about: "creates through HTTPS with the audit log and without",
+        run: |folder| Box::pin(audit::run(folder)),
     },
     Figure {
         name: "watchers",

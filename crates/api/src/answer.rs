@@ -68,12 +68,13 @@ pub(crate) fn streamed(body: Body) -> Answer {
     answer
 }
 
-/// A refusal.
+/// A refusal. It goes along, for the audit log.
 pub(crate) fn refusal(error: &ApiError) -> Answer {
     let mut answer = of(error.code, JSON, error.status().to_string());
     if matches!(error.code, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
+    answer.extensions_mut().insert(error.clone());
     answer
 }
 

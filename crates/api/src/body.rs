@@ -1,6 +1,6 @@
 //! Request bodies: bounded in size and depth, in the encodings that clients send objects in.
 
-use crate::{protobuf, status::ApiError, written::Written};
+use crate::{audit::Tap, protobuf, status::ApiError, written::Written};
 use bytes::Bytes;
 use http::{Request, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -58,8 +58,13 @@ impl Encoding {
 
 /// The whole body.
 pub(crate) async fn bytes(request: Request<Incoming>) -> Result<Bytes, ApiError> {
-    match Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
+    let (parts, body) = request.into_parts();
+    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        Ok(body) => {
+            let body = body.to_bytes();
+            Tap::keep(&parts.extensions, &body);
+            Ok(body)
+        }
         Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large(BODY_BYTES_MAX)),
         Err(error) => {
             Err(ApiError::bad_request(format!("the request body could not be read: {error}")))

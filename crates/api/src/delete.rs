@@ -4,6 +4,7 @@
 use crate::{
     admission,
     answer::{self, Answer},
+    audit::Subject,
     authorize::Sight,
     negotiate::Form,
     path::Query,
@@ -192,7 +193,7 @@ fn deleted(object: &Object, query: &Query, form: Form) -> Result<Answer, ApiErro
     if !matches!(form, Form::Json | Form::Aggregated(_)) {
         return read::one(object, query, form);
     }
-    Ok(answer::json(&json!({
+    let mut answer = answer::json(&json!({
         "kind": "Status",
         "apiVersion": "v1",
         "metadata": {},
@@ -203,5 +204,7 @@ fn deleted(object: &Object, query: &Query, form: Form) -> Result<Answer, ApiErro
             "kind": object.kind.plural,
             "uid": object.uid(),
         },
-    })))
+    }));
+    answer.extensions_mut().insert(Subject::of(object));
+    Ok(answer)
 }

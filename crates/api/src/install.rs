@@ -43,7 +43,10 @@ impl Api {
         let plane = &Caller::plane();
         let Place { kind, namespace, .. } = &place;
         match write::create(self, kind, namespace, &query, value.into(), Form::Json, plane).await {
-            Ok(_) => Ok(Installed::Created),
+            Ok(answer) => {
+                self.brought("create", &answer).await;
+                Ok(Installed::Created)
+            }
             Err(error) if error.reason == "AlreadyExists" => Ok(Installed::Kept),
             Err(error) => Err(error),
         }
@@ -74,7 +77,10 @@ impl Api {
         }
         let target = Target { kind, namespace, name, part: None };
         let query = itself();
-        write::replace(self, &target, &query, value.into(), Form::Json, &Caller::plane()).await?;
+        let plane = &Caller::plane();
+        let answer =
+            write::replace(self, &target, &query, value.into(), Form::Json, plane).await?;
+        self.brought("update", &answer).await;
         Ok(Installed::Updated)
     }
 }
@@ -93,13 +99,17 @@ impl Api {
             let Some(found) = self.store.world().get(kind, "", &name) else {
                 match write::create(self, kind, "", &query, object.into(), Form::Json, &plane).await
                 {
+                    Ok(answer) => self.brought("create", &answer).await,
                     Err(error) if error.reason != "AlreadyExists" => return Err(error),
-                    _ => continue,
+                    Err(_) => {}
                 }
+                continue;
             };
             if let Some(next) = reconciled(&found.value(), &object) {
                 let target = Target { kind, namespace: "", name: &name, part: None };
-                write::replace(self, &target, &query, next.into(), Form::Json, &plane).await?;
+                let answer =
+                    write::replace(self, &target, &query, next.into(), Form::Json, &plane).await?;
+                self.brought("update", &answer).await;
             }
         }
         Ok(())

@@ -9,6 +9,7 @@ mod admission;
 mod answer;
 mod apply;
 mod authorize;
+mod audit;
 mod body;
 mod change;
 mod compress;
@@ -37,6 +38,7 @@ mod watch;
 mod write;
 mod written;
 
+pub use audit::{Audit, AuditError, LogFile, OwnWrite, Policy};
 pub use identity::Caller;
 pub use install::Installed;
 pub use rules::{Rule, Rules};

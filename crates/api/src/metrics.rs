@@ -26,7 +26,7 @@ fn seconds_histogram() -> Histogram {
 
 /// The API's own metrics.
 pub(crate) struct Metrics {
-    registry: Registry,
+    pub(crate) registry: Registry,
     requests: Family<RequestLabels, Counter>,
     seconds: Family<VerbLabels, Histogram, fn() -> Histogram>,
     pub(crate) connections: Gauge,

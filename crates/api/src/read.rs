@@ -2,6 +2,7 @@
 
 use crate::{
     answer::{self, Answer},
+    audit::Subject,
     authorize::{Sight, Stretch},
     negotiate::Form,
     path::{Query, VersionMatch},
@@ -88,7 +89,7 @@ fn too_old(revision: Revision) -> ApiError {
 
 /// An answer that is one object.
 pub(crate) fn one(object: &Object, query: &Query, form: Form) -> Result<Answer, ApiError> {
-    Ok(match form {
+    let mut answer = match form {
         Form::Table(version) => {
             let rows = vec![table::row(object, row_object(query)?, Timestamp::now())];
             let meta = json!({"resourceVersion": object.revision.to_string()});
@@ -96,7 +97,9 @@ pub(crate) fn one(object: &Object, query: &Query, form: Form) -> Result<Answer, 
         }
         Form::Metadata => answer::json(&table::metadata(&object.value())),
         Form::Json | Form::Aggregated(_) => answer::bytes(object.json.clone()),
-    })
+    };
+    answer.extensions_mut().insert(Subject::of(object));
+    Ok(answer)
 }
 
 pub(crate) fn row_object(query: &Query) -> Result<RowObject, ApiError> {

@@ -3,6 +3,7 @@
 use crate::{
     answer::{self, Answer},
     apply::manager::{self, Options},
+    audit::{Audit, Impersonated},
     authorize::{self, Ask, Authorizer, Guard, Policy, Sight},
     body,
     change::ChangeType,
@@ -63,7 +64,8 @@ pub struct Api {
     pub(crate) store: Arc<Store>,
     pub(crate) rules: Rules,
     authorizer: Arc<Authorizer>,
-    metrics: Metrics,
+    pub(crate) audit: Option<Arc<Audit>>,
+    pub(crate) metrics: Metrics,
     turns: Semaphore,
     stop: signal::Receiver<bool>,
 }
@@ -88,7 +90,7 @@ impl Api {
     pub fn new(store: Arc<Store>, rules: Rules, stop: signal::Receiver<bool>) -> Self {
         let turns = Semaphore::new(REQUESTS_MAX);
         let authorizer = Arc::default();
-        Self { store, rules, authorizer, metrics: Metrics::new(), turns, stop }
+        Self { store, rules, authorizer, audit: None, metrics: Metrics::new(), turns, stop }
     }
 
     /// Who may do what, as of now.
@@ -146,6 +148,7 @@ impl Api {
         watcher: Watcher,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         socket.set_nodelay(true)?;
+        let from = socket.peer_addr()?.ip();
         let mut stop = self.stopping();
         let stream = tokio::select! {
             stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)) => stream??,
@@ -160,7 +163,7 @@ impl Api {
         let caller = Arc::new(caller);
         let service = hyper::service::service_fn(move |request| {
             let (api, caller) = (self.clone(), caller.clone());
-            async move { Ok::<_, std::convert::Infallible>(api.answer(&caller, request).await) }
+            async move { Ok::<_, std::convert::Infallible>(api.audited(&caller, from, request).await) }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
@@ -174,7 +177,7 @@ impl Api {
     }
 
     /// Answers one request; every failure becomes a Status.
-    async fn answer(&self, caller: &Arc<Caller>, request: Request<Incoming>) -> Answer {
+    pub(crate) async fn answer(&self, caller: &Arc<Caller>, request: Request<Incoming>) -> Answer {
         let started = Instant::now();
         let gzip = compress::accepted(request.headers());
         let asked = self.understand(caller, &request);
@@ -184,19 +187,23 @@ impl Api {
             }
             Err(_) => ("other", ""),
         };
+        let acts_as = asked.as_ref().ok().map(|asked| asked.access.caller.clone());
         let answered = match asked {
             Ok(asked) => timeout(REQUEST_TIMEOUT, self.in_turn(asked, request))
                 .await
                 .unwrap_or_else(|_| Err(ApiError::timeout("the request took too long; try again"))),
             Err(error) => Err(error),
         };
-        let answer = answered.unwrap_or_else(|error| {
+        let mut answer = answered.unwrap_or_else(|error| {
             if error.code == StatusCode::INTERNAL_SERVER_ERROR {
                 warn!(verb, resource, message = error.message, "a request failed");
             }
             answer::refusal(&error)
         });
         self.metrics.answered(verb, resource, answer.status().as_u16(), started.elapsed());
+        if let Some(other) = acts_as.filter(|other| !Arc::ptr_eq(other, caller)) {
+            answer.extensions_mut().insert(Impersonated(other));
+        }
         if gzip { compress::answer(answer) } else { answer }
     }
 

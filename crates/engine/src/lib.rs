@@ -6,6 +6,7 @@
 //! Start reading at [`Engine::run`], then `runs` (the run engine) and `controllers`.
 
 mod actions;
+mod acts;
 mod controllers;
 mod events;
 mod follow;
@@ -19,6 +20,7 @@ mod secrets;
 mod shards;
 
 pub use actions::Actions;
+pub use acts::{Act, Actor, BehindRun};
 pub use objects::EngineError;
 pub use rules::{Rule, rules};
 
@@ -33,7 +35,10 @@ use controllers::{
 use objects::{Clock, Objects};
 use quarterdeck_store::Store;
 use std::sync::Arc;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 
 /// Namespace of the plane's own runs.
 pub const SYSTEM_NAMESPACE: &str = "quarterdeck-system";
@@ -46,12 +51,13 @@ pub struct Engine {
     actions: Arc<Actions>,
     stop: watch::Receiver<bool>,
     clock: Clock,
+    told: Option<mpsc::Sender<Act>>,
 }
 
 impl Engine {
     /// An engine over `store` that performs `actions`; it ends when `stop` turns true.
     pub fn new(store: Arc<Store>, actions: Arc<Actions>, stop: watch::Receiver<bool>) -> Self {
-        Self { store, actions, stop, clock: Arc::new(jiff::Timestamp::now) }
+        Self { store, actions, stop, clock: Arc::new(jiff::Timestamp::now), told: None }
     }
 
     /// The same with another clock than the system's.
@@ -64,13 +70,20 @@ impl Engine {
         self
     }
 
+    /// The same, telling each write that it committed. Who listens must keep up: the engine waits.
+    #[must_use]
+    pub fn telling(mut self, told: mpsc::Sender<Act>) -> Self {
+        self.told = Some(told);
+        self
+    }
+
     /// Acts whenever this replica is the one to act, until it is asked to stop. What is under way
     /// then is dropped where it stands: the next replica, or the next start, goes on from the journal.
     pub async fn run(self) {
-        let Self { store, actions, stop, clock } = self;
+        let Self { store, actions, stop, clock, told } = self;
         let holder = uuid::Uuid::new_v4().to_string();
         leadership::lead(store.clone(), &holder, stop, |term| {
-            let objects = Objects::new(store.clone(), &term, clock.clone());
+            let objects = Objects::new(store.clone(), &term, clock.clone(), told.clone());
             let (actions, store) = (actions.clone(), store.clone());
             async move {
                 let mut parts = JoinSet::new();
@@ -80,9 +93,9 @@ impl Engine {
                 parts.spawn(controllers::run(Namespaces, objects.clone()));
                 parts.spawn(controllers::run(Roles, objects.clone()));
                 parts.spawn(controllers::run(Garbage::new(store.clone()), objects.clone()));
-                parts.spawn(upkeep::run(objects.clone()));
+                parts.spawn(upkeep::run(objects.acting("upkeep")));
                 parts.spawn(upkeep::history(objects.clone()));
-                parts.spawn(runs::run(objects, actions));
+                parts.spawn(runs::run(objects.acting("runs"), actions));
                 // None of them ends by itself; should one fail, the term is begun anew.
                 if let Some(Err(error)) = parts.join_next().await {
                     tracing::error!(%error, "a part of the engine failed");

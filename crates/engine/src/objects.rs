@@ -1,12 +1,16 @@
 //! Typed reads and conditional writes. Everything the engine writes goes through here, under its
 //! lease: a replica that lost the lease cannot write any more.
 
-use crate::leadership::Term;
+use crate::{
+    acts::{self, Act, Actor, BehindRun},
+    leadership::Term,
+};
 use jiff::Timestamp;
 use quarterdeck_model::{Key, Kind, Object, Revision, Time, object};
 use quarterdeck_store::{Fence, Mutation, Outcome, Precondition, Store, StoreError, Write};
 use serde_json::Value;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// Why a piece of work could not go on.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -34,11 +38,36 @@ pub(crate) struct Objects {
     store: Arc<Store>,
     fence: Fence,
     clock: Clock,
+    /// Who writes.
+    by: Arc<Actor>,
+    /// Who is told of it.
+    told: Option<mpsc::Sender<Act>>,
 }
 
 impl Objects {
-    pub(crate) fn new(store: Arc<Store>, term: &Term, clock: Clock) -> Self {
-        Self { store, fence: term.fence(), clock }
+    pub(crate) fn new(
+        store: Arc<Store>,
+        term: &Term,
+        clock: Clock,
+        told: Option<mpsc::Sender<Act>>,
+    ) -> Self {
+        Self { store, fence: term.fence(), clock, by: Arc::default(), told }
+    }
+
+    /// The same for a part of the engine.
+    pub(crate) fn acting(&self, controller: &'static str) -> Self {
+        let by = Arc::new(Actor { controller, run: None });
+        Self { by, ..self.clone() }
+    }
+
+    /// The same for what is done on behalf of a run.
+    pub(crate) fn acting_for(&self, run: &Object) -> Self {
+        let run = BehindRun {
+            name: format!("{}/{}", run.namespace(), run.name()),
+            runbook: run.field("spec.runbook").unwrap_or_default().into(),
+        };
+        let by = Arc::new(Actor { controller: self.by.controller, run: Some(run) });
+        Self { by, ..self.clone() }
     }
 
     /// The time.
@@ -118,7 +147,10 @@ impl Objects {
         &self,
         mutations: Vec<Mutation>,
     ) -> Result<Vec<Outcome>, EngineError> {
-        let outcomes = self.store.commit(mutations).await?;
+        let outcomes = match &self.told {
+            Some(told) => acts::commit(&self.store, told, &self.by, mutations).await?,
+            None => self.store.commit(mutations).await?,
+        };
         if outcomes.contains(&Outcome::Fenced) {
             return Err(EngineError::Fenced);
         }

@@ -1,7 +1,7 @@
 //! What can be asked of the binary.
 
 use crate::{logs, serve, settings};
-use quarterdeck_api::pki::PkiError;
+use quarterdeck_api::{AuditError, pki::PkiError};
 use quarterdeck_store::{Sqlite, StoreError};
 use std::{io::Write as _, net::SocketAddr, path::PathBuf};
 
@@ -33,6 +33,8 @@ pub(crate) enum Error {
     Settings(#[from] config::ConfigError),
     #[error("settings: log: {0}")]
     Log(#[from] tracing_subscriber::filter::ParseError),
+    #[error("settings: {setting}: {cause}")]
+    Audit { setting: &'static str, cause: AuditError },
     #[error("{0}")]
     Store(#[from] StoreError),
     #[error("{0}")]

@@ -1,5 +1,6 @@
 //! The quarterdeck binary: reads settings, wires the parts and runs them. Nothing is decided here.
 
+mod acts;
 mod command;
 mod logs;
 mod manifests;

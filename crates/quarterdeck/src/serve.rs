@@ -1,21 +1,25 @@
 //! `quarterdeck serve`: opens the store, starts every part, and stops them in order.
 
 use crate::{
+    acts,
     command::{self, Error},
     manifests,
     settings::{Settings, hide_password},
 };
-use quarterdeck_api::{Api, ApiError, Installed, Rules, pki};
+use quarterdeck_api::{Api, ApiError, Audit, AuditError, Installed, Rules, pki};
 use quarterdeck_engine::{Actions, Engine, SYSTEM_NAMESPACE};
 use quarterdeck_model::{Kind as _, kinds::Secret};
 use quarterdeck_providers::{Providers, http::Reach};
 use quarterdeck_store::{Backend, FolderLock, Postgres, Sealed, Sqlite, Store, StoreError};
 use serde_json::{Value, json};
-use std::{fs, net::SocketAddr, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc};
+use std::{
+    fs, net::SocketAddr, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc, time::Duration,
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
+    time::timeout,
 };
 use tracing::{info, warn};
 
@@ -27,6 +31,9 @@ const RUNBOOKS: [(&str, &str); 5] = [
     ("power-cycle-server.yaml", include_str!("../../../runbooks/power-cycle-server.yaml")),
     ("network-boot-server.yaml", include_str!("../../../runbooks/network-boot-server.yaml")),
 ];
+
+/// How long the audit log may take for what is left when the plane stops.
+const LAST_LINES: Duration = Duration::from_secs(5);
 
 /// Runs the plane until it is asked to stop.
 pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
@@ -55,8 +62,16 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
     for (kind, rule) in quarterdeck_engine::rules(&actions) {
         rules.add(kind, rule);
     }
-    let engine = Engine::new(store.clone(), actions, stopping.clone());
-    let api = Arc::new(Api::new(store.clone(), rules, stopping));
+    let mut engine = Engine::new(store.clone(), actions, stopping.clone());
+    let mut api = Api::new(store.clone(), rules, stopping);
+    let audit = audit(&settings)?;
+    let mut telling = None;
+    if let Some(audit) = &audit {
+        let (told, acts) = mpsc::channel(acts::WAITING_MAX);
+        (engine, api) = (engine.telling(told), api.with_audit(audit.clone()));
+        telling = Some(tokio::spawn(acts::log(acts, audit.clone())));
+    }
+    let api = Arc::new(api);
     bring(&api, settings.load.as_deref()).await?;
 
     let names: Vec<String> = settings
@@ -85,13 +100,30 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
     if let Err(error) = serving.await {
         warn!(%error, "the API did not stop in order");
     }
+    // What was written last is in the audit log before the process ends.
+    if let (Some(telling), Some(audit)) = (telling, audit) {
+        if timeout(LAST_LINES, telling).await.is_err() {
+            warn!("the engine's last writes may be missing from the audit log");
+        }
+        audit.flush().await;
+    }
     sealing.abort();
     providers.close().await;
     info!("stopped");
     Ok(())
 }
 
-/// Opens the store that the settings name.
+/// Opens the audit log, if there is to be one.
+fn audit(settings: &Settings) -> Result<Option<Arc<Audit>>, Error> {
+    let Some(file) = settings.audit_file() else {
+        warn!("there is no audit log, as the settings ask");
+        return Ok(None);
+    };
+    let wrong = |setting| move |cause: AuditError| Error::Audit { setting, cause };
+    let policy = settings.audit_policy().map_err(wrong("audit-policy-file"))?;
+    Ok(Some(Arc::new(Audit::open(policy, file).map_err(wrong("audit-log"))?)))
+}
+
 /// Opens the store. The data folder has one owner: SQLite locks it itself, otherwise the lock comes
 /// with the answer.
 async fn open(settings: &Settings) -> Result<(Arc<dyn Backend>, Option<FolderLock>), Error> {

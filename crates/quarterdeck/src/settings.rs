@@ -3,9 +3,10 @@
 
 use clap::Args;
 use config::{Config, ConfigError, File, FileFormat, Map, Source, Value};
+use quarterdeck_api::{AuditError, LogFile, Policy};
 use quarterdeck_store::KeyFile;
 use serde::Deserialize;
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
 /// Where the file is looked for when `--config` is not given.
 const DEFAULT_FILE: &str = "/etc/quarterdeck/config.toml";
@@ -13,7 +14,7 @@ const DEFAULT_FILE: &str = "/etc/quarterdeck/config.toml";
 const PREFIX: &str = "QUARTERDECK_";
 
 /// Every setting: name, default (none when optional) and what it is.
-const SETTINGS: [(&str, Option<&str>, &str); 8] = [
+const SETTINGS: [(&str, Option<&str>, &str); 12] = [
     ("data-dir", Some("./data"), "folder of the plane: store, certificates, kubeconfig"),
     ("listen", Some("127.0.0.1:6443"), "address and port; port 0 picks a free one"),
     ("store", None, "postgres://… ; SQLite in the data folder when not set"),
@@ -21,6 +22,18 @@ const SETTINGS: [(&str, Option<&str>, &str); 8] = [
         "encryption-key-file",
         None,
         "keys that encrypt Secrets in the store; secrets.key in the data folder when not set",
+    ),
+    (
+        "audit-log",
+        None,
+        "file of the audit log, or none; audit/audit.log in the data folder when not set",
+    ),
+    ("audit-log-max-size", Some("100"), "megabytes of the audit log before it is set aside"),
+    ("audit-log-max-files", Some("10"), "how many files of the audit log set aside are kept"),
+    (
+        "audit-policy-file",
+        None,
+        "what is logged, as an audit.k8s.io/v1 Policy; all writes when not set",
     ),
     ("names", None, "more names and addresses for the server's certificate, with commas"),
     ("load", None, "folder of YAML files whose objects are created at start if absent"),
@@ -50,6 +63,18 @@ pub(crate) struct Flags {
     /// Keys that encrypt Secrets in the store [default: secrets.key in the data folder]
     #[arg(long, value_name = "FILE")]
     encryption_key_file: Option<String>,
+    /// File of the audit log, or none [default: audit/audit.log in the data folder]
+    #[arg(long, value_name = "FILE")]
+    audit_log: Option<String>,
+    /// Megabytes of the audit log before it is set aside [default: 100]
+    #[arg(long, value_name = "MB")]
+    audit_log_max_size: Option<String>,
+    /// How many files of the audit log set aside are kept [default: 10]
+    #[arg(long, value_name = "COUNT")]
+    audit_log_max_files: Option<String>,
+    /// What is logged, as an audit.k8s.io/v1 Policy [default: all writes]
+    #[arg(long, value_name = "FILE")]
+    audit_policy_file: Option<String>,
     /// More names and addresses for the server's certificate, with commas
     #[arg(long, value_name = "NAMES")]
     names: Option<String>,
@@ -72,6 +97,10 @@ pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) store: Option<String>,
     pub(crate) encryption_key_file: Option<PathBuf>,
+    pub(crate) audit_log: Option<PathBuf>,
+    pub(crate) audit_log_max_size: NonZeroU32,
+    pub(crate) audit_log_max_files: NonZeroU32,
+    pub(crate) audit_policy_file: Option<PathBuf>,
     pub(crate) names: Option<String>,
     pub(crate) load: Option<PathBuf>,
     pub(crate) log: String,
@@ -92,6 +121,28 @@ impl Settings {
         match &self.encryption_key_file {
             Some(file) => KeyFile::at(file),
             None => KeyFile::at(&self.data_dir.join("secrets.key")),
+        }
+    }
+
+    /// The file of the audit log; none when there is to be none.
+    pub(crate) fn audit_file(&self) -> Option<LogFile> {
+        let path = match &self.audit_log {
+            Some(none) if none.as_os_str() == "none" => return None,
+            Some(path) => path.clone(),
+            None => self.data_dir.join("audit/audit.log"),
+        };
+        Some(LogFile {
+            path,
+            bytes_max: u64::from(self.audit_log_max_size.get()) * 1024 * 1024,
+            files_max: usize::try_from(self.audit_log_max_files.get()).unwrap_or(usize::MAX),
+        })
+    }
+
+    /// What is written to it.
+    pub(crate) fn audit_policy(&self) -> Result<Policy, AuditError> {
+        match &self.audit_policy_file {
+            Some(file) => Policy::read(file),
+            None => Policy::usual(),
         }
     }
 }
@@ -140,6 +191,10 @@ impl Flags {
             ("listen", &self.listen),
             ("store", &self.store),
             ("encryption-key-file", &self.encryption_key_file),
+            ("audit-log", &self.audit_log),
+            ("audit-log-max-size", &self.audit_log_max_size),
+            ("audit-log-max-files", &self.audit_log_max_files),
+            ("audit-policy-file", &self.audit_policy_file),
             ("names", &self.names),
             ("load", &self.load),
             ("log", &self.log),
@@ -256,6 +311,11 @@ mod tests {
     fn mistakes_are_refused() {
         let flag = |listen: &str| Flags { listen: Some(listen.into()), ..Flags::default() };
         assert!(render(&merged(&flag("nowhere"), &|_| None).unwrap()).is_err());
+        for size in ["0", "-1", "many"] {
+            let flags = Flags { audit_log_max_size: Some(size.into()), ..Flags::default() };
+            let error = render(&merged(&flags, &|_| None).unwrap()).unwrap_err().to_string();
+            assert!(error.contains("audit-log-max-size"), "{error}");
+        }
         let missing = Flags { config: Some("/no/such/file.toml".into()), ..Flags::default() };
         assert!(merged(&missing, &|_| None).is_err());
         let directory = tempfile::tempdir().unwrap();

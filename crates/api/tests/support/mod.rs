@@ -12,14 +12,19 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use quarterdeck_api::{
-    Api, Rules,
+    Api, Audit, LogFile, Policy, Rules,
     pki::{self, Authority, Identity},
 };
 use quarterdeck_store::{Sqlite, Store};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// Where sites are.
 pub(crate) const SITES: &str = "/apis/inventory.quarterdeck.dev/v1alpha1/sites";
@@ -51,6 +56,21 @@ pub(crate) struct Answer {
 
 impl Plane {
     pub(crate) async fn start() -> Self {
+        Self::with(None).await
+    }
+
+    /// The same with an audit log by that policy.
+    pub(crate) async fn audited(policy: &str) -> Self {
+        Self::with(Some(policy)).await
+    }
+
+    /// The lines of the audit log.
+    pub(crate) fn audit(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.folder.path().join("audit.log")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    async fn with(policy: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store =
             Arc::new(Store::open(Arc::new(Sqlite::open(folder.path()).unwrap())).await.unwrap());
@@ -59,7 +79,16 @@ impl Plane {
         let authority = Authority::open(&folder.path().join("pki")).unwrap();
         let tls = pki::tls(&authority, &authority.server(address, &[]).unwrap()).unwrap();
         let (stop, stopping) = watch::channel(false);
-        let api = Arc::new(Api::new(store.clone(), Rules::default(), stopping));
+        let mut api = Api::new(store.clone(), Rules::default(), stopping);
+        if let Some(policy) = policy {
+            let file = folder.path().join("policy.yaml");
+            std::fs::write(&file, policy).unwrap();
+            let path = folder.path().join("audit.log");
+            let log = LogFile { path, bytes_max: 1 << 30, files_max: 1 };
+            let audit = Audit::open(Policy::read(&file).unwrap(), log).unwrap();
+            api = api.with_audit(Arc::new(audit));
+        }
+        let api = Arc::new(api);
         api.ensure(
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}),
         )
@@ -74,6 +103,14 @@ impl Plane {
     /// A client that shows `identity`, or nothing.
     pub(crate) fn caller(&self, identity: Option<&Identity>) -> Caller {
         caller(&self.authority, identity)
+    }
+
+    /// A bare connection of the admin.
+    pub(crate) async fn connect(&self) -> TlsStream<TcpStream> {
+        let config = client(&self.authority, Some(&self.authority.admin().unwrap()));
+        let socket = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::IpAddress(self.address.ip().into());
+        TlsConnector::from(Arc::new(config)).connect(name, socket).await.unwrap()
     }
 
     pub(crate) fn request(&self, method: &str, path: &str) -> http::request::Builder {
@@ -174,6 +211,13 @@ impl Events {
 }
 
 pub(crate) fn caller(authority: &Authority, identity: Option<&Identity>) -> Caller {
+    let config = client(authority, identity);
+    let https =
+        HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1().build();
+    Client::builder(TokioExecutor::new()).build(https)
+}
+
+fn client(authority: &Authority, identity: Option<&Identity>) -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap()).unwrap();
     let config = rustls::ClientConfig::builder_with_provider(Arc::new(
@@ -182,7 +226,7 @@ pub(crate) fn caller(authority: &Authority, identity: Option<&Identity>) -> Call
     .with_safe_default_protocol_versions()
     .unwrap()
     .with_root_certificates(roots);
-    let config = match identity {
+    match identity {
         None => config.with_no_client_auth(),
         Some(identity) => config
             .with_client_auth_cert(
@@ -190,10 +234,7 @@ pub(crate) fn caller(authority: &Authority, identity: Option<&Identity>) -> Call
                 PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap(),
             )
             .unwrap(),
-    };
-    let https =
-        HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1().build();
-    Client::builder(TokioExecutor::new()).build(https)
+    }
 }
 
 /// A request of a caller who may be refused before HTTP begins.

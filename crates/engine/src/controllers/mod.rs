@@ -21,7 +21,7 @@ use tracing::{error, warn};
 
 /// One controller.
 pub(crate) trait Controller: Send + Sync + 'static {
-    /// What it is called in logs.
+    /// What it is called in logs, and in the audit log.
     const NAME: &'static str;
     /// How many keys are looked at at once. Most controllers only decide and write.
     const WORKERS: usize = 8;
@@ -48,7 +48,7 @@ pub(crate) trait Controller: Send + Sync + 'static {
 
 /// Runs a controller until its future is dropped.
 pub(crate) async fn run<C: Controller>(controller: C, objects: Objects) {
-    let controller = Arc::new(controller);
+    let (controller, objects) = (Arc::new(controller), objects.acting(C::NAME));
     let queue = Arc::new(WorkQueue::default());
     let mut followers = JoinSet::new();
     for kind in controller.follows() {

@@ -40,11 +40,12 @@ pub(crate) const FINALIZER: &str = "quarterdeck.dev/run";
 /// Pause before a run whose driver ended in a defect is driven again.
 const DEFECT_PAUSE: Duration = Duration::from_secs(15);
 
-/// What all drivers share.
+/// What all drivers share; `objects` are those of one run.
+#[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) objects: Objects,
     pub(crate) actions: Arc<Actions>,
-    frozen: FrozenCache,
+    frozen: Arc<FrozenCache>,
     targets: Arc<Targets>,
     listeners: Arc<Listeners>,
 }
@@ -55,7 +56,7 @@ pub(crate) async fn run(objects: Objects, actions: Arc<Actions>) {
     let context = Arc::new(Context {
         objects,
         actions,
-        frozen: FrozenCache::default(),
+        frozen: Arc::default(),
         targets: Arc::default(),
         listeners: Arc::default(),
     });
@@ -140,7 +141,9 @@ impl Manager {
             let rank = (class, self.number);
             self.context.targets.line_up(target, key.clone(), rank, changed.clone())
         });
-        let job = Job::new(self.context.clone(), run, place, self.queued, changed.clone());
+        let objects = self.context.objects.acting_for(run);
+        let context = Arc::new(Context { objects, ..(*self.context).clone() });
+        let job = Job::new(context, run, place, self.queued, changed.clone());
         let task = self.tasks.spawn(async move {
             if !after.is_zero() {
                 sleep(after).await;
