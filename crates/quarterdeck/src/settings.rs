@@ -304,7 +304,7 @@ mod tests {
         has("postgres://qd:***@db:5432/qd");
         has("from flag --store");
         has("# load is not set");
-        assert!(!text.contains("secret"));
+        assert!(!text.contains("qd:secret"));
     }
 
     #[test]
