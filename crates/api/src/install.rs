@@ -78,8 +78,7 @@ impl Api {
         let target = Target { kind, namespace, name, part: None };
         let query = itself();
         let plane = &Caller::plane();
-        let answer =
-            write::replace(self, &target, &query, value.into(), Form::Json, plane).await?;
+        let answer = write::replace(self, &target, &query, value.into(), Form::Json, plane).await?;
         self.brought("update", &answer).await;
         Ok(Installed::Updated)
     }

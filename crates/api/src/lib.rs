@@ -8,8 +8,8 @@
 mod admission;
 mod answer;
 mod apply;
-mod authorize;
 mod audit;
+mod authorize;
 mod body;
 mod change;
 mod compress;
