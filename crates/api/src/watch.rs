@@ -48,7 +48,7 @@ impl Encoder {
     /// An object that was there from the start.
     pub(crate) fn added(&mut self, object: &Object) -> Bytes {
         let first = std::mem::take(&mut self.first);
-        self.transformed(EventKind::Added.name(), object, first, Timestamp::now()).into()
+        self.transformed(EventKind::Added.name(), object, first, Timestamp::now())
     }
 
     /// An event, encoded once for all watchers that want it the same way at the same time.
