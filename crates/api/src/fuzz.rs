@@ -11,7 +11,7 @@ use bolero::check;
 use serde_json::json;
 
 /// The first byte chooses; the rest is the input.
-fn chosen<'b, T: Copy, const N: usize>(bytes: &'b [u8], all: [T; N]) -> Option<(T, &'b [u8])> {
+fn chosen<T: Copy, const N: usize>(bytes: &[u8], all: [T; N]) -> Option<(T, &[u8])> {
     let (first, rest) = bytes.split_first()?;
     Some((*all.get(usize::from(*first) % N)?, rest))
 }

@@ -309,7 +309,9 @@ async fn each_wrong_input_has_its_status() {
     let invalid = "Site.inventory.quarterdeck.dev \"a\" is invalid: spec.region: ";
     let truncated = b"k8s\0\x0a\x10\x0a\x02v1".to_vec();
     let unknown = b"k8s\0\x0a\x0b\x0a\x02v1\x12\x05Thing".to_vec();
-    let cases: Vec<(&str, &str, &str, Vec<u8>, u16, &str, String)> = vec![
+    /// Method, path, content type, body; code, reason, part of the message.
+    type Case<'a> = (&'a str, &'a str, &'a str, Vec<u8>, u16, &'a str, String);
+    let cases: Vec<Case<'_>> = vec![
         ("POST", &strict, yaml, one("{region: x, colour: red}").into(), 400, "BadRequest",
             "strict decoding error: unknown field \"spec.colour\"".into()),
         ("POST", SITES, yaml, one("{region: [x]}").into(), 422, "Invalid",
