@@ -44,10 +44,12 @@ fn news(plane: &Plane, told: &mut usize) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_write_and_every_refusal_has_one_line() {
     let plane = Plane::audited(USUAL).await;
-    // The namespace was brought by the plane itself.
+    // The namespace and the roles were brought by the plane itself.
     let mut told = 0;
-    assert_eq!(plane.audit()[0]["user"]["username"], "system:quarterdeck");
-    assert_eq!(news(&plane, &mut told), ["create namespaces default null"]);
+    assert!(plane.audit().iter().all(|line| line["user"]["username"] == "system:quarterdeck"));
+    let brought = news(&plane, &mut told);
+    assert_eq!(brought[0], "create namespaces default null");
+    assert!(brought.contains(&"create clusterroles cluster-admin null".to_owned()), "{brought:?}");
     let site_of = |name: &str| format!("{SITES}/{name}");
     let null = Value::Null;
     for (method, path, body, expected) in [
@@ -113,7 +115,7 @@ async fn a_line_says_who_did_what_from_where() {
     let nobody = plane.caller(None);
     let answer = try_get(&plane, &nobody, SECRETS).await.unwrap();
     let line = plane.audit().pop().unwrap();
-    assert_eq!(short(&line), "list secrets  401");
+    assert_eq!(short(&line), "list secrets  403");
     assert_eq!(line["user"]["username"], "system:anonymous");
     assert_eq!(line["auditID"], answer.headers["audit-id"].to_str().unwrap());
     let ann = plane.caller(Some(&plane.authority.client("ann", &["readers"]).unwrap()));
@@ -123,6 +125,23 @@ async fn a_line_says_who_did_what_from_where() {
     assert_eq!(line["user"]["username"], "ann");
     assert_eq!(line["annotations"]["authorization.k8s.io/decision"], "forbid");
     assert!(line["responseStatus"]["message"].as_str().unwrap().contains("ann"), "{line:#}");
+    // A credential that nobody recognises.
+    let request = plane.request("GET", SITES).header("authorization", "Bearer none");
+    assert_eq!(send(&nobody, request, &Value::Null).await.status, 401);
+    assert_eq!(short(&plane.audit().pop().unwrap()), "list sites  401");
+    // Whoever acts as another is named beside that one.
+    let request = plane.request("POST", SITES).header("impersonate-user", "ann");
+    send(&admin, request, &site("ams2")).await;
+    let line = plane.audit().pop().unwrap();
+    assert!(line["user"]["groups"].as_array().unwrap().contains(&json!("system:masters")));
+    assert_eq!(short(&line), "create sites  403");
+    let request = plane
+        .request("POST", SITES)
+        .header("impersonate-user", "bob")
+        .header("impersonate-group", "system:masters");
+    send(&admin, request, &site("ams2")).await;
+    let line = plane.audit().pop().unwrap();
+    assert_eq!(line["impersonatedUser"]["username"], "bob", "{line:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,7 +26,8 @@ fn row(resource: &str) -> (Level, Level) {
             (Admin, Admin)
         }
         "clusterroles.rbac.authorization.k8s.io"
-        | "clusterrolebindings.rbac.authorization.k8s.io" => (Cluster, Cluster),
+        | "clusterrolebindings.rbac.authorization.k8s.io"
+        | "customresourcedefinitions.apiextensions.k8s.io" => (Cluster, Cluster),
         "sites.inventory.quarterdeck.dev"
         | "racks.inventory.quarterdeck.dev"
         | "servers.inventory.quarterdeck.dev"
