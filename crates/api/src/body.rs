@@ -1,6 +1,6 @@
 //! Request bodies: bounded in size and depth, in the encodings that clients send objects in.
 
-use crate::{audit::Tap, protobuf, status::ApiError, written::Written};
+use crate::{audit::Tap, protobuf, status::ApiError, written::Written, yaml};
 use bytes::Bytes;
 use http::{Request, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -48,9 +48,9 @@ impl Encoding {
                     .map_err(|error| refuse("JSON", &error))
             }
             // Its reader takes no key twice, however the caller wants fields checked.
-            Self::Yaml => serde_saphyr::from_slice::<Value>(body)
-                .map(Written::from)
-                .map_err(|error| refuse("YAML", &error)),
+            Self::Yaml => {
+                yaml::read::<Value>(body).map(Written::from).map_err(|error| refuse("YAML", &error))
+            }
             Self::Protobuf => protobuf::read(body).map(Written::from),
         }
     }

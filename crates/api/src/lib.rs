@@ -37,6 +37,7 @@ mod table;
 mod watch;
 mod write;
 mod written;
+mod yaml;
 
 pub use audit::{Audit, AuditError, LogFile, OwnWrite, Policy};
 pub use identity::Caller;

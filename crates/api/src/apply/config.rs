@@ -23,7 +23,7 @@ impl Config {
     ) -> Result<Self, ApiError> {
         let sent: Value = match serde_json::from_slice(body) {
             Ok(value) => value,
-            Err(_) => serde_saphyr::from_slice(body)
+            Err(_) => crate::yaml::read(body)
                 .map_err(|error| ApiError::bad_request(format!("error decoding YAML: {error}")))?,
         };
         if !sent.is_object() {

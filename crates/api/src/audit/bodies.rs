@@ -59,7 +59,7 @@ fn readable(body: &Bytes) -> Logged {
     if body.len() > LOGGED_BYTES_MAX {
         return Logged::TooLarge;
     }
-    let value = serde_json::from_slice(body).ok().or_else(|| serde_saphyr::from_slice(body).ok());
+    let value = serde_json::from_slice(body).ok().or_else(|| crate::yaml::read(body).ok());
     value.filter(|value: &Value| !value.is_null()).map_or(Logged::Nothing, Logged::Object)
 }
 

@@ -118,7 +118,7 @@ impl Policy {
         if text.len() > POLICY_BYTES_MAX {
             return Err(format!("it is larger than {POLICY_BYTES_MAX} bytes"));
         }
-        let policy: Self = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+        let policy: Self = crate::yaml::read(text.as_bytes()).map_err(|error| error.to_string())?;
         if (policy.api_version.as_str(), policy.kind.as_str()) != ("audit.k8s.io/v1", "Policy") {
             let Self { api_version, kind, .. } = policy;
             return Err(format!(
