@@ -24,12 +24,22 @@ fn seconds_histogram() -> Histogram {
     Histogram::new([0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0])
 }
 
+/// A request whose answer has not begun.
+pub(crate) struct InFlight<'a>(&'a Gauge);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// The API's own metrics.
 pub(crate) struct Metrics {
     pub(crate) registry: Registry,
     requests: Family<RequestLabels, Counter>,
     seconds: Family<VerbLabels, Histogram, fn() -> Histogram>,
     pub(crate) connections: Gauge,
+    in_flight: Gauge,
 }
 
 impl Metrics {
@@ -38,6 +48,7 @@ impl Metrics {
         let requests = Family::default();
         let seconds = Family::new_with_constructor(seconds_histogram as fn() -> Histogram);
         let connections = Gauge::default();
+        let in_flight = Gauge::default();
         registry.register("api_requests", "Requests answered", requests.clone());
         registry.register(
             "api_request_duration_seconds",
@@ -45,7 +56,18 @@ impl Metrics {
             seconds.clone(),
         );
         registry.register("api_connections", "Open client connections", connections.clone());
-        Self { registry, requests, seconds, connections }
+        registry.register(
+            "api_requests_in_flight",
+            "Requests whose answer has not begun",
+            in_flight.clone(),
+        );
+        Self { registry, requests, seconds, connections, in_flight }
+    }
+
+    /// Counts a request until the answer begins or its client has gone away.
+    pub(crate) fn begin(&self) -> InFlight<'_> {
+        self.in_flight.inc();
+        InFlight(&self.in_flight)
     }
 
     pub(crate) fn answered(&self, verb: &'static str, resource: &str, code: u16, took: Duration) {

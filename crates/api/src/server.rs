@@ -178,7 +178,7 @@ impl Api {
 
     /// Answers one request; every failure becomes a Status.
     pub(crate) async fn answer(&self, caller: &Arc<Caller>, request: Request<Incoming>) -> Answer {
-        let started = Instant::now();
+        let (started, _in_flight) = (Instant::now(), self.metrics.begin());
         let gzip = compress::accepted(request.headers());
         let asked = self.understand(caller, &request);
         let (verb, resource) = match &asked {
