@@ -8,6 +8,7 @@
 mod actions;
 mod acts;
 mod controllers;
+mod declared;
 mod events;
 mod follow;
 mod leadership;
@@ -18,6 +19,7 @@ mod rules;
 mod runs;
 mod secrets;
 mod shards;
+mod units;
 
 pub use actions::Actions;
 pub use acts::{Act, Actor, BehindRun};

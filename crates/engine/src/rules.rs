@@ -1,12 +1,18 @@
 //! Rules of admission that need more than the object itself: runbooks are type-checked against the
-//! actions and runbooks there are, runs against their runbook.
+//! actions and runbooks there are, runs against their runbook; racks name what their site declares, and no
+//! two servers fill one unit. What they read of the world they find by an index, never by going through a
+//! kind. Two writes at once can pass them together: what they refuse, a controller must still tell of.
 
-use crate::actions::{Actions, Known};
-use quarterdeck_model::{
-    FieldError, FieldErrors, Kind as _, KindRef, kinds,
-    kinds::{Run, RunSpec, Runbook, RunbookSpec},
+use crate::{
+    actions::{Actions, Known},
+    declared::{Undeclared, undeclared},
+    units::taken,
 };
-use quarterdeck_store::World;
+use quarterdeck_model::{
+    FieldError, FieldErrors, FieldSelector, Kind as _, KindRef, LabelSelector, kinds,
+    kinds::{Rack, Run, RunSpec, Runbook, RunbookSpec, Server, Site},
+};
+use quarterdeck_store::{ListQuery, World};
 use serde::Deserialize as _;
 use serde_json::Value;
 use std::sync::Arc;
@@ -34,7 +40,61 @@ pub fn rules(actions: &Arc<Actions>) -> Vec<(KindRef, Rule)> {
         let namespace = run.metadata.namespace.as_deref().unwrap_or_default();
         check_new_run(world, namespace, &run.spec)
     };
-    vec![(Runbook::info(), Box::new(runbook)), (Run::info(), Box::new(run))]
+    vec![
+        (Runbook::info(), Box::new(runbook)),
+        (Run::info(), Box::new(run)),
+        (Rack::info(), Box::new(rack)),
+        (Server::info(), Box::new(server)),
+    ]
+}
+
+/// A rack names halls and power feeds that its site declares. A site that is not there yet is told of by a
+/// condition, since a folder of objects is created in any order.
+fn rack(world: &World, new: &Value, old: Option<&Value>) -> FieldErrors {
+    let place = ["site", "hall", "powerFeeds"];
+    if same(new, old, &place) {
+        return FieldErrors::new();
+    }
+    let Ok(rack) = Rack::deserialize(new) else { return FieldErrors::new() };
+    let site = world.get(Site::info(), "", &rack.spec.site);
+    let Some(Ok(site)) = site.map(|site| site.decode::<Site>()) else { return FieldErrors::new() };
+    undeclared(&rack.spec, &site.spec).iter().map(Undeclared::error).collect()
+}
+
+/// A server fills units of its rack that no other fills.
+fn server(world: &World, new: &Value, old: Option<&Value>) -> FieldErrors {
+    if same(new, old, &["location"]) {
+        return FieldErrors::new();
+    }
+    let Ok(server) = Server::deserialize(new) else { return FieldErrors::new() };
+    let Some(location) = &server.spec.location else { return FieldErrors::new() };
+    let rack = &location.rack;
+    let Ok(fields) = FieldSelector::parse(&format!("spec.location.rack={rack}")) else {
+        return FieldErrors::new();
+    };
+    let others = world.list(&ListQuery {
+        kind: Server::info(),
+        namespace: None,
+        labels: &LabelSelector::default(),
+        fields: &fields,
+        after: None,
+        limit: None,
+    });
+    let Some((unit, other)) = taken(&server, &others.items) else { return FieldErrors::new() };
+    let other = other.name();
+    let why = format!(
+        "Server {other} fills unit {unit} of Rack {rack}; choose free units, or move Server {other} first"
+    );
+    vec![FieldError::invalid("spec.location.unit", location.unit.unwrap_or_default(), why)]
+}
+
+/// Whether these fields of the spec are as they were. What came to be wrong later is not refused with each
+/// change of something else.
+fn same(new: &Value, old: Option<&Value>, fields: &[&str]) -> bool {
+    fn field<'o>(object: &'o Value, name: &str) -> Option<&'o Value> {
+        object.get("spec")?.get(name)
+    }
+    old.is_some_and(|old| fields.iter().all(|name| field(new, name) == field(old, name)))
 }
 
 fn unchanged(new: &Value, old: Option<&Value>) -> bool {

@@ -14,9 +14,8 @@ mod support;
 
 use futures_util::{StreamExt as _, pin_mut};
 use kube::{
-    Api, Client, Config, Error, ResourceExt as _,
+    Api, Client, Error, ResourceExt as _,
     api::{Patch, PatchParams},
-    config::{KubeConfigOptions, Kubeconfig},
     core::{ApiResource, DynamicObject, GroupVersionKind},
     runtime::{
         Controller, WatchStreamExt as _,
@@ -28,17 +27,10 @@ use kube::{
 use quarterdeck_testing::{plane::Plane, wait::wait_for};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use support::{SITE, object, plane};
+use support::{SITE, client, object, plane};
 
 /// The reflector waits up to a second or so before it tries again; a restart takes its time too.
 const DEADLINE: Duration = Duration::from_secs(60);
-
-async fn client(plane: &Plane) -> Client {
-    let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).unwrap();
-    let options = KubeConfigOptions::default();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
-    Client::try_from(config).unwrap()
-}
 
 async fn relists_after_410(config: watcher::Config) {
     let mut plane = plane().await;

@@ -1,14 +1,19 @@
-//! Sites, racks and providers: what is in them, and links that lead nowhere.
+//! Sites, racks and providers: what is in them, and what they say of each other that is not so. It must
+//! not refuse anything: what admission refuses can still come to be, by a race or a later change.
 
 use super::Controller;
-use crate::objects::{EngineError, Objects};
+use crate::{
+    declared::undeclared,
+    objects::{EngineError, Objects},
+    units::{UNITS_FREE, clashes},
+};
 use quarterdeck_model::{
     Condition, ConditionStatus, FieldSelector, Key, Kind, KindRef, LabelSelector, Object, Time,
     condition,
     kinds::{Provider, Rack, Server, Site},
 };
 use quarterdeck_store::{ListQuery, Outcome, Precondition, World};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Changes of servers come in crowds; counting them once a second is enough.
 const GATHER: Duration = Duration::from_secs(1);
@@ -51,7 +56,7 @@ impl Controller for Places {
         if *key.kind == *Rack::info().resource_name() {
             rack(objects, &world, &key.name, now).await?;
         } else if *key.kind == *Site::info().resource_name() {
-            site(objects, &world, &key.name).await?;
+            site(objects, &world, &key.name, now).await?;
         } else {
             provider(objects, &world, &key.name, now).await?;
         }
@@ -59,12 +64,7 @@ impl Controller for Places {
     }
 }
 
-fn with_field(
-    world: &World,
-    kind: KindRef,
-    field: &str,
-    value: &str,
-) -> Vec<std::sync::Arc<Object>> {
+fn with_field(world: &World, kind: KindRef, field: &str, value: &str) -> Vec<Arc<Object>> {
     let Ok(fields) = FieldSelector::parse(&format!("{field}={value}")) else { return Vec::new() };
     world
         .list(&ListQuery {
@@ -111,20 +111,76 @@ async fn write<K: Kind + PartialEq>(
 }
 
 async fn rack(objects: &Objects, world: &World, name: &str, now: Time) -> Result<(), EngineError> {
+    let servers = with_field(world, Server::info(), "spec.location.rack", name);
+    units(objects, name, &servers, now).await?;
     let Some((at, old)) = objects.read::<Rack>("", name)? else { return Ok(()) };
     let mut new = old.clone();
-    let servers = with_field(world, Server::info(), "spec.location.rack", name).len();
     new.status.observed_generation = old.metadata.generation;
-    new.status.servers = count(servers);
-    new.status.phase = Some(if servers == 0 { "Empty" } else { "Active" }.into());
-    condition::set(&mut new.status.conditions, site_found(world, &old.spec.site, now));
+    new.status.servers = count(servers.len());
+    new.status.phase = Some(if servers.is_empty() { "Empty" } else { "Active" }.into());
+    condition::set(&mut new.status.conditions, links_found(world, &old, now)?);
     write(objects, &old, &new, at).await
 }
 
-async fn site(objects: &Objects, world: &World, name: &str) -> Result<(), EngineError> {
-    let Some((at, old)) = objects.read::<Site>("", name)? else { return Ok(()) };
-    let mut new = old.clone();
+/// What a rack says of its site, and of what the site declares.
+fn links_found(world: &World, rack: &Rack, now: Time) -> Result<Condition, EngineError> {
+    let found = site_found(world, &rack.spec.site, now);
+    let Some(site) = world.get(Site::info(), "", &rack.spec.site) else { return Ok(found) };
+    let site: Site = crate::objects::decode(&site)?;
+    let undeclared = undeclared(&rack.spec, &site.spec);
+    let Some(first) = undeclared.first() else { return Ok(found) };
+    let message = format!("{} is {:?}: {}.", first.field, first.value, first.why);
+    Ok(Condition::new("LinksFound", ConditionStatus::False, first.reason, message, now))
+}
+
+/// Tells servers of a rack that fill the same units, and no longer those that do not.
+async fn units(
+    objects: &Objects,
+    rack: &str,
+    servers: &[Arc<Object>],
+    now: Time,
+) -> Result<(), EngineError> {
+    let clashes = clashes(servers);
+    // Servers change all the time and hardly ever clash: only those that may be told something are read.
+    let told = |server: &&Arc<Object>| {
+        str::from_utf8(&server.json).is_ok_and(|json| json.contains(UNITS_FREE))
+    };
+    let concerned = |server: &&Arc<Object>| clashes.contains_key(server.name()) || told(server);
+    for server in servers.iter().filter(concerned) {
+        let Some((at, old)) = objects.read::<Server>("", server.name())? else { continue };
+        let mut new = old.clone();
+        match clashes.get(server.name()) {
+            Some((unit, other)) => {
+                let message = format!(
+                    "Server {other} fills unit {unit} of Rack {rack} as well; correct spec.location of the one that is elsewhere."
+                );
+                let taken = ConditionStatus::False;
+                let taken = Condition::new(UNITS_FREE, taken, "UnitTaken", message, now);
+                condition::set(&mut new.status.conditions, taken);
+            }
+            None => new.status.conditions.retain(|condition| condition.kind != UNITS_FREE),
+        }
+        write(objects, &old, &new, at).await?;
+    }
+    Ok(())
+}
+
+async fn site(objects: &Objects, world: &World, name: &str, now: Time) -> Result<(), EngineError> {
     let racks = with_field(world, Rack::info(), "spec.site", name);
+    let site = objects.read::<Site>("", name)?;
+    let seen = site.as_ref().map(|(_, site)| site.status.observed_generation);
+    if seen != site.as_ref().map(|(_, site)| site.metadata.generation) || site.is_none() {
+        // It came, went or declares something else: those that name it are looked at before it is said
+        // to be observed, so that a crash between leaves nothing unseen.
+        for object in &racks {
+            rack(objects, world, object.name(), now).await?;
+        }
+        for object in with_field(world, Provider::info(), "spec.metal.site", name) {
+            provider(objects, world, object.name(), now).await?;
+        }
+    }
+    let Some((at, old)) = site else { return Ok(()) };
+    let mut new = old.clone();
     // Racks have counted their servers already; a site adds those numbers up.
     let servers: u64 = racks
         .iter()

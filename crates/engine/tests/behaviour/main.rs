@@ -15,6 +15,7 @@ mod crash;
 mod following;
 mod outside;
 mod ownership;
+mod places;
 mod queues;
 mod scenario;
 mod stopping;

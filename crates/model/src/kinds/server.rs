@@ -34,6 +34,14 @@ pub struct Location {
     /// Lowest rack unit it fills, counted from 1 at the bottom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<u16>,
+    /// How many rack units it fills, from `unit` upwards; 1 when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u16>,
+}
+
+impl Location {
+    /// Most rack units that one server fills: higher ones are racks of their own.
+    pub const HEIGHT_MAX: u16 = 48;
 }
 
 /// How a BMC is reached.
@@ -180,6 +188,8 @@ impl Kind for Server {
     ];
     const INDEXED_FIELDS: &'static [&'static str] = &[
         "spec.location.rack",
+        "spec.location.unit",
+        "spec.location.height",
         "spec.serial",
         "spec.bmc.address",
         "spec.bmc.credentialsSecretRef.name",
@@ -208,6 +218,12 @@ impl Kind for Server {
                     0,
                     "units are counted from 1",
                 ));
+            }
+            if let Some(height) = location.height
+                && !(1..=Location::HEIGHT_MAX).contains(&height)
+            {
+                let why = format!("must be between 1 and {}", Location::HEIGHT_MAX);
+                errors.push(FieldError::invalid("spec.location.height", height, why));
             }
         }
         let bmc = &spec.bmc;

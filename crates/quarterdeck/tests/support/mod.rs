@@ -2,6 +2,10 @@
 
 #![allow(dead_code, reason = "each test file uses some of it")]
 
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 use quarterdeck_testing::{plane::Plane, process, wait::wait_for};
 use serde_json::Value;
 use std::{path::PathBuf, time::Duration};
@@ -14,7 +18,7 @@ pub(crate) const SITE: &str = "
 apiVersion: inventory.quarterdeck.dev/v1alpha1
 kind: Site
 metadata: {name: ams1, labels: {tier: gold}}
-spec: {region: eu-west, halls: [north, south]}
+spec: {region: eu-west, halls: [north, south, east], powerFeeds: [a, b]}
 ---
 apiVersion: inventory.quarterdeck.dev/v1alpha1
 kind: Rack
@@ -26,6 +30,23 @@ kind: Rack
 metadata: {name: ams1-s01, labels: {hall: south}}
 spec: {site: ams1, hall: south, units: 48}
 ";
+
+/// A client of kube-rs, as the plane's administrator.
+pub(crate) async fn client(plane: &Plane) -> Client {
+    Client::try_from(config(plane).await).expect("it can be used")
+}
+
+/// The same, which shows each answer as it comes: kube-rs asks again after 503 and 504 otherwise.
+pub(crate) async fn plain_client(plane: &Plane) -> Client {
+    let config = Config { default_retry: false, ..config(plane).await };
+    Client::try_from(config).expect("it can be used")
+}
+
+async fn config(plane: &Plane) -> Config {
+    let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).expect("the plane wrote it");
+    let options = KubeConfigOptions::default();
+    Config::from_custom_kubeconfig(kubeconfig, &options).await.expect("it is whole")
+}
 
 /// A plane of its own, empty.
 pub(crate) async fn plane() -> Plane {

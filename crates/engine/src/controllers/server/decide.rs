@@ -1,6 +1,6 @@
 //! What a server's status should be and what to do about its inspection. Pure.
 
-use crate::INSPECT_RUNBOOK;
+use crate::{INSPECT_RUNBOOK, units::UNITS_FREE};
 use jiff::SignedDuration;
 use quarterdeck_model::{
     Condition, ConditionStatus, Time, condition,
@@ -244,7 +244,8 @@ fn why(run: &Run) -> (String, String) {
 
 fn link_condition(situation: &Situation<'_>, status: &mut ServerStatus) {
     let Some(location) = &situation.server.spec.location else {
-        status.conditions.retain(|condition| condition.kind != "LinksFound");
+        // What is nowhere shares its units with nobody: who told of that no longer looks at it.
+        status.conditions.retain(|it| it.kind != "LinksFound" && it.kind != UNITS_FREE);
         return;
     };
     let rack = &location.rack;

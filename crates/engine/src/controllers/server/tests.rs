@@ -261,7 +261,7 @@ fn a_server_that_was_ready_stays_in_its_phase_when_it_cannot_be_reached() {
 #[test]
 fn a_link_to_a_missing_rack_is_shown() {
     let mut server = new_server();
-    server.spec.location = Some(Location { rack: "r1".into(), unit: Some(1) });
+    server.spec.location = Some(Location { rack: "r1".into(), unit: Some(1), height: None });
     let (status, _, _) = decide(&situation(&server, None));
     let link = condition::find(&status.conditions, "LinksFound").unwrap();
     assert_eq!((link.status, link.reason.as_str()), (ConditionStatus::False, "RackNotFound"));
