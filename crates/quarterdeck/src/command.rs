@@ -30,9 +30,7 @@ pub(crate) enum Command {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("settings: {0}")]
-    Settings(#[from] config::ConfigError),
-    #[error("settings: log: {0}")]
-    Log(#[from] tracing_subscriber::filter::ParseError),
+    Settings(#[from] settings::SettingsError),
     #[error("settings: {setting}: {cause}")]
     Audit { setting: &'static str, cause: AuditError },
     #[error("{0}")]
@@ -57,8 +55,8 @@ pub(crate) enum Error {
 pub(crate) fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::Serve(flags) => {
-            let settings = settings::read(&flags)?;
-            logs::start(&settings.log, settings.log_format)?;
+            let mut settings = settings::read(&flags)?;
+            logs::start(std::mem::take(&mut settings.log), settings.log_format);
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()

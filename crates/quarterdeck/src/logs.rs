@@ -2,15 +2,13 @@
 
 use crate::settings::LogFormat;
 use std::io::IsTerminal as _;
-use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
+use tracing_subscriber::{EnvFilter, fmt};
 
 /// Begins to log.
-pub(crate) fn start(filter: &str, format: LogFormat) -> Result<(), ParseError> {
-    let filter = EnvFilter::try_new(filter)?;
+pub(crate) fn start(filter: EnvFilter, format: LogFormat) {
     let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),
     }
-    Ok(())
 }

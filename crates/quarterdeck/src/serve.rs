@@ -4,13 +4,13 @@ use crate::{
     acts,
     command::{self, Error},
     manifests,
-    settings::{Settings, hide_password},
+    settings::Settings,
 };
 use quarterdeck_api::{Api, ApiError, Audit, AuditError, Installed, Rules, pki};
 use quarterdeck_engine::{Actions, Engine, SYSTEM_NAMESPACE};
 use quarterdeck_model::{Kind as _, kinds::Secret};
 use quarterdeck_providers::{Providers, http::Reach};
-use quarterdeck_store::{Backend, FolderLock, Postgres, Sealed, Sqlite, Store, StoreError};
+use quarterdeck_store::{Backend, FolderLock, Postgres, Sealed, Sqlite, Store};
 use serde_json::{Value, json};
 use std::{
     fs, net::SocketAddr, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc, time::Duration,
@@ -129,19 +129,11 @@ fn audit(settings: &Settings) -> Result<Option<Arc<Audit>>, Error> {
 async fn open(settings: &Settings) -> Result<(Arc<dyn Backend>, Option<FolderLock>), Error> {
     match &settings.store {
         None => Ok((Arc::new(Sqlite::open(&settings.data_dir)?), None)),
-        Some(url) if is_postgres(url) => {
+        Some(url) => {
             let owned = FolderLock::take(&settings.data_dir)?;
             Ok((Arc::new(Postgres::open(url).await?), Some(owned)))
         }
-        Some(url) => Err(Error::Store(StoreError::Unusable(format!(
-            "settings: store: {} is not a postgres:// URL",
-            hide_password(url)
-        )))),
     }
-}
-
-fn is_postgres(url: &str) -> bool {
-    ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme))
 }
 
 /// Writes what a plane begins with: its namespaces and roles, the shipped runbooks, and the objects

@@ -1,17 +1,14 @@
-//! Settings of the plane: defaults, then one TOML file, then the environment, then flags; each value
-//! knows where it came from.
+//! Settings of the plane: what there are, and what each may be. A wrong one is refused in a sentence that
+//! says which, where it was given, and what is allowed. Where they come from is [`sources`]'.
+
+mod sources;
 
 use clap::Args;
-use config::{Config, ConfigError, File, FileFormat, Map, Source, Value};
 use quarterdeck_api::{AuditError, LogFile, Policy};
 use quarterdeck_store::KeyFile;
-use serde::Deserialize;
+use sources::{Sources, gather};
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
-
-/// Where the file is looked for when `--config` is not given.
-const DEFAULT_FILE: &str = "/etc/quarterdeck/config.toml";
-/// What environment variables begin with: `QUARTERDECK_LISTEN`.
-const PREFIX: &str = "QUARTERDECK_";
+use tracing_subscriber::EnvFilter;
 
 /// Every setting: name, default (none when optional) and what it is.
 const SETTINGS: [(&str, Option<&str>, &str); 12] = [
@@ -89,9 +86,23 @@ pub(crate) struct Flags {
     log_format: Option<String>,
 }
 
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    #[error("cannot read {}: {cause}", path.display())]
+    File { path: PathBuf, cause: std::io::Error },
+    #[error("{place} is not TOML: {cause}")]
+    Syntax { place: String, cause: String },
+    #[error("there is no setting {name:?} (from {origin}); there are: {}", names())]
+    Unknown { name: String, origin: String },
+    #[error("{name} (from {origin}) is a TOML {found}; it must be text in quotes or a number")]
+    NoText { name: &'static str, found: &'static str, origin: String },
+    #[error("{name} is {value:?} (from {origin}); it must be {allowed}")]
+    Wrong { name: &'static str, value: String, origin: String, allowed: String },
+}
+
 /// The effective settings.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
     pub(crate) listen: SocketAddr,
@@ -103,19 +114,60 @@ pub(crate) struct Settings {
     pub(crate) audit_policy_file: Option<PathBuf>,
     pub(crate) names: Option<String>,
     pub(crate) load: Option<PathBuf>,
-    pub(crate) log: String,
+    pub(crate) log: EnvFilter,
     pub(crate) log_format: LogFormat,
 }
 
 /// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFormat {
     Text,
     Json,
 }
 
 impl Settings {
+    /// Reads each from its text.
+    fn of(given: &Sources) -> Result<Self, SettingsError> {
+        let file = |name| setting(given, name, "a path", path);
+        let optional_file = |name| optional(given, name, "a path", path);
+        let number = |name, what| setting(given, name, what, |text| text.parse().ok());
+        let listen = "an address and a port, such as 127.0.0.1:6443 or [::]:6443";
+        let level = "a level (error, warn, info, debug, trace, off) or filters such as \
+                     info,quarterdeck_engine=debug";
+        Ok(Self {
+            data_dir: file("data-dir")?,
+            listen: setting(given, "listen", listen, |text| text.parse().ok())?,
+            store: optional(
+                given,
+                "store",
+                "a postgres:// URL, or not set for SQLite in the data folder",
+                |text| is_postgres(text).then(|| text.into()),
+            )?,
+            encryption_key_file: optional_file("encryption-key-file")?,
+            audit_log: optional_file("audit-log")?,
+            audit_log_max_size: number(
+                "audit-log-max-size",
+                "a whole number of megabytes, at least 1",
+            )?,
+            audit_log_max_files: number("audit-log-max-files", "a whole number, at least 1")?,
+            audit_policy_file: optional_file("audit-policy-file")?,
+            names: optional(given, "names", "host names and addresses, with commas", |text| {
+                text.split(',').all(|name| !name.trim().is_empty()).then(|| text.into())
+            })?,
+            load: optional_file("load")?,
+            log: setting(given, "log", level, |text| {
+                Some(text)
+                    .filter(|text| !text.is_empty())
+                    .and_then(|text| EnvFilter::try_new(text).ok())
+            })?,
+            log_format: setting(given, "log-format", "text or json", |text| match text {
+                "text" => Some(LogFormat::Text),
+                "json" => Some(LogFormat::Json),
+                _ => None,
+            })?,
+        })
+    }
+
     /// The file with the keys that encrypt Secrets.
     pub(crate) fn key_file(&self) -> KeyFile {
         match &self.encryption_key_file {
@@ -147,46 +199,49 @@ impl Settings {
     }
 }
 
-/// A source whose values say where each came from.
-#[derive(Debug, Clone)]
-struct Named(Vec<(String, String, String)>);
-
-impl Source for Named {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
-        let value = |(name, text, origin): &(String, String, String)| {
-            (name.clone(), Value::new(Some(origin), text.clone()))
-        };
-        Ok(self.0.iter().map(value).collect())
-    }
+fn names() -> String {
+    SETTINGS.map(|(name, _, _)| name).join(", ")
 }
 
-/// The TOML file, whose values say its path as it was given.
-#[derive(Debug, Clone)]
-struct TomlFile {
-    path: PathBuf,
-    required: bool,
+/// A setting that has a value, were it only its default.
+fn setting<T>(
+    given: &Sources,
+    name: &'static str,
+    allowed: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<T, SettingsError> {
+    let (text, origin) =
+        given.get(name).map_or(("", "nowhere"), |given| (&*given.text, &*given.origin));
+    read(text).ok_or_else(|| SettingsError::Wrong {
+        name,
+        value: hide_password(text),
+        origin: origin.into(),
+        allowed: allowed.into(),
+    })
 }
 
-impl Source for TomlFile {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
-    }
+/// A setting that may have none.
+fn optional<T>(
+    given: &Sources,
+    name: &'static str,
+    allowed: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, SettingsError> {
+    given.get(name).map(|_| setting(given, name, allowed, read)).transpose()
+}
 
-    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
-        let file = File::from(self.path.clone()).format(FileFormat::Toml).required(self.required);
-        let origin = self.path.display().to_string();
-        let named = |(name, value): (String, Value)| (name, Value::new(Some(&origin), value.kind));
-        Ok(file.collect()?.into_iter().map(named).collect())
-    }
+fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| text.into())
+}
+
+fn is_postgres(url: &str) -> bool {
+    ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme))
 }
 
 impl Flags {
-    fn given(&self) -> Named {
-        let flags = [
+    /// The text of each flag, if it was given, by its setting.
+    fn given(&self) -> [(&'static str, &Option<String>); SETTINGS.len()] {
+        [
             ("data-dir", &self.data_dir),
             ("listen", &self.listen),
             ("store", &self.store),
@@ -199,63 +254,32 @@ impl Flags {
             ("load", &self.load),
             ("log", &self.log),
             ("log-format", &self.log_format),
-        ];
-        let given = flags.into_iter().filter_map(|(name, text)| {
-            Some((name.to_owned(), text.clone()?, format!("flag --{name}")))
-        });
-        Named(given.collect())
+        ]
     }
 }
 
-fn variable(name: &str) -> String {
-    format!("{PREFIX}{}", name.to_uppercase().replace('-', "_"))
-}
-
-fn merged(
-    flags: &Flags,
-    environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<Config, ConfigError> {
-    let defaults = SETTINGS.iter().filter_map(|(name, default, _)| {
-        Some(((*name).to_owned(), (*default)?.to_owned(), "default".to_owned()))
-    });
-    let variables = SETTINGS.iter().filter_map(|(name, _, _)| {
-        let variable = variable(name);
-        let text = environment(&variable).filter(|text| !text.is_empty())?;
-        Some(((*name).to_owned(), text, format!("environment {variable}")))
-    });
-    let file = match &flags.config {
-        Some(path) => TomlFile { path: path.clone(), required: true },
-        None => TomlFile { path: DEFAULT_FILE.into(), required: false },
-    };
-    Config::builder()
-        .add_source(Named(defaults.collect()))
-        .add_source(file)
-        .add_source(Named(variables.collect()))
-        .add_source(flags.given())
-        .build()
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// Reads the settings.
-pub(crate) fn read(flags: &Flags) -> Result<Settings, ConfigError> {
-    merged(flags, &|name| std::env::var(name).ok())?.try_deserialize()
+pub(crate) fn read(flags: &Flags) -> Result<Settings, SettingsError> {
+    Settings::of(&gather(flags, &environment)?)
 }
 
 /// The effective settings as a TOML file, each with where it came from.
-pub(crate) fn show(flags: &Flags) -> Result<String, ConfigError> {
-    render(&merged(flags, &|name| std::env::var(name).ok())?)
+pub(crate) fn show(flags: &Flags) -> Result<String, SettingsError> {
+    render(&gather(flags, &environment)?)
 }
 
-fn render(config: &Config) -> Result<String, ConfigError> {
+fn render(given: &Sources) -> Result<String, SettingsError> {
     // Refuses what `serve` would refuse.
-    config.clone().try_deserialize::<Settings>()?;
-    // Reading a value through serde would lose where it came from.
-    let values = config.collect()?;
+    Settings::of(given)?;
     let mut text = String::new();
     for (name, _, description) in SETTINGS {
-        let line = match values.get(name) {
+        let line = match given.get(name) {
             Some(value) => {
-                let origin = value.origin().unwrap_or("default").to_owned();
-                let shown = hide_password(&value.clone().into_string()?);
+                let (shown, origin) = (hide_password(&value.text), &value.origin);
                 format!("{name} = {shown:?}  # {description}; from {origin}\n")
             }
             None => format!("# {name} is not set  # {description}\n"),
@@ -280,48 +304,4 @@ pub(crate) fn hide_password(url: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn later_sources_win_and_are_named() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("config.toml");
-        std::fs::write(&file, "listen = \"127.0.0.1:1\"\nlog = \"debug\"\n").unwrap();
-        let flags = Flags {
-            config: Some(file.clone()),
-            store: Some("postgres://qd:secret@db:5432/qd".into()),
-            ..Flags::default()
-        };
-        let environment =
-            |name: &str| (name == "QUARTERDECK_LISTEN").then(|| "127.0.0.1:2".to_owned());
-        let text = render(&merged(&flags, &environment).unwrap()).unwrap();
-        let has = |part: &str| assert!(text.contains(part), "{part} in\n{text}");
-        has(
-            "listen = \"127.0.0.1:2\"  # address and port; port 0 picks a free one; from environment QUARTERDECK_LISTEN",
-        );
-        has(&format!("from {}", file.display()));
-        has("postgres://qd:***@db:5432/qd");
-        has("from flag --store");
-        has("# load is not set");
-        assert!(!text.contains("qd:secret"));
-    }
-
-    #[test]
-    fn mistakes_are_refused() {
-        let flag = |listen: &str| Flags { listen: Some(listen.into()), ..Flags::default() };
-        assert!(render(&merged(&flag("nowhere"), &|_| None).unwrap()).is_err());
-        for size in ["0", "-1", "many"] {
-            let flags = Flags { audit_log_max_size: Some(size.into()), ..Flags::default() };
-            let error = render(&merged(&flags, &|_| None).unwrap()).unwrap_err().to_string();
-            assert!(error.contains("audit-log-max-size"), "{error}");
-        }
-        let missing = Flags { config: Some("/no/such/file.toml".into()), ..Flags::default() };
-        assert!(merged(&missing, &|_| None).is_err());
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("config.toml");
-        std::fs::write(&file, "lissen = \"127.0.0.1:1\"\n").unwrap();
-        let typo = Flags { config: Some(file), ..Flags::default() };
-        assert!(render(&merged(&typo, &|_| None).unwrap()).is_err());
-    }
-}
+mod tests;

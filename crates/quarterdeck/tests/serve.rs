@@ -180,10 +180,10 @@ async fn settings_are_shown_with_their_origins() {
         assert!(line.contains(value) && line.contains(origin), "{line}");
     }
     for (text, part) in [
-        ("listn = \"127.0.0.1:1\"", "listn"),
-        ("listen = ", "line 1"),
-        ("listen = \"nowhere\"", "listen"),
-        ("log-format = \"xml\"", "log-format"),
+        ("listn = \"127.0.0.1:1\"", "no setting \"listn\" (from "),
+        ("listen = ", "quarterdeck.toml:1 is not TOML"),
+        ("listen = \"nowhere\"", "listen is \"nowhere\" (from "),
+        ("log-format = \"xml\"", "quarterdeck.toml:1); it must be text or json"),
     ] {
         std::fs::write(&file, text).unwrap();
         for verb in ["config", "serve"] {
