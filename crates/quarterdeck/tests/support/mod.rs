@@ -38,7 +38,8 @@ pub(crate) async fn client(plane: &Plane) -> Client {
 
 /// The same, which shows each answer as it comes: kube-rs asks again after 503 and 504 otherwise.
 pub(crate) async fn plain_client(plane: &Plane) -> Client {
-    let config = Config { default_retry: false, ..config(plane).await };
+    let mut config = config(plane).await;
+    config.default_retry = false;
     Client::try_from(config).expect("it can be used")
 }
 
