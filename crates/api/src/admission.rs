@@ -38,7 +38,17 @@ pub(crate) fn decode(
     written: Written,
     validation: FieldValidation,
 ) -> Result<Admitted, ApiError> {
-    let Written { mut value, duplicates } = written;
+    let remarks = written.remarks();
+    remarked(kind, written.value, remarks, validation)
+}
+
+/// The same of an object that came about by a change, with what is remarked on how that is written.
+pub(crate) fn remarked(
+    kind: KindRef,
+    mut value: Value,
+    remarks: Vec<String>,
+    validation: FieldValidation,
+) -> Result<Admitted, ApiError> {
     let said = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
     let (said_version, said_kind) = (said("apiVersion"), said("kind"));
     if !value.is_object() {
@@ -54,17 +64,22 @@ pub(crate) fn decode(
         )));
     }
     let unknown = schema::prune((kind.schema)(), &mut value);
-    let texts: Vec<String> = duplicates
-        .iter()
-        .map(|path| format!("duplicate field {path:?}"))
-        .chain(unknown.iter().map(|path| format!("unknown field {path:?}")))
-        .collect();
+    let unknown = unknown.iter().map(|path| format!("unknown field {path:?}"));
+    let warnings = report(remarks.into_iter().chain(unknown).collect(), validation)?;
+    Ok(Admitted { value, warnings })
+}
+
+/// What is told of `remarks` as warnings, when they are no reason to refuse.
+pub(crate) fn report(
+    remarks: Vec<String>,
+    validation: FieldValidation,
+) -> Result<Vec<String>, ApiError> {
     match validation {
-        FieldValidation::Strict if !texts.is_empty() => {
-            Err(ApiError::bad_request(format!("strict decoding error: {}", texts.join(", "))))
+        FieldValidation::Strict if !remarks.is_empty() => {
+            Err(ApiError::bad_request(format!("strict decoding error: {}", remarks.join(", "))))
         }
-        FieldValidation::Warn => Ok(Admitted { value, warnings: texts }),
-        _ => Ok(Admitted { value, warnings: Vec::new() }),
+        FieldValidation::Warn => Ok(remarks),
+        _ => Ok(Vec::new()),
     }
 }
 

@@ -41,12 +41,7 @@ impl Encoding {
             ))
         };
         match self {
-            Self::Json => {
-                let mut from = serde_json::Deserializer::from_slice(body);
-                Written::read(&mut from)
-                    .and_then(|written| from.end().map(|()| written))
-                    .map_err(|error| refuse("JSON", &error))
-            }
+            Self::Json => Written::from_json(body).map_err(|error| refuse("JSON", &error)),
             // Its reader takes no key twice, however the caller wants fields checked.
             Self::Yaml => {
                 yaml::read::<Value>(body).map(Written::from).map_err(|error| refuse("YAML", &error))

@@ -5,6 +5,7 @@
 use crate::{
     admission::{DEPTH_MAX, too_deep},
     status::ApiError,
+    written::Written,
 };
 use json_patch::PatchOperation;
 use serde_json::{Map, Value};
@@ -24,7 +25,13 @@ pub(crate) enum PatchType {
 }
 
 /// A patch that was read and can be applied, again if the object changes meanwhile.
-pub(crate) enum Patch {
+pub(crate) struct Patch {
+    change: Change,
+    /// What is remarked on how it is written.
+    pub(crate) remarks: Vec<String>,
+}
+
+enum Change {
     Json(json_patch::Patch),
     Merge(Value),
     Strategic(Map<String, Value>),
@@ -36,28 +43,34 @@ impl Patch {
         let wrong = |error: serde_json::Error| {
             ApiError::bad_request(format!("error decoding patch: {error}"))
         };
-        match kind {
+        let written = Written::from_json(body).map_err(wrong)?;
+        let mut remarks = written.remarks();
+        let value = written.value;
+        let change = match kind {
             PatchType::Json => {
-                let patch: json_patch::Patch = serde_json::from_slice(body).map_err(wrong)?;
+                let patch: json_patch::Patch = serde_json::from_value(value).map_err(wrong)?;
                 if patch.0.len() > OPERATIONS_MAX {
                     return Err(ApiError::bad_request(format!(
                         "the allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {}",
                         patch.0.len()
                     )));
                 }
-                Ok(Self::Json(patch))
+                // Their paths are of the patch, not of the object.
+                remarks = remarks.iter().map(|remark| format!("json patch {remark}")).collect();
+                Change::Json(patch)
             }
-            PatchType::Merge => Ok(Self::Merge(serde_json::from_slice(body).map_err(wrong)?)),
+            PatchType::Merge => Change::Merge(value),
             PatchType::Strategic => {
-                Ok(Self::Strategic(serde_json::from_slice(body).map_err(wrong)?))
+                Change::Strategic(serde_json::from_value(value).map_err(wrong)?)
             }
-        }
+        };
+        Ok(Self { change, remarks })
     }
 
     /// Applies it to `object`.
     pub(crate) fn apply(&self, object: &mut Value) -> Result<(), ApiError> {
-        match self {
-            Self::Json(patch) => {
+        match &self.change {
+            Change::Json(patch) => {
                 let mut budget = COPIED_BYTES_MAX;
                 for operation in &patch.0 {
                     check_growth(object, operation, &mut budget)?;
@@ -72,8 +85,8 @@ impl Patch {
                     )?;
                 }
             }
-            Self::Merge(patch) => json_patch::merge(object, patch),
-            Self::Strategic(patch) => {
+            Change::Merge(patch) => json_patch::merge(object, patch),
+            Change::Strategic(patch) => {
                 if let Some(object) = object.as_object_mut() {
                     strategic(object, patch)?;
                 }

@@ -166,7 +166,8 @@ pub(crate) async fn patch(
             let mut answer = modify(api, target, query, form, caller, |old| {
                 let mut value = old.clone();
                 patch.apply(&mut value)?;
-                let decoded = admission::decode(target.kind, value.into(), query.validation)?;
+                let (kind, remarks) = (target.kind, patch.remarks.clone());
+                let decoded = admission::remarked(kind, value, remarks, query.validation)?;
                 warnings = decoded.warnings;
                 Ok(Wanted::of(decoded.value))
             })
@@ -174,7 +175,12 @@ pub(crate) async fn patch(
             answer::warn(&mut answer, &warnings);
             Ok(answer)
         }
-        Change::Apply(config) => apply(api, target, query, config, form, caller).await,
+        Change::Apply(config) => {
+            let warnings = admission::report(config.remarks.clone(), query.validation)?;
+            let mut answer = apply(api, target, query, config, form, caller).await?;
+            answer::warn(&mut answer, &warnings);
+            Ok(answer)
+        }
     }
 }
 

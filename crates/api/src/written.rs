@@ -25,6 +25,19 @@ impl From<Value> for Written {
 }
 
 impl Written {
+    /// Reads a whole body of JSON.
+    pub(crate) fn from_json(body: &[u8]) -> Result<Self, serde_json::Error> {
+        let mut from = serde_json::Deserializer::from_slice(body);
+        let written = Self::read(&mut from)?;
+        from.end()?;
+        Ok(written)
+    }
+
+    /// What a caller may be told of how it is written.
+    pub(crate) fn remarks(&self) -> Vec<String> {
+        self.duplicates.iter().map(|path| format!("duplicate field {path:?}")).collect()
+    }
+
     /// Reads from any format. How deep it may nest is bounded by the format's reader.
     pub(crate) fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let (mut path, mut duplicates) = (String::new(), Vec::new());
@@ -137,7 +150,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(text: &str) -> Written {
-        Written::read(&mut serde_json::Deserializer::from_str(text)).unwrap()
+        Written::from_json(text.as_bytes()).unwrap()
     }
 
     #[test]

@@ -475,6 +475,89 @@ async fn fields_at_fault_are_named() {
     assert_eq!(replaced.status, 400);
 }
 
+/// In every way to write a change, of which only the last of two can be meant.
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_given_twice_in_changes() {
+    let plane = Plane::start().await;
+    plane.must("POST", SITES, site("a")).await;
+    plane.must("POST", SECRETS, json!({"metadata": {"name": "a"}})).await;
+    let (site, secret) = (&format!("{SITES}/a"), &format!("{SECRETS}/a"));
+    let applied = r#"{"apiVersion":"inventory.quarterdeck.dev/v1alpha1","kind":"Site","metadata":{"name":"a"},
+        "spec":{"displayName":"one","displayName":"two"}}"#;
+    for (path, media, body, remark, field) in [
+        (
+            site,
+            "application/merge-patch+json",
+            r#"{"spec":{"displayName":"one","displayName":"two"}}"#,
+            r#"duplicate field "spec.displayName""#,
+            "/spec/displayName",
+        ),
+        (
+            site,
+            "application/json-patch+json",
+            r#"[{"op":"add","path":"/spec/address","value":"one","value":"two"}]"#,
+            r#"json patch duplicate field "[0].value""#,
+            "/spec/address",
+        ),
+        (
+            site,
+            "application/json-patch+json",
+            r#"[{"op":"remove","op":"add","path":"/spec/timeZone","value":{"a":1,"a":2},"value":"two"}]"#,
+            r#"json patch duplicate field "[0].op", json patch duplicate field "[0].value.a", json patch duplicate field "[0].value""#,
+            "/spec/timeZone",
+        ),
+        (
+            secret,
+            "application/strategic-merge-patch+json",
+            r#"{"metadata":{"labels":{"a":"one","a":"two"}}}"#,
+            r#"duplicate field "metadata.labels.a""#,
+            "/metadata/labels/a",
+        ),
+        (
+            site,
+            "application/apply-patch+yaml",
+            applied,
+            r#"duplicate field "spec.displayName""#,
+            "/spec/displayName",
+        ),
+    ] {
+        let send = async |validation: &str| {
+            let query = format!("fieldManager=m&force=true&fieldValidation={validation}");
+            // Only an apply can be forced.
+            let query =
+                if media.contains("apply") { query } else { query.replace("force=true&", "") };
+            plane.send_bytes("PATCH", &format!("{path}?{query}"), media, body).await
+        };
+        let strict = send("Strict").await;
+        assert_eq!(strict.status, 400, "{media}: {:#}", strict.body);
+        assert_eq!(strict.body["reason"], "BadRequest");
+        assert_eq!(strict.body["message"], format!("strict decoding error: {remark}"));
+        let before = plane.get(path).await.body;
+        assert!(before.pointer(field).is_none_or(|value| value != "two"), "{media}: {before:#}");
+        let warned = send("Warn").await;
+        assert_eq!(warned.status, 200, "{media}: {:#}", warned.body);
+        let warnings = warned.headers.get_all(header::WARNING).iter();
+        let warnings: Vec<&str> = warnings.map(|value| value.to_str().unwrap()).collect();
+        let wanted: Vec<String> = remark
+            .split(", ")
+            .map(|one| format!("299 - \"{}\"", one.replace('"', "\\\"")))
+            .collect();
+        assert_eq!(warnings, wanted, "{media}");
+        assert_eq!(warned.body.pointer(field), Some(&json!("two")), "{media}");
+        let ignored = send("Ignore").await;
+        assert_eq!(ignored.status, 200, "{media}");
+        assert!(ignored.headers.get(header::WARNING).is_none(), "{media}");
+        plane.must("PATCH", path, json!({"spec": {"displayName": null}})).await;
+    }
+    let yaml = applied.replace('{', "{ ").replace("\"two\"", "two");
+    let query = "fieldManager=m&fieldValidation=Ignore";
+    let refused = plane
+        .send_bytes("PATCH", &format!("{site}?{query}"), "application/apply-patch+yaml", yaml)
+        .await;
+    assert_eq!(refused.status, 400, "{:#}", refused.body);
+    assert!(refused.body["message"].as_str().unwrap().starts_with("error decoding YAML: "));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_are_known_first() {
     let plane = Plane::start().await;

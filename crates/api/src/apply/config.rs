@@ -1,7 +1,7 @@
 //! An applied configuration, read from the body of a request and checked.
 
 use super::{ownable::only_part, walk::Mistake};
-use crate::{admission::check_depth, path::Subresource, status::ApiError};
+use crate::{admission::check_depth, path::Subresource, status::ApiError, written::Written};
 use quarterdeck_model::{KindRef, schema};
 use serde_json::Value;
 
@@ -12,6 +12,8 @@ pub(crate) struct Config {
     pub(crate) value: Value,
     /// All of it, as it was sent.
     pub(crate) sent: Value,
+    /// What is remarked on how it is written.
+    pub(crate) remarks: Vec<String>,
 }
 
 impl Config {
@@ -21,11 +23,15 @@ impl Config {
         part: Option<Subresource>,
         body: &[u8],
     ) -> Result<Self, ApiError> {
-        let sent: Value = match serde_json::from_slice(body) {
-            Ok(value) => value,
-            Err(_) => crate::yaml::read(body)
+        // YAML's reader takes no key twice, however the caller wants fields checked.
+        let written = match Written::from_json(body) {
+            Ok(written) => written,
+            Err(_) => crate::yaml::read::<Value>(body)
+                .map(Written::from)
                 .map_err(|error| ApiError::bad_request(format!("error decoding YAML: {error}")))?,
         };
+        let remarks = written.remarks();
+        let sent = written.value;
         if !sent.is_object() {
             return Err(ApiError::bad_request("error decoding YAML: it is not an object"));
         }
@@ -48,7 +54,7 @@ impl Config {
             return Err(ApiError::bad_request("metadata.managedFields must be nil"));
         }
         check_depth(&sent)?;
-        let mut config = Self { value: sent.clone(), sent };
+        let mut config = Self { value: sent.clone(), sent, remarks };
         // The object and its status are applied apart: what is the other's is passed over.
         only_part(kind, part, &mut config.value);
         let unknown: Vec<Mistake> = schema::prune((kind.schema)(), &mut config.value)
