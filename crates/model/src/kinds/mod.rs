@@ -1,4 +1,4 @@
-//! Every kind, one file each. A new kind is a new file and one line in [`all`].
+//! Every kind, one file each. A new kind is a new file and one line in [`own`].
 
 mod event;
 mod image;
@@ -49,29 +49,43 @@ pub const WORKFLOWS: &str = "workflows.quarterdeck.dev";
 /// Version of all of our kinds.
 pub const V1ALPHA1: &str = "v1alpha1";
 
+/// What kinds there are to this process, once somebody has asked.
+static ALL: OnceLock<Vec<KindRef>> = OnceLock::new();
+
 /// All kinds, core first.
 pub fn all() -> &'static [KindRef] {
-    static ALL: OnceLock<Vec<KindRef>> = OnceLock::new();
-    ALL.get_or_init(|| {
-        vec![
-            Namespace::info(),
-            Secret::info(),
-            Event::info(),
-            ServiceAccount::info(),
-            Role::info(),
-            RoleBinding::info(),
-            ClusterRole::info(),
-            ClusterRoleBinding::info(),
-            Site::info(),
-            Rack::info(),
-            Server::info(),
-            Image::info(),
-            Provider::info(),
-            Runbook::info(),
-            Run::info(),
-            RunbookRevision::info(),
-        ]
-    })
+    ALL.get_or_init(own)
+}
+
+/// Adds kinds that are defined elsewhere, as a test defines one, to those there are. That is done before
+/// anything else, since stores and documents are laid out by the kinds there are; answers whether they
+/// are among them now.
+#[must_use]
+pub fn include(more: &[KindRef]) -> bool {
+    let all = ALL.get_or_init(|| own().into_iter().chain(more.iter().copied()).collect());
+    more.iter().all(|kind| all.contains(kind))
+}
+
+/// Those of this crate.
+fn own() -> Vec<KindRef> {
+    vec![
+        Namespace::info(),
+        Secret::info(),
+        Event::info(),
+        ServiceAccount::info(),
+        Role::info(),
+        RoleBinding::info(),
+        ClusterRole::info(),
+        ClusterRoleBinding::info(),
+        Site::info(),
+        Rack::info(),
+        Server::info(),
+        Image::info(),
+        Provider::info(),
+        Runbook::info(),
+        Run::info(),
+        RunbookRevision::info(),
+    ]
 }
 
 /// The kind with that full resource name, such as `servers.inventory.quarterdeck.dev`.
