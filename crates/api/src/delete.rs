@@ -155,8 +155,7 @@ pub(crate) async fn object(
             return read::one(&old, query, form);
         }
         let precondition = Precondition::At(old.revision);
-        if let Some(object) = put(api, dry_run, kind, old.key.clone(), &value, precondition).await?
-        {
+        if let Ok(object) = put(api, dry_run, kind, old.key.clone(), &value, precondition).await? {
             let mut answer = read::one(&object, query, form)?;
             *answer.status_mut() = http::StatusCode::OK;
             return Ok(answer);

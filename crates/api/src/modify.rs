@@ -80,7 +80,7 @@ pub(crate) async fn modify(
         let written = if finished(kind, &value) {
             remove(api, query.dry_run, &old).await?.then(|| old.clone())
         } else {
-            put(api, query.dry_run, kind, key, &value, precondition).await?.map(Arc::new)
+            put(api, query.dry_run, kind, key, &value, precondition).await?.ok().map(Arc::new)
         };
         if let Some(object) = written {
             return read::one(&object, query, form);

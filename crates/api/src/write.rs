@@ -16,8 +16,10 @@ use crate::{
     written::Written,
 };
 use jiff::Timestamp;
-use quarterdeck_model::{Key, KindRef, Object, Time, object};
-use quarterdeck_store::{BODY_BYTES_MAX, Mutation, Outcome, Precondition, Write};
+use quarterdeck_model::{
+    Key, Kind as _, KindRef, Object, Revision, Time, kinds::Namespace, object,
+};
+use quarterdeck_store::{BODY_BYTES_MAX, Mutation, Outcome, Precondition, World, Write};
 use serde_json::Value;
 
 /// How often a write that names no version is tried again when the object changes under it.
@@ -75,18 +77,47 @@ async fn make(
     form: Form,
     caller: &Caller,
 ) -> Result<Option<Answer>, ApiError> {
+    for _ in 0..RETRIES_MAX {
+        match try_to_make(api, writer, namespace, query, new, form, caller).await? {
+            Made::Now(answer) => return Ok(Some(answer)),
+            Made::Before => return Ok(None),
+            Made::NotWhereItWas => {}
+        }
+    }
+    Err(ApiError::timeout(format!("the namespace {namespace:?} changes too often; try again")))
+}
+
+/// What became of an object that was to be made.
+enum Made {
+    Now(Answer),
+    /// One of its name exists.
+    Before,
+    /// Its namespace is no longer what it was seen to be.
+    NotWhereItWas,
+}
+
+async fn try_to_make(
+    api: &Api,
+    writer: &Writer<'_>,
+    namespace: &str,
+    query: &Query,
+    new: &New,
+    form: Form,
+    caller: &Caller,
+) -> Result<Made, ApiError> {
     let Writer { kind, now, .. } = *writer;
     let world = api.store.fresh().await?;
-    if kind.namespaced() {
-        check_namespace(&world, kind, namespace)?;
-    }
+    let precondition = match kind.namespaced() {
+        true => in_namespace(&world, kind, namespace)?,
+        false => Precondition::Absent,
+    };
     let uid = uuid::Uuid::new_v4().to_string();
     let wanted = new.wanted.clone();
     let mut value = admission::create(kind, namespace, wanted, &uid, &suffix(), now.timestamp())?;
     api.check_write(caller, (&world, kind), &mut value, None)?;
     let name = name_of(&value);
     if world.get(kind, namespace, &name).is_some() {
-        return Ok(None);
+        return Ok(Made::Before);
     }
     let mut managed = new.managed.clone().unwrap_or_default();
     match &new.managed {
@@ -95,13 +126,14 @@ async fn make(
     }
     modify::put_managed(&mut value, managed)?;
     let key = Key::new(kind, namespace, &name);
-    let Some(object) = put(api, query.dry_run, kind, key, &value, Precondition::Absent).await?
-    else {
-        return Ok(None);
+    let object = match put(api, query.dry_run, kind, key, &value, precondition).await? {
+        Ok(object) => object,
+        Err(Some(_)) => return Ok(Made::Before),
+        Err(None) => return Ok(Made::NotWhereItWas),
     };
     let mut answer = read::one(&object, query, form)?;
     *answer.status_mut() = http::StatusCode::CREATED;
-    Ok(Some(answer))
+    Ok(Made::Now(answer))
 }
 
 /// What is put behind `generateName`: letters and digits without those that read as words or alike,
@@ -117,12 +149,9 @@ fn name_of(value: &Value) -> String {
     value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().into()
 }
 
-fn check_namespace(
-    world: &quarterdeck_store::World,
-    kind: KindRef,
-    namespace: &str,
-) -> Result<(), ApiError> {
-    use quarterdeck_model::{Kind as _, kinds::Namespace};
+/// Under which condition an object can be made in a namespace: that it still is as it is seen to be here.
+/// So nothing comes into it once its deletion has begun, or after it was found to be empty.
+fn in_namespace(world: &World, kind: KindRef, namespace: &str) -> Result<Precondition, ApiError> {
     let Some(found) = world.get(Namespace::info(), "", namespace) else {
         return Err(ApiError::not_found(Namespace::info(), namespace));
     };
@@ -132,7 +161,7 @@ fn check_namespace(
             kind.resource_name()
         )));
     }
-    Ok(())
+    Ok(Precondition::AbsentWhile { other: found.key.clone(), at: found.revision })
 }
 
 /// `PUT` on an object or a part of it.
@@ -277,7 +306,8 @@ pub(crate) fn finalizers(value: &Value) -> Vec<&str> {
     list.into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// Writes the object. None when the precondition did not hold.
+/// Writes the object. When the precondition does not hold, says at which revision the key is, if it has
+/// a body.
 pub(crate) async fn put(
     api: &Api,
     dry_run: bool,
@@ -285,7 +315,7 @@ pub(crate) async fn put(
     key: Key,
     value: &Value,
     precondition: Precondition,
-) -> Result<Option<Object>, ApiError> {
+) -> Result<Result<Object, Option<Revision>>, ApiError> {
     let body = object::encode(kind, value);
     if body.len() > BODY_BYTES_MAX {
         return Err(ApiError::too_large(BODY_BYTES_MAX));
@@ -304,10 +334,11 @@ pub(crate) async fn put(
         };
         match api.store.commit(vec![mutation]).await?.first() {
             Some(Outcome::Committed(revision)) => *revision,
-            _ => return Ok(None),
+            Some(Outcome::Conflict(at)) => return Ok(Err(*at)),
+            Some(Outcome::Fenced) | None => return Ok(Err(None)),
         }
     };
-    Ok(Some(Object::from_body(kind, key, revision, &body)?))
+    Ok(Ok(Object::from_body(kind, key, revision, &body)?))
 }
 
 /// Removes the object. False when it changed meanwhile.

@@ -6,7 +6,11 @@ use crate::{
     leadership::Term,
 };
 use jiff::Timestamp;
-use quarterdeck_model::{Key, Kind, Object, Revision, Time, object};
+use quarterdeck_model::{
+    Key, Kind, Object, Revision, Time,
+    kinds::{Event, Namespace},
+    object,
+};
 use quarterdeck_store::{Fence, Mutation, Outcome, Precondition, Store, StoreError, Write};
 use serde_json::Value;
 use std::sync::Arc;
@@ -109,6 +113,21 @@ impl Objects {
             EngineError::Unreadable(format!("{key} cannot be written: {error}"))
         })?;
         Ok(self.put_body(key, body, precondition))
+    }
+
+    /// A mutation that writes an event, unless its namespace is on its way out: the namespace is removed
+    /// when it was seen to be empty, and nothing may come into it after that.
+    pub(crate) fn tell(&self, event: &Event) -> Result<Mutation, EngineError> {
+        let name = event.metadata.namespace.as_deref().unwrap_or_default();
+        let precondition = match self.store.world().get(Namespace::info(), "", name) {
+            Some(namespace) => {
+                // No object is written at revision zero.
+                let at = if namespace.deleting() { Revision::ZERO } else { namespace.revision };
+                Precondition::AbsentWhile { other: namespace.key.clone(), at }
+            }
+            None => Precondition::Absent,
+        };
+        self.put(event, precondition)
     }
 
     fn put_body(&self, key: Key, body: Vec<u8>, precondition: Precondition) -> Mutation {

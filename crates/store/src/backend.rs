@@ -16,12 +16,21 @@ pub enum Write {
 }
 
 /// What must hold for a mutation to be applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Precondition {
     /// Nothing.
     None,
     /// The key has no body.
     Absent,
+    /// The key has no body, and that of `other`, on which it depends, was written at exactly this
+    /// revision: what was seen of it when this was decided is still so. A conflict with no revision says
+    /// that it is not.
+    AbsentWhile {
+        /// The key it depends on.
+        other: Key,
+        /// The revision it was seen at.
+        at: Revision,
+    },
     /// The key's body was written at exactly this revision.
     At(Revision),
 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 pub(crate) struct Held<'a> {
     /// The newest revision.
     pub(crate) head: Revision,
-    /// The revision of each key of the batch that has a body.
+    /// The revision of each of the batch's [`keys`] that has a body.
     pub(crate) current: HashMap<&'a Key, Revision>,
     /// The token of each lease that the batch's fences name.
     pub(crate) tokens: HashMap<&'a str, u64>,
@@ -40,9 +40,14 @@ pub(crate) struct Decision<'a> {
     pub(crate) removed: Vec<&'a Key>,
 }
 
-/// The distinct keys of a batch, in order.
+/// The distinct keys that a batch is about, or depends on, in order.
 pub(crate) fn keys(batch: &[Mutation]) -> BTreeSet<&Key> {
-    batch.iter().map(|mutation| &mutation.key).collect()
+    let own = batch.iter().map(|mutation| &mutation.key);
+    let others = batch.iter().filter_map(|mutation| match &mutation.precondition {
+        Precondition::AbsentWhile { other, .. } => Some(other),
+        _ => None,
+    });
+    own.chain(others).collect()
 }
 
 /// The distinct leases that fences of a batch name, in order.
@@ -67,6 +72,9 @@ pub(crate) fn decide<'a>(batch: &'a [Mutation], held: Held<'a>) -> Decision<'a> 
         let met = match precondition {
             Precondition::None => true,
             Precondition::Absent => previous.is_none(),
+            Precondition::AbsentWhile { other, at } => {
+                previous.is_none() && current.get(other) == Some(at)
+            }
             Precondition::At(wanted) => previous == Some(*wanted),
         };
         let body = match write {

@@ -15,7 +15,7 @@ use quarterdeck_api::{
     Api, Audit, LogFile, Policy, Rules,
     pki::{self, Authority, Identity},
 };
-use quarterdeck_store::{Sqlite, Store};
+use quarterdeck_store::{Backend, Sqlite, Store};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -56,12 +56,17 @@ pub(crate) struct Answer {
 
 impl Plane {
     pub(crate) async fn start() -> Self {
-        Self::with(None).await
+        Self::with(None, |sqlite| sqlite).await
+    }
+
+    /// The same with what `around` puts before its store.
+    pub(crate) async fn start_on(around: impl FnOnce(Arc<Sqlite>) -> Arc<dyn Backend>) -> Self {
+        Self::with(None, around).await
     }
 
     /// The same with an audit log by that policy.
     pub(crate) async fn audited(policy: &str) -> Self {
-        Self::with(Some(policy)).await
+        Self::with(Some(policy), |sqlite| sqlite).await
     }
 
     /// The lines of the audit log.
@@ -70,10 +75,13 @@ impl Plane {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    async fn with(policy: Option<&str>) -> Self {
+    async fn with(
+        policy: Option<&str>,
+        around: impl FnOnce(Arc<Sqlite>) -> Arc<dyn Backend>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store =
-            Arc::new(Store::open(Arc::new(Sqlite::open(folder.path()).unwrap())).await.unwrap());
+        let backend = around(Arc::new(Sqlite::open(folder.path()).unwrap()));
+        let store = Arc::new(Store::open(backend).await.unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let authority = Authority::open(&folder.path().join("pki")).unwrap();

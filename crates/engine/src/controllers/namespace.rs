@@ -48,7 +48,7 @@ impl Controller for Namespaces {
             return Ok(Some(AGAIN));
         }
         if namespace.metadata.finalizers.is_empty() && namespace.spec.finalizers.is_empty() {
-            // Creations are refused since it is terminating, so it stays empty.
+            // Creations depend on the namespace as it was before, so none comes in any more: it stays empty.
             let gone = objects.delete(key.clone(), Precondition::At(object.revision));
             objects.commit(vec![gone]).await?;
         }

@@ -176,7 +176,7 @@ impl Servers {
         let mut mutations = Vec::new();
         if status != server.status {
             if let Some(event) = news(objects, key, &server.status, &status, situation.now) {
-                mutations.push(objects.put(&event, Precondition::Absent)?);
+                mutations.push(objects.tell(&event)?);
             }
             let next = Server { status, ..server.clone() };
             mutations.push(objects.put(&next, Precondition::At(at))?);

@@ -128,7 +128,7 @@ pub(super) async fn refuse(
     let event = events::about(object, &happening, now);
     let objects = &context.objects;
     let ended = objects.put(&run, Precondition::At(object.revision))?;
-    let told = objects.put(&event, Precondition::Absent)?;
+    let told = objects.tell(&event)?;
     let key = told.key.clone();
     let outcomes = objects.commit(vec![ended, told]).await?;
     if matches!(outcomes.first(), Some(Outcome::Committed(_))) {

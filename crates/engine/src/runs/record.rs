@@ -44,7 +44,7 @@ impl Driver<'_> {
         let place = mutations.len();
         mutations.push(objects.put(&self.run, Precondition::At(self.at))?);
         for event in &story {
-            mutations.push(objects.put(event, Precondition::Absent)?);
+            mutations.push(objects.tell(event)?);
         }
         let told: Vec<_> =
             mutations.iter().skip(place + 1).map(|mutation| mutation.key.clone()).collect();

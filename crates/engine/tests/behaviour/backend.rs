@@ -126,10 +126,13 @@ impl State {
             return Outcome::Fenced;
         }
         let previous = self.current.get(&mutation.key).copied();
-        let met = match mutation.precondition {
+        let met = match &mutation.precondition {
             Precondition::None => true,
             Precondition::Absent => previous.is_none(),
-            Precondition::At(wanted) => previous == Some(wanted),
+            Precondition::AbsentWhile { other, at } => {
+                previous.is_none() && self.current.get(other) == Some(at)
+            }
+            Precondition::At(wanted) => previous == Some(*wanted),
         };
         if !met || previous.is_none() && matches!(mutation.write, Write::Delete) {
             return Outcome::Conflict(previous);

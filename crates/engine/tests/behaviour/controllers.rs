@@ -161,6 +161,9 @@ async fn a_deleted_namespace_is_emptied_then_goes() {
     until_gone(&plane, Namespace::info(), "", "team").await;
     assert!(!there(&plane, Run::info(), "team", "r"), "it was cancelled and let go");
     assert_eq!(plane.store.world().count(Secret::info()), 1);
+    let world = plane.store.world();
+    let left = world.all(Event::info()).filter(|event| event.namespace() == "team").count();
+    assert_eq!(left, 0, "nothing is told in it any more, not even that its run was cancelled");
     assert!(plane.now().duration_since(crate::scenario::beginning()).as_secs() < 10);
 }
 

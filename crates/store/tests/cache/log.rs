@@ -45,10 +45,14 @@ impl Backend for Log {
                 Write::Put(body) => Some(body.clone()),
                 Write::Delete => None,
             };
-            let met = match mutation.precondition {
+            let met = match &mutation.precondition {
                 Precondition::None => true,
                 Precondition::Absent => previous.is_none(),
-                Precondition::At(wanted) => previous == Some(wanted),
+                Precondition::AbsentWhile { other, at } => {
+                    let other = newest(&changes, other).map(|change| change.revision);
+                    previous.is_none() && other == Some(*at)
+                }
+                Precondition::At(wanted) => previous == Some(*wanted),
             };
             if !met || (body.is_none() && previous.is_none()) {
                 outcomes.push(Outcome::Conflict(previous));

@@ -9,7 +9,7 @@ use quarterdeck_model::{Key, Revision};
 use quarterdeck_store::{
     BATCH_MAX, Backend, Mutation, Outcome,
     Outcome::*,
-    Precondition::{Absent, At},
+    Precondition::{Absent, AbsentWhile, At},
     StoreError, Write,
 };
 
@@ -37,6 +37,54 @@ pub(crate) async fn a_mutation_is_applied_only_under_its_precondition(place: Pla
     for (step, (mutation, expected)) in steps.into_iter().enumerate() {
         assert_eq!(one(store, mutation).await, expected, "step {step}");
     }
+    check_whole(store).await;
+}
+
+pub(crate) async fn what_depends_on_another_key_is_created_only_while_that_is_as_it_was_seen(
+    place: Place,
+) {
+    let backend = place.open().await;
+    let store = &*backend;
+    let within =
+        |at, mutation| when(AbsentWhile { other: key("home"), at: Revision(at) }, mutation);
+    let steps = [
+        (within(0, put("a", "")), Conflict(None)),
+        (within(1, put("a", "")), Conflict(None)),
+        (put("home", "1"), Committed(Revision(1))),
+        (within(2, put("a", "")), Conflict(None)),
+        (within(1, put("a", "1")), Committed(Revision(2))),
+        (within(1, put("a", "2")), Conflict(Some(Revision(2)))),
+        (within(1, delete("b")), Conflict(None)),
+        (put("home", "2"), Committed(Revision(3))),
+        (within(1, put("b", "1")), Conflict(None)),
+        (within(3, put("b", "1")), Committed(Revision(4))),
+        (delete("home"), Committed(Revision(5))),
+        (within(3, put("c", "1")), Conflict(None)),
+        (put("home", "3"), Committed(Revision(6))),
+        (within(3, put("c", "1")), Conflict(None)),
+    ];
+    for (step, (mutation, expected)) in steps.into_iter().enumerate() {
+        assert_eq!(one(store, mutation).await, expected, "step {step}");
+    }
+    // In one batch it sees what comes before it.
+    let batch = [
+        within(6, put("c", "1")),
+        put("home", "4"),
+        within(6, put("d", "1")),
+        within(8, put("d", "1")),
+        delete("home"),
+        within(8, put("e", "1")),
+    ];
+    let outcomes = store.commit(&batch).await.unwrap();
+    let expected = [
+        Committed(Revision(7)),
+        Committed(Revision(8)),
+        Conflict(None),
+        Committed(Revision(9)),
+        Committed(Revision(10)),
+        Conflict(None),
+    ];
+    assert_eq!(outcomes, expected);
     check_whole(store).await;
 }
 

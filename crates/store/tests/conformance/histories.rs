@@ -32,6 +32,8 @@ enum Step {
 enum When {
     Always,
     Absent,
+    /// Absent, while that key is at the revision that is so many before the head.
+    AbsentWhile(u8, u64),
     /// At the revision that is so many before the head.
     At(u64),
 }
@@ -40,6 +42,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let condition = prop_oneof![
         3 => Just(When::Always),
         2 => Just(When::Absent),
+        2 => (0..6_u8, 0..6_u64).prop_map(|(key, before)| When::AbsentWhile(key, before)),
         3 => (0..6_u64).prop_map(When::At),
     ];
     let mutation = (0..6_u8, any::<Option<u8>>(), condition);
@@ -59,10 +62,15 @@ fn mutation(head: Revision, (key, body, condition): &(u8, Option<u8>, When)) -> 
         Some(body) => put(&name, &"x".repeat(usize::from(*body))),
         None => delete(&name),
     };
+    let before = |before: &u64| Revision(head.0.saturating_sub(*before));
     let precondition = match condition {
         When::Always => Precondition::None,
         When::Absent => Precondition::Absent,
-        When::At(before) => Precondition::At(Revision(head.0.saturating_sub(*before))),
+        When::AbsentWhile(other, at) => Precondition::AbsentWhile {
+            other: crate::support::key(&format!("key-{other}")),
+            at: before(at),
+        },
+        When::At(at) => Precondition::At(before(at)),
     };
     when(precondition, mutation)
 }

@@ -90,14 +90,15 @@ pub(crate) async fn each_writer_of_a_group_gets_its_own_outcomes(place: Place) {
 pub(crate) async fn more_than_a_batch_is_committed_in_several(place: Place) {
     let store = stores(&place, 1).await.remove(0);
     let count = 2 * BATCH_MAX + 76;
-    let mutations = |note: &str, precondition| -> Vec<Mutation> {
-        (0..count).map(|number| object(&format!("n-{number}"), note, precondition)).collect()
+    let mutations = |note: &str| -> Vec<Mutation> {
+        let create = |number| object(&format!("n-{number}"), note, Precondition::Absent);
+        (0..count).map(create).collect()
     };
-    let outcomes = store.commit(mutations("1", Precondition::Absent)).await.unwrap();
+    let outcomes = store.commit(mutations("1")).await.unwrap();
     let expected: Vec<_> =
         (1..=count as u64).map(|revision| Outcome::Committed(Revision(revision))).collect();
     assert_eq!(outcomes, expected);
-    let outcomes = store.commit(mutations("2", Precondition::Absent)).await.unwrap();
+    let outcomes = store.commit(mutations("2")).await.unwrap();
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Conflict(Some(_)))));
 
     // Few in number, but too large together.

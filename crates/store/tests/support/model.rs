@@ -73,10 +73,13 @@ impl Model {
 
     fn apply(&mut self, mutation: &Mutation) -> Outcome {
         let previous = self.current(&mutation.key);
-        let refused = match mutation.precondition {
+        let refused = match &mutation.precondition {
             Precondition::None => false,
             Precondition::Absent => previous.is_some(),
-            Precondition::At(revision) => previous != Some(revision),
+            Precondition::AbsentWhile { other, at } => {
+                previous.is_some() || self.current(other) != Some(*at)
+            }
+            Precondition::At(revision) => previous != Some(*revision),
         };
         let body = match &mutation.write {
             Write::Put(body) => Some(body.clone()),
