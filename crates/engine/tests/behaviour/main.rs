@@ -17,6 +17,7 @@ mod outside;
 mod ownership;
 mod places;
 mod queues;
+mod refreshing;
 mod scenario;
 mod stopping;
 mod trouble;

@@ -186,6 +186,7 @@ impl Outside {
     pub(crate) fn catalog(self: &Arc<Self>) -> Catalog {
         let mut catalog = Catalog::new();
         catalog.add(Do(self.clone())).add(Disturb(self.clone())).add(Look(self.clone()));
+        catalog.add(Refresh(self.clone()));
         catalog
     }
 }
@@ -237,3 +238,30 @@ macro_rules! action {
 action!(Do, "do.it", effects: true, disruptive: false);
 action!(Disturb, "disturb.it", effects: true, disruptive: true);
 action!(Look, "look.at", effects: false, disruptive: false);
+
+/// What servers are looked at with, without a run: `refresh` and the server's name, to the script.
+struct Refresh(Arc<Outside>);
+
+/// Nothing is asked for.
+#[derive(Deserialize, JsonSchema)]
+pub(crate) struct Nothing {}
+
+impl Action for Refresh {
+    type Input = Nothing;
+    type Output = Done;
+    const NAME: &'static str = "inventory.refresh";
+    const SUMMARY: &'static str = "Looks at a server as the script says.";
+    const TARGET_KINDS: &'static [&'static str] = &["Server"];
+    const EFFECTS: bool = false;
+    const DISRUPTIVE: bool = false;
+
+    fn observed(output: &Done) -> Option<Map<String, Value>> {
+        output.seen.clone()
+    }
+
+    async fn perform(&self, context: &ActionContext, _: Nothing) -> Result<Done, ActionError> {
+        let name = context.target.as_ref().and_then(|target| target.pointer("/metadata/name"));
+        let name = name.and_then(Value::as_str).unwrap_or_default();
+        self.0.perform(context, &format!("refresh {name}")).await
+    }
+}

@@ -16,7 +16,7 @@ use crate::{
     observe,
     runs::Call,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use quarterdeck_model::{
     Condition, ConditionStatus, Key, Kind as _, KindRef, Object, Time, condition,
     kinds::{Server, ServerStatus},
@@ -26,8 +26,9 @@ use serde_json::{Value, json};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 /// What is performed.
 const ACTION: &str = "inventory.refresh";
@@ -179,13 +180,12 @@ async fn reachable(
     key: &Key,
     failure: Option<&Failure>,
 ) -> Result<(), EngineError> {
-    let now = Time::seconds(Timestamp::now());
+    let now = Time::seconds(objects.now().timestamp());
     objects
         .modify(key, |value| {
             let Some(status) = value.pointer_mut("/status") else { return false };
-            let Ok(mut conditions) =
-                serde_json::from_value::<Vec<Condition>>(status["conditions"].clone())
-            else {
+            let conditions = status.get("conditions").cloned().unwrap_or_else(|| json!([]));
+            let Ok(mut conditions) = serde_json::from_value::<Vec<Condition>>(conditions) else {
                 return false;
             };
             let changed = match failure {
