@@ -174,13 +174,18 @@ impl Manager {
 /// Whether there is anything left to do about a run.
 fn needs_driver(run: &Object) -> bool {
     match run.field("status.phase") {
-        // Nearly all runs have ended well and stay so: those are not read.
-        Some("Succeeded") if !run.held() => false,
+        // Nearly all runs have ended and are asked nothing more: those are not read.
+        Some("Succeeded" | "Failed" | "Cancelled") if !run.held() && !names_retry(run) => false,
         Some("Succeeded" | "Failed" | "Cancelled") => decode::<Run>(run).is_ok_and(|run| {
             wants_retry(&run) || run.metadata.finalizers.iter().any(|held| held == FINALIZER)
         }),
         _ => true,
     }
+}
+
+/// Whether a run was ever asked to go on after its end.
+fn names_retry(run: &Object) -> bool {
+    run.field("spec.retry.from").is_some_and(|step| !step.is_empty())
 }
 
 /// Whether a run is between its beginning and its end.

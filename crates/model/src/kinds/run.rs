@@ -303,8 +303,13 @@ impl Kind for Run {
         Column::new("Started", "status.startTime", "When it began").of(ColumnType::Date).wide(),
         Column::new("Message", "status.message", "What it waits for, or why it failed").wide(),
     ];
-    const INDEXED_FIELDS: &'static [&'static str] =
-        &["spec.runbook", "spec.target.kind", "spec.target.name", "status.phase"];
+    const INDEXED_FIELDS: &'static [&'static str] = &[
+        "spec.runbook",
+        "spec.target.kind",
+        "spec.target.name",
+        "spec.retry.from",
+        "status.phase",
+    ];
     const DESCRIPTION: &'static str =
         "Run is one durable execution of a runbook. Its status is the journal of its steps.";
 
