@@ -63,10 +63,26 @@ impl Client {
     pub(crate) async fn get(
         &mut self,
         path: &str,
+        piece: impl FnMut(&Bytes),
+    ) -> Result<usize, Failure> {
+        self.get_as(path, "application/json", piece).await
+    }
+
+    /// The same as the table that kubectl prints; answers the number of bytes.
+    pub(crate) async fn table(&mut self, path: &str) -> Result<usize, Failure> {
+        self.get_as(path, "application/json;as=Table;v=v1;g=meta.k8s.io", |_| ()).await
+    }
+
+    async fn get_as(
+        &mut self,
+        path: &str,
+        accept: &str,
         mut piece: impl FnMut(&Bytes),
     ) -> Result<usize, Failure> {
-        let request =
-            Request::get(path).header(header::HOST, "plane").body(Full::<Bytes>::default())?;
+        let request = Request::get(path)
+            .header(header::HOST, "plane")
+            .header(header::ACCEPT, accept)
+            .body(Full::<Bytes>::default())?;
         self.requests.ready().await?;
         let answer = self.requests.send_request(request).await?;
         let status = answer.status();

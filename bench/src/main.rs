@@ -17,9 +17,10 @@ mod machine;
 mod plane;
 mod report;
 mod samples;
+mod served;
 mod static_server;
 
-use figures::{ALL, Figure, million, watchers};
+use figures::{ALL, Figure, flood, million, watchers};
 use report::{Report, Row};
 use std::{
     error::Error,
@@ -49,6 +50,8 @@ fn main() -> ExitCode {
         [flag, address, how, folder] if flag == watchers::READ => {
             answer(watchers::read(address, how, Path::new(folder)))
         }
+        [flag, folder, count] if flag == served::SERVE => serve(folder, count),
+        [flag, name, place] if flag == flood::FLOOD => done(flood::flood(name, place)),
         [] => all(None),
         [names] => all(Some(names)),
         _ => Err("usage: quarterdeck-bench [NAME,NAME…]".into()),
@@ -119,11 +122,24 @@ fn open(folder: &str) -> Result<(), Failure> {
     answer(million::open(Path::new(folder)))
 }
 
+fn serve(folder: &str, count: &str) -> Result<(), Failure> {
+    done(served::serve(Path::new(folder), count.parse()?))
+}
+
+/// Does the work, which says for itself what there is to say.
+fn done(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    runtime()?.block_on(work)
+}
+
+/// As the plane has it.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(quarterdeck_api::runtime().build()?)
+}
+
 /// Does the work and prints what it answers as JSON for the process that asked.
 fn answer<T: serde::Serialize>(
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    println!("{}", serde_json::to_string(&runtime.block_on(work)?)?);
+    println!("{}", serde_json::to_string(&runtime()?.block_on(work)?)?);
     Ok(())
 }

@@ -14,6 +14,8 @@ pub(crate) struct Plane {
     pub(crate) tls: Arc<rustls::ServerConfig>,
     /// How to call it as an administrator.
     pub(crate) trust: Trust,
+    /// Makes other callers.
+    pub(crate) authority: pki::Authority,
     _stop: watch::Sender<bool>,
 }
 
@@ -41,7 +43,8 @@ impl Plane {
         if let Some(audit) = audit {
             api = api.with_audit(Arc::new(audit));
         }
+        api.bootstrap().await.map_err(|error| error.message)?;
         tokio::spawn(Arc::new(api).serve(listener, tls.clone()));
-        Ok(Self { address, tls, trust, _stop: stop })
+        Ok(Self { address, tls, trust, authority, _stop: stop })
     }
 }

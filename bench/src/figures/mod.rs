@@ -1,7 +1,9 @@
 //! One file per figure. A figure measures ours and its peer in turn, in one process and one run.
 
 mod audit;
+mod creates;
 mod filtered_page;
+pub(crate) mod flood;
 mod list_pages;
 pub(crate) mod million;
 mod runs;
@@ -48,9 +50,19 @@ pub(crate) const ALL: &[Figure] = &[
         run: |folder| Box::pin(filtered_page::run(folder)),
     },
     Figure {
+        name: "creates",
+        about: "creates through HTTPS with all that a plane has, and how soon a watcher sees them",
+        run: |folder| Box::pin(creates::run(folder)),
+    },
+    Figure {
         name: "audit",
         about: "creates through HTTPS with the audit log and without",
         run: |folder| Box::pin(audit::run(folder)),
+    },
+    Figure {
+        name: "flood",
+        about: "small reads of one caller while another floods the plane",
+        run: |folder| Box::pin(flood::run(folder)),
     },
     Figure {
         name: "watchers",

@@ -16,6 +16,7 @@ mod compress;
 mod definitions;
 mod delete;
 mod discovery;
+mod fairness;
 #[cfg(test)]
 mod fuzz;
 mod identity;
@@ -40,8 +41,20 @@ mod written;
 mod yaml;
 
 pub use audit::{Audit, AuditError, LogFile, OwnWrite, Policy};
+pub use fairness::{Limits, Most, Places};
 pub use identity::Caller;
 pub use install::Installed;
 pub use rules::{Rule, Rules};
 pub use server::Api;
 pub use status::ApiError;
+
+/// The threads that the API is served on.
+///
+/// They look at the network after a few tasks, where tokio's own looks after 61: a request that comes
+/// while many others are worked on must be seen before it can have its turn.
+pub fn runtime() -> tokio::runtime::Builder {
+    const TASKS: u32 = 8;
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().event_interval(TASKS);
+    builder
+}

@@ -40,6 +40,7 @@ pub(crate) struct Metrics {
     seconds: Family<VerbLabels, Histogram, fn() -> Histogram>,
     pub(crate) connections: Gauge,
     in_flight: Gauge,
+    pub(crate) refused: Counter,
 }
 
 impl Metrics {
@@ -61,7 +62,13 @@ impl Metrics {
             "Requests whose answer has not begun",
             in_flight.clone(),
         );
-        Self { registry, requests, seconds, connections, in_flight }
+        let refused = Counter::default();
+        registry.register(
+            "api_connections_refused",
+            "Connections refused because too many were open or being made",
+            refused.clone(),
+        );
+        Self { registry, requests, seconds, connections, in_flight, refused }
     }
 
     /// Counts a request until the answer begins or its client has gone away.

@@ -10,6 +10,7 @@ use crate::{
     compress, definitions,
     delete::{self, DeleteOptions},
     discovery,
+    fairness::{Connections, Full, Level, Limits, Open, Refused, Seat, Seats},
     identity::{Caller, check_credentials},
     metrics::Metrics,
     negotiate::{self, Form},
@@ -24,25 +25,24 @@ use crate::{
 use http::{Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::{
         conn::auto,
         graceful::{GracefulShutdown, Watcher},
     },
 };
 use quarterdeck_store::Store;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use serde_json::json;
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch as signal},
+    sync::watch as signal,
     time::{Instant, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
 
-/// Open connections: each costs some tens of kilobytes, and file descriptors are limited too.
-const CONNECTIONS_MAX: usize = 18_000;
 /// A client that has not finished its handshake by then is not a client.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client that has not sent its headers by then keeps a connection for nothing.
@@ -51,11 +51,6 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long open requests may take to finish when the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Requests worked on at once: with [`body::BODY_BYTES_MAX`] each, they fit the memory of a server.
-/// Open watches do not count.
-const REQUESTS_MAX: usize = 1_000;
-/// How long a request waits for its turn before it is told to come back later.
-const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Wait after a failed accept (out of file descriptors): others must end first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -66,7 +61,11 @@ pub struct Api {
     authorizer: Arc<Authorizer>,
     pub(crate) audit: Option<Arc<Audit>>,
     pub(crate) metrics: Metrics,
-    turns: Semaphore,
+    handshakes: Arc<Connections>,
+    connections: Arc<Connections>,
+    watches: Arc<Connections>,
+    seats: Arc<Seats>,
+    limits: Limits,
     stop: signal::Receiver<bool>,
 }
 
@@ -81,6 +80,8 @@ struct Asked {
 struct Access {
     /// Whom the request acts as.
     caller: Arc<Caller>,
+    /// To whom it is counted.
+    payer: Arc<str>,
     sight: Sight,
     policy: Arc<Policy>,
 }
@@ -88,9 +89,29 @@ struct Access {
 impl Api {
     /// An API over `store`; it ends when `stop` turns true.
     pub fn new(store: Arc<Store>, rules: Rules, stop: signal::Receiver<bool>) -> Self {
-        let turns = Semaphore::new(REQUESTS_MAX);
-        let authorizer = Arc::default();
-        Self { store, rules, authorizer, audit: None, metrics: Metrics::new(), turns, stop }
+        Self::limited(store, rules, stop, Limits::default())
+    }
+
+    /// The same that gives only so much.
+    pub fn limited(
+        store: Arc<Store>,
+        rules: Rules,
+        stop: signal::Receiver<bool>,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            store,
+            rules,
+            authorizer: Arc::default(),
+            audit: None,
+            metrics: Metrics::new(),
+            handshakes: Connections::new(limits.handshakes),
+            connections: Connections::new(limits.connections),
+            watches: Connections::new(limits.watches),
+            seats: Seats::new(limits.requests),
+            limits,
+            stop,
+        }
     }
 
     /// Who may do what, as of now.
@@ -105,7 +126,6 @@ impl Api {
     /// Accepts and serves connections until the stop signal, then lets open requests finish.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {
         let acceptor = TlsAcceptor::from(tls);
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let graceful = GracefulShutdown::new();
         let mut stop = self.stopping();
         loop {
@@ -121,18 +141,25 @@ impl Api {
                     continue;
                 }
             };
-            let Ok(place) = places.clone().try_acquire_owned() else {
-                warn!(%from, "refused a connection: {CONNECTIONS_MAX} are open");
-                continue;
+            // Who it is, is not known before the handshake.
+            let handshake = match self.handshakes.open(&from.ip().to_string().into()) {
+                Ok(handshake) => handshake,
+                Err(refused) => {
+                    self.metrics.refused.inc();
+                    debug!(%from, ?refused, "refused a connection: too many are being made");
+                    continue;
+                }
             };
             let (api, acceptor, watcher) = (self.clone(), acceptor.clone(), graceful.watcher());
             tokio::spawn(async move {
                 api.metrics.connections.inc();
-                if let Err(error) = api.clone().connection(socket, acceptor, watcher).await {
+                let from = from.ip();
+                let ended =
+                    api.clone().connection(socket, from, handshake, acceptor, watcher).await;
+                if let Err(error) = ended {
                     debug!(%from, %error, "a connection ended");
                 }
                 api.metrics.connections.dec();
-                drop(place);
             });
         }
         drop(listener);
@@ -144,28 +171,46 @@ impl Api {
     async fn connection(
         self: Arc<Self>,
         socket: TcpStream,
+        from: IpAddr,
+        handshake: Open,
         acceptor: TlsAcceptor,
         watcher: Watcher,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         socket.set_nodelay(true)?;
-        let from = socket.peer_addr()?.ip();
+        let stalled = u32::try_from(self.limits.stalled.as_millis()).unwrap_or(u32::MAX);
+        set_tcp_user_timeout(&socket, stalled)?;
         let mut stop = self.stopping();
+        let accepting = handshake.line.stand(acceptor.accept(socket));
         let stream = tokio::select! {
-            stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)) => stream??,
+            stream = timeout(HANDSHAKE_TIMEOUT, accepting) => stream??,
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         };
+        drop(handshake);
         let caller = stream
             .get_ref()
             .1
             .peer_certificates()
             .and_then(|chain| chain.first())
             .map_or_else(Caller::anonymous, Caller::from_certificate);
+        let open = self.connections.open(&payer(&caller, from));
+        let refused = open.as_ref().err().copied();
+        if refused.is_some() {
+            self.metrics.refused.inc();
+        }
+        // One connection too many is told so, and has no line of its own.
+        let line = open.as_ref().map(|open| open.line.clone()).unwrap_or_default();
         let caller = Arc::new(caller);
         let service = hyper::service::service_fn(move |request| {
             let (api, caller) = (self.clone(), caller.clone());
-            async move { Ok::<_, std::convert::Infallible>(api.audited(&caller, from, request).await) }
+            async move {
+                let answer = match refused {
+                    None => api.audited(&caller, from, request).await,
+                    Some(refused) => closing(answer::refusal(&too_many("connections", refused))),
+                };
+                Ok::<_, std::convert::Infallible>(answer)
+            }
         });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
+        let mut builder = auto::Builder::new(line.clone());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
         builder
             .http2()
@@ -173,14 +218,19 @@ impl Api {
             .max_concurrent_streams(1000)
             .keep_alive_interval(Duration::from_secs(30));
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        watcher.watch(connection.into_owned()).await
+        line.stand(watcher.watch(connection.into_owned())).await
     }
 
     /// Answers one request; every failure becomes a Status.
-    pub(crate) async fn answer(&self, caller: &Arc<Caller>, request: Request<Incoming>) -> Answer {
+    pub(crate) async fn answer(
+        &self,
+        caller: &Arc<Caller>,
+        from: IpAddr,
+        request: Request<Incoming>,
+    ) -> Answer {
         let (started, _in_flight) = (Instant::now(), self.metrics.begin());
         let gzip = compress::accepted(request.headers());
-        let asked = self.understand(caller, &request);
+        let asked = self.understand(caller, from, &request);
         let (verb, resource) = match &asked {
             Ok(Asked { endpoint, query, .. }) => {
                 (path::verb(request.method(), endpoint, query.watch), endpoint.resource())
@@ -212,6 +262,7 @@ impl Api {
     fn understand(
         &self,
         caller: &Arc<Caller>,
+        from: IpAddr,
         request: &Request<Incoming>,
     ) -> Result<Asked, ApiError> {
         let (method, path) = (request.method(), request.uri().path());
@@ -246,7 +297,7 @@ impl Api {
         let Some(sight) = sight else {
             return Err(authorize::refusal(&caller, &ask, &decision.reason()));
         };
-        let access = Access { caller, sight, policy };
+        let access = Access { payer: payer(&caller, from), caller, sight, policy };
         let (endpoint, mut query) = (endpoint?, query?);
         if let Endpoint::Collection { kind, .. } = &endpoint {
             query.resolve_field_labels(kind);
@@ -254,16 +305,24 @@ impl Api {
         Ok(Asked { endpoint, query, access })
     }
 
-    /// Works on a request when it is its turn. Whether the plane lives is answered out of turn.
+    /// Works on a request when there is a place for it. Whether the plane lives is answered at once.
     async fn in_turn(&self, asked: Asked, request: Request<Incoming>) -> Result<Answer, ApiError> {
-        let _turn = match asked.endpoint {
+        let _seat = match asked.endpoint {
             Endpoint::Live | Endpoint::Ready | Endpoint::Metrics => None,
-            _ => match timeout(TURN_TIMEOUT, self.turns.acquire()).await {
-                Ok(turn) => turn.ok(),
-                Err(_) => return Err(ApiError::too_many_requests()),
-            },
+            _ => Some(self.seat(&asked.access).await?),
         };
         self.dispatch(asked, request).await
+    }
+
+    async fn seat(&self, access: &Access) -> Result<Seat, ApiError> {
+        let Access { caller, payer, .. } = access;
+        match timeout(self.limits.wait, self.seats.take(payer, Level::of(caller))).await {
+            Ok(Ok(seat)) => Ok(seat),
+            Ok(Err(Full)) => {
+                Err(too_many("requests", Refused::Caller(self.limits.requests.waiting)))
+            }
+            Err(_) => Err(ApiError::too_many_requests()),
+        }
     }
 
     async fn dispatch(&self, asked: Asked, request: Request<Incoming>) -> Result<Answer, ApiError> {
@@ -344,6 +403,8 @@ impl Api {
         }
         match *request.method() {
             Method::GET | Method::HEAD if query.watch => {
+                let open = self.watches.open(&access.payer);
+                let open = open.map_err(|refused| too_many("watches", refused))?;
                 let guard = Guard {
                     store: self.store.clone(),
                     authorizer: self.authorizer.clone(),
@@ -353,6 +414,7 @@ impl Api {
                     name: query.only_name().unwrap_or_default().into(),
                     sight: access.sight,
                     policy: access.policy,
+                    _open: open,
                 };
                 watch::watch(self, kind, namespace, &query, form, guard).await
             }
@@ -420,6 +482,31 @@ impl Api {
             _ => Err(ApiError::method_not_allowed()),
         }
     }
+}
+
+/// To whom what a caller takes is counted: those who show nothing are told apart by where they are.
+fn payer(caller: &Caller, from: IpAddr) -> Arc<str> {
+    if caller.is_known() { caller.user.as_str().into() } else { format!("from {from}").into() }
+}
+
+fn too_many(what: &str, refused: Refused) -> ApiError {
+    let message = match refused {
+        Refused::Caller(most) => {
+            format!(
+                "you have {most} {what} open or waiting, as many as one caller may; end some, or try again later"
+            )
+        }
+        Refused::All(most) => format!(
+            "all {most} {what} that this replica allows are taken; try again later, or another replica"
+        ),
+    };
+    ApiError { message, ..ApiError::too_many_requests() }
+}
+
+/// The last answer on its connection.
+fn closing(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(header::CONNECTION, http::HeaderValue::from_static("close"));
+    answer
 }
 
 /// The query, with the name of whoever writes.

@@ -57,10 +57,7 @@ pub(crate) fn run(command: Command) -> Result<(), Error> {
         Command::Serve(flags) => {
             let mut settings = settings::read(&flags)?;
             logs::start(std::mem::take(&mut settings.log), settings.log_format);
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .enable_all()
-                .build()
-                .map_err(Error::System)?;
+            let runtime = quarterdeck_api::runtime().build().map_err(Error::System)?;
             runtime.block_on(serve::serve(settings))
         }
         Command::Config(flags) => print(&settings::show(&flags)?),

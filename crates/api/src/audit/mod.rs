@@ -246,10 +246,10 @@ impl Api {
         let id = audit_id(request.headers());
         let header = HeaderValue::from_str(&id);
         let mut answer = match &self.audit {
-            None => self.answer(caller, request).await,
+            None => self.answer(caller, from, request).await,
             Some(audit) => {
                 let pending = Pending::begin(audit, id, caller, from, &mut request);
-                let answer = self.answer(caller, request).await;
+                let answer = self.answer(caller, from, request).await;
                 pending.end(answer).await
             }
         };

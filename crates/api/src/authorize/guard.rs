@@ -1,7 +1,7 @@
 //! What a watcher may see, looked at again whenever roles or bindings have changed.
 
 use super::{Authorizer, Policy, Sight};
-use crate::identity::Caller;
+use crate::{fairness::Open, identity::Caller};
 use quarterdeck_model::{KindRef, Object};
 use quarterdeck_store::Store;
 use std::sync::Arc;
@@ -18,6 +18,8 @@ pub(crate) struct Guard {
     /// What may be seen, by that policy.
     pub(crate) sight: Sight,
     pub(crate) policy: Arc<Policy>,
+    /// Counts the watch for as long as it is open.
+    pub(crate) _open: Open,
 }
 
 impl Guard {

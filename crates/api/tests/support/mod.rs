@@ -12,7 +12,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use quarterdeck_api::{
-    Api, Audit, LogFile, Policy, Rules,
+    Api, Audit, Limits, LogFile, Policy, Rules,
     pki::{self, Authority, Identity},
 };
 use quarterdeck_store::{Backend, Sqlite, Store};
@@ -56,17 +56,22 @@ pub(crate) struct Answer {
 
 impl Plane {
     pub(crate) async fn start() -> Self {
-        Self::with(None, |sqlite| sqlite).await
+        Self::with(None, Limits::default(), |sqlite| sqlite).await
     }
 
     /// The same with what `around` puts before its store.
     pub(crate) async fn start_on(around: impl FnOnce(Arc<Sqlite>) -> Arc<dyn Backend>) -> Self {
-        Self::with(None, around).await
+        Self::with(None, Limits::default(), around).await
     }
 
     /// The same with an audit log by that policy.
     pub(crate) async fn audited(policy: &str) -> Self {
-        Self::with(Some(policy), |sqlite| sqlite).await
+        Self::with(Some(policy), Limits::default(), |sqlite| sqlite).await
+    }
+
+    /// The same that gives only so much.
+    pub(crate) async fn limited(limits: Limits) -> Self {
+        Self::with(None, limits, |sqlite| sqlite).await
     }
 
     /// The lines of the audit log.
@@ -77,6 +82,7 @@ impl Plane {
 
     async fn with(
         policy: Option<&str>,
+        limits: Limits,
         around: impl FnOnce(Arc<Sqlite>) -> Arc<dyn Backend>,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -87,7 +93,7 @@ impl Plane {
         let authority = Authority::open(&folder.path().join("pki")).unwrap();
         let tls = pki::tls(&authority, &authority.server(address, &[]).unwrap()).unwrap();
         let (stop, stopping) = watch::channel(false);
-        let mut api = Api::new(store.clone(), Rules::default(), stopping);
+        let mut api = Api::limited(store.clone(), Rules::default(), stopping, limits);
         if let Some(policy) = policy {
             let file = folder.path().join("policy.yaml");
             std::fs::write(&file, policy).unwrap();
@@ -115,7 +121,12 @@ impl Plane {
 
     /// A bare connection of the admin.
     pub(crate) async fn connect(&self) -> TlsStream<TcpStream> {
-        let config = client(&self.authority, Some(&self.authority.admin().unwrap()));
+        self.connect_as(&self.authority.admin().unwrap()).await
+    }
+
+    /// The same of another caller.
+    pub(crate) async fn connect_as(&self, identity: &Identity) -> TlsStream<TcpStream> {
+        let config = client(&self.authority, Some(identity));
         let socket = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::IpAddress(self.address.ip().into());
         TlsConnector::from(Arc::new(config)).connect(name, socket).await.unwrap()

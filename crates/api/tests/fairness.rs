@@ -1,0 +1,191 @@
+//! What one caller takes, seen by another: connections, watches, requests that do not end, answers that
+//! are not read. How fast anything is, is measured in `bench/`, not here.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use http::Request;
+use http_body_util::Full;
+use quarterdeck_api::{Limits, Most, Places, pki::Identity};
+use serde_json::json;
+use std::time::Duration;
+use support::{Caller, DEADLINE, Plane, SITES, site, whole};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+const RIGHTS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+
+/// A plane on which ann and bob, of the group `people`, may do everything that is not the plane's own.
+async fn plane(limits: Limits) -> (Plane, Identity, Identity) {
+    let plane = Plane::limited(limits).await;
+    let binding = json!({
+        "metadata": {"name": "people"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "people"}],
+    });
+    plane.must("POST", RIGHTS, binding).await;
+    let person = |name: &str| plane.authority.client(name, &["people"]).unwrap();
+    let (ann, bob) = (person("ann"), person("bob"));
+    (plane, ann, bob)
+}
+
+fn get(plane: &Plane, path: &str) -> Request<Full<bytes::Bytes>> {
+    plane.request("GET", path).body(Full::default()).unwrap()
+}
+
+async fn status(plane: &Plane, caller: &Caller, path: &str) -> (u16, String) {
+    let answer = timeout(DEADLINE, caller.request(get(plane, path))).await.unwrap().unwrap();
+    let answer = whole(answer).await;
+    (answer.status.as_u16(), answer.body["message"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Waits until `done` answers true.
+async fn until<F: Future<Output = bool>>(what: &str, mut done: impl FnMut() -> F) {
+    let waiting = async {
+        while !done().await {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(DEADLINE, waiting).await.unwrap_or_else(|_| panic!("not within {DEADLINE:?}: {what}"));
+}
+
+/// A number that the plane shows.
+async fn metric(plane: &Plane, name: &str) -> f64 {
+    let text = plane.get("/metrics").await.body.as_str().unwrap().to_owned();
+    let line = text.lines().find(|line| line.split(' ').next() == Some(name)).unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_caller_with_too_many_connections_is_told_and_others_connect() {
+    let connections = Most { caller: 3, all: 100 };
+    let (plane, ann, bob) = plane(Limits { connections, ..Limits::default() }).await;
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let mut stream = plane.connect_as(&ann).await;
+        stream.write_all(b"GET /version HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        assert!(stream.read_u8().await.is_ok());
+        open.push(stream);
+    }
+    let mut stream = plane.connect_as(&ann).await;
+    stream.write_all(b"GET /version HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    timeout(DEADLINE, stream.read_to_string(&mut text)).await.unwrap().unwrap();
+    for part in ["HTTP/1.1 429 ", "retry-after: 1", "you have 3 connections open"] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+    assert_eq!(status(&plane, &plane.caller(Some(&bob)), "/version").await.0, 200);
+    assert!(metric(&plane, "quarterdeck_api_connections_refused_total").await >= 1.0);
+    drop(open);
+    until("ann can connect again", || async {
+        status(&plane, &plane.caller(Some(&ann)), "/version").await.0 == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_caller_with_too_many_watches_is_told_and_others_watch() {
+    let watches = Most { caller: 2, all: 3 };
+    let (plane, ann, bob) = plane(Limits { watches, ..Limits::default() }).await;
+    let (ann, bob) = (plane.caller(Some(&ann)), plane.caller(Some(&bob)));
+    let path = format!("{SITES}?watch=true");
+    let open = async |caller: &Caller| caller.request(get(&plane, &path)).await.unwrap();
+    let first = [open(&ann).await, open(&ann).await];
+    assert!(first.iter().all(|answer| answer.status() == 200));
+    let (code, message) = status(&plane, &ann, &path).await;
+    assert_eq!(code, 429);
+    assert!(message.contains("you have 2 watches open"), "{message}");
+    assert_eq!(status(&plane, &ann, SITES).await.0, 200, "all else goes on");
+    let other = open(&bob).await;
+    assert_eq!(other.status(), 200);
+    let (code, message) = status(&plane, &bob, &path).await;
+    assert!(code == 429 && message.contains("all 3 watches"), "{message}");
+    drop(first);
+    until("ann can watch again", || async { open(&ann).await.status() == 200 }).await;
+}
+
+#[tokio::test]
+async fn requests_that_do_not_end_take_only_their_callers_places() {
+    let requests = Places { all: 6, kept: 1, caller: 3, waiting: 2 };
+    let wait = Duration::from_secs(3600);
+    let (plane, ann, bob) = plane(Limits { requests, wait, ..Limits::default() }).await;
+    // Bodies that are announced and never come.
+    let mut stuck = Vec::new();
+    for _ in 0..5 {
+        let mut stream = plane.connect_as(&ann).await;
+        let head = format!(
+            "POST {SITES} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stuck.push(stream);
+    }
+    until("five are under way", || async {
+        metric(&plane, "quarterdeck_api_requests_in_flight").await >= 6.0
+    })
+    .await;
+    let (code, message) = status(&plane, &plane.caller(Some(&ann)), SITES).await;
+    assert_eq!(code, 429, "three hold places and two wait");
+    assert!(message.contains("you have 2 requests open or waiting"), "{message}");
+    let bob = plane.caller(Some(&bob));
+    for _ in 0..20 {
+        assert_eq!(status(&plane, &bob, SITES).await.0, 200);
+    }
+    plane.must("POST", SITES, site("a")).await;
+    drop(stuck);
+    let ann = plane.caller(Some(&ann));
+    until("ann's places are free", || async { status(&plane, &ann, SITES).await.0 == 200 }).await;
+}
+
+#[tokio::test]
+async fn connections_that_never_speak_are_counted_by_address_and_given_up() {
+    let handshakes = Most { caller: 20, all: 30 };
+    let (plane, ann, _) = plane(Limits { handshakes, ..Limits::default() }).await;
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(TcpStream::connect(plane.address).await.unwrap());
+    }
+    // Those over the limit are closed at once.
+    let closing = async {
+        let mut closed = 0;
+        while closed < 20 {
+            closed = 0;
+            for stream in &mut silent {
+                let read = timeout(Duration::from_millis(1), stream.read(&mut [0])).await;
+                closed += usize::from(matches!(read, Ok(Ok(0) | Err(_))));
+            }
+        }
+    };
+    assert!(timeout(DEADLINE, closing).await.is_ok(), "twenty are closed");
+    drop(silent);
+    until("the handshakes given up make room", || async {
+        let caller = plane.caller(Some(&ann));
+        let asked = timeout(DEADLINE, caller.request(get(&plane, SITES))).await.unwrap();
+        asked.is_ok_and(|answer| answer.status() == 200)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_read_ends_with_its_connection() {
+    let stalled = Duration::from_millis(500);
+    let (plane, ann, _) = plane(Limits { stalled, ..Limits::default() }).await;
+    // More than the buffers of two sockets take.
+    let filler = "x".repeat(200_000);
+    for number in 0..60 {
+        let mut site = site(&format!("s{number}"));
+        site["metadata"]["annotations"] = json!({"example.com/filler": filler});
+        plane.must("POST", SITES, site).await;
+    }
+    let mut stream = plane.connect_as(&ann).await;
+    let before = metric(&plane, "quarterdeck_api_connections").await;
+    let head = format!("GET {SITES} HTTP/1.1\r\nhost: a\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    until("its connection is closed", || async {
+        metric(&plane, "quarterdeck_api_connections").await < before
+    })
+    .await;
+}
