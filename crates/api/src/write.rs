@@ -161,7 +161,7 @@ fn in_namespace(world: &World, kind: KindRef, namespace: &str) -> Result<Precond
             kind.resource_name()
         )));
     }
-    Ok(Precondition::AbsentWhile { other: found.key.clone(), at: found.revision })
+    Ok(Precondition::AbsentIf { seen: Some((found.key.clone(), found.revision)), below: None })
 }
 
 /// `PUT` on an object or a part of it.

@@ -101,7 +101,7 @@ pub(crate) async fn commit(
 fn verb(mutation: &Mutation) -> &'static str {
     match (&mutation.write, &mutation.precondition) {
         (Write::Delete, _) => "delete",
-        (Write::Put(_), Precondition::Absent | Precondition::AbsentWhile { .. }) => "create",
+        (Write::Put(_), Precondition::Absent | Precondition::AbsentIf { .. }) => "create",
         (Write::Put(_), _) => "update",
     }
 }

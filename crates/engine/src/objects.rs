@@ -123,7 +123,7 @@ impl Objects {
             Some(namespace) => {
                 // No object is written at revision zero.
                 let at = if namespace.deleting() { Revision::ZERO } else { namespace.revision };
-                Precondition::AbsentWhile { other: namespace.key.clone(), at }
+                Precondition::AbsentIf { seen: Some((namespace.key.clone(), at)), below: None }
             }
             None => Precondition::Absent,
         };

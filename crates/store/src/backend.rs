@@ -22,14 +22,14 @@ pub enum Precondition {
     None,
     /// The key has no body.
     Absent,
-    /// The key has no body, and that of `other`, on which it depends, was written at exactly this
-    /// revision: what was seen of it when this was decided is still so. A conflict with no revision says
-    /// that it is not.
-    AbsentWhile {
-        /// The key it depends on.
-        other: Key,
-        /// The revision it was seen at.
-        at: Revision,
+    /// The key has no body, and where it comes to be is as it must be.
+    AbsentIf {
+        /// The body of another key, on which this one depends, was written at exactly that revision: what
+        /// was seen of it when this was decided is still so. A conflict with no revision says that it
+        /// is not.
+        seen: Option<(Key, Revision)>,
+        /// Fewer than so many keys of its kind in its namespace have a body.
+        below: Option<u64>,
     },
     /// The key's body was written at exactly this revision.
     At(Revision),
@@ -75,6 +75,8 @@ pub enum Outcome {
     Committed(Revision),
     /// Not applied: the key is at that revision, or has no body.
     Conflict(Option<Revision>),
+    /// Not applied: so many keys of its kind in its namespace have a body, as many as may.
+    Full(u64),
     /// Not applied: the lease is held under another token.
     Fenced,
 }

@@ -15,6 +15,21 @@ pub(crate) struct Held<'a> {
     pub(crate) current: HashMap<&'a Key, Revision>,
     /// The token of each lease that the batch's fences name.
     pub(crate) tokens: HashMap<&'a str, u64>,
+    /// How many bodies there are in groups: at least those of [`limited`].
+    pub(crate) counts: HashMap<Group<'a>, u64>,
+}
+
+/// What is counted together: a kind in a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Group<'a> {
+    pub(crate) kind: &'a str,
+    pub(crate) namespace: &'a str,
+}
+
+impl<'a> Group<'a> {
+    pub(crate) fn of(key: &'a Key) -> Self {
+        Self { kind: &key.kind, namespace: &key.namespace }
+    }
 }
 
 /// One new entry of the log.
@@ -38,13 +53,15 @@ pub(crate) struct Decision<'a> {
     pub(crate) put: Vec<(&'a Key, Revision)>,
     /// Keys that have lost their body.
     pub(crate) removed: Vec<&'a Key>,
+    /// How many bodies there are afterwards in the groups that were counted before.
+    pub(crate) counts: HashMap<Group<'a>, u64>,
 }
 
 /// The distinct keys that a batch is about, or depends on, in order.
 pub(crate) fn keys(batch: &[Mutation]) -> BTreeSet<&Key> {
     let own = batch.iter().map(|mutation| &mutation.key);
     let others = batch.iter().filter_map(|mutation| match &mutation.precondition {
-        Precondition::AbsentWhile { other, .. } => Some(other),
+        Precondition::AbsentIf { seen: Some((other, _)), .. } => Some(other),
         _ => None,
     });
     own.chain(others).collect()
@@ -55,9 +72,23 @@ pub(crate) fn leases(batch: &[Mutation]) -> BTreeSet<&str> {
     batch.iter().filter_map(|mutation| Some(mutation.fence.as_ref()?.lease.as_str())).collect()
 }
 
+/// How many there must be fewer of.
+fn below(precondition: &Precondition) -> Option<u64> {
+    match precondition {
+        Precondition::AbsentIf { below, .. } => *below,
+        _ => None,
+    }
+}
+
+/// The distinct groups whose size a batch limits, in order.
+pub(crate) fn limited(batch: &[Mutation]) -> BTreeSet<Group<'_>> {
+    let limited = |mutation: &&Mutation| below(&mutation.precondition).is_some();
+    batch.iter().filter(limited).map(|mutation| Group::of(&mutation.key)).collect()
+}
+
 /// Decides each mutation by itself, in order; each sees those before it.
 pub(crate) fn decide<'a>(batch: &'a [Mutation], held: Held<'a>) -> Decision<'a> {
-    let Held { mut head, mut current, tokens } = held;
+    let Held { mut head, mut current, tokens, mut counts } = held;
     let mut outcomes = Vec::with_capacity(batch.len());
     let mut log = Vec::with_capacity(batch.len());
     let mut touched = BTreeSet::new();
@@ -72,8 +103,9 @@ pub(crate) fn decide<'a>(batch: &'a [Mutation], held: Held<'a>) -> Decision<'a> 
         let met = match precondition {
             Precondition::None => true,
             Precondition::Absent => previous.is_none(),
-            Precondition::AbsentWhile { other, at } => {
-                previous.is_none() && current.get(other) == Some(at)
+            Precondition::AbsentIf { seen, .. } => {
+                let same = |(other, at): &(Key, Revision)| current.get(other) == Some(at);
+                previous.is_none() && seen.as_ref().is_none_or(same)
             }
             Precondition::At(wanted) => previous == Some(*wanted),
         };
@@ -85,6 +117,22 @@ pub(crate) fn decide<'a>(batch: &'a [Mutation], held: Held<'a>) -> Decision<'a> 
         if !met || (previous.is_none() && body.is_none()) {
             outcomes.push(Outcome::Conflict(previous));
             continue;
+        }
+        let group = Group::of(key);
+        if let Some(most) = below(precondition) {
+            // What was not counted is not let through.
+            let count = counts.get(&group).copied().unwrap_or(u64::MAX);
+            if count >= most {
+                outcomes.push(Outcome::Full(count));
+                continue;
+            }
+        }
+        if let Some(count) = counts.get_mut(&group) {
+            *count = match (previous, body) {
+                (None, Some(_)) => count.saturating_add(1),
+                (Some(_), None) => count.saturating_sub(1),
+                _ => *count,
+            };
         }
         head = head.next();
         match body {
@@ -103,5 +151,5 @@ pub(crate) fn decide<'a>(batch: &'a [Mutation], held: Held<'a>) -> Decision<'a> 
             None => removed.push(key),
         }
     }
-    Decision { outcomes, log, head, put, removed }
+    Decision { outcomes, log, head, put, removed, counts }
 }

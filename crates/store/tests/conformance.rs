@@ -38,7 +38,7 @@ macro_rules! behaviours {
     };
 }
 
-const BEHAVIOURS: [Behaviour; 22] = behaviours![
+const BEHAVIOURS: [Behaviour; 24] = behaviours![
     behaviours::a_mutation_is_applied_only_under_its_precondition,
     behaviours::what_depends_on_another_key_is_created_only_while_that_is_as_it_was_seen,
     behaviours::mutations_of_a_batch_stand_by_themselves_and_see_those_before,
@@ -51,6 +51,8 @@ const BEHAVIOURS: [Behaviour; 22] = behaviours![
     behaviours::what_is_committed_is_there_after_reopening,
     concurrency::revisions_are_dense_and_ordered_under_several_writers,
     concurrency::of_many_who_create_one_key_one_succeeds,
+    concurrency::no_limit_is_exceeded_by_several_writers,
+    concurrency::limits_count_what_was_there_before_and_elsewhere,
     concurrency::compaction_under_writers_loses_nothing,
     leases::a_lease_has_one_holder_until_it_expires,
     leases::a_renewed_lease_does_not_expire,

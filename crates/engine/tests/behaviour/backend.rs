@@ -129,8 +129,10 @@ impl State {
         let met = match &mutation.precondition {
             Precondition::None => true,
             Precondition::Absent => previous.is_none(),
-            Precondition::AbsentWhile { other, at } => {
-                previous.is_none() && self.current.get(other) == Some(at)
+            Precondition::AbsentIf { seen, below } => {
+                assert!(below.is_none(), "nothing here counts");
+                let same = |(other, at): &(Key, Revision)| self.current.get(other) == Some(at);
+                previous.is_none() && seen.as_ref().is_none_or(same)
             }
             Precondition::At(wanted) => previous == Some(*wanted),
         };

@@ -143,6 +143,18 @@ impl Shelf {
         self.order.len()
     }
 
+    /// How many of them are in a namespace.
+    pub(super) fn count_in(&self, namespace: &str) -> usize {
+        let seek = |before: &dyn Fn(&str) -> bool| {
+            let is =
+                |slot: &Slot| at(&self.objects, *slot).is_some_and(|it| before(it.namespace()));
+            self.order.seek(is)
+        };
+        let first = seek(&|other| other < namespace);
+        let end = seek(&|other| other <= namespace);
+        self.order.between(first, end)
+    }
+
     fn posting(&self, term: &Term<'_>) -> Option<&Posting> {
         let hash = term.hash();
         let position = self.postings.seek(|posting| posting.hash() < hash);

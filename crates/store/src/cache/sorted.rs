@@ -87,6 +87,16 @@ impl<T: Clone> Sorted<T> {
         chunks.into_iter().flat_map(move |chunk| chunk.iter().skip(std::mem::take(&mut skip)))
     }
 
+    /// How many items there are from `first` on and before `end`. Looks at chunks, not at items.
+    pub(super) fn between(&self, first: Position, end: Position) -> usize {
+        let chunks = self
+            .chunks
+            .focus()
+            .narrow(first.chunk.min(self.chunks.len())..end.chunk.min(self.chunks.len()));
+        let whole: usize = chunks.into_iter().map(|chunk| chunk.len()).sum();
+        (whole + end.at).saturating_sub(first.at)
+    }
+
     /// All items.
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.from(Position { chunk: 0, at: 0 })
@@ -181,6 +191,10 @@ mod tests {
                 prop_assert!(sorted.iter().eq(model.iter()));
                 let from = sorted.seek(|item| *item <= wanted);
                 prop_assert!(sorted.from(from).eq(model.iter().filter(|item| **item > wanted)));
+                let position = sorted.seek(|item| *item < wanted);
+                prop_assert_eq!(sorted.between(position, from), model.iter().filter(|item| **item == wanted).count());
+                let all = sorted.seek(|_| true);
+                prop_assert_eq!(sorted.between(position, all), model.len() - at);
                 prop_assert!(old.iter().eq(before.iter()));
             }
         }

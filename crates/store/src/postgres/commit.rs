@@ -2,10 +2,12 @@
 //! held until the commit is durable and seen by others: so commit order is revision order.
 //!
 //! It takes two round trips: the first takes the turn and reads what the batch is about, the second
-//! writes what was decided and commits. Nothing that commits is ever sent before the turn is ours;
+//! writes what was decided and commits. (One more where the size of something is limited: `counts`.) Nothing that commits is ever sent before the turn is ours;
 //! so when a commit's answer is lost, whoever gets the turn next knows that it is over.
 
-use super::{TRY_MAX, connection::Writer, failure, is_refusal, signed, unsigned, within};
+use super::{
+    TRY_MAX, connection::Writer, counts::Counts, failure, is_refusal, signed, unsigned, within,
+};
 use crate::{
     Mutation, Outcome, StoreError,
     decide::{self, Decision, Held, decide},
@@ -49,8 +51,9 @@ pub(super) async fn commit(
     writer: &Writer,
     batch: &[Mutation],
     signature: &Signature<'_>,
+    counts: &mut Counts,
 ) -> Result<Vec<Outcome>, Lost> {
-    let held = within(TRY_MAX, begin(writer, batch)).await.map_err(Lost::Refused)?;
+    let held = within(TRY_MAX, begin(writer, batch, counts)).await.map_err(Lost::Refused)?;
     let decision = decide(batch, held);
     if decision.log.is_empty() {
         let ended = writer.client.batch_execute("ROLLBACK").await;
@@ -66,7 +69,11 @@ pub(super) async fn commit(
 }
 
 /// Takes the turn and reads what the batch is about.
-async fn begin<'a>(writer: &Writer, batch: &'a [Mutation]) -> Result<Held<'a>, StoreError> {
+async fn begin<'a>(
+    writer: &Writer,
+    batch: &'a [Mutation],
+    counts: &mut Counts,
+) -> Result<Held<'a>, StoreError> {
     let keys: Vec<&Key> = decide::keys(batch).into_iter().collect();
     let leases = decide::leases(batch);
     let wanted = columns(keys.iter().copied());
@@ -93,9 +100,13 @@ async fn begin<'a>(writer: &Writer, batch: &'a [Mutation]) -> Result<Held<'a>, S
         }
         let tokens = tokens?;
         let token = |lease: &&'a str| Some((*lease, *tokens.get(*lease)?));
-        Ok(Held { head, current, tokens: leases.iter().filter_map(token).collect() })
+        let tokens = leases.iter().filter_map(token).collect();
+        Ok(Held { head, current, tokens, counts: HashMap::new() })
     };
-    read().map_err(failure)
+    let mut held = read().map_err(failure)?;
+    let limited = decide::limited(batch);
+    held.counts = counts.of(writer, held.head, &limited).await.map_err(failure)?;
+    Ok(held)
 }
 
 async fn tokens(

@@ -79,48 +79,56 @@ pub(super) struct Writer {
     pub(super) remove: Statement,
     /// Moves the head and notes which batch of ours this was.
     pub(super) finish: Statement,
+    /// What `counts` asks.
+    pub(super) changed: Statement,
+    pub(super) compacted: Statement,
+    pub(super) count: Statement,
 }
 
 impl Writer {
     pub(super) async fn connect(target: &Target) -> Result<Self, StoreError> {
         let client = connect(target, WRITER_SESSION).await?;
-        let (lock, find, tokens, log, put, remove, finish) = tokio::try_join!(
-            client.prepare("SELECT revision FROM quarterdeck.head FOR UPDATE"),
-            client.prepare(
-                "SELECT wanted.place, current.revision
+        let (lock, find, tokens, log, put, remove, finish, changed, compacted, count) =
+            tokio::try_join!(
+                client.prepare("SELECT revision FROM quarterdeck.head FOR UPDATE"),
+                client.prepare(
+                    "SELECT wanted.place, current.revision
                  FROM unnest($1::text[], $2::text[], $3::text[])
                      WITH ORDINALITY AS wanted (kind, namespace, name, place)
                  JOIN quarterdeck.current USING (kind, namespace, name)"
-            ),
-            client.prepare(
-                "SELECT name, token FROM quarterdeck.lease
+                ),
+                client.prepare(
+                    "SELECT name, token FROM quarterdeck.lease
                  WHERE name = ANY ($1::text[]) ORDER BY name FOR SHARE"
-            ),
-            client.prepare(
-                "INSERT INTO quarterdeck.log (revision, previous, kind, namespace, name, body)
+                ),
+                client.prepare(
+                    "INSERT INTO quarterdeck.log (revision, previous, kind, namespace, name, body)
                  SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[],
                      $5::text[], $6::bytea[])"
-            ),
-            client.prepare(
-                "INSERT INTO quarterdeck.current (revision, kind, namespace, name)
+                ),
+                client.prepare(
+                    "INSERT INTO quarterdeck.current (revision, kind, namespace, name)
                  SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[])
                  ON CONFLICT (kind, namespace, name) DO UPDATE SET revision = excluded.revision"
-            ),
-            client.prepare(
-                "DELETE FROM quarterdeck.current
+                ),
+                client.prepare(
+                    "DELETE FROM quarterdeck.current
                  USING unnest($1::text[], $2::text[], $3::text[])
                      AS gone (kind, namespace, name)
                  WHERE (current.kind, current.namespace, current.name)
                      = (gone.kind, gone.namespace, gone.name)"
-            ),
-            client.prepare(
-                "WITH moved AS (UPDATE quarterdeck.head SET revision = $1)
+                ),
+                client.prepare(
+                    "WITH moved AS (UPDATE quarterdeck.head SET revision = $1)
                  INSERT INTO quarterdeck.writer (id, batch, at) VALUES ($2, $3, now())
                  ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, at = excluded.at"
-            ),
-        )
-        .map_err(failure)?;
-        Ok(Self { client, lock, find, tokens, log, put, remove, finish })
+                ),
+                client.prepare(super::counts::CHANGED),
+                client.prepare(super::counts::COMPACTED),
+                client.prepare(super::counts::COUNT),
+            )
+            .map_err(failure)?;
+        Ok(Self { client, lock, find, tokens, log, put, remove, finish, changed, compacted, count })
     }
 }
 

@@ -10,6 +10,7 @@
 mod commit;
 mod compact;
 mod connection;
+mod counts;
 mod lease;
 mod load;
 mod read;
@@ -20,6 +21,7 @@ use crate::{BATCH_BYTES_MAX, Backend, Change, Entry, Lease, Mutation, Outcome, S
 use async_trait::async_trait;
 use commit::{Lost, Signature};
 use connection::{Reader, Writer};
+use counts::Counts;
 use quarterdeck_model::{Key, Revision};
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -56,6 +58,7 @@ struct Transactions {
     connection: Option<Writer>,
     /// Number of the newest batch tried.
     batch: i64,
+    counts: Counts,
 }
 
 impl Postgres {
@@ -137,7 +140,7 @@ impl Transactions {
         };
         self.batch += 1;
         let signature = Signature { writer: id, batch: self.batch };
-        let outcomes = commit::commit(&writer, batch, &signature).await?;
+        let outcomes = commit::commit(&writer, batch, &signature, &mut self.counts).await?;
         self.connection = Some(writer);
         Ok(outcomes)
     }

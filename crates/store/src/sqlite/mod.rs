@@ -5,6 +5,7 @@
 //! Writes have one connection on a thread of its own; reads have another and never wait for them.
 
 mod checkpoint;
+mod counts;
 mod load;
 mod read;
 mod recent;
@@ -13,6 +14,7 @@ mod write;
 
 use crate::{Backend, Change, Entry, FolderLock, Lease, Mutation, Outcome, StoreError, Taker};
 use async_trait::async_trait;
+use counts::Counts;
 use quarterdeck_model::{Key, Revision};
 use recent::Recent;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -36,6 +38,7 @@ const JOBS_MAX: usize = 64;
 struct Writer {
     connection: Connection,
     recent: Recent,
+    counts: Counts,
 }
 
 type Job = Box<dyn FnOnce(&mut Writer) + Send>;
@@ -65,7 +68,7 @@ impl Sqlite {
         let reader = connect(&file)?;
         let (jobs, mut queue) = mpsc::channel::<Job>(JOBS_MAX);
         let checkpoint = checkpoint::start(connect(&file)?, &mut connection, jobs.downgrade())?;
-        let mut writer = Writer { connection, recent };
+        let mut writer = Writer { connection, recent, counts: Counts::default() };
         let writer = std::thread::Builder::new()
             .name("sqlite-writer".into())
             .spawn(move || {

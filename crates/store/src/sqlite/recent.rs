@@ -5,7 +5,7 @@
 //! bytes of what is written. Gathered and brought in by the order of the table, a page takes many at once.
 //! It is rebuilt from the log when the file is opened.
 
-use crate::decide::Decision;
+use crate::decide::{Decision, Group};
 use quarterdeck_model::{Key, Revision};
 use std::{
     collections::BTreeMap,
@@ -66,6 +66,19 @@ impl Recent {
     /// The revision of `key`'s body, or that it has none; nothing when the table is to be asked.
     pub(super) fn get(&self, key: &Key) -> Option<Option<Revision>> {
         self.keys.get(key).copied()
+    }
+
+    /// The same of all keys of a group.
+    pub(super) fn group<'r>(
+        &'r self,
+        group: Group<'r>,
+    ) -> impl Iterator<Item = (&'r Key, Option<Revision>)> {
+        let Group { kind, namespace } = group;
+        let first = Key { kind: kind.into(), namespace: namespace.into(), name: "".into() };
+        self.keys
+            .range(first..)
+            .take_while(move |(key, _)| Group::of(key) == group)
+            .map(|(key, at)| (key, *at))
     }
 
     /// Adds a change that is durable.

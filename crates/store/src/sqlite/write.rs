@@ -1,12 +1,14 @@
 //! Writes of the SQLite backend, each one transaction.
 
 use super::{
-    Writer, failure, read,
+    Writer,
+    counts::{self, Counts},
+    failure, read,
     recent::{Recent, Slice},
 };
 use crate::{
     Lease, Mutation, Outcome, StoreError,
-    decide::{self, Decision, Held, Logged, decide},
+    decide::{self, Decision, Group, Held, Logged, decide},
 };
 use quarterdeck_model::{Key, Revision};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
@@ -35,9 +37,9 @@ fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
 
 /// Applies a batch.
 pub(super) fn commit(writer: &mut Writer, batch: &[Mutation]) -> Result<Vec<Outcome>, StoreError> {
-    let Writer { connection, recent } = writer;
+    let Writer { connection, recent, counts } = writer;
     let transaction = begin(connection)?;
-    let held = held(&transaction, recent, batch).map_err(failure)?;
+    let held = held(&transaction, recent, counts, batch).map_err(failure)?;
     let decision = decide(batch, held);
     if decision.log.is_empty() {
         return Ok(decision.outcomes);
@@ -48,6 +50,7 @@ pub(super) fn commit(writer: &mut Writer, batch: &[Mutation]) -> Result<Vec<Outc
     transaction.commit().map_err(failure)?;
     recent.brought_in(slice);
     recent.committed(&decision);
+    counts.committed(&decision);
     Ok(decision.outcomes)
 }
 
@@ -85,6 +88,7 @@ fn bring_in(transaction: &Transaction<'_>, slice: &Slice) -> rusqlite::Result<()
 fn held<'a>(
     transaction: &Transaction<'_>,
     recent: &Recent,
+    counts: &Counts,
     batch: &'a [Mutation],
 ) -> rusqlite::Result<Held<'a>> {
     let head = transaction
@@ -111,12 +115,25 @@ fn held<'a>(
         let found = found.and_then(|token| u64::try_from(token).ok());
         held.tokens.extend(found.map(|token| (lease, token)));
     }
+    for group in decide::limited(batch) {
+        let count = match counts.get(group) {
+            Some(known) => known,
+            None => counts::count(transaction, recent, group)?,
+        };
+        held.counts.insert(group, count);
+    }
+    // What was counted before is kept right, limited this time or not.
+    for group in batch.iter().map(|mutation| Group::of(&mutation.key)) {
+        if let Some(known) = counts.get(group) {
+            held.counts.insert(group, known);
+        }
+    }
     Ok(held)
 }
 
 /// Does one step of a compaction; true when it is complete.
 pub(super) fn compact_some(writer: &mut Writer, before: Revision) -> Result<bool, StoreError> {
-    let Writer { connection, recent } = writer;
+    let Writer { connection, recent, .. } = writer;
     let transaction = begin(connection)?;
     // What tells that a key was removed must not go before the table knows it.
     if recent.folded() < before && recent.folded() < read::heads(&transaction)?.0 {

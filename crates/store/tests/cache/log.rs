@@ -48,9 +48,12 @@ impl Backend for Log {
             let met = match &mutation.precondition {
                 Precondition::None => true,
                 Precondition::Absent => previous.is_none(),
-                Precondition::AbsentWhile { other, at } => {
-                    let other = newest(&changes, other).map(|change| change.revision);
-                    previous.is_none() && other == Some(*at)
+                Precondition::AbsentIf { seen, below } => {
+                    assert!(below.is_none(), "nothing here counts");
+                    let same = |(other, at): &(Key, Revision)| {
+                        newest(&changes, other).map(|change| change.revision) == Some(*at)
+                    };
+                    previous.is_none() && seen.as_ref().is_none_or(same)
                 }
                 Precondition::At(wanted) => previous == Some(*wanted),
             };

@@ -9,7 +9,7 @@ use quarterdeck_model::{Key, Revision};
 use quarterdeck_store::{
     BATCH_MAX, Backend, Mutation, Outcome,
     Outcome::*,
-    Precondition::{Absent, AbsentWhile, At},
+    Precondition::{Absent, AbsentIf, At},
     StoreError, Write,
 };
 
@@ -46,7 +46,7 @@ pub(crate) async fn what_depends_on_another_key_is_created_only_while_that_is_as
     let backend = place.open().await;
     let store = &*backend;
     let within =
-        |at, mutation| when(AbsentWhile { other: key("home"), at: Revision(at) }, mutation);
+        |at, mutation| when(AbsentIf { seen: Some((key("home"), Revision(at))), below: None }, mutation);
     let steps = [
         (within(0, put("a", "")), Conflict(None)),
         (within(1, put("a", "")), Conflict(None)),

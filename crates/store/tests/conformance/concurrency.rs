@@ -1,6 +1,6 @@
 //! Several writers at once, and those who follow them.
 
-use crate::support::{Place, check_whole, key, one, put, when};
+use crate::support::{Place, check_whole, delete, key, one, put, when};
 use quarterdeck_model::Revision;
 use quarterdeck_store::{Backend, Change, Mutation, Outcome, Precondition};
 use std::{
@@ -170,4 +170,79 @@ pub(crate) async fn compaction_under_writers_loses_nothing(place: Place) {
     // Every key there ever was has its newest body.
     let keys = crate::support::whole_snapshot(&*stores[0], head, 100).await.unwrap();
     assert_eq!(keys.iter().filter(|entry| entry.key.name.starts_with("shared-")).count(), 5);
+}
+
+/// Creates within a limit, and deletes, at random; answers how often it was told that all is taken.
+async fn crowd(store: Arc<dyn Backend>, writer: u64, most: u64) -> usize {
+    let mut full = 0;
+    for turn in 0..60_u64 {
+        let batch: Vec<Mutation> = (0..1 + (turn + writer) % 4)
+            .map(|number| {
+                let what = (turn * 31 + number * 17 + writer * 7) % 24;
+                let name = format!("one-{what}");
+                match (turn * 13 + number * 5 + writer) % 5 {
+                    0 => delete(&name),
+                    _ => when(Precondition::AbsentIf { seen: None, below: Some(most) }, put(&name, "body")),
+                }
+            })
+            .collect();
+        let outcomes = store.commit(&batch).await.unwrap();
+        full += outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Full(_))).count();
+        for outcome in outcomes {
+            if let Outcome::Full(count) = outcome {
+                assert_eq!(count, most, "nobody gets past the limit");
+            }
+        }
+    }
+    full
+}
+
+pub(crate) async fn no_limit_is_exceeded_by_several_writers(place: Place) {
+    const MOST: u64 = 9;
+    let stores = place.writers(WRITERS).await;
+    let mut writing = JoinSet::new();
+    for (writer, store) in (0..).zip(stores.iter().cloned()) {
+        writing.spawn(crowd(store, writer, MOST));
+    }
+    let full: usize = writing.join_all().await.into_iter().sum();
+    assert!(full > 0, "the limit was reached");
+    let (mut there, mut most) = (std::collections::BTreeSet::new(), 0);
+    for change in check_whole(&*stores[0]).await {
+        match change.body {
+            Some(_) => there.insert(change.key.name.clone()),
+            None => there.remove(&change.key.name),
+        };
+        most = most.max(there.len() as u64);
+    }
+    assert_eq!(most, MOST, "at each revision, as the log tells");
+}
+
+pub(crate) async fn limits_count_what_was_there_before_and_elsewhere(place: Place) {
+    let stores = place.writers(2).await;
+    let within = |most, name: &str| when(Precondition::AbsentIf { seen: None, below: Some(most) }, put(name, "body"));
+    for name in ["a", "b", "c"] {
+        one(&*stores[0], put(name, "body")).await;
+    }
+    assert_eq!(one(&*stores[1], within(3, "d")).await, Outcome::Full(3));
+    assert!(matches!(one(&*stores[1], within(4, "d")).await, Outcome::Committed(_)));
+    // What others write afterwards counts, whatever they limit.
+    one(&*stores[0], delete("a")).await;
+    one(&*stores[0], delete("b")).await;
+    one(&*stores[0], put("c", "an update is no more")).await;
+    assert_eq!(one(&*stores[1], within(2, "e")).await, Outcome::Full(2));
+    assert!(matches!(one(&*stores[0], within(3, "e")).await, Outcome::Committed(_)));
+    assert_eq!(one(&*stores[1], within(3, "f")).await, Outcome::Full(3));
+    assert_eq!(one(&*stores[1], within(9, "e")).await, Outcome::Conflict(Some(Revision(8))));
+    // A log that was compacted tells no longer what was created.
+    for turn in 0..4 {
+        one(&*stores[0], put(&format!("more-{turn}"), "body")).await;
+    }
+    let head = stores[0].head().await.unwrap();
+    one(&*stores[0], put("more-0", "again")).await;
+    stores[0].compact(head.next()).await.unwrap();
+    assert_eq!(one(&*stores[1], within(7, "f")).await, Outcome::Full(7));
+    drop(stores);
+    let opened = place.open().await;
+    assert_eq!(one(&*opened, within(7, "f")).await, Outcome::Full(7), "after a restart");
+    assert!(matches!(one(&*opened, within(8, "f")).await, Outcome::Committed(_)));
 }

@@ -11,6 +11,7 @@ use crate::{
 };
 use proptest::{
     collection::vec,
+    option,
     prelude::{Just, ProptestConfig, Strategy, any, prop_oneof},
     test_runner::TestRunner,
 };
@@ -32,8 +33,8 @@ enum Step {
 enum When {
     Always,
     Absent,
-    /// Absent, while that key is at the revision that is so many before the head.
-    AbsentWhile(u8, u64),
+    /// Absent, while that key is at the revision that is so many before the head, and below so many.
+    AbsentIf(Option<(u8, u64)>, Option<u64>),
     /// At the revision that is so many before the head.
     At(u64),
 }
@@ -42,7 +43,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let condition = prop_oneof![
         3 => Just(When::Always),
         2 => Just(When::Absent),
-        2 => (0..6_u8, 0..6_u64).prop_map(|(key, before)| When::AbsentWhile(key, before)),
+        4 => (option::of((0..6_u8, 0..6_u64)), option::of(0..5_u64))
+            .prop_map(|(seen, below)| When::AbsentIf(seen, below)),
         3 => (0..6_u64).prop_map(When::At),
     ];
     let mutation = (0..6_u8, any::<Option<u8>>(), condition);
@@ -66,10 +68,12 @@ fn mutation(head: Revision, (key, body, condition): &(u8, Option<u8>, When)) -> 
     let precondition = match condition {
         When::Always => Precondition::None,
         When::Absent => Precondition::Absent,
-        When::AbsentWhile(other, at) => Precondition::AbsentWhile {
-            other: crate::support::key(&format!("key-{other}")),
-            at: before(at),
-        },
+        When::AbsentIf(seen, below) => {
+            let seen = seen.as_ref();
+            let seen = seen
+                .map(|(other, at)| (crate::support::key(&format!("key-{other}")), before(at)));
+            Precondition::AbsentIf { seen, below: *below }
+        }
         When::At(at) => Precondition::At(before(at)),
     };
     when(precondition, mutation)

@@ -76,8 +76,9 @@ impl Model {
         let refused = match &mutation.precondition {
             Precondition::None => false,
             Precondition::Absent => previous.is_some(),
-            Precondition::AbsentWhile { other, at } => {
-                previous.is_some() || self.current(other) != Some(*at)
+            Precondition::AbsentIf { seen, .. } => {
+                let changed = |(other, at): &(Key, Revision)| self.current(other) != Some(*at);
+                previous.is_some() || seen.as_ref().is_some_and(changed)
             }
             Precondition::At(revision) => previous != Some(*revision),
         };
@@ -87,6 +88,14 @@ impl Model {
         };
         if refused || (body.is_none() && previous.is_none()) {
             return Outcome::Conflict(previous);
+        }
+        if let Precondition::AbsentIf { below: Some(most), .. } = mutation.precondition {
+            let Key { kind, namespace, .. } = &mutation.key;
+            let alike = |key: &&Key| key.kind == *kind && key.namespace == *namespace;
+            let count = self.current.keys().filter(alike).count() as u64;
+            if count >= most {
+                return Outcome::Full(count);
+            }
         }
         self.push(mutation.key.clone(), previous, body);
         Outcome::Committed(self.head())

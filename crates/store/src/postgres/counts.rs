@@ -1,0 +1,97 @@
+//! How many bodies there are of a kind in a namespace, for those that somebody limits: counted once,
+//! then followed by the log, in which all writers are. Asked only under the turn to write, so that it is
+//! exact; then a batch takes one more round trip. A group that nobody limits costs nothing.
+
+use super::{connection::Writer, signed, unsigned};
+use crate::decide::Group;
+use quarterdeck_model::Revision;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+/// Entries of the log that are read to follow; from more, counting anew is no slower.
+const ENTRIES_MAX: u64 = 20_000;
+
+/// By how much the log changed what there is.
+pub(super) const CHANGED: &str = "
+    SELECT kind, namespace, sum(CASE WHEN body IS NULL THEN -1 ELSE 1 END)::bigint
+    FROM quarterdeck.log
+    WHERE revision > $1 AND revision <= $2 AND (previous IS NULL) = (body IS NOT NULL)
+    GROUP BY kind, namespace";
+pub(super) const COMPACTED: &str = "SELECT revision FROM quarterdeck.compacted";
+pub(super) const COUNT: &str =
+    "SELECT count(*) FROM quarterdeck.current WHERE kind = $1 AND namespace = $2";
+
+/// Counts by kind and namespace, as of a revision.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    groups: HashMap<Arc<str>, HashMap<Arc<str>, u64>>,
+    at: Revision,
+}
+
+impl Counts {
+    /// How many there are in each of `wanted` at `head`, the newest revision.
+    pub(super) async fn of<'g>(
+        &mut self,
+        writer: &Writer,
+        head: Revision,
+        wanted: &BTreeSet<Group<'g>>,
+    ) -> Result<HashMap<Group<'g>, u64>, tokio_postgres::Error> {
+        let mut counts = HashMap::with_capacity(wanted.len());
+        if wanted.is_empty() {
+            return Ok(counts);
+        }
+        self.follow(writer, head).await?;
+        for group in wanted {
+            let Group { kind, namespace } = *group;
+            let known = self.groups.get(kind).and_then(|groups| groups.get(namespace)).copied();
+            let count = match known {
+                Some(known) => known,
+                None => {
+                    let row = writer.client.query_one(&writer.count, &[&kind, &namespace]).await?;
+                    let count = unsigned(row.try_get(0)?);
+                    let groups = self.groups.entry(kind.into()).or_default();
+                    groups.insert(namespace.into(), count);
+                    count
+                }
+            };
+            counts.insert(*group, count);
+        }
+        Ok(counts)
+    }
+
+    /// Brings what was counted before to `head`; forgets it when the log does not tell.
+    async fn follow(
+        &mut self,
+        writer: &Writer,
+        head: Revision,
+    ) -> Result<(), tokio_postgres::Error> {
+        let since = std::mem::replace(&mut self.at, head);
+        let mut groups = std::mem::take(&mut self.groups);
+        if groups.is_empty() || head < since || head.0 - since.0 > ENTRIES_MAX {
+            return Ok(());
+        }
+        let (first, last) = (signed(since.0), signed(head.0));
+        let range: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&first, &last];
+        // In this order: what is compacted after the first answer is not missing from it.
+        let (changed, compacted) = tokio::join!(
+            biased;
+            writer.client.query(&writer.changed, &range),
+            writer.client.query_one(&writer.compacted, &[]),
+        );
+        let (changed, compacted) = (changed?, unsigned(compacted?.try_get(0)?));
+        if compacted > since.0 {
+            return Ok(());
+        }
+        for row in changed {
+            let (kind, namespace): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
+            let by: i64 = row.try_get(2)?;
+            if let Some(count) = groups.get_mut(kind).and_then(|groups| groups.get_mut(namespace)) {
+                *count = count.saturating_add_signed(by);
+            }
+        }
+        self.groups = groups;
+        Ok(())
+    }
+}
