@@ -78,10 +78,11 @@ pub(crate) fn refusal(error: &ApiError) -> Answer {
     answer
 }
 
+/// Most warnings of an answer: more would exceed what clients accept as headers.
+pub(crate) const WARNINGS_MAX: usize = 20;
+
 /// Adds `Warning` headers (RFC 7234 §5.5, code 299 as Kubernetes uses it), which kubectl prints.
 pub(crate) fn warn(answer: &mut Answer, warnings: &[String]) {
-    /// More would exceed what clients accept as headers.
-    const WARNINGS_MAX: usize = 20;
     for warning in warnings.iter().take(WARNINGS_MAX) {
         let quoted: String = warning
             .chars()

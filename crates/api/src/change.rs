@@ -16,10 +16,10 @@ pub(crate) enum ChangeType {
 }
 
 impl ChangeType {
-    /// The content types a kind's changes are sent as. Strategic merge is for core kinds only, whose
-    /// clients send nothing else.
+    /// The content types a kind's changes are sent as. Strategic merge is for kinds of Kubernetes only,
+    /// whose clients send nothing else.
     pub(crate) fn accepted(kind: KindRef) -> &'static [&'static str] {
-        if kind.group.is_empty() {
+        if !kind.group.ends_with(".quarterdeck.dev") {
             &[
                 "application/json-patch+json",
                 "application/merge-patch+json",

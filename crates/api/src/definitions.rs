@@ -176,7 +176,7 @@ fn column(column: &Column) -> Option<Value> {
         ColumnType::Integer => "integer",
         ColumnType::Boolean => "boolean",
         ColumnType::Date => "date",
-        ColumnType::Count => return None,
+        ColumnType::Count | ColumnType::Usage => return None,
     };
     // `conditions[type=Ready]` is how a column picks from a list.
     let path = match column.path.split_once('[') {

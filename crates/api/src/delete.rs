@@ -6,12 +6,14 @@ use crate::{
     answer::{self, Answer},
     audit::Subject,
     authorize::Sight,
+    identity::Caller,
     negotiate::Form,
     path::Query,
+    policies::{self, Attempt, Doing},
     read,
     server::Api,
     status::ApiError,
-    write::{RETRIES_MAX, Target, emptied_first, finalizers, put, remove},
+    write::{Put, RETRIES_MAX, Target, emptied_first, finalizers, put, remove},
 };
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
@@ -82,6 +84,7 @@ pub(crate) async fn collection(
     namespace: Option<&str>,
     query: Query,
     options: &DeleteOptions,
+    caller: &Caller,
 ) -> Result<Answer, ApiError> {
     let listed = read::page(api, kind, namespace, &query, &Sight::All).await?;
     let query = &query;
@@ -89,24 +92,26 @@ pub(crate) async fn collection(
         .map(|object: Arc<Object>| async move {
             let (namespace, name) = (object.namespace(), object.name());
             let target = Target { kind, namespace, name, part: None };
-            self::object(api, &target, query, options, Form::Json).await
+            self::object(api, &target, query, options, Form::Json, caller).await
         })
         .buffer_unordered(DELETIONS_AT_ONCE)
         .collect()
         .await;
     // One that somebody else deleted meanwhile is as gone as the others.
     if let Some(error) =
-        gone.into_iter().filter_map(Result::err).find(|error| error.reason != "NotFound")
+        gone.iter().filter_map(|it| it.as_ref().err()).find(|error| error.reason != "NotFound")
     {
-        return Err(error);
+        return Err(error.clone());
     }
-    Ok(answer::json(&json!({
+    let mut answer = answer::json(&json!({
         "kind": "Status",
         "apiVersion": "v1",
         "metadata": {},
         "status": "Success",
         "details": {"group": kind.group, "kind": kind.plural},
-    })))
+    }));
+    policies::tell_all(gone.iter().flatten(), &mut answer);
+    Ok(answer)
 }
 
 /// `DELETE` on an object.
@@ -116,6 +121,7 @@ pub(crate) async fn object(
     query: &Query,
     options: &DeleteOptions,
     form: Form,
+    caller: &Caller,
 ) -> Result<Answer, ApiError> {
     let Target { kind, namespace, name, .. } = *target;
     let dry_run = options.dry_run(query)?;
@@ -129,6 +135,12 @@ pub(crate) async fn object(
         let mut value = old.value();
         let meta = admission::metadata_mut(&mut value)?;
         meta.remove("resourceVersion");
+        let doing = Doing::Delete;
+        let (part, new, old_value) = (None, None, Some(&value));
+        let attempt =
+            Attempt { caller, doing, kind, part, namespace, name, dry_run, new, old: old_value };
+        let passed = policies::admit(api, &world, &attempt)?;
+        let meta = admission::metadata_mut(&mut value)?;
         if let Some(finalizer) = finalizer {
             let list = meta.entry("finalizers").or_insert_with(|| json!([]));
             if let Some(list) = list.as_array_mut()
@@ -139,7 +151,9 @@ pub(crate) async fn object(
         }
         if finalizers(&value).is_empty() && !emptied_first(kind) {
             if remove(api, dry_run, &old).await? {
-                return deleted(&old, query, form);
+                let mut answer = deleted(&old, query, form)?;
+                passed.tell(&mut answer);
+                return Ok(answer);
             }
             continue;
         }
@@ -155,9 +169,11 @@ pub(crate) async fn object(
             return read::one(&old, query, form);
         }
         let precondition = Precondition::At(old.revision);
-        if let Ok(object) = put(api, dry_run, kind, old.key.clone(), &value, precondition).await? {
+        let written = put(api, dry_run, kind, old.key.clone(), &value, precondition).await?;
+        if let Put::Done(object) = written {
             let mut answer = read::one(&object, query, form)?;
             *answer.status_mut() = http::StatusCode::OK;
+            passed.tell(&mut answer);
             return Ok(answer);
         }
     }

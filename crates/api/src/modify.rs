@@ -8,10 +8,11 @@ use crate::{
     identity::Caller,
     negotiate::Form,
     path::Query,
+    policies::{self, Attempt, Doing},
     read,
     server::Api,
     status::ApiError,
-    write::{RETRIES_MAX, Target, emptied_first, finalizers, put, remove},
+    write::{Put, RETRIES_MAX, Target, emptied_first, finalizers, put, remove},
 };
 use jiff::Timestamp;
 use quarterdeck_model::{KindRef, Time};
@@ -62,6 +63,11 @@ pub(crate) async fn modify(
         let mut value = admission::update(kind, namespace, name, &old_value, wanted.value, part)?;
         check_finalizers(kind, name, &old_value, &value)?;
         api.check_write(caller, (&world, kind), &mut value, Some(&old_value))?;
+        let (doing, dry_run) = (Doing::Update, query.dry_run);
+        let (new, before) = (Some(&value), Some(&old_value));
+        let attempt =
+            Attempt { caller, doing, kind, part, namespace, name, dry_run, new, old: before };
+        let passed = policies::admit(api, &world, &attempt)?;
 
         let now = Time::seconds(Timestamp::now());
         let writer = Writer { kind, part, name: &query.manager, now };
@@ -72,7 +78,9 @@ pub(crate) async fn modify(
         };
         // A write that changes nothing is no change: no revision, no event.
         let Some(managed) = managed else {
-            return read::one(&old, query, form);
+            let mut answer = read::one(&old, query, form)?;
+            passed.tell(&mut answer);
+            return Ok(answer);
         };
         put_managed(&mut value, managed)?;
         let key = old.key.clone();
@@ -80,10 +88,15 @@ pub(crate) async fn modify(
         let written = if finished(kind, &value) {
             remove(api, query.dry_run, &old).await?.then(|| old.clone())
         } else {
-            put(api, query.dry_run, kind, key, &value, precondition).await?.ok().map(Arc::new)
+            match put(api, query.dry_run, kind, key, &value, precondition).await? {
+                Put::Done(object) => Some(Arc::new(object)),
+                Put::Changed(_) | Put::Full(_) => None,
+            }
         };
         if let Some(object) = written {
-            return read::one(&object, query, form);
+            let mut answer = read::one(&object, query, form)?;
+            passed.tell(&mut answer);
+            return Ok(answer);
         }
     }
     Err(ApiError::stale(kind, name))

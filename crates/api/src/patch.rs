@@ -146,6 +146,7 @@ fn list_key(field: &str) -> Option<Option<&'static str>> {
     match field {
         "ownerReferences" => Some(Some("uid")),
         "conditions" => Some(Some("type")),
+        "matchConditions" | "variables" => Some(Some("name")),
         "finalizers" => Some(None),
         _ => None,
     }

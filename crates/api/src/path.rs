@@ -12,9 +12,18 @@ use std::{borrow::Cow, time::Duration};
 const QUERY_BYTES_MAX: usize = 16 * 1024;
 
 /// A part of an object with its own endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Subresource {
     Status,
+}
+
+impl Subresource {
+    /// As it is written in a path.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+        }
+    }
 }
 
 /// An endpoint, by its path alone.

@@ -1,6 +1,6 @@
 //! Rules that need more than the object itself: the runbooks' type check, links, places that must stay.
 
-use crate::{authorize, identity::Caller, server::Api, status::ApiError};
+use crate::{authorize, identity::Caller, policies, server::Api, status::ApiError};
 use quarterdeck_model::{FieldErrors, KindRef, Object};
 use quarterdeck_store::World;
 use serde_json::Value;
@@ -69,6 +69,7 @@ impl Api {
     ) -> Result<(), ApiError> {
         let policy = self.policy();
         authorize::admit(&policy, caller, (world, kind), new, old)?;
+        policies::check(&policy, caller, (world, kind), new, old)?;
         self.rules.check(world, kind, new, old)
     }
 }

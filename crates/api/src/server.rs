@@ -16,6 +16,7 @@ use crate::{
     negotiate::{self, Form},
     openapi,
     path::{self, Endpoint, Query},
+    policies::Policies,
     read, review,
     rules::Rules,
     status::ApiError,
@@ -59,6 +60,7 @@ pub struct Api {
     pub(crate) store: Arc<Store>,
     pub(crate) rules: Rules,
     authorizer: Arc<Authorizer>,
+    pub(crate) policies: Policies,
     pub(crate) audit: Option<Arc<Audit>>,
     pub(crate) metrics: Metrics,
     handshakes: Arc<Connections>,
@@ -103,6 +105,7 @@ impl Api {
             store,
             rules,
             authorizer: Arc::default(),
+            policies: Policies::default(),
             audit: None,
             metrics: Metrics::new(),
             handshakes: Connections::new(limits.handshakes),
@@ -437,7 +440,8 @@ impl Api {
                 if kind.namespaced() && namespace.is_none() {
                     return Err(ApiError::method_not_allowed());
                 }
-                delete::collection(self, kind, namespace, query, &options).await
+                let caller = &access.caller;
+                delete::collection(self, kind, namespace, query, &options, caller).await
             }
             _ => Err(ApiError::method_not_allowed()),
         }
@@ -477,7 +481,7 @@ impl Api {
             }
             Method::DELETE if target.part.is_none() => {
                 let options = delete_options(request).await?;
-                delete::object(self, target, &query, &options, form).await
+                delete::object(self, target, &query, &options, form, caller).await
             }
             _ => Err(ApiError::method_not_allowed()),
         }

@@ -61,6 +61,22 @@ impl ApiError {
         error
     }
 
+    /// A policy of admission does not let it pass; `answer` is what kind of refusal it says it is.
+    pub(crate) fn denied(
+        kind: KindRef,
+        name: &str,
+        why: &str,
+        (code, reason): (u16, &'static str),
+    ) -> Self {
+        let mut error = Self::forbidden_resource(kind.group, kind.plural, name, why);
+        error.code = StatusCode::from_u16(code).unwrap_or(StatusCode::FORBIDDEN);
+        error.reason = reason;
+        if let Some(details) = error.details.as_mut().and_then(Value::as_object_mut) {
+            details.insert("causes".into(), json!([{"message": why}]));
+        }
+        error
+    }
+
     /// 404: no such path.
     pub fn no_such_path() -> Self {
         let message = "the server could not find the requested resource";

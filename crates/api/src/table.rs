@@ -41,7 +41,7 @@ pub(crate) fn columns(kind: KindRef) -> Vec<Value> {
             "type": match column.kind {
                 ColumnType::Integer | ColumnType::Count => "integer",
                 ColumnType::Boolean => "boolean",
-                ColumnType::String | ColumnType::Date => "string",
+                ColumnType::String | ColumnType::Date | ColumnType::Usage => "string",
             },
             "format": "",
             "description": column.description,
@@ -107,6 +107,7 @@ fn cell(object: &Value, column: &Column, now: Timestamp) -> Value {
         (ColumnType::Count, Value::Object(map)) => json!(map.len()),
         (ColumnType::Count, Value::Array(list)) => json!(list.len()),
         (ColumnType::Count, _) => json!(0),
+        (ColumnType::Usage, of) => json!(usage(of)),
         (_, Value::Null) => Value::Null,
         (ColumnType::Date, value) => age(value.as_str(), now),
         // A reference is shown by what it points to.
@@ -127,6 +128,16 @@ fn cell(object: &Value, column: &Column, now: Timestamp) -> Value {
         (ColumnType::String, value) => json!(plain(value)),
         (_, value) => value.clone(),
     }
+}
+
+/// `count/secrets: 1/5, secrets: 1/7`, as kubectl shows quotas.
+fn usage(of: &Value) -> String {
+    let hard = of.get("hard").and_then(Value::as_object).into_iter().flatten();
+    let used = |name: &str| of.pointer("/used").and_then(|used| used.get(name)).map(plain);
+    let texts: Vec<String> = hard
+        .map(|(name, most)| format!("{name}: {}/{}", used(name).unwrap_or_default(), plain(most)))
+        .collect();
+    texts.join(", ")
 }
 
 fn plain(value: &Value) -> String {

@@ -10,6 +10,8 @@ use crate::{
     modify::{self, Wanted, modify},
     negotiate::Form,
     path::{Query, Subresource},
+    policies::{self, Attempt, Doing},
+    quota::Limits,
     read,
     server::Api,
     status::ApiError,
@@ -107,15 +109,24 @@ async fn try_to_make(
 ) -> Result<Made, ApiError> {
     let Writer { kind, now, .. } = *writer;
     let world = api.store.fresh().await?;
-    let precondition = match kind.namespaced() {
-        true => in_namespace(&world, kind, namespace)?,
-        false => Precondition::Absent,
-    };
+    let seen = if kind.namespaced() { Some(in_namespace(&world, kind, namespace)?) } else { None };
     let uid = uuid::Uuid::new_v4().to_string();
     let wanted = new.wanted.clone();
     let mut value = admission::create(kind, namespace, wanted, &uid, &suffix(), now.timestamp())?;
     api.check_write(caller, (&world, kind), &mut value, None)?;
     let name = name_of(&value);
+    let attempt = Attempt {
+        caller,
+        doing: Doing::Create,
+        kind,
+        part: None,
+        namespace,
+        name: &name,
+        dry_run: query.dry_run,
+        new: Some(&value),
+        old: None,
+    };
+    let passed = policies::admit(api, &world, &attempt)?;
     if world.get(kind, namespace, &name).is_some() {
         return Ok(Made::Before);
     }
@@ -126,13 +137,17 @@ async fn try_to_make(
     }
     modify::put_managed(&mut value, managed)?;
     let key = Key::new(kind, namespace, &name);
+    let limits = Limits::of(&world, kind, namespace);
+    let precondition = Precondition::AbsentIf { seen, below: limits.below() };
     let object = match put(api, query.dry_run, kind, key, &value, precondition).await? {
-        Ok(object) => object,
-        Err(Some(_)) => return Ok(Made::Before),
-        Err(None) => return Ok(Made::NotWhereItWas),
+        Put::Done(object) => object,
+        Put::Changed(Some(_)) => return Ok(Made::Before),
+        Put::Changed(None) => return Ok(Made::NotWhereItWas),
+        Put::Full(count) => return Err(limits.exceeded(&name, count)),
     };
     let mut answer = read::one(&object, query, form)?;
     *answer.status_mut() = http::StatusCode::CREATED;
+    passed.tell(&mut answer);
     Ok(Made::Now(answer))
 }
 
@@ -149,9 +164,13 @@ fn name_of(value: &Value) -> String {
     value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().into()
 }
 
-/// Under which condition an object can be made in a namespace: that it still is as it is seen to be here.
+/// The namespace that an object is to be made in, which must still be as it is seen here when it is made.
 /// So nothing comes into it once its deletion has begun, or after it was found to be empty.
-fn in_namespace(world: &World, kind: KindRef, namespace: &str) -> Result<Precondition, ApiError> {
+fn in_namespace(
+    world: &World,
+    kind: KindRef,
+    namespace: &str,
+) -> Result<(Key, Revision), ApiError> {
     let Some(found) = world.get(Namespace::info(), "", namespace) else {
         return Err(ApiError::not_found(Namespace::info(), namespace));
     };
@@ -161,7 +180,7 @@ fn in_namespace(world: &World, kind: KindRef, namespace: &str) -> Result<Precond
             kind.resource_name()
         )));
     }
-    Ok(Precondition::AbsentIf { seen: Some((found.key.clone(), found.revision)), below: None })
+    Ok((found.key.clone(), found.revision))
 }
 
 /// `PUT` on an object or a part of it.
@@ -306,8 +325,16 @@ pub(crate) fn finalizers(value: &Value) -> Vec<&str> {
     list.into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// Writes the object. When the precondition does not hold, says at which revision the key is, if it has
-/// a body.
+/// What became of a write.
+pub(crate) enum Put {
+    Done(Object),
+    /// The precondition does not hold: the object is at that revision, if it exists.
+    Changed(Option<Revision>),
+    /// There are so many objects of its kind in its namespace, as many as may be.
+    Full(u64),
+}
+
+/// Writes the object.
 pub(crate) async fn put(
     api: &Api,
     dry_run: bool,
@@ -315,15 +342,23 @@ pub(crate) async fn put(
     key: Key,
     value: &Value,
     precondition: Precondition,
-) -> Result<Result<Object, Option<Revision>>, ApiError> {
+) -> Result<Put, ApiError> {
     let body = object::encode(kind, value);
     if body.len() > BODY_BYTES_MAX {
         return Err(ApiError::too_large(BODY_BYTES_MAX));
     }
     let revision = if dry_run {
+        let world = api.store.world();
         match precondition {
             Precondition::At(revision) => revision,
-            _ => api.store.world().revision(),
+            Precondition::AbsentIf { below: Some(most), .. } => {
+                let count = world.count_in(kind, &key.namespace) as u64;
+                if count >= most {
+                    return Ok(Put::Full(count));
+                }
+                world.revision()
+            }
+            _ => world.revision(),
         }
     } else {
         let mutation = Mutation {
@@ -334,11 +369,12 @@ pub(crate) async fn put(
         };
         match api.store.commit(vec![mutation]).await?.first() {
             Some(Outcome::Committed(revision)) => *revision,
-            Some(Outcome::Conflict(at)) => return Ok(Err(*at)),
-            Some(Outcome::Fenced) | None => return Ok(Err(None)),
+            Some(Outcome::Full(count)) => return Ok(Put::Full(*count)),
+            Some(Outcome::Conflict(at)) => return Ok(Put::Changed(*at)),
+            Some(Outcome::Fenced) | None => return Ok(Put::Changed(None)),
         }
     };
-    Ok(Ok(Object::from_body(kind, key, revision, &body)?))
+    Ok(Put::Done(Object::from_body(kind, key, revision, &body)?))
 }
 
 /// Removes the object. False when it changed meanwhile.

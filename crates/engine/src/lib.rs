@@ -30,6 +30,8 @@ use controllers::{
     garbage::Garbage,
     namespace::Namespaces,
     place::Places,
+    policies::Policies,
+    quotas::Quotas,
     roles::Roles,
     server::{Servers, refresh::Refreshes},
     upkeep,
@@ -94,6 +96,8 @@ impl Engine {
                 parts.spawn(controllers::run(Refreshes::new(actions.clone()), objects.clone()));
                 parts.spawn(controllers::run(Namespaces, objects.clone()));
                 parts.spawn(controllers::run(Roles, objects.clone()));
+                parts.spawn(controllers::run(Policies, objects.clone()));
+                parts.spawn(controllers::run(Quotas::new(store.clone()), objects.clone()));
                 parts.spawn(controllers::run(Garbage::new(store.clone()), objects.clone()));
                 parts.spawn(upkeep::run(objects.acting("upkeep")));
                 parts.spawn(upkeep::history(objects.clone()));

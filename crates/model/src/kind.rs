@@ -29,6 +29,8 @@ pub enum ColumnType {
     Boolean,
     /// A time, shown as an age.
     Date,
+    /// How much of each thing is used: of an object's maps `used` and `hard`.
+    Usage,
 }
 
 /// One printer column.

@@ -15,6 +15,7 @@ pub mod kind;
 pub mod kinds;
 pub mod meta;
 pub mod object;
+pub mod quantity;
 mod scan;
 pub mod schema;
 pub mod selector;

@@ -3,7 +3,7 @@
 //! The result is a structural schema as Kubernetes defines it for custom resources: no `$ref`, each
 //! node with one type, so that clients explain, complete and validate by it.
 
-use crate::{FieldError, FieldErrors, Kind};
+use crate::{FieldError, FieldErrors, Kind, quantity::INT_OR_STRING};
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
@@ -99,10 +99,7 @@ fn structure(schema: &mut Value, depth: usize) {
         }
     }
     let untyped = !node.contains_key("type") && !node.contains_key("enum");
-    if untyped
-        && !node.contains_key("properties")
-        && !node.contains_key("x-kubernetes-int-or-string")
-    {
+    if untyped && !node.contains_key("properties") && !node.contains_key(INT_OR_STRING) {
         node.insert(PRESERVE.into(), true.into());
     }
 }
@@ -188,6 +185,12 @@ fn check_at(
         && !has_type(wanted, value)
     {
         errors.push(FieldError::wrong_type(path.as_str(), type_name(value), wanted));
+        return;
+    }
+    if schema.get(INT_OR_STRING) == Some(&Value::Bool(true))
+        && !(value.is_string() || has_type("integer", value))
+    {
+        errors.push(FieldError::wrong_type(path.as_str(), type_name(value), "integer,string"));
         return;
     }
     if let Some(allowed) = schema.get("enum").and_then(Value::as_array)

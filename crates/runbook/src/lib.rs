@@ -1,5 +1,5 @@
 //! Runbooks: expressions, templates, what is checked when a runbook is admitted, and the
-//! interpreter that decides what a run does next.
+//! interpreter that decides what a run does next. And policies of admission, which are expressions too.
 //!
 //! This crate is pure. It must not know the store, providers, clocks, threads or randomness: the
 //! time and what happened are passed in, what to do is given back. The engine performs and records.
@@ -9,13 +9,14 @@ mod definition;
 mod expression;
 mod interpreter;
 mod params;
+pub mod policy;
 mod template;
 
 pub use check::{Definitions, check, check_frozen};
 pub use definition::{
     ACTION_TIMEOUT, BACKOFF, BACKOFF_MAX, CALL_DEPTH_MAX, Definition, RUN_TIMEOUT, WAIT_TIMEOUT,
 };
-pub use expression::{EXPRESSION_BYTES_MAX, Expression, ExpressionError, Scope, Uses};
+pub use expression::{EXPRESSION_BYTES_MAX, Expression, ExpressionError, Scope, Session, Uses};
 pub use interpreter::{
     Decision, Failure, ITEMS_MAX, Input, JOURNAL_BYTES_MAX, JOURNAL_STEPS_MAX, Note,
     OUTPUT_BYTES_MAX, Perform, View, in_flight, step,

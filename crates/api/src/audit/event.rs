@@ -51,7 +51,7 @@ pub(crate) struct Event<'a> {
     #[serde(serialize_with = "micros")]
     pub(crate) stage_timestamp: Timestamp,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) annotations: BTreeMap<&'static str, Cow<'a, str>>,
+    pub(crate) annotations: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
 }
 
 /// Who asked.
@@ -215,7 +215,7 @@ mod tests {
         event.user_agent = "kubectl/v1.32";
         event.response_status =
             Some(ResponseStatus::new(StatusCode::CONFLICT, "Conflict", "it changed"));
-        event.annotations.insert("authorization.k8s.io/decision", "allow".into());
+        event.annotations.insert("authorization.k8s.io/decision".into(), "allow".into());
         assert_eq!(
             String::from_utf8(event.line()).unwrap(),
             concat!(

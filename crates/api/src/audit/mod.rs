@@ -155,7 +155,7 @@ impl Audit {
             object.resource_version = write.revision.to_string();
         }
         event.annotations =
-            write.annotations.iter().map(|(name, text)| (*name, (*text).into())).collect();
+            write.annotations.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
         Some(event.line())
     }
 
@@ -185,6 +185,10 @@ impl Audit {
 /// Whom the caller acted as, in the extensions of the answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Impersonated(pub(crate) Arc<Caller>);
+
+/// What else the log is to say of a request, in the extensions of its answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Annotations(pub(crate) Vec<(String, String)>);
 
 /// What an answer is about, in its extensions: an address alone does not name what is created.
 #[derive(Debug, Clone)]
@@ -416,8 +420,14 @@ impl Asked {
             Some(error) => ResponseStatus::new(error.code, error.reason, &error.message),
             None => ResponseStatus::new(answer.status(), "", ""),
         });
+        if let Some(Annotations(more)) = extensions.get::<Annotations>() {
+            let more = more.iter().map(|(name, text)| (Cow::from(name), Cow::from(text)));
+            event.annotations.extend(more);
+        }
         let tap = self.tap.as_ref();
-        let mut annotate = |name, text| event.annotations.insert(name, Cow::Borrowed(text));
+        let mut annotate = |name: &'static str, text: &'static str| {
+            event.annotations.insert(name.into(), text.into())
+        };
         match answer.status() {
             StatusCode::UNAUTHORIZED => None,
             StatusCode::FORBIDDEN => annotate("authorization.k8s.io/decision", "forbid"),

@@ -74,7 +74,9 @@ fn roles() -> Vec<Value> {
         &["create"],
     );
     let who = of("authentication.k8s.io", &["selfsubjectreviews"], &["create"]);
-    let mut to_view = vec![of("", &["events", "namespaces", "serviceaccounts"], &READ)];
+    let to_see =
+        ["events", "namespaces", "resourcequotas", "resourcequotas/status", "serviceaccounts"];
+    let mut to_view = vec![of("", &to_see, &READ)];
     to_view.extend(own_kinds(true));
     let mut to_edit = vec![
         of("", &["secrets", "serviceaccounts"], &all),

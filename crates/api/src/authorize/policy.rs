@@ -246,7 +246,7 @@ impl Policy {
     }
 
     /// Whether the caller may do that.
-    pub(super) fn may(&self, caller: &Caller, ask: &Ask<'_>) -> bool {
+    pub(crate) fn may(&self, caller: &Caller, ask: &Ask<'_>) -> bool {
         self.decide(caller, ask).allowed()
     }
 

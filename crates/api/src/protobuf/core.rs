@@ -74,6 +74,38 @@ struct ObjectReference {
 }
 
 #[derive(Clone, PartialEq, Message)]
+pub(super) struct ResourceQuota {
+    #[prost(message, optional, tag = "1")]
+    metadata: Option<ObjectMeta>,
+    #[prost(message, optional, tag = "2")]
+    spec: Option<ResourceQuotaSpec>,
+    #[prost(message, optional, tag = "3")]
+    status: Option<ResourceQuotaStatus>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ResourceQuotaSpec {
+    #[prost(btree_map = "string, message", tag = "1")]
+    hard: BTreeMap<String, Quantity>,
+    #[prost(string, repeated, tag = "2")]
+    scopes: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ResourceQuotaStatus {
+    #[prost(btree_map = "string, message", tag = "1")]
+    hard: BTreeMap<String, Quantity>,
+    #[prost(btree_map = "string, message", tag = "2")]
+    used: BTreeMap<String, Quantity>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Quantity {
+    #[prost(string, tag = "1")]
+    text: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
 pub(super) struct Event {
     #[prost(message, optional, tag = "1")]
     metadata: Option<ObjectMeta>,
@@ -151,6 +183,26 @@ impl ServiceAccount {
             "secrets": secrets,
             "imagePullSecrets": pull,
             "automountServiceAccountToken": self.automount_service_account_token,
+        })
+    }
+}
+
+impl ResourceQuota {
+    pub(super) fn value(self) -> Value {
+        let texts = |quantities: BTreeMap<String, Quantity>| -> Map<String, Value> {
+            quantities.into_iter().map(|(name, quantity)| (name, quantity.text.into())).collect()
+        };
+        let ResourceQuotaSpec { hard, scopes } = self.spec.unwrap_or_default();
+        let mut spec = json!({"hard": texts(hard)});
+        // Not known here: whoever sends some must hear of it.
+        if !scopes.is_empty() {
+            spec["scopes"] = json!(scopes);
+        }
+        let ResourceQuotaStatus { hard: seen, used } = self.status.unwrap_or_default();
+        json!({
+            "metadata": self.metadata.unwrap_or_default().value(),
+            "spec": spec,
+            "status": {"hard": texts(seen), "used": texts(used)},
         })
     }
 }

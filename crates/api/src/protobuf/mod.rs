@@ -57,6 +57,7 @@ pub(crate) fn read(body: &[u8]) -> Result<Value, ApiError> {
         ("v1", "ServiceAccount") => {
             core::ServiceAccount::decode(raw).map(core::ServiceAccount::value)
         }
+        ("v1", "ResourceQuota") => core::ResourceQuota::decode(raw).map(core::ResourceQuota::value),
         ("rbac.authorization.k8s.io/v1", "Role" | "ClusterRole") => {
             rbac::Role::decode(raw).map(rbac::Role::value)
         }

@@ -19,7 +19,7 @@ use Level::{Admin, Cluster, Edit, Known, Nobody, View};
 /// The least level that may read, and that may write, a resource.
 fn row(resource: &str) -> (Level, Level) {
     match resource {
-        "namespaces" | "events" => (View, Cluster),
+        "namespaces" | "events" | "resourcequotas" | "resourcequotas/status" => (View, Cluster),
         "secrets" => (Edit, Edit),
         "serviceaccounts" => (View, Edit),
         "roles.rbac.authorization.k8s.io" | "rolebindings.rbac.authorization.k8s.io" => {
@@ -27,7 +27,10 @@ fn row(resource: &str) -> (Level, Level) {
         }
         "clusterroles.rbac.authorization.k8s.io"
         | "clusterrolebindings.rbac.authorization.k8s.io"
-        | "customresourcedefinitions.apiextensions.k8s.io" => (Cluster, Cluster),
+        | "customresourcedefinitions.apiextensions.k8s.io"
+        | "validatingadmissionpolicies.admissionregistration.k8s.io"
+        | "validatingadmissionpolicies/status.admissionregistration.k8s.io"
+        | "validatingadmissionpolicybindings.admissionregistration.k8s.io" => (Cluster, Cluster),
         "sites.inventory.quarterdeck.dev"
         | "racks.inventory.quarterdeck.dev"
         | "servers.inventory.quarterdeck.dev"

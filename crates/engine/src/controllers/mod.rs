@@ -4,6 +4,8 @@
 pub(crate) mod garbage;
 pub(crate) mod namespace;
 pub(crate) mod place;
+pub(crate) mod policies;
+pub(crate) mod quotas;
 pub(crate) mod roles;
 pub(crate) mod server;
 pub(crate) mod upkeep;

@@ -9,6 +9,7 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod admission;
 mod backend;
 mod controllers;
 mod crash;

@@ -1,12 +1,15 @@
 //! Every kind, one file each. A new kind is a new file and one line in [`own`].
 
+pub mod admission_policy;
 mod event;
 mod image;
 mod namespace;
+mod object_selector;
 mod provider;
 mod rack;
 pub mod rbac;
 mod resource;
+mod resource_quota;
 mod run;
 mod runbook;
 mod secret;
@@ -14,13 +17,18 @@ mod server;
 mod service_account;
 mod site;
 
+pub use admission_policy::{
+    ADMISSION, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
 pub use event::{Event, EventSource};
 pub use image::{Image, ImageFormat, ImageSpec, ImageStatus};
 pub use namespace::{Namespace, NamespaceSpec, NamespaceStatus};
+pub use object_selector::{ObjectSelector, ObjectSelectorRequirement};
 pub use provider::{MetalProvider, Provider, ProviderSpec, ProviderStatus, ProviderType};
 pub use rack::{Rack, RackSpec, RackStatus};
 pub use rbac::{ClusterRole, ClusterRoleBinding, PolicyRule, RBAC, Role, RoleBinding};
 pub use resource::Resource;
+pub use resource_quota::{ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus};
 pub use run::{
     Approval, Decision, RetryFrom, Run, RunPhase, RunSpec, RunStatus, RunTarget, RunbookRevision,
     RunbookRevisionSpec, StepPhase, StepStatus,
@@ -73,10 +81,13 @@ fn own() -> Vec<KindRef> {
         Secret::info(),
         Event::info(),
         ServiceAccount::info(),
+        ResourceQuota::info(),
         Role::info(),
         RoleBinding::info(),
         ClusterRole::info(),
         ClusterRoleBinding::info(),
+        ValidatingAdmissionPolicy::info(),
+        ValidatingAdmissionPolicyBinding::info(),
         Site::info(),
         Rack::info(),
         Server::info(),

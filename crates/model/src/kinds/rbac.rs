@@ -3,13 +3,12 @@
 //! these objects are, and which of them make sense.
 //! Source: Kubernetes "Using RBAC Authorization".
 
+use super::ObjectSelector;
 use crate::{
-    Column, ColumnType, FieldError, FieldErrors, Kind, LabelSelector, ObjectMeta, Scope, kind_info,
-    selector::LabelRequirement, validate,
+    Column, ColumnType, FieldError, FieldErrors, Kind, ObjectMeta, Scope, kind_info, validate,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Group of roles and bindings.
 pub const RBAC: &str = "rbac.authorization.k8s.io";
@@ -62,79 +61,7 @@ pub struct ClusterRole {
 #[serde(rename_all = "camelCase", default)]
 pub struct AggregationRule {
     /// Labels of ClusterRoles; those that any of the selectors selects are gathered.
-    pub cluster_role_selectors: Vec<RoleSelector>,
-}
-
-/// Labels to meet (`metav1.LabelSelector`); none select everything.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct RoleSelector {
-    /// Labels and their values.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub match_labels: BTreeMap<String, String>,
-    /// Further requirements.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub match_expressions: Vec<RoleSelectorRequirement>,
-}
-
-/// One requirement on a label.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct RoleSelectorRequirement {
-    /// Name of the label.
-    pub key: String,
-    /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
-    pub operator: String,
-    /// Values, for `In` and `NotIn`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub values: Vec<String>,
-}
-
-impl RoleSelector {
-    fn selector(&self) -> Option<LabelSelector> {
-        let labels = self
-            .match_labels
-            .iter()
-            .map(|(name, value)| Some(LabelRequirement::In(name.clone(), vec![value.clone()])));
-        let others = self.match_expressions.iter().map(|requirement| {
-            let (key, values) = (requirement.key.clone(), requirement.values.clone());
-            Some(match requirement.operator.as_str() {
-                "In" => LabelRequirement::In(key, values),
-                "NotIn" => LabelRequirement::NotIn(key, values),
-                "Exists" => LabelRequirement::Exists(key),
-                "DoesNotExist" => LabelRequirement::Absent(key),
-                _ => return None,
-            })
-        });
-        labels.chain(others).collect::<Option<_>>().map(LabelSelector)
-    }
-
-    fn validate(&self, path: &str, errors: &mut FieldErrors) {
-        for (at, requirement) in self.match_expressions.iter().enumerate() {
-            let path = format!("{path}.matchExpressions[{at}]");
-            if let Err(why) = validate::qualified_name(&requirement.key) {
-                let key = format!("{:?}", requirement.key);
-                errors.push(FieldError::invalid(format!("{path}.key"), key, why));
-            }
-            let values = format!("{path}.values");
-            match (requirement.operator.as_str(), requirement.values.is_empty()) {
-                ("In" | "NotIn", true) => errors.push(FieldError::required(
-                    values,
-                    "must be specified when `operator` is 'In' or 'NotIn'",
-                )),
-                ("Exists" | "DoesNotExist", false) => errors.push(FieldError::forbidden(
-                    values,
-                    "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-                )),
-                ("In" | "NotIn" | "Exists" | "DoesNotExist", _) => {}
-                (other, _) => errors.push(FieldError::invalid(
-                    format!("{path}.operator"),
-                    format!("{other:?}"),
-                    "not a valid selector operator",
-                )),
-            }
-        }
-    }
+    pub cluster_role_selectors: Vec<ObjectSelector>,
 }
 
 /// The rules a ClusterRole gathers from `all` by its aggregation rule, each once; none when it has
@@ -143,7 +70,7 @@ pub fn aggregated(role: &ClusterRole, all: &[ClusterRole]) -> Option<Vec<PolicyR
     let wanted = role.aggregation_rule.as_ref()?;
     let mut rules: Vec<PolicyRule> = Vec::new();
     let mut seen = std::collections::HashSet::new();
-    for selector in wanted.cluster_role_selectors.iter().filter_map(RoleSelector::selector) {
+    for selector in wanted.cluster_role_selectors.iter().filter_map(ObjectSelector::selector) {
         let selected = all.iter().filter(|other| {
             let labels = &other.metadata.labels;
             other.metadata.name != role.metadata.name

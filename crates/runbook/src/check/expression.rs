@@ -19,24 +19,26 @@ use std::{collections::BTreeMap, sync::Arc};
 
 /// What expressions can see at one place of a runbook.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Names {
+pub(crate) struct Names {
     /// The variables.
-    pub(super) variables: BTreeMap<&'static str, Type>,
+    pub(crate) variables: BTreeMap<&'static str, Type>,
     /// Why a step that is elsewhere in the runbook cannot be seen here.
-    pub(super) unseen: BTreeMap<String, String>,
+    pub(crate) unseen: BTreeMap<String, String>,
+    /// Why a variable that is known elsewhere is not known here.
+    pub(crate) unknown: BTreeMap<&'static str, &'static str>,
 }
 
 /// One mistake in an expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     /// Place of its first letter, from 0, when it is known.
-    pub(super) at: Option<usize>,
+    pub(crate) at: Option<usize>,
     /// What is wrong.
-    pub(super) message: String,
+    pub(crate) message: String,
 }
 
 /// Finds the type of an expression, and what is wrong with it.
-pub(super) fn type_of(expression: &Expression, names: &Names) -> (Type, Vec<Problem>) {
+pub(crate) fn type_of(expression: &Expression, names: &Names) -> (Type, Vec<Problem>) {
     let mut typing =
         Typing { expression, names, bound: Vec::new(), problems: Vec::new(), dashed: false };
     let found = typing.of(expression.tree());
@@ -96,7 +98,7 @@ impl Typing<'_> {
         if self.dashed {
             return Type::Dyn;
         }
-        let message = match unknown(name) {
+        let message = match self.names.unknown.get(name).copied() {
             Some(why) => format!("{name} is not known here: {why}"),
             None => {
                 let known = self.names.variables.keys().copied();
@@ -376,16 +378,15 @@ fn literal_type(literal: &LiteralValue) -> Type {
     }
 }
 
-/// Why a variable of the language is not known at this place.
-fn unknown(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "target" => "the runbook has no spec.target",
-        "item" | "index" => "it is the item of a forEach, for the steps inside it",
-        "output" => "it is what a step gave back, for the step's own outputs and compensate",
-        "error" => "it is what went wrong, for onFailure and onTimeout",
-        _ => return None,
-    })
-}
+/// Why a variable of runbooks is not known at some place of one.
+pub(super) const RUNBOOK_VARIABLES: [(&str, &str); 5] = [
+    ("target", "the runbook has no spec.target"),
+    ("item", FOR_EACH),
+    ("index", FOR_EACH),
+    ("output", "it is what a step gave back, for the step's own outputs and compensate"),
+    ("error", "it is what went wrong, for onFailure and onTimeout"),
+];
+const FOR_EACH: &str = "it is the item of a forEach, for the steps inside it";
 
 /// `target.status.phase`, of a node that is written so.
 fn path(node: &IdedExpr) -> Option<String> {

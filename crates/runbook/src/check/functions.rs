@@ -69,6 +69,7 @@ const FUNCTIONS: &[Function] = &[
 ];
 
 const METHODS: &[Function] = &[
+    function("charAt", &[&[Text, Int]], |_| Type::TEXT),
     function("contains", TEXTS, |_| Type::Bool),
     function("endsWith", TEXTS, |_| Type::Bool),
     function("getDate", MOMENT, |_| Type::Int),
@@ -81,6 +82,10 @@ const METHODS: &[Function] = &[
     function("getMinutes", TIME, |_| Type::Int),
     function("getMonth", MOMENT, |_| Type::Int),
     function("getSeconds", TIME, |_| Type::Int),
+    function("indexOf", TEXTS, |_| Type::Int),
+    function("join", &[&[List], &[List, Text]], |_| Type::TEXT),
+    function("lastIndexOf", TEXTS, |_| Type::Int),
+    function("lowerAscii", &[&[Text]], |_| Type::TEXT),
     function("hasValue", &[&[Optional]], |_| Type::Bool),
     function("matches", TEXTS, |_| Type::Bool),
     function("or", &[&[Optional, Optional]], |given| {
@@ -90,8 +95,13 @@ const METHODS: &[Function] = &[
     function("orValue", &[&[Optional, Any]], |given| {
         held(given).or(given.get(1).cloned().unwrap_or(Type::Dyn))
     }),
+    function("replace", &[&[Text, Text, Text]], |_| Type::TEXT),
     function("size", SIZED, |_| Type::Int),
+    function("split", TEXTS, |_| Type::list(Type::TEXT)),
     function("startsWith", TEXTS, |_| Type::Bool),
+    function("substring", &[&[Text, Int], &[Text, Int, Int]], |_| Type::TEXT),
+    function("trim", &[&[Text]], |_| Type::TEXT),
+    function("upperAscii", &[&[Text]], |_| Type::TEXT),
     function("value", &[&[Optional]], held),
 ];
 
@@ -154,10 +164,13 @@ pub(crate) fn call_on(name: &str, given: &[Type]) -> Result<Type, String> {
     Err(format!("there is no method {name:?}{}", near(name, names)))
 }
 
-/// As [`hint`], without listing all when none is near.
+/// The near one, or all there are.
 fn near<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> String {
     let names: Vec<&str> = names.collect();
-    hint(name, names)
+    match hint(name, names.iter().copied()) {
+        near if near.is_empty() => format!("; there are {}", names.join(", ")),
+        near => near,
+    }
 }
 
 /// `receivers`: how many of the arguments stand before the name.

@@ -12,12 +12,12 @@
 //! action or a called runbook changes.
 
 mod calls;
-mod expression;
+pub(crate) mod expression;
 mod functions;
 mod shape;
 mod steps;
-mod types;
-mod values;
+pub(crate) mod types;
+pub(crate) mod values;
 
 use quarterdeck_model::{ActionSignature, FieldError, FieldErrors, kinds::RunbookSpec};
 use std::{collections::BTreeMap, sync::Arc};

@@ -8,7 +8,7 @@
 
 use super::{
     Definitions, Found,
-    expression::Names,
+    expression::{Names, RUNBOOK_VARIABLES},
     types::{Type, any_of, hint},
     values::{Values, Wanted},
 };
@@ -370,7 +370,7 @@ impl Walk<'_> {
             }
         }
         variables.insert("steps", Type::object(seen));
-        Names { variables, unseen }
+        Names { variables, unseen, unknown: RUNBOOK_VARIABLES.into() }
     }
 }
 

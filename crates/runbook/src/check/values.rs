@@ -283,7 +283,7 @@ fn word(kind: &str) -> &str {
 }
 
 /// Where in an expression: its line when there are several, and its column.
-fn place(text: &str, at: usize) -> String {
+pub(crate) fn place(text: &str, at: usize) -> String {
     let before: String = text.chars().take(at).collect();
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|letter| *letter != '\n').count() + 1;

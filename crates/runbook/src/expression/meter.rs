@@ -6,7 +6,7 @@
 //! nothing is left. Without it a line such as `[s].map(x, x + x).map(x, x + x)…` fills the memory.
 //! No `@` can be written in an expression, so nothing of this can be named or hidden by one.
 
-use super::values::Variables;
+use super::{session::PART, texts};
 use cel::{
     Env, ExecutionError, IdedExpr,
     common::{
@@ -14,7 +14,6 @@ use cel::{
         types::{self, CelInt, CelList, CelMap, CelOptional, CelString, Type},
         value::{CowVal, StaticVal, Val},
     },
-    context::VariableResolver,
 };
 use std::{
     any::Any,
@@ -31,11 +30,12 @@ const BUDGET: i64 = 1_000_000;
 const MATCHES_COST: i64 = 5_000;
 
 const CHARGE: &str = "@charge";
-const BUDGET_NAME: &str = "@budget";
+pub(super) const BUDGET_NAME: &str = "@budget";
 
 /// The functions of expressions, and the one that charges.
 pub(super) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
+    texts::add(&mut env);
     let arguments = vec![types::DYN_TYPE, types::INT_TYPE, types::DYN_TYPE];
     // It can be refused only if the name were taken; then every evaluation would fail loudly.
     let added = env.add_overload(CHARGE, "charge", arguments, charge);
@@ -73,40 +73,19 @@ impl Val for Budget {
 }
 
 impl Budget {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Arc::new(AtomicI64::new(BUDGET)))
     }
 
-    fn spend(&self, cost: i64) -> bool {
+    /// More was spent than there was.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.0.load(Ordering::Relaxed) <= 0
+    }
+
+    pub(super) fn spend(&self, cost: i64) -> bool {
         let left = self.0.load(Ordering::Relaxed).saturating_sub(cost);
         self.0.store(left, Ordering::Relaxed);
         left > 0
-    }
-}
-
-/// The variables and the budget.
-pub(super) struct Metered<'v> {
-    variables: Variables<'v>,
-    budget: Budget,
-}
-
-impl<'v> Metered<'v> {
-    pub(super) fn new(variables: Variables<'v>) -> Self {
-        Self { variables, budget: Budget::new() }
-    }
-
-    /// The evaluation cost more than it may.
-    pub(super) fn is_exhausted(&self) -> bool {
-        self.budget.0.load(Ordering::Relaxed) <= 0
-    }
-}
-
-impl VariableResolver for Metered<'_> {
-    fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
-        if variable == BUDGET_NAME {
-            return Some(CowVal::Borrowed(&self.budget));
-        }
-        self.variables.get(variable).map(CowVal::Borrowed)
     }
 }
 
@@ -126,7 +105,7 @@ fn charge<'b, 'v>(mut values: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Exe
 }
 
 /// How large a value is.
-fn weight(value: &dyn Val) -> i64 {
+pub(super) fn weight(value: &dyn Val) -> i64 {
     let inside = if let Some(text) = value.downcast_ref::<CelString<'_>>() {
         i64::try_from(text.inner().len() / 16).unwrap_or(i64::MAX)
     } else if let Some(list) = value.downcast_ref::<CelList<'_>>() {
@@ -148,6 +127,27 @@ pub(super) fn meter(tree: &IdedExpr) -> IdedExpr {
     tree
 }
 
+/// Functions that take time by the size of what they are called on.
+const READS: [&str; 15] = [
+    "bytes",
+    "charAt",
+    "contains",
+    "indexOf",
+    "join",
+    "lastIndexOf",
+    "lowerAscii",
+    "matches",
+    "replace",
+    "size",
+    "split",
+    "string",
+    "substring",
+    "trim",
+    "upperAscii",
+];
+/// Those whose result may be larger than that.
+const MAKES: [&str; 4] = [operators::ADD, "join", "replace", "split"];
+
 fn rewrite(node: &mut IdedExpr) {
     match &mut node.expr {
         Expr::Call(call) => {
@@ -166,7 +166,14 @@ fn rewrite(node: &mut IdedExpr) {
             {
                 wrap(argument, cost);
             }
-            if call.func_name == operators::ADD {
+            // A text is gone through from its beginning, however often a loop asks.
+            if READS.contains(&call.func_name.as_str()) {
+                let target = call.target.as_deref_mut();
+                if let Some(read) = target.or_else(|| call.args.first_mut()) {
+                    wrap(read, 0);
+                }
+            }
+            if MAKES.contains(&call.func_name.as_str()) {
                 wrap(node, 0);
             }
         }
@@ -251,4 +258,61 @@ fn count(node: &IdedExpr) -> i64 {
     let mut nodes = 0;
     super::reader::each(node, &mut |_| nodes += 1);
     nodes
+}
+
+/// Reads `whole.NAME` as the name of a part, so that it is asked for only when it is needed. False when
+/// `whole` is used in another way.
+pub(super) fn name_parts(node: &mut IdedExpr, whole: &str) -> bool {
+    let is_whole = |node: &IdedExpr| matches!(&node.expr, Expr::Ident(name) if name == whole);
+    let named = match &node.expr {
+        Expr::Select(select) if is_whole(&select.operand) => {
+            Some((select.field.clone(), select.test))
+        }
+        Expr::Call(call) if call.func_name == operators::INDEX => match call.args.as_slice() {
+            [operand, IdedExpr { expr: Expr::Literal(LiteralValue::String(key)), .. }]
+                if is_whole(operand) =>
+            {
+                Some((key.inner().to_owned(), false))
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    match named {
+        // What is not there is no part, which is told when the expression is written.
+        Some((_, true)) => node.expr = Expr::Literal(LiteralValue::Boolean(true.into())),
+        Some((name, false)) => node.expr = Expr::Ident(format!("{PART}{name}")),
+        None if is_whole(node) => return false,
+        None => return children_mut(node, whole).into_iter().all(|child| name_parts(child, whole)),
+    }
+    true
+}
+
+/// What is in a node, without that which is inside a loop whose item has the name `hidden`.
+fn children_mut<'n>(node: &'n mut IdedExpr, hidden: &str) -> Vec<&'n mut IdedExpr> {
+    match &mut node.expr {
+        Expr::Call(call) => {
+            let target = call.target.iter_mut().map(AsMut::as_mut);
+            target.chain(&mut call.args).collect()
+        }
+        Expr::Select(select) => vec![&mut *select.operand],
+        Expr::List(list) => list.elements.iter_mut().collect(),
+        Expr::Map(map) => map
+            .entries
+            .iter_mut()
+            .flat_map(|entry| match &mut entry.expr {
+                EntryExpr::MapEntry(entry) => vec![&mut entry.key, &mut entry.value],
+                EntryExpr::StructField(field) => vec![&mut field.value],
+            })
+            .collect(),
+        Expr::Comprehension(inner) => {
+            let shadowed = inner.iter_var == hidden || inner.iter_var2.as_deref() == Some(hidden);
+            let mut all: Vec<&mut IdedExpr> = vec![&mut inner.iter_range, &mut inner.accu_init];
+            if !shadowed {
+                all.extend([&mut inner.loop_cond, &mut inner.loop_step, &mut inner.result]);
+            }
+            all
+        }
+        _ => Vec::new(),
+    }
 }

@@ -6,16 +6,18 @@
 
 mod meter;
 mod reader;
+mod session;
+mod texts;
 mod values;
 
-use cel::{Context, ExecutionError, IdedExpr, common::ast::SourceInfo, parser::ParseError};
-use meter::{ENV, Metered};
+use cel::{IdedExpr, common::ast::SourceInfo, parser::ParseError};
+use meter::ENV;
 use serde_json::Value;
 use std::{borrow::Cow, collections::BTreeSet, fmt, sync::Arc};
-use values::Variables;
 
 pub use reader::EXPRESSION_BYTES_MAX;
 pub(crate) use reader::TYPES;
+pub use session::Session;
 
 /// A parsed CEL expression.
 #[derive(Clone)]
@@ -136,6 +138,23 @@ impl Expression {
         })
     }
 
+    /// The same, reading `whole.NAME` as the part NAME of a [`Session`].
+    ///
+    /// # Errors
+    /// When `whole` is used in another way.
+    pub fn with_parts(mut self, whole: &str) -> Result<Self, ExpressionError> {
+        if !self.uses.variables.contains(whole) {
+            return Ok(self);
+        }
+        let mut tree = IdedExpr::clone(&self.metered);
+        if !meter::name_parts(&mut tree, whole) {
+            let why = format!("{whole} are read by name: {whole}.NAME");
+            return Err(ExpressionError::syntax(why));
+        }
+        self.metered = Arc::new(tree);
+        Ok(self)
+    }
+
     /// As it was written.
     pub fn text(&self) -> &str {
         &self.text
@@ -161,31 +180,7 @@ impl Expression {
     /// # Errors
     /// When it has none: see [`ExpressionError::is_missing`].
     pub fn evaluate(&self, scope: &Scope<'_>) -> Result<Value, ExpressionError> {
-        let variables = Metered::new(Variables::new(scope, &self.uses)?);
-        let mut context = Context::with_env(Arc::clone(&ENV));
-        context.set_variable_resolver(&variables);
-        let result = reader::with_evaluator_stack(|| cel::Value::resolve(&self.metered, &context));
-        if variables.is_exhausted() {
-            let why = "costs too much: it reads or makes more data than one expression may";
-            return Err(ExpressionError::other(format!("{}: {why}", self.text)));
-        }
-        let told = match result {
-            Ok(value) => {
-                return values::from_cel(&value).map_err(|error| error.within(&self.text));
-            }
-            Err(told) => told,
-        };
-        let (kind, why) = match &told {
-            ExecutionError::NoSuchKey(name) => (ErrorKind::Missing, format!("no field {name:?}")),
-            ExecutionError::IndexOutOfBounds(_) => {
-                (ErrorKind::Missing, "the list has no such item".to_owned())
-            }
-            ExecutionError::UndeclaredReference(name) => {
-                (ErrorKind::Other, format!("unknown name {name:?}"))
-            }
-            other => (ErrorKind::Other, cut(&other.to_string())),
-        };
-        Err(ExpressionError { kind, message: format!("{}: {why}", self.text) })
+        Session::new(scope, &[]).evaluate(self)
     }
 
     /// Its value, which must be true or false.

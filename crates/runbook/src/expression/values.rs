@@ -1,6 +1,6 @@
 //! Values: from JSON to what the evaluator reads, and back.
 
-use super::{ExpressionError, Scope, Uses};
+use super::ExpressionError;
 use cel::common::{
     types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt},
     value::Val,
@@ -8,32 +8,17 @@ use cel::common::{
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
-/// Deepest value given to or taken from an expression.
-const VALUE_DEPTH_MAX: usize = 64;
+/// Deepest value given to or taken from an expression: more than any object, so that no object is too
+/// deep to be judged.
+const VALUE_DEPTH_MAX: usize = 128;
 /// Largest value taken from an expression. Steps keep less; this bounds what a template gathers.
 const RESULT_BYTES_MAX: usize = 64 * 1024;
 
-/// The variables that an expression uses, in the form the evaluator reads.
-pub(super) struct Variables<'v>(Vec<(&'v str, Box<dyn Val + 'v>)>);
-
-impl<'v> Variables<'v> {
-    pub(super) fn new(scope: &'v Scope<'_>, uses: &Uses) -> Result<Self, ExpressionError> {
-        let mut values = Vec::new();
-        for (name, value) in &scope.variables {
-            if uses.variables.contains(*name) {
-                values.push((*name, to_cel(value, 0)?));
-            }
-        }
-        Ok(Self(values))
-    }
-
-    pub(super) fn get<'b>(&'b self, variable: &str) -> Option<&'b (dyn Val + 'b)> {
-        let (_, value) = self.0.iter().find(|(name, _)| *name == variable)?;
-        Some(value.as_ref())
-    }
-}
-
-fn to_cel<'v>(value: &'v Value, depth: usize) -> Result<Box<dyn Val + 'v>, ExpressionError> {
+/// A value in the form the evaluator reads.
+pub(super) fn to_cel<'v>(
+    value: &'v Value,
+    depth: usize,
+) -> Result<Box<dyn Val + 'v>, ExpressionError> {
     if depth > VALUE_DEPTH_MAX {
         return Err(ExpressionError::other(format!(
             "a value is nested deeper than {VALUE_DEPTH_MAX} levels"

@@ -124,6 +124,10 @@ fn no_expression_runs_long_or_grows_without_bound() {
         "big.exists(a, big.exists(b, a.matches('(a|b|ab)*[a-f]{5}' + b)))".to_owned(),
         "big.map(a, big).map(b, b)".to_owned(),
         "big.filter(a, a in big && !(a in big))".to_owned(),
+        "big.map(a, big.join('-').replace('-', big.join('+')))".to_owned(),
+        "big.all(a, !big.join('').contains('none of it') && big.join('').size() > 1)".to_owned(),
+        "big.all(a, big.all(b, b.lowerAscii().upperAscii().indexOf(a + 'none') == -1))".to_owned(),
+        "big.map(a, big.join('').split(''))".to_owned(),
     ];
     let big = json!((0..2_000).map(|n| format!("{n}-{long}")).collect::<Vec<_>>());
     for bomb in bombs {
@@ -319,4 +323,35 @@ fn typed_expressions() -> impl Strategy<Value = String> {
             (inner.clone(), inner).prop_map(|(a, b)| format!("({a} ? {b} : {b})")),
         ]
     })
+}
+
+#[test]
+fn texts_have_the_functions_that_kubernetes_has() {
+    let evaluate = |text: &str| {
+        let scope = Scope::new().with("long", json!("ab".repeat(20_000)));
+        Expression::parse(text).and_then(|expression| expression.evaluate(&scope))
+    };
+    for (text, value) in [
+        ("'AbÉ'.lowerAscii() + 'aé'.upperAscii()", json!("abÉAé")),
+        ("'  a b '.trim()", json!("a b")),
+        ("'héllo'.charAt(1) + 'a'.charAt(1)", json!("é")),
+        ("'héllo'.substring(1) + 'héllo'.substring(1, 3)", json!("élloél")),
+        ("['héllo'.indexOf('l'), 'héllo'.lastIndexOf('l'), 'a'.indexOf('b')]", json!([2, 3, -1])),
+        ("'a.b.c'.split('.') + 'ab'.split('')", json!(["a", "b", "c", "a", "b"])),
+        ("['a', 'b'].join('-') + ['a', 'b'].join()", json!("a-bab")),
+        ("'a.b.c'.replace('.', '::')", json!("a::b::c")),
+    ] {
+        assert_eq!(evaluate(text), Ok(value), "{text}");
+    }
+    for wrong in [
+        "'abc'.substring(2, 1)",
+        "'abc'.substring(4)",
+        "'abc'.charAt(-1)",
+        "'abc'.charAt(4)",
+        "[1].join()",
+        "long.replace('a', long)",
+        "long.split('')",
+    ] {
+        assert!(evaluate(wrong).is_err(), "{wrong}");
+    }
 }

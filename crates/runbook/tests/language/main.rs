@@ -4,6 +4,7 @@
 
 mod check;
 mod expressions;
+mod policies;
 mod properties;
 mod stories;
 mod support;

@@ -1,0 +1,128 @@
+//! Quotas and policies of admission with the real `kubectl`: made, shown, applied again, and what they
+//! refuse and warn of.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what is not as expected must fail the test"
+)]
+
+mod support;
+
+use quarterdeck_testing::{process::run, wait::wait_for};
+use support::{DEADLINE, SITE, apply_refusal, object, plane, refusal, rows};
+
+/// As in the documentation of Kubernetes, about sites.
+const POLICY: &str = r#"
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: demo-policy.example.com}
+spec:
+  failurePolicy: Fail
+  matchConstraints:
+    resourceRules:
+    - apiGroups:   ["inventory.quarterdeck.dev"]
+      apiVersions: ["v1alpha1"]
+      operations:  ["CREATE", "UPDATE"]
+      resources:   ["sites"]
+  validations:
+    - expression: "object.spec.region.startsWith('eu-')"
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: demo-binding-test.example.com}
+spec:
+  policyName: demo-policy.example.com
+  validationActions: [Deny]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quotas_are_made_shown_and_kept() {
+    let plane = plane().await;
+    plane.kubectl(&["create", "namespace", "team"]).await;
+    let hard = "--hard=count/secrets=2,count/runs.workflows.quarterdeck.dev=1k";
+    plane.kubectl(&["create", "quota", "small", "-n", "team", hard]).await;
+    for name in ["a", "b"] {
+        plane.kubectl(&["create", "secret", "generic", name, "-n", "team"]).await;
+    }
+    let refused = refusal(&plane, &["create", "secret", "generic", "c", "-n", "team"]).await;
+    let why = "secrets \"c\" is forbidden: exceeded quota: small, requested: count/secrets=1, used: count/secrets=2, limited: count/secrets=2";
+    assert!(refused.contains(why), "{refused}");
+    wait_for(DEADLINE, "the quota to be counted", async || {
+        let table = plane.kubectl(&["get", "quota", "-n", "team"]).await;
+        let used = "count/runs.workflows.quarterdeck.dev: 0/1000, count/secrets: 2/2";
+        if table.contains(used) { Ok(()) } else { Err(table) }
+    })
+    .await;
+    let table = plane.kubectl(&["get", "resourcequotas", "-n", "team"]).await;
+    assert_eq!(rows(&table)[0], ["NAME", "REQUEST", "LIMIT", "AGE"]);
+    let told = plane.kubectl(&["describe", "quota", "small", "-n", "team"]).await;
+    let lines: Vec<Vec<&str>> = rows(&told);
+    assert!(lines.contains(&vec!["count/secrets", "2", "2"]), "{told}");
+    plane.kubectl(&["delete", "secret", "a", "-n", "team"]).await;
+    plane.kubectl(&["create", "secret", "generic", "c", "-n", "team"]).await;
+    let wrong = refusal(&plane, &["create", "quota", "x", "--hard=pods=1"]).await;
+    assert!(wrong.contains("spec.hard[pods]: Unsupported value"), "{wrong}");
+    // Runs that the plane makes itself, and Events, are counted and not refused: nothing of it fails.
+    plane.kubectl(&["delete", "namespace", "team"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_are_applied_and_hold() {
+    let plane = plane().await;
+    let created = plane.apply(POLICY).await;
+    assert_eq!(created.matches(" created\n").count(), 2, "{created}");
+    let again = plane.apply(POLICY).await;
+    assert_eq!(again.matches(" unchanged\n").count(), 2, "{again}");
+    plane.apply(SITE).await;
+    let abroad = SITE.replace("eu-west", "us-east");
+    let refused = apply_refusal(&plane, &[], &abroad).await;
+    let why = "ValidatingAdmissionPolicy 'demo-policy.example.com' with binding 'demo-binding-test.example.com' denied request: failed expression: object.spec.region.startsWith('eu-')";
+    assert!(refused.contains(why), "{refused}");
+    let refused = apply_refusal(&plane, &["--server-side", "--force-conflicts"], &abroad).await;
+    assert!(refused.contains(why), "{refused}");
+
+    let changed = POLICY.replace("[Deny]", "[Warn]").replace(
+        "object.spec.region.startsWith('eu-')\"",
+        "object.spec.region.startsWith('us-')\"\n      message: not in the states",
+    );
+    let configured = plane.apply(&changed).await;
+    assert_eq!(configured.matches(" configured\n").count(), 2, "{configured}");
+    let apply = plane.kubectl_command(&["label", "site", "ams1", "x=y"]);
+    let output = run(&apply, "").await.unwrap();
+    let warning = "Warning: Validation failed for ValidatingAdmissionPolicy 'demo-policy.example.com' with binding 'demo-binding-test.example.com': not in the states";
+    assert!(output.stderr.contains(warning), "{} {}", output.stdout, output.stderr);
+
+    let names = ["validatingadmissionpolicies", "validatingadmissionpolicybindings"];
+    for (resource, heading) in names.iter().zip([
+        ["NAME", "VALIDATIONS", "PARAMKIND", "AGE"],
+        ["NAME", "POLICYNAME", "PARAMREF", "AGE"],
+    ]) {
+        let table = plane.kubectl(&["get", resource]).await;
+        assert_eq!(rows(&table)[0], heading, "{table}");
+        plane.kubectl(&["describe", resource]).await;
+        let told = plane.kubectl(&["explain", &format!("{resource}.spec")]).await;
+        assert!(told.contains("FIELDS:"), "{told}");
+    }
+    // The plane says what its expressions look like against the kinds it names.
+    let wrong = changed.replace("object.spec.region.starts", "object.spec.regio.starts");
+    plane.apply(&wrong).await;
+    wait_for(DEADLINE, "the warning of the type check", async || {
+        let policy =
+            object(&plane, &["validatingadmissionpolicy", "demo-policy.example.com"]).await;
+        let warnings = &policy["status"]["typeChecking"]["expressionWarnings"];
+        let told = warnings[0]["warning"].as_str().unwrap_or_default();
+        if told.contains("Kind=Site: column 13: object.spec has no field \"regio\"") {
+            Ok(())
+        } else {
+            Err(format!("{:#}", policy["status"]))
+        }
+    })
+    .await;
+    let broken = POLICY.replace("startsWith", "startWith");
+    let refused = apply_refusal(&plane, &[], &broken).await;
+    let why = "spec.validations[0].expression: Invalid value: ";
+    assert!(refused.contains(why) && refused.contains("did you mean \"startsWith\"?"), "{refused}");
+}
