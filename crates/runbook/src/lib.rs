@@ -16,7 +16,9 @@ pub use check::{Definitions, check, check_frozen};
 pub use definition::{
     ACTION_TIMEOUT, BACKOFF, BACKOFF_MAX, CALL_DEPTH_MAX, Definition, RUN_TIMEOUT, WAIT_TIMEOUT,
 };
-pub use expression::{EXPRESSION_BYTES_MAX, Expression, ExpressionError, Scope, Session, Uses};
+pub use expression::{
+    Budget, EXPRESSION_BYTES_MAX, Expression, ExpressionError, Scope, Session, Uses,
+};
 pub use interpreter::{
     Decision, Failure, ITEMS_MAX, Input, JOURNAL_BYTES_MAX, JOURNAL_STEPS_MAX, Note,
     OUTPUT_BYTES_MAX, Perform, View, in_flight, step,

@@ -3,7 +3,7 @@
 
 use bolero::check;
 use quarterdeck_model::kinds::admission_policy::ValidatingAdmissionPolicySpec;
-use quarterdeck_runbook::{Expression, Scope, Template, policy};
+use quarterdeck_runbook::{Budget, Expression, Scope, Template, policy};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ fn fuzz_policies() {
         let Ok(spec) = ValidatingAdmissionPolicySpec::deserialize(policy) else { return };
         let _ = (policy::check(&spec), policy::warnings(&spec));
         if let Ok(program) = policy::Program::compile(&spec) {
-            let _ = program.evaluate(&scope());
+            let _ = program.evaluate(&scope(), &Budget::default());
         }
     });
 }

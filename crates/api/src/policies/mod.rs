@@ -30,7 +30,10 @@ use quarterdeck_model::kinds::{
     ADMISSION,
     admission_policy::{FailurePolicy, ValidationAction, ValidationReason},
 };
-use quarterdeck_runbook::policy::{Failure, Findings};
+use quarterdeck_runbook::{
+    Budget,
+    policy::{Failure, Findings},
+};
 use quarterdeck_store::World;
 use serde_json::json;
 
@@ -85,6 +88,8 @@ pub(crate) fn admit(api: &Api, world: &World, attempt: &Attempt<'_>) -> Result<P
     let meant = bound.iter().filter(|it| it.matches(attempt, namespace.as_ref()));
     let request = request::request(attempt);
     for Bound { policy, binding } in meant {
+        // One for all its parameters, so that no number of them holds up a write.
+        let budget = Budget::default();
         let findings = match &policy.program {
             Err(why) => vec![broken(format!("failed to configure policy: {why}"))],
             Ok(program) => match params::of(world, policy, binding, attempt) {
@@ -94,7 +99,7 @@ pub(crate) fn admit(api: &Api, world: &World, attempt: &Attempt<'_>) -> Result<P
                     .filter_map(|params| {
                         let scope =
                             request::scope(attempt, &request, namespace.as_ref(), params.as_ref());
-                        program.evaluate(&scope)
+                        program.evaluate(&scope, &budget)
                     })
                     .collect(),
             },

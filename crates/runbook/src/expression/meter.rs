@@ -43,9 +43,17 @@ pub(super) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     Arc::new(env)
 });
 
-/// What is left of the budget, as a value that expressions carry to [`charge`].
+/// What evaluations may still cost: of one, or of several that share it.
+///
+/// It is a value that expressions carry to what charges them.
 #[derive(Debug, Clone)]
-pub(super) struct Budget(Arc<AtomicI64>);
+pub struct Budget(Arc<AtomicI64>);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(Arc::new(AtomicI64::new(BUDGET)))
+    }
+}
 
 impl StaticVal for Budget {}
 
@@ -73,10 +81,6 @@ impl Val for Budget {
 }
 
 impl Budget {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(AtomicI64::new(BUDGET)))
-    }
-
     /// More was spent than there was.
     pub(super) fn is_exhausted(&self) -> bool {
         self.0.load(Ordering::Relaxed) <= 0

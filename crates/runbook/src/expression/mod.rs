@@ -15,6 +15,7 @@ use meter::ENV;
 use serde_json::Value;
 use std::{borrow::Cow, collections::BTreeSet, fmt, sync::Arc};
 
+pub use meter::Budget;
 pub use reader::EXPRESSION_BYTES_MAX;
 pub(crate) use reader::TYPES;
 pub use session::Session;
@@ -180,7 +181,7 @@ impl Expression {
     /// # Errors
     /// When it has none: see [`ExpressionError::is_missing`].
     pub fn evaluate(&self, scope: &Scope<'_>) -> Result<Value, ExpressionError> {
-        Session::new(scope, &[]).evaluate(self)
+        Session::new(scope, &[], &Budget::default()).evaluate(self)
     }
 
     /// Its value, which must be true or false.

@@ -38,14 +38,15 @@ pub struct Session<'v> {
 
 impl<'v> Session<'v> {
     /// A session with the variables of `scope`, and named parts in the order in which they see each other.
-    pub fn new(scope: &'v Scope<'v>, parts: &'v [(String, Expression)]) -> Self {
+    /// What is evaluated takes from `budget`.
+    pub fn new(scope: &'v Scope<'v>, parts: &'v [(String, Expression)], budget: &Budget) -> Self {
         let value =
             |(name, value): &'v (&'v str, Cow<'v, Value>)| (*name, &**value, OnceLock::new());
         Self {
             values: scope.variables.iter().map(value).collect(),
             visible: AtomicUsize::new(parts.len()),
             parts: parts.iter().map(|(name, part)| (&**name, part, OnceLock::new())).collect(),
-            budget: Budget::new(),
+            budget: budget.clone(),
             failed: Mutex::new(None),
         }
     }
@@ -94,7 +95,14 @@ impl<'v> Session<'v> {
 
     fn value(&self, name: &str) -> Option<&(dyn Val + 'v)> {
         let (_, value, known) = self.values.iter().find(|(known, ..)| *known == name)?;
-        let known = known.get_or_init(|| self.keep(values::to_cel(*value, 0)));
+        let known = known.get_or_init(|| {
+            let value = values::to_cel(value, 0);
+            if let Ok(value) = &value {
+                // Once for each session: large values and many sessions add up.
+                self.budget.spend(weight(value.as_ref()) / 2);
+            }
+            self.keep(value)
+        });
         known.as_deref()
     }
 

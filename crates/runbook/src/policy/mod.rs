@@ -7,7 +7,7 @@ mod check;
 
 pub use check::{check, warnings};
 
-use crate::{Expression, ExpressionError, Scope, Session};
+use crate::{Budget, Expression, ExpressionError, Scope, Session};
 use quarterdeck_model::kinds::admission_policy::{ValidatingAdmissionPolicySpec, ValidationReason};
 use serde_json::Value;
 
@@ -93,10 +93,9 @@ impl Program {
         })
     }
 
-    /// Evaluates a policy; none when its conditions say that it is not about this write. All of it has one
-    /// budget.
-    pub fn evaluate(&self, scope: &Scope<'_>) -> Option<Findings> {
-        let session = Session::new(scope, &self.variables);
+    /// Evaluates a policy; none when its conditions say that it is not about this write.
+    pub fn evaluate(&self, scope: &Scope<'_>, budget: &Budget) -> Option<Findings> {
+        let session = Session::new(scope, &self.variables, budget);
         let mut broken = None;
         for condition in &self.conditions {
             match truth(&session, condition) {

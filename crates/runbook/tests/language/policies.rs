@@ -2,7 +2,7 @@
 
 use quarterdeck_model::kinds::admission_policy::{ValidatingAdmissionPolicySpec, ValidationReason};
 use quarterdeck_runbook::{
-    Scope,
+    Budget, Scope,
     policy::{Failure, Findings, Program, check, warnings},
 };
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ fn evaluate(policy: Value, object: Value) -> Option<Findings> {
     assert_eq!(check(&spec), []);
     let request = json!({"operation": "CREATE"});
     let scope = Scope::new().with("object", object).with("request", request);
-    Program::compile(&spec).unwrap().evaluate(&scope)
+    Program::compile(&spec).unwrap().evaluate(&scope, &Budget::default())
 }
 
 fn told(findings: &Findings) -> Vec<&str> {
