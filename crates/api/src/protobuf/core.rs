@@ -193,10 +193,11 @@ impl ResourceQuota {
             quantities.into_iter().map(|(name, quantity)| (name, quantity.text.into())).collect()
         };
         let ResourceQuotaSpec { hard, scopes } = self.spec.unwrap_or_default();
-        let mut spec = json!({"hard": texts(hard)});
+        let mut spec = Map::new();
+        spec.insert("hard".into(), texts(hard).into());
         // Not known here: whoever sends some must hear of it.
         if !scopes.is_empty() {
-            spec["scopes"] = json!(scopes);
+            spec.insert("scopes".into(), json!(scopes));
         }
         let ResourceQuotaStatus { hard: seen, used } = self.status.unwrap_or_default();
         json!({

@@ -149,6 +149,6 @@ impl VariableResolver for Session<'_> {
             Some(name) => self.part(name),
             None => self.value(variable),
         };
-        found.map(|value| CowVal::Borrowed(value))
+        found.map(CowVal::Borrowed)
     }
 }
