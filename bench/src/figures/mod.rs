@@ -79,9 +79,4 @@ pub(crate) const ALL: &[Figure] = &[
         about: "durable run steps, 512 runs at once, and one run alone",
         run: |folder| Box::pin(runs::run(folder)),
     },
-    Figure {
-        name: "ended-runs",
-        about: "the engine's start with 100,000 ended runs",
-        run: |folder| Box::pin(runs::ended::run(folder)),
-    },
 ];

@@ -2,7 +2,6 @@
 //! at once, and how long one run takes when nothing else happens. Each step of both sides is on disk
 //! before the next begins. Ours is asked through the store, Restate through its ingress.
 
-pub(crate) mod ended;
 mod ours;
 mod restate;
 

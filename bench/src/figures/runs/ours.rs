@@ -23,13 +23,10 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
-use tokio::{
-    sync::{oneshot, watch},
-    task::JoinHandle,
-};
+use tokio::sync::{oneshot, watch};
 
 /// Namespace of the runs.
-pub(super) const NAMESPACE: &str = "default";
+const NAMESPACE: &str = "default";
 
 /// Nothing goes in and nothing comes out.
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -61,8 +58,7 @@ pub(super) struct Ours {
     store: Store,
     waiting: Waiting,
     number: Arc<AtomicU64>,
-    stop: watch::Sender<bool>,
-    engine: JoinHandle<()>,
+    _stop: watch::Sender<bool>,
 }
 
 /// Someone who wants runs.
@@ -74,41 +70,24 @@ pub(super) struct Wanting {
 
 impl Ours {
     pub(super) async fn start(folder: &Path) -> Result<Self, Failure> {
-        Ok(Self::on(prepare(folder).await?, 0))
-    }
-
-    /// On a store that has the runbooks; its runs are numbered from `thousands` times a thousand.
-    pub(super) fn on(store: Store, thousands: u64) -> Self {
+        let data = folder.join("quarterdeck");
+        std::fs::create_dir(&data)?;
+        let store = Store::open(Arc::new(Sqlite::open(&data)?)).await?;
+        let mut mutations = vec![create(Namespace::info(), "", NAMESPACE, json!({}))];
+        for steps in [super::SHORT, super::LONG] {
+            mutations.push(create(Runbook::info(), "", &runbook(steps), runbook_spec(steps)));
+        }
+        commit(&store, mutations).await?;
         let mut catalog = Catalog::new();
         catalog.add(DoNothing);
         let (stop, stopping) = watch::channel(false);
         let actions = Arc::new(Actions::new(catalog));
         let engine = quarterdeck_engine::Engine::new(Arc::new(store.clone()), actions, stopping);
-        let engine = tokio::spawn(engine.run());
+        tokio::spawn(engine.run());
         let waiting = Waiting::default();
         tokio::spawn(tell(watcher(&store), waiting.clone()));
-        let number = Arc::new(AtomicU64::new(thousands * 1_000));
-        Self { store, waiting, number, stop, engine }
+        Ok(Self { store, waiting, number: Arc::default(), _stop: stop })
     }
-
-    /// Ends in order, so that another can take its place.
-    pub(super) async fn stop(self) -> Result<(), Failure> {
-        self.stop.send_replace(true);
-        Ok(self.engine.await?)
-    }
-}
-
-/// A store with a namespace and the runbooks.
-pub(super) async fn prepare(folder: &Path) -> Result<Store, Failure> {
-    let data = folder.join("quarterdeck");
-    std::fs::create_dir(&data)?;
-    let store = Store::open(Arc::new(Sqlite::open(&data)?)).await?;
-    let mut mutations = vec![create(Namespace::info(), "", NAMESPACE, json!({}))];
-    for steps in [super::SHORT, super::LONG] {
-        mutations.push(create(Runbook::info(), "", &runbook(steps), runbook_spec(steps)));
-    }
-    commit(&store, mutations).await?;
-    Ok(store)
 }
 
 fn runbook(steps: u32) -> String {
@@ -122,21 +101,20 @@ fn runbook_spec(steps: u32) -> Value {
 
 /// A create as the API would commit it.
 fn create(kind: KindRef, namespace: &str, name: &str, spec: Value) -> Mutation {
-    create_as(kind, namespace, name, json!({"spec": spec}))
-}
-
-/// The same with all but its metadata given.
-pub(super) fn create_as(kind: KindRef, namespace: &str, name: &str, mut value: Value) -> Mutation {
-    let mut meta = json!({
-        "name": name,
-        "uid": uuid(name),
-        "generation": 1,
-        "creationTimestamp": "2026-03-14T09:26:53Z",
+    let mut value = json!({
+        "metadata": {
+            "name": name,
+            "uid": uuid(name),
+            "generation": 1,
+            "creationTimestamp": "2026-03-14T09:26:53Z",
+        },
+        "spec": spec,
     });
-    if !namespace.is_empty() {
-        meta["namespace"] = namespace.into();
+    if let Some(meta) = value.get_mut("metadata").and_then(Value::as_object_mut)
+        && !namespace.is_empty()
+    {
+        meta.insert("namespace".into(), namespace.into());
     }
-    value["metadata"] = meta;
     Mutation {
         key: Key::new(kind, namespace, name),
         write: Write::Put(object::encode(kind, &value).into()),
@@ -150,7 +128,7 @@ fn uuid(name: &str) -> String {
     format!("00000000-0000-4000-8000-{name}")
 }
 
-pub(super) async fn commit(store: &Store, mutations: Vec<Mutation>) -> Result<(), Failure> {
+async fn commit(store: &Store, mutations: Vec<Mutation>) -> Result<(), Failure> {
     let outcomes = store.commit(mutations).await?;
     match outcomes.iter().all(|outcome| matches!(outcome, Outcome::Committed(_))) {
         true => Ok(()),

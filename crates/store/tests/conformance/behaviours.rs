@@ -45,8 +45,9 @@ pub(crate) async fn what_depends_on_another_key_is_created_only_while_that_is_as
 ) {
     let backend = place.open().await;
     let store = &*backend;
-    let within =
-        |at, mutation| when(AbsentIf { seen: Some((key("home"), Revision(at))), below: None }, mutation);
+    let within = |at, mutation| {
+        when(AbsentIf { seen: Some((key("home"), Revision(at))), below: None }, mutation)
+    };
     let steps = [
         (within(0, put("a", "")), Conflict(None)),
         (within(1, put("a", "")), Conflict(None)),

@@ -182,7 +182,10 @@ async fn crowd(store: Arc<dyn Backend>, writer: u64, most: u64) -> usize {
                 let name = format!("one-{what}");
                 match (turn * 13 + number * 5 + writer) % 5 {
                     0 => delete(&name),
-                    _ => when(Precondition::AbsentIf { seen: None, below: Some(most) }, put(&name, "body")),
+                    _ => when(
+                        Precondition::AbsentIf { seen: None, below: Some(most) },
+                        put(&name, "body"),
+                    ),
                 }
             })
             .collect();
@@ -219,7 +222,9 @@ pub(crate) async fn no_limit_is_exceeded_by_several_writers(place: Place) {
 
 pub(crate) async fn limits_count_what_was_there_before_and_elsewhere(place: Place) {
     let stores = place.writers(2).await;
-    let within = |most, name: &str| when(Precondition::AbsentIf { seen: None, below: Some(most) }, put(name, "body"));
+    let within = |most, name: &str| {
+        when(Precondition::AbsentIf { seen: None, below: Some(most) }, put(name, "body"))
+    };
     for name in ["a", "b", "c"] {
         one(&*stores[0], put(name, "body")).await;
     }

@@ -70,8 +70,8 @@ fn mutation(head: Revision, (key, body, condition): &(u8, Option<u8>, When)) -> 
         When::Absent => Precondition::Absent,
         When::AbsentIf(seen, below) => {
             let seen = seen.as_ref();
-            let seen = seen
-                .map(|(other, at)| (crate::support::key(&format!("key-{other}")), before(at)));
+            let seen =
+                seen.map(|(other, at)| (crate::support::key(&format!("key-{other}")), before(at)));
             Precondition::AbsentIf { seen, below: *below }
         }
         When::At(at) => Precondition::At(before(at)),
