@@ -14,7 +14,7 @@ mod support;
 
 use futures_util::{StreamExt as _, pin_mut};
 use kube::{
-    Api, Client, Error, ResourceExt as _,
+    Api, Error, ResourceExt as _,
     api::{Patch, PatchParams},
     core::{ApiResource, DynamicObject, GroupVersionKind},
     runtime::{
@@ -24,7 +24,7 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
-use quarterdeck_testing::{plane::Plane, wait::wait_for};
+use quarterdeck_testing::wait::wait_for;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use support::{SITE, client, object, plane};
