@@ -11,7 +11,7 @@
 
 mod support;
 
-use quarterdeck_testing::{process::run, wait::wait_for};
+use quarterdeck_testing::{plane::Plane, postgres::Postgres, process::run, wait::wait_for};
 use support::{DEADLINE, SITE, apply_refusal, object, plane, refusal, rows};
 
 /// As in the documentation of Kubernetes, about sites.
@@ -157,4 +157,57 @@ spec: {bmc: {address: 127.0.0.1}}
         if all.iter().all(checked) { Ok(()) } else { Err(format!("{policies:#}")) }
     })
     .await;
+}
+
+/// Many service accounts, as one file. (Secrets would take a key that both replicas have.)
+fn accounts(prefix: &str, count: usize) -> String {
+    let one = |number| {
+        format!(
+            "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {prefix}-{number}, namespace: team}}\n---\n"
+        )
+    };
+    (0..count).map(one).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_keep_one_quota_and_policies() {
+    let server = Postgres::start().await;
+    let url = server.url();
+    let binary = env!("CARGO_BIN_EXE_quarterdeck");
+    let mut first = Plane::start_with(binary, &["--store", &url]).await;
+    let second = Plane::start_with(binary, &["--store", &url]).await;
+    first.kubectl(&["create", "namespace", "team"]).await;
+    first.kubectl(&["create", "quota", "q", "-n", "team", "--hard=count/serviceaccounts=30"]).await;
+    let create = async |plane: &Plane, prefix: &str| {
+        let command = plane.kubectl_command(&["create", "--filename", "-"]);
+        // kubectl goes on after a refusal, and ends with a failure.
+        run(&command, &accounts(prefix, 25)).await.map_or_else(|error| error.reason, |it| it.stderr)
+    };
+    let (one, other) = tokio::join!(create(&first, "one"), create(&second, "other"));
+    let refused = [&one, &other].map(|told| told.matches("exceeded quota: q").count());
+    assert_eq!(refused.iter().sum::<usize>(), 20, "{one}{other}");
+    let there = async |plane: &Plane| {
+        let names =
+            plane.kubectl(&["get", "serviceaccounts", "-n", "team", "--output", "name"]).await;
+        names.lines().count()
+    };
+    assert_eq!((there(&first).await, there(&second).await), (30, 30));
+    // Whoever comes after a crash counts the same.
+    first.kill9();
+    let told = create(&second, "late").await;
+    assert_eq!(told.matches("used: count/serviceaccounts=30").count(), 25, "{told}");
+    second.kubectl(&["delete", "serviceaccount", "-n", "team", "--all"]).await;
+    first.restart().await;
+    let told = create(&first, "next").await;
+    assert!(!told.contains("exceeded"), "{told}");
+    wait_for(DEADLINE, "the quota to be counted", async || {
+        let table = second.kubectl(&["get", "quota", "-n", "team"]).await;
+        if table.contains("count/serviceaccounts: 25/30") { Ok(()) } else { Err(table) }
+    })
+    .await;
+    // A policy made by one counts for the other from its next write on.
+    run(&first.kubectl_command(&["apply", "--filename", "-"]), POLICY).await.unwrap();
+    let abroad = SITE.replace("eu-west", "us-east");
+    let refused = apply_refusal(&second, &[], &abroad).await;
+    assert!(refused.contains("denied request"), "{refused}");
 }
