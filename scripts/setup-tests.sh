@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the real parts that the tests run against, on Debian 12: PostgreSQL, libvirt with QEMU,
-# a Redfish service over libvirt (sushy-tools), and clients of the Kubernetes API written in Python. `make test` calls it; when all is there it is
-# done in a fraction of a second. It starts no service.
+# a Redfish service over libvirt (sushy-tools), an OpenID Connect issuer, and clients of the Kubernetes API
+# written in Python. `make test` calls it; when all is there it is done in a fraction of a second. It
+# starts no service.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -43,6 +44,7 @@ install() {
 }
 install "${QUARTERDECK_VENV:-$cache/venv}" requirements.txt "the Redfish service"
 install "${QUARTERDECK_CLIENTS:-$cache/clients}" clients.txt "clients of the Kubernetes API"
+install "${QUARTERDECK_ISSUER:-$cache/issuer}" issuer.txt "an OpenID Connect issuer"
 
 if ! command -v kubectl >/dev/null; then
     cat >&2 <<'MISSING'

@@ -1,5 +1,5 @@
-//! Starts the real parts that tests run against (PostgreSQL, libvirt, a Redfish service, the
-//! plane itself) and stops them again, also when the test panics.
+//! Starts the real parts that tests run against (PostgreSQL, libvirt, a Redfish service, an OpenID
+//! Connect issuer, the plane itself) and stops them again, also when the test panics.
 //!
 //! Must know nothing of Quarterdeck's own types: a test that shares code with what it tests
 //! proves less. It is a dev-dependency only and is never published.
@@ -17,6 +17,8 @@
     reason = "a helper that cannot do its work must fail the test that called it"
 )]
 
+mod certificate;
+pub mod issuer;
 pub mod libvirt;
 pub mod plane;
 pub mod port;

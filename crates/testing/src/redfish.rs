@@ -18,13 +18,14 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::certificate::create_certificate;
 use crate::libvirt::Libvirt;
 use crate::port::free_address;
 use crate::process::{Process, run};
@@ -218,20 +219,4 @@ fn virtual_environment() -> PathBuf {
         "no sushy-emulator in {folder:?}: run `make setup`"
     );
     folder
-}
-
-/// Makes an authority and a certificate for loopback signed by it. Two, since strict clients
-/// refuse an authority's own certificate as a server's.
-async fn create_certificate(folder: &Path) {
-    let common = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30";
-    let authority = "-subj /CN=test-authority -keyout authority.key -out authority.pem";
-    let service = "-subj /CN=test-bmc -keyout service.key -out service.pem \
-                   -CA authority.pem -CAkey authority.key \
-                   -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=CA:FALSE";
-    for part in [authority, service] {
-        let mut command = Command::new("openssl");
-        command.args(common.split_whitespace()).args(part.split_whitespace());
-        command.current_dir(folder);
-        run(&command, "").await.unwrap_or_else(|error| panic!("{error}"));
-    }
 }
