@@ -34,6 +34,7 @@ use controllers::{
     quotas::Quotas,
     roles::Roles,
     server::{Servers, refresh::Refreshes},
+    service_accounts::ServiceAccounts,
     upkeep,
 };
 use objects::{Clock, Objects};
@@ -98,6 +99,7 @@ impl Engine {
                 parts.spawn(controllers::run(Roles, objects.clone()));
                 parts.spawn(controllers::run(Policies, objects.clone()));
                 parts.spawn(controllers::run(Quotas::new(store.clone()), objects.clone()));
+                parts.spawn(controllers::run(ServiceAccounts, objects.clone()));
                 parts.spawn(controllers::run(Garbage::new(store.clone()), objects.clone()));
                 parts.spawn(upkeep::run(objects.acting("upkeep")));
                 parts.spawn(upkeep::history(objects.clone()));

@@ -8,6 +8,7 @@ pub(crate) mod policies;
 pub(crate) mod quotas;
 pub(crate) mod roles;
 pub(crate) mod server;
+pub(crate) mod service_accounts;
 pub(crate) mod upkeep;
 
 use crate::{

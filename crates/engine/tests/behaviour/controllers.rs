@@ -5,7 +5,7 @@ use quarterdeck_model::{
     Kind as _, KindRef,
     kinds::{
         ClusterRole, Event, Image, Namespace, Rack, Run, RunPhase, RunbookRevision, Secret, Server,
-        Site,
+        ServiceAccount, Site,
     },
 };
 use serde_json::{Value, json};
@@ -269,4 +269,64 @@ async fn roles_are_gathered_through_several() {
     plane.delete(kind, "", "get").await;
     let less = || (verbs("edit")? == "create" && verbs("view")?.is_empty()).then_some(());
     plane.when(kind, "what is gone to be left out", less).await;
+}
+
+async fn until_account(plane: &Plane, namespace: &str, not: &str) -> String {
+    let other = || {
+        let account = plane.store.world().get(ServiceAccount::info(), namespace, "default")?;
+        (account.uid() != not).then(|| account.uid().to_owned())
+    };
+    plane.when(ServiceAccount::info(), "the default service account", other).await
+}
+
+/// The namespace begins to be deleted, as the API has it.
+async fn delete_namespace(plane: &Plane, name: &str) {
+    let now = jiff::Timestamp::from_second(plane.now().as_second()).unwrap().to_string();
+    plane
+        .patch(Namespace::info(), "", name, |namespace| {
+            namespace["metadata"]["deletionTimestamp"] = json!(now);
+            namespace["status"]["phase"] = json!("Terminating");
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_namespace_has_a_default_service_account() {
+    let plane = Plane::new().await;
+    plane.create(Namespace::info(), "", "before", json!({})).await;
+    let (disk, outside) = plane.stop().await;
+    // A release that did not make them left namespaces without.
+    let plane =
+        Plane::start(disk, outside, (crate::scenario::beginning(), tokio::time::Instant::now()))
+            .await;
+    plane.create(Namespace::info(), "", "after", json!({})).await;
+    until_account(&plane, "before", "").await;
+    let first = until_account(&plane, "after", "").await;
+    plane.create(ServiceAccount::info(), "after", "bot", json!({})).await;
+    plane.delete(ServiceAccount::info(), "after", "bot").await;
+    plane.delete(ServiceAccount::info(), "after", "default").await;
+    until_account(&plane, "after", &first).await;
+    assert!(!there(&plane, ServiceAccount::info(), "after", "bot"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_service_account_outlives_its_namespace() {
+    let plane = Plane::new().await;
+    let names: Vec<String> = (0..40).map(|at| format!("team-{at}")).collect();
+    for name in &names {
+        plane.create(Namespace::info(), "", name, json!({"spec": {}})).await;
+        delete_namespace(&plane, name).await;
+    }
+    for name in &names {
+        until_gone(&plane, Namespace::info(), "", name).await;
+    }
+    // One that was made when its namespace had just gone, as a crash between the two would leave it.
+    plane.create(ServiceAccount::info(), "team-7", "default", json!({})).await;
+    for name in &names {
+        until_gone(&plane, ServiceAccount::info(), name, "default").await;
+    }
+    tokio::time::sleep(60 * SECOND).await;
+    for name in &names {
+        assert!(!there(&plane, ServiceAccount::info(), name, "default"), "{name}");
+    }
 }
