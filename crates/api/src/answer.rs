@@ -36,6 +36,14 @@ pub(crate) fn json(value: &Value) -> Answer {
     of(StatusCode::OK, JSON, value.to_string())
 }
 
+/// The same as a set of keys (RFC 7517 §8.5), which others may keep for a while.
+pub(crate) fn as_keys(mut answer: Answer) -> Answer {
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    answer
+}
+
 /// JSON that is encoded already.
 pub(crate) fn bytes(body: Bytes) -> Answer {
     of(StatusCode::OK, JSON, body)
@@ -73,6 +81,12 @@ pub(crate) fn refusal(error: &ApiError) -> Answer {
     let mut answer = of(error.code, JSON, error.status().to_string());
     if matches!(error.code, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if error.code == StatusCode::UNAUTHORIZED {
+        // Nobody is asked for a token (RFC 6750 §3): only one that is not good is answered so.
+        let challenge =
+            HeaderValue::from_static("Bearer realm=\"quarterdeck\", error=\"invalid_token\"");
+        answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }
     answer.extensions_mut().insert(error.clone());
     answer

@@ -2,7 +2,10 @@
 //! discovery. All of it follows from the kinds; it never changes while the process runs.
 
 use crate::definitions;
-use quarterdeck_model::{KindRef, kinds};
+use quarterdeck_model::{
+    Kind as _, KindRef,
+    kinds::{self, ServiceAccount},
+};
 use serde_json::{Value, json};
 
 /// A resource that is asked, not stored.
@@ -26,14 +29,18 @@ impl Review {
 }
 
 /// All of them.
-pub(crate) const REVIEWS: [Review; 5] = [
+pub(crate) const REVIEWS: [Review; 6] = [
     Review::new("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
+    Review::new("authentication.k8s.io", "tokenreviews", "TokenReview"),
     Review::new("authorization.k8s.io", "localsubjectaccessreviews", "LocalSubjectAccessReview")
         .namespaced(),
     Review::new("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
     Review::new("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
     Review::new("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview"),
 ];
+
+/// What `serviceaccounts/token` takes and answers: its group, version and kind.
+const TOKEN: (&str, &str, &str) = ("authentication.k8s.io", "v1", "TokenRequest");
 
 /// One group and version with what it serves.
 pub(crate) struct GroupVersion {
@@ -137,6 +144,12 @@ pub(crate) fn resources(name: &str, version: &str) -> Option<Value> {
                 "verbs": PART_VERBS,
             }));
         }
+        if *kind == ServiceAccount::info() {
+            list.push(json!({
+                "name": "serviceaccounts/token", "singularName": "", "namespaced": true,
+                "group": TOKEN.0, "version": TOKEN.1, "kind": TOKEN.2, "verbs": ["create"],
+            }));
+        }
     }
     for review in reviews_of(name) {
         list.push(json!({
@@ -190,11 +203,14 @@ pub(crate) fn aggregated(core: bool, form_version: &str) -> Value {
 
 fn entry(kind: KindRef) -> Value {
     let response = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
-    let parts: Vec<Value> = kind
+    let status = kind
         .has_status
-        .then(|| json!({"subresource": "status", "responseKind": response, "verbs": PART_VERBS}))
-        .into_iter()
-        .collect();
+        .then(|| json!({"subresource": "status", "responseKind": response, "verbs": PART_VERBS}));
+    let token = (kind == ServiceAccount::info()).then(|| {
+        let response = json!({"group": TOKEN.0, "version": TOKEN.1, "kind": TOKEN.2});
+        json!({"subresource": "token", "responseKind": response, "verbs": ["create"]})
+    });
+    let parts: Vec<Value> = status.into_iter().chain(token).collect();
     json!({
         "resource": kind.plural,
         "responseKind": response,
@@ -210,12 +226,14 @@ fn entry(kind: KindRef) -> Value {
 /// `/`: the paths there are.
 pub(crate) fn paths() -> Value {
     let mut paths: Vec<String> = [
+        "/.well-known/openid-configuration",
         "/api",
         "/apis",
         "/livez",
         "/metrics",
         "/openapi/v2",
         "/openapi/v3",
+        "/openid/v1/jwks",
         "/readyz",
         "/version",
     ]

@@ -3,10 +3,12 @@
 
 use crate::{
     body::Encoding,
+    identity::{Key, Token},
     negotiate,
     patch::{Patch, PatchType},
     path::{self, Query},
 };
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use bolero::check;
 use serde_json::json;
 
@@ -42,6 +44,24 @@ fn fuzz_bodies() {
         let _ = encoding.read(body);
         if encoding == Encoding::Protobuf {
             let _ = encoding.read(&[b"k8s\0", body].concat());
+        }
+    });
+}
+
+#[test]
+fn fuzz_tokens() {
+    check!().for_each(|bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        let _ = Token::read(&text);
+        // Past the outermost form: what is within base64.
+        let Some((first, rest)) = bytes.split_first() else { return };
+        let (header, claims) = rest.split_at(usize::from(*first).min(rest.len()));
+        let text = format!("{}.{}.AAAA", BASE64.encode(header), BASE64.encode(claims));
+        if let Ok(token) = Token::read(&text) {
+            assert!(token.verified(&[], &[]).is_none());
+        }
+        if let Ok(set) = serde_json::from_slice(rest) {
+            let _ = Key::of_set(&set);
         }
     });
 }

@@ -44,7 +44,7 @@ mod yaml;
 
 pub use audit::{Audit, AuditError, LogFile, OwnWrite, Policy};
 pub use fairness::{Limits, Most, Places};
-pub use identity::Caller;
+pub use identity::{Algorithm, Authentication, Caller, Issuer, OidcSettings, SigningKeys};
 pub use install::Installed;
 pub use rules::{Rule, Rules};
 pub use server::Api;

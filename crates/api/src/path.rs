@@ -3,7 +3,8 @@
 use crate::{definitions, status::ApiError};
 use http::Method;
 use quarterdeck_model::{
-    FieldError, FieldErrors, FieldSelector, KindRef, LabelSelector, kinds,
+    FieldError, FieldErrors, FieldSelector, Kind as _, KindRef, LabelSelector,
+    kinds::{self, ServiceAccount},
     selector::FieldRequirement,
 };
 use std::{borrow::Cow, time::Duration};
@@ -55,6 +56,12 @@ pub(crate) enum Endpoint {
     Openapi { group: String, version: String },
     /// `/apis/authorization.k8s.io/v1/selfsubject…`, `/apis/authentication.k8s.io/v1/selfsubjectreviews`.
     Review { plural: String, namespace: Option<String> },
+    /// `/.well-known/openid-configuration`: how tokens of service accounts are verified.
+    TokenDiscovery,
+    /// `/openid/v1/jwks`: the keys for that.
+    TokenKeys,
+    /// `…/serviceaccounts/NAME/token`: a token to be made.
+    Token { namespace: String, name: String },
     /// A kind's objects, all or those of one namespace.
     Collection { kind: KindRef, namespace: Option<String> },
     /// One object, or a part of it.
@@ -66,6 +73,7 @@ impl Endpoint {
     pub(crate) fn resource(&self) -> &'static str {
         match self {
             Self::Collection { kind, .. } | Self::Object { kind, .. } => kind.plural,
+            Self::Token { .. } => "serviceaccounts/token",
             _ => "",
         }
     }
@@ -90,6 +98,8 @@ pub(crate) fn endpoint(path: &str) -> Result<Endpoint, ApiError> {
         ["readyz", ..] => Ok(Endpoint::Ready),
         ["metrics"] => Ok(Endpoint::Metrics),
         ["version"] => Ok(Endpoint::Version),
+        [".well-known", "openid-configuration"] => Ok(Endpoint::TokenDiscovery),
+        ["openid", "v1", "jwks"] => Ok(Endpoint::TokenKeys),
         ["openapi", "v2"] => Ok(Endpoint::OpenapiAll),
         ["openapi", "v3"] => Ok(Endpoint::OpenapiIndex),
         ["openapi", "v3", "api", version] => {
@@ -152,6 +162,9 @@ fn resource(group: &str, version: &str, rest: &[&str]) -> Result<Endpoint, ApiEr
     }
     let namespace = namespace.unwrap_or_default().into();
     match rest {
+        [name, "token"] if kind == ServiceAccount::info() => {
+            Ok(Endpoint::Token { namespace, name: (*name).into() })
+        }
         [name] => Ok(Endpoint::Object { kind, namespace, name: (*name).into(), part: None }),
         [name, "status"] if kind.has_status => {
             let part = Some(Subresource::Status);
@@ -447,6 +460,12 @@ mod tests {
             ("/apis/inventory.quarterdeck.dev/v1/servers", "404"),
             ("/apis/inventory.quarterdeck.dev/v1alpha1/servers/s/scale", "404"),
             ("/api/v1/namespaces/a/secrets/b/status", "404"),
+            ("/api/v1/namespaces/a/secrets/b/token", "404"),
+            (
+                "/api/v1/namespaces/a/serviceaccounts/b/token",
+                r#"Token { namespace: "a", name: "b" }"#,
+            ),
+            ("/.well-known/openid-configuration", "TokenDiscovery"),
             (
                 "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/a.b",
                 "CustomResourceDefinition /a.b None",

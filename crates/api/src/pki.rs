@@ -47,6 +47,16 @@ pub enum PkiError {
         /// Why not.
         cause: String,
     },
+    /// The keys that sign tokens are none.
+    #[error(
+        "{path} is not usable: {cause}. Restore it from a backup, or remove it to make a new key (every issued token is then invalid)"
+    )]
+    Keys {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        cause: String,
+    },
     /// A certificate or TLS configuration could not be made.
     #[error("cannot make a certificate: {0}")]
     Make(String),

@@ -5,7 +5,8 @@ use crate::{
     answer::{self, Answer},
     authorize::{Ask, Decision, Policy},
     discovery::REVIEWS,
-    identity::Caller,
+    identity::{Caller, Refused},
+    server::Api,
     status::ApiError,
 };
 use http::StatusCode;
@@ -14,8 +15,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// What a review may hold, all of them together.
-#[derive(Debug, Default, Deserialize)]
+/// What a review may hold, all of them together. A token is among it: never to be printed.
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Spec {
     resource_attributes: Option<ResourceAttributes>,
@@ -25,6 +26,8 @@ struct Spec {
     uid: String,
     extra: BTreeMap<String, Vec<String>>,
     namespace: String,
+    token: String,
+    audiences: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -46,7 +49,8 @@ struct PathAttributes {
 }
 
 /// Answers one review.
-pub(crate) fn answer(
+pub(crate) async fn answer(
+    api: &Api,
     policy: &Policy,
     caller: &Caller,
     (plural, namespace): (&str, Option<&str>),
@@ -67,6 +71,7 @@ pub(crate) fn answer(
     };
     let status = match plural {
         "selfsubjectreviews" => json!({"userInfo": user_info(caller)}),
+        "tokenreviews" => token(api, &spec).await?,
         "selfsubjectrulesreviews" => {
             if spec.namespace.is_empty() {
                 return Err(ApiError::bad_request("no namespace on request"));
@@ -125,6 +130,24 @@ fn without_nulls(mut value: Value) -> Value {
         }
     }
     value
+}
+
+/// Whose token it is, for a server that was shown it (`authentication.k8s.io/v1` TokenReview).
+async fn token(api: &Api, spec: &Spec) -> Result<Value, ApiError> {
+    if spec.token.is_empty() {
+        return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
+    }
+    let authentication = api.authentication.as_ref().ok_or_else(ApiError::no_such_path)?;
+    let audiences = match spec.audiences.as_slice() {
+        [] => authentication.own_audiences(),
+        some => some,
+    };
+    Ok(match authentication.verify(&spec.token, audiences, &api.store).await {
+        Ok((verified, meant)) => {
+            json!({"authenticated": true, "user": user_info(&verified.caller), "audiences": meant})
+        }
+        Err(Refused(why)) => json!({"authenticated": false, "error": why, "user": {}}),
+    })
 }
 
 fn asked(spec: &Spec) -> Option<Ask<'_>> {

@@ -11,7 +11,7 @@ use crate::{
     delete::{self, DeleteOptions},
     discovery,
     fairness::{Connections, Full, Level, Limits, Open, Refused, Seat, Seats},
-    identity::{Caller, check_credentials},
+    identity::{self, Authenticated, Authentication, Caller, Verified},
     metrics::Metrics,
     negotiate::{self, Form},
     openapi,
@@ -62,6 +62,7 @@ pub struct Api {
     authorizer: Arc<Authorizer>,
     pub(crate) policies: Policies,
     pub(crate) audit: Option<Arc<Audit>>,
+    pub(crate) authentication: Option<Arc<Authentication>>,
     pub(crate) metrics: Metrics,
     handshakes: Arc<Connections>,
     connections: Arc<Connections>,
@@ -84,6 +85,8 @@ struct Access {
     caller: Arc<Caller>,
     /// To whom it is counted.
     payer: Arc<str>,
+    /// The token that was shown.
+    token: Option<Arc<Verified>>,
     sight: Sight,
     policy: Arc<Policy>,
 }
@@ -107,6 +110,7 @@ impl Api {
             authorizer: Arc::default(),
             policies: Policies::default(),
             audit: None,
+            authentication: None,
             metrics: Metrics::new(),
             handshakes: Connections::new(limits.handshakes),
             connections: Connections::new(limits.connections),
@@ -227,13 +231,14 @@ impl Api {
     /// Answers one request; every failure becomes a Status.
     pub(crate) async fn answer(
         &self,
-        caller: &Arc<Caller>,
+        who: Result<&Authenticated, ApiError>,
         from: IpAddr,
         request: Request<Incoming>,
     ) -> Answer {
         let (started, _in_flight) = (Instant::now(), self.metrics.begin());
         let gzip = compress::accepted(request.headers());
-        let asked = self.understand(caller, from, &request);
+        let caller = who.as_ref().ok().map(|who| who.caller.clone());
+        let asked = who.and_then(|who| self.understand(who, from, &request));
         let (verb, resource) = match &asked {
             Ok(Asked { endpoint, query, .. }) => {
                 (path::verb(request.method(), endpoint, query.watch), endpoint.resource())
@@ -254,7 +259,8 @@ impl Api {
             answer::refusal(&error)
         });
         self.metrics.answered(verb, resource, answer.status().as_u16(), started.elapsed());
-        if let Some(other) = acts_as.filter(|other| !Arc::ptr_eq(other, caller)) {
+        let itself = |other: &Arc<Caller>| caller.as_ref().is_some_and(|it| Arc::ptr_eq(other, it));
+        if let Some(other) = acts_as.filter(|other| !itself(other)) {
             answer.extensions_mut().insert(Impersonated(other));
         }
         if gzip { compress::answer(answer) } else { answer }
@@ -264,12 +270,11 @@ impl Api {
     /// whether there is such a path.
     fn understand(
         &self,
-        caller: &Arc<Caller>,
+        Authenticated { caller, token }: &Authenticated,
         from: IpAddr,
         request: &Request<Incoming>,
     ) -> Result<Asked, ApiError> {
         let (method, path) = (request.method(), request.uri().path());
-        check_credentials(caller, request.headers())?;
         let policy = self.policy();
         let caller = match authorize::assume(&policy, caller, request.headers())? {
             Some(other) => Arc::new(other),
@@ -300,7 +305,8 @@ impl Api {
         let Some(sight) = sight else {
             return Err(authorize::refusal(&caller, &ask, &decision.reason()));
         };
-        let access = Access { payer: payer(&caller, from), caller, sight, policy };
+        let (payer, token) = (payer(&caller, from), token.clone());
+        let access = Access { caller, payer, token, sight, policy };
         let (endpoint, mut query) = (endpoint?, query?);
         if let Endpoint::Collection { kind, .. } = &endpoint {
             query.resolve_field_labels(kind);
@@ -333,8 +339,8 @@ impl Api {
         let form = match &endpoint {
             // Probes and Prometheus ask for text, and get text.
             Endpoint::Live | Endpoint::Ready | Endpoint::Metrics => Form::Json,
-            // Has forms of its own.
-            Endpoint::OpenapiAll => Form::Json,
+            // Have forms of their own.
+            Endpoint::OpenapiAll | Endpoint::TokenDiscovery | Endpoint::TokenKeys => Form::Json,
             _ => {
                 let accept = request.headers().get(header::ACCEPT);
                 let accept = accept.and_then(|accept| accept.to_str().ok()).unwrap_or_default();
@@ -356,13 +362,29 @@ impl Api {
             Endpoint::Review { plural, namespace } if *request.method() == Method::POST => {
                 let body = body::object(request).await?;
                 let asked = (plural.as_str(), namespace.as_deref());
-                review::answer(&access.policy, &access.caller, asked, &body)
+                review::answer(self, &access.policy, &access.caller, asked, &body).await
+            }
+            Endpoint::Token { namespace, name } if *request.method() == Method::POST => {
+                let body = body::object(request).await?;
+                identity::request_token(self, (&namespace, &name), query.dry_run, body).await
             }
             _ if !readable => Err(ApiError::method_not_allowed()),
-            Endpoint::Review { .. } => Err(ApiError::method_not_allowed()),
+            Endpoint::Review { .. } | Endpoint::Token { .. } => Err(ApiError::method_not_allowed()),
+            Endpoint::TokenDiscovery => {
+                found(self.authentication.as_ref().map(|it| it.discovery()))
+            }
+            Endpoint::TokenKeys => {
+                let keys = found(self.authentication.as_ref().map(|it| it.published_keys()));
+                keys.map(answer::as_keys)
+            }
             Endpoint::Live => Ok(answer::text(StatusCode::OK, "ok")),
             Endpoint::Ready => match self.store.fresh().await {
-                Ok(_) if !*self.stop.borrow() => Ok(answer::text(StatusCode::OK, "ok")),
+                // One issuer that is away keeps nobody else out.
+                Ok(_) if !*self.stop.borrow() => {
+                    let problems = self.authentication.as_ref().map(|it| it.problems());
+                    let text = format!("ok{}", problems.unwrap_or_default());
+                    Ok(answer::text(StatusCode::OK, text))
+                }
                 Ok(_) => Ok(answer::text(StatusCode::SERVICE_UNAVAILABLE, "stopping")),
                 Err(error) => {
                     Ok(answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("store: {error}")))
@@ -412,6 +434,7 @@ impl Api {
                     store: self.store.clone(),
                     authorizer: self.authorizer.clone(),
                     caller: access.caller,
+                    token: access.token,
                     kind,
                     namespace: namespace.map(Into::into),
                     name: query.only_name().unwrap_or_default().into(),

@@ -31,9 +31,10 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
     }
 
-    /// 401: the caller is not known.
-    pub fn unauthorized() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")
+    /// 401: what the caller showed is not good; `why` may say nothing that was shown.
+    pub(crate) fn unauthorized(why: &str) -> Self {
+        let message = format!("Unauthorized: {why}");
+        Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", message)
     }
 
     /// 403: the caller may not.

@@ -188,6 +188,9 @@ pub(crate) async fn watch(
             TIMEOUT_SECS.start + u64::from(uuid::Uuid::new_v4().as_fields().0) % spread,
         )
     });
+    let timeout = timeout.min(Duration::from_secs(TIMEOUT_SECS_MAX));
+    // Nobody watches for longer than they are known.
+    let timeout = guard.left().map_or(timeout, |left| timeout.min(left));
     let stream = Stream {
         watcher,
         guard,
@@ -195,7 +198,7 @@ pub(crate) async fn watch(
         initial: initial.into_iter(),
         initial_end: (query.send_initial_events == Some(true) && query.bookmarks).then_some(since),
         bookmarks: query.bookmarks,
-        ends: now + timeout.min(Duration::from_secs(TIMEOUT_SECS_MAX)),
+        ends: now + timeout,
         next_bookmark: now + BOOKMARK_EVERY,
         finished: false,
         stop: api.stopping(),

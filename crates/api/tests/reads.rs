@@ -202,7 +202,7 @@ async fn discovery_says_the_same_in_all_forms() {
                             expected.push((
                                 name,
                                 namespaced,
-                                kind.clone(),
+                                part["responseKind"]["kind"].clone(),
                                 part["verbs"].clone(),
                                 vec![],
                                 vec![],

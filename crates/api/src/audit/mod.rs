@@ -16,7 +16,13 @@ pub(crate) use bodies::Tap;
 pub use file::LogFile;
 pub use policy::Policy;
 
-use crate::{answer::Answer, identity::Caller, metrics::Metrics, server::Api, status::ApiError};
+use crate::{
+    answer::Answer,
+    identity::{Caller, IssuedCredential},
+    metrics::Metrics,
+    server::Api,
+    status::ApiError,
+};
 use attributes::Attributes;
 use bodies::Logged;
 use event::{Event, ResponseStatus, User};
@@ -240,20 +246,24 @@ impl Api {
         self
     }
 
-    /// Answers one request, and logs that.
+    /// Answers one request that came over a connection of `caller`, and logs that.
     pub(crate) async fn audited(
         &self,
         caller: &Arc<Caller>,
         from: IpAddr,
         mut request: Request<Incoming>,
     ) -> Answer {
+        let who = self.authenticate(caller, request.headers()).await;
+        // Whose a token is that is no good is not known: then the caller of the connection is named.
+        let caller = who.as_ref().map_or(caller, |who| &who.caller).clone();
+        let who = who.as_ref().map_err(ApiError::clone);
         let id = audit_id(request.headers());
         let header = HeaderValue::from_str(&id);
         let mut answer = match &self.audit {
-            None => self.answer(caller, from, request).await,
+            None => self.answer(who, from, request).await,
             Some(audit) => {
-                let pending = Pending::begin(audit, id, caller, from, &mut request);
-                let answer = self.answer(caller, from, request).await;
+                let pending = Pending::begin(audit, id, &caller, from, &mut request);
+                let answer = self.answer(who, from, request).await;
                 pending.end(answer).await
             }
         };
@@ -435,6 +445,9 @@ impl Asked {
         };
         if attributes.dry_run || tap.is_some_and(Tap::asks_dry_run) {
             annotate("quarterdeck.dev/dry-run", "true");
+        }
+        if let Some(IssuedCredential(id)) = extensions.get() {
+            annotate("authentication.kubernetes.io/issued-credential-id", id);
         }
         let request = match tap {
             Some(tap) if verdict.level > Level::Metadata => tap.value(),

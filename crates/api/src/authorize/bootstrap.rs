@@ -3,7 +3,7 @@
 //! Pure. Source: Kubernetes "Using RBAC Authorization", "Default roles and role bindings".
 
 use super::rule;
-use crate::identity::{AUTHENTICATED, UNAUTHENTICATED};
+use crate::identity::{AUTHENTICATED, SERVICE_ACCOUNTS, UNAUTHENTICATED};
 use quarterdeck_model::{
     Kind as _, KindRef, kinds,
     kinds::{ClusterRole, ClusterRoleBinding, PolicyRule, RBAC, RunbookRevision, rbac::aggregated},
@@ -11,6 +11,8 @@ use quarterdeck_model::{
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
+/// Who may read how tokens of service accounts are verified.
+const ISSUER_DISCOVERY: &str = "system:service-account-issuer-discovery";
 const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 const READ: [&str; 3] = ["get", "list", "watch"];
 const WRITE: [&str; 5] = ["create", "delete", "deletecollection", "patch", "update"];
@@ -35,6 +37,7 @@ pub(crate) fn shipped() -> Vec<(KindRef, Value)> {
         bind("system:basic-user", &[AUTHENTICATED]),
         bind("system:discovery", &[AUTHENTICATED]),
         bind("system:monitoring", &["system:monitoring"]),
+        bind(ISSUER_DISCOVERY, &[SERVICE_ACCOUNTS]),
         bind("system:public-info-viewer", &[AUTHENTICATED, UNAUTHENTICATED]),
     ];
     let roles = roles.into_iter().map(|role| (ClusterRole::info(), role));
@@ -81,11 +84,23 @@ fn roles() -> Vec<Value> {
     let mut to_edit = vec![
         of("", &["secrets", "serviceaccounts"], &all),
         of("", &["serviceaccounts"], &["impersonate"]),
+        of("", &["serviceaccounts/token"], &["create"]),
     ];
     to_edit.extend(own_kinds(false));
     let to_admin = vec![
         of(RBAC, &["roles", "rolebindings"], &all),
         of("authorization.k8s.io", &["localsubjectaccessreviews"], &["create"]),
+    ];
+    // For servers that ask here who calls them.
+    let delegated = vec![
+        of("authentication.k8s.io", &["tokenreviews"], &["create"]),
+        of("authorization.k8s.io", &["subjectaccessreviews"], &["create"]),
+    ];
+    let issuer = [
+        "/.well-known/openid-configuration",
+        "/.well-known/openid-configuration/",
+        "/openid/v1/jwks",
+        "/openid/v1/jwks/",
     ];
     let everything = json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]});
     let every_path = json!({"nonResourceURLs": ["*"], "verbs": ["*"]});
@@ -100,10 +115,12 @@ fn roles() -> Vec<Value> {
         gathering("view", &["edit"]),
         gathering("edit", &["admin"]),
         gathering("admin", &[]),
+        role("system:auth-delegator", &[], delegated),
         role("system:basic-user", &[], vec![reviews, who]),
         role("system:discovery", &[], vec![get(&[&apis[..], &probes[..]].concat())]),
         role("system:monitoring", &[], vec![get(&[&["/metrics"][..], &health[..]].concat())]),
         role("system:public-info-viewer", &[], vec![get(&probes)]),
+        role(ISSUER_DISCOVERY, &[], vec![get(&issuer)]),
     ]
 }
 

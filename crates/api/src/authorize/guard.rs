@@ -1,16 +1,23 @@
-//! What a watcher may see, looked at again whenever roles or bindings have changed.
+//! What a watcher may see, looked at again whenever roles or bindings have changed; and whether the token
+//! that it showed is still good.
 
 use super::{Authorizer, Policy, Sight};
-use crate::{fairness::Open, identity::Caller};
+use crate::{
+    fairness::Open,
+    identity::{Caller, Verified},
+};
+use jiff::Timestamp;
 use quarterdeck_model::{KindRef, Object};
 use quarterdeck_store::Store;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// What is watched, and by whom.
 pub(crate) struct Guard {
     pub(crate) store: Arc<Store>,
     pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) caller: Arc<Caller>,
+    /// The token that was shown, which may end before the watch does.
+    pub(crate) token: Option<Arc<Verified>>,
     pub(crate) kind: KindRef,
     pub(crate) namespace: Option<String>,
     /// The one name that is watched; empty for all.
@@ -33,8 +40,18 @@ impl Guard {
         self.sight.sees(object.namespace(), object.name())
     }
 
+    /// How long what the caller showed is good for, if it ends.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.token.as_ref().map(|token| token.left(Timestamp::now()))
+    }
+
     /// Whether the caller may still see the same. Costs next to nothing while no role or binding changes.
     pub(crate) fn holds(&mut self) -> bool {
+        let good =
+            |token: &Arc<Verified>| token.holds(Timestamp::now(), &self.store.world()).is_ok();
+        if !self.token.as_ref().is_none_or(good) {
+            return false;
+        }
         let policy = self.authorizer.policy(&self.store);
         if Arc::ptr_eq(&policy, &self.policy) {
             return true;

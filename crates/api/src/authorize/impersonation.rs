@@ -3,7 +3,7 @@
 
 use super::{Ask, Policy, refusal};
 use crate::{
-    identity::{AUTHENTICATED, Caller, UNAUTHENTICATED, service_account},
+    identity::{AUTHENTICATED, Caller, UNAUTHENTICATED, service_account, service_account_groups},
     status::ApiError,
 };
 use http::HeaderMap;
@@ -87,8 +87,7 @@ fn complete(mut caller: Caller) -> Caller {
     if let Some((namespace, _)) = service_account(&caller.user)
         && caller.groups.is_empty()
     {
-        caller.groups =
-            vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")];
+        caller.groups = service_account_groups(namespace);
     }
     let nobody = caller.user == Caller::anonymous().user;
     let has = |group: &str| caller.groups.iter().any(|own| own == group);

@@ -1,4 +1,4 @@
-//! Who may do what, through HTTP with client certificates.
+//! Who may do what, through HTTP with client certificates and tokens.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +13,7 @@ mod seeing;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
+mod tokens;
 mod writing;
 
 use bytes::Bytes;
@@ -38,6 +39,11 @@ impl<'p> Person<'p> {
 
     fn anonymous(plane: &'p Plane) -> Self {
         Self { plane, caller: plane.caller(None), headers: Vec::new() }
+    }
+
+    /// Somebody who shows a token, and nothing else.
+    fn with_token(plane: &'p Plane, token: &str) -> Self {
+        Self::anonymous(plane).acting("authorization", &format!("Bearer {token}"))
     }
 
     /// The same, acting as somebody else.

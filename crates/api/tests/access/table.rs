@@ -1,7 +1,12 @@
 //! Every route × every kind of caller. The routes are those that discovery names: a new one without
 //! a row here fails.
 
-use crate::{Person, bind, namespaces, role, support::Plane, user};
+use crate::{
+    Person, bind, namespaces, role,
+    support::Plane,
+    tokens::{self, account, token},
+    user,
+};
 use serde_json::{Value, json};
 
 /// What a caller is granted, in order.
@@ -20,7 +25,7 @@ use Level::{Admin, Cluster, Edit, Known, Nobody, View};
 fn row(resource: &str) -> (Level, Level) {
     match resource {
         "namespaces" | "events" | "resourcequotas" | "resourcequotas/status" => (View, Cluster),
-        "secrets" => (Edit, Edit),
+        "secrets" | "serviceaccounts/token" => (Edit, Edit),
         "serviceaccounts" => (View, Edit),
         "roles.rbac.authorization.k8s.io" | "rolebindings.rbac.authorization.k8s.io" => {
             (Admin, Admin)
@@ -51,7 +56,9 @@ fn row(resource: &str) -> (Level, Level) {
         | "selfsubjectaccessreviews.authorization.k8s.io"
         | "selfsubjectrulesreviews.authorization.k8s.io" => (Known, Known),
         "localsubjectaccessreviews.authorization.k8s.io" => (Admin, Admin),
-        "subjectaccessreviews.authorization.k8s.io" => (Cluster, Cluster),
+        "subjectaccessreviews.authorization.k8s.io" | "tokenreviews.authentication.k8s.io" => {
+            (Cluster, Cluster)
+        }
         other => panic!("{other} has no row: say who may read and who may write it"),
     }
 }
@@ -61,6 +68,8 @@ fn path_row(path: &str) -> Level {
     match path {
         "/livez" | "/readyz" | "/healthz" | "/version" => Nobody,
         "/metrics" | "/" | "/nonsense" => Cluster,
+        // Service accounts may too; see there.
+        "/.well-known/openid-configuration" | "/openid/v1/jwks" => Cluster,
         path if ["/api", "/apis", "/openapi"].iter().any(|start| path.starts_with(start)) => Known,
         other => panic!("{other} has no row: say who may get it"),
     }
@@ -74,7 +83,7 @@ struct Row<'p> {
     everywhere: Level,
 }
 
-async fn callers(plane: &Plane) -> Vec<Row<'_>> {
+async fn callers<'p>(plane: &'p Plane, issuer: &Plane) -> Vec<Row<'p>> {
     namespaces(plane, &["team", "other"]).await;
     for name in ["view", "edit", "admin"] {
         bind(plane, "team", ("ClusterRole", name), user(&format!("team-{name}"))).await;
@@ -87,6 +96,15 @@ async fn callers(plane: &Plane) -> Vec<Row<'_>> {
                       "resourceNames": ["team-edit"]});
     role(plane, "", "imp", json!([rule])).await;
     bind(plane, "", ("ClusterRole", "imp"), user("actor")).await;
+    account(plane, "team", "robot").await;
+    let robot = token(plane, "team", "robot", json!({})).await;
+    let robots = json!({"kind": "ServiceAccount", "name": "robot", "namespace": "team"});
+    bind(plane, "team", ("ClusterRole", "edit"), robots).await;
+    // A person of another plane's: its issuer is to this one as any other.
+    account(issuer, "default", "olga").await;
+    let olga = token(issuer, "default", "olga", json!({"audiences": ["quarterdeck"]})).await;
+    let name = "oidc:system:serviceaccount:default:olga";
+    bind(plane, "team", ("ClusterRole", "view"), user(name)).await;
     let row = |who, person, team, everywhere| Row { who, person, team, everywhere };
     let person = |user: &str, groups: &[&str]| Person::new(plane, user, groups);
     let acting = person("actor", &[]).acting("Impersonate-User", "team-edit");
@@ -107,10 +125,15 @@ async fn callers(plane: &Plane) -> Vec<Row<'_>> {
             Edit,
             Known,
         ),
+        row(ROBOT, Person::with_token(plane, &robot), Edit, Known),
+        row(name, Person::with_token(plane, &olga), View, Known),
         row("actor", person("actor", &[]), Known, Known),
         row("team-edit", acting, Edit, Known),
     ]
 }
+
+/// Who shows a token of a service account, and so is in the group of all of them.
+const ROBOT: &str = "system:serviceaccount:team:robot";
 
 /// One thing to try.
 #[derive(Debug)]
@@ -205,14 +228,18 @@ fn add_routes(version: &str, group: Option<&str>, resource: &Value, routes: &mut
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_lets_through_whom_it_must() {
-    let plane = Plane::start().await;
-    let callers = callers(&plane).await;
+    let issuer = tokens::issuer().await;
+    let plane = Plane::trusting(vec![tokens::settings(&issuer)]).await;
+    let callers = callers(&plane, &issuer).await;
     let routes = routes(&plane).await;
     assert!(routes.len() > 150, "{} routes", routes.len());
     for Row { who, person, team, everywhere } in &callers {
         for route in &routes {
             let Route { verb, method, path, needs, in_team } = route;
-            let level = if *in_team { team } else { everywhere };
+            let mut level = if *in_team { team } else { everywhere };
+            if *who == ROBOT && path.contains("openid") {
+                level = &Cluster;
+            }
             let body =
                 if matches!(*method, "POST" | "PUT" | "PATCH") { json!({}) } else { Value::Null };
             let answer = person.ask(method, path, body).await;
@@ -226,6 +253,16 @@ async fn every_route_lets_through_whom_it_must() {
                 answer.body
             );
             assert_ne!(answer.status, 401, "{who}: {route:?}");
+        }
+    }
+    // Who shows what is no good gets nowhere, also with a certificate of a master.
+    let past = tokens::forged(&plane, tokens::claims(&plane, -1_000)).await;
+    let expired = format!("Bearer {past}");
+    let master = Person::new(&plane, "master", &["system:masters"]);
+    for person in [Person::with_token(&plane, &past), master.acting("authorization", &expired)] {
+        for Route { method, path, .. } in &routes {
+            let answer = person.ask(method, path, Value::Null).await;
+            assert_eq!(answer.status, 401, "{method} {path}: {:#}", answer.body);
         }
     }
 }

@@ -12,13 +12,13 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use quarterdeck_api::{
-    Api, Audit, Limits, LogFile, Policy, Rules,
+    Api, Audit, Authentication, Issuer, Limits, LogFile, OidcSettings, Policy, Rules, SigningKeys,
     pki::{self, Authority, Identity},
 };
 use quarterdeck_store::{Backend, Sqlite, Store};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
 use serde_json::{Value, json};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -54,24 +54,39 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
 }
 
+/// What a plane may be given.
+#[derive(Default)]
+struct Given<'p> {
+    /// The policy of its audit log.
+    policy: Option<&'p str>,
+    limits: Limits,
+    /// Whose tokens it takes.
+    issuers: Vec<OidcSettings>,
+}
+
 impl Plane {
     pub(crate) async fn start() -> Self {
-        Self::with(None, Limits::default(), |sqlite| sqlite).await
+        Self::with(Given::default(), |sqlite| sqlite).await
     }
 
     /// The same with what `around` puts before its store.
     pub(crate) async fn start_on(around: impl FnOnce(Arc<Sqlite>) -> Arc<dyn Backend>) -> Self {
-        Self::with(None, Limits::default(), around).await
+        Self::with(Given::default(), around).await
+    }
+
+    /// The same for tokens of those issuers.
+    pub(crate) async fn trusting(issuers: Vec<OidcSettings>) -> Self {
+        Self::with(Given { issuers, ..Given::default() }, |sqlite| sqlite).await
     }
 
     /// The same with an audit log by that policy.
     pub(crate) async fn audited(policy: &str) -> Self {
-        Self::with(Some(policy), Limits::default(), |sqlite| sqlite).await
+        Self::with(Given { policy: Some(policy), ..Given::default() }, |sqlite| sqlite).await
     }
 
     /// The same that gives only so much.
     pub(crate) async fn limited(limits: Limits) -> Self {
-        Self::with(None, limits, |sqlite| sqlite).await
+        Self::with(Given { limits, ..Given::default() }, |sqlite| sqlite).await
     }
 
     /// The lines of the audit log.
@@ -80,9 +95,18 @@ impl Plane {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// The key that signs the plane's tokens of service accounts.
+    pub(crate) fn token_key(&self) -> PathBuf {
+        self.folder.path().join("tokens.key")
+    }
+
+    /// The authority's certificate.
+    pub(crate) fn authority_file(&self) -> PathBuf {
+        self.folder.path().join("pki/ca.crt")
+    }
+
     async fn with(
-        policy: Option<&str>,
-        limits: Limits,
+        Given { policy, limits, issuers }: Given<'_>,
         around: impl FnOnce(Arc<Sqlite>) -> Arc<dyn Backend>,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -93,7 +117,17 @@ impl Plane {
         let authority = Authority::open(&folder.path().join("pki")).unwrap();
         let tls = pki::tls(&authority, &authority.server(address, &[]).unwrap()).unwrap();
         let (stop, stopping) = watch::channel(false);
-        let mut api = Api::limited(store.clone(), Rules::default(), stopping, limits);
+        let mut trusted = Vec::new();
+        for settings in issuers {
+            let issuer = Arc::new(Issuer::new(settings).unwrap());
+            tokio::spawn(issuer.clone().keep());
+            trusted.push(issuer);
+        }
+        let keys = SigningKeys::open(&folder.path().join("tokens.key")).unwrap();
+        let own = format!("https://{address}");
+        let authentication = Authentication::new(keys, &own, trusted).unwrap();
+        let mut api = Api::limited(store.clone(), Rules::default(), stopping, limits)
+            .with_authentication(Arc::new(authentication));
         if let Some(policy) = policy {
             let file = folder.path().join("policy.yaml");
             std::fs::write(&file, policy).unwrap();

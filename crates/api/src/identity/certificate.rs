@@ -1,0 +1,28 @@
+//! Callers who show a client certificate. TLS has verified it before.
+//! Source: Kubernetes "Authenticating", X.509 client certificates: CN is the user, each O a group.
+
+use super::{AUTHENTICATED, Caller};
+use rustls_pki_types::CertificateDer;
+use x509_parser::{parse_x509_certificate, x509::AttributeTypeAndValue};
+
+impl Caller {
+    /// The caller a verified certificate names; anonymous when it names nobody.
+    pub fn from_certificate(certificate: &CertificateDer<'_>) -> Self {
+        let Ok((_, parsed)) = parse_x509_certificate(certificate) else {
+            return Self::anonymous();
+        };
+        let subject = parsed.subject();
+        let texts = |attributes: Vec<&AttributeTypeAndValue<'_>>| {
+            attributes
+                .into_iter()
+                .filter_map(|attribute| attribute.as_str().ok().map(ToOwned::to_owned))
+                .collect::<Vec<_>>()
+        };
+        let Some(user) = texts(subject.iter_common_name().collect()).pop() else {
+            return Self::anonymous();
+        };
+        let mut groups = texts(subject.iter_organization().collect());
+        groups.push(AUTHENTICATED.into());
+        Self::new(&user, groups)
+    }
+}
