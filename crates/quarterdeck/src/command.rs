@@ -1,7 +1,7 @@
 //! What can be asked of the binary.
 
 use crate::{logs, serve, settings};
-use quarterdeck_api::{AuditError, pki::PkiError};
+use quarterdeck_api::{AuditError, SigningKeys, pki::PkiError};
 use quarterdeck_store::{Sqlite, StoreError};
 use std::{io::Write as _, net::SocketAddr, path::PathBuf};
 
@@ -15,6 +15,8 @@ pub(crate) enum Command {
     Config(settings::Flags),
     /// Put a new key into the file with the keys that encrypt Secrets; the plane writes them anew with it
     RotateKey(settings::Flags),
+    /// Put a new key into the file with the keys that sign tokens of service accounts; the plane signs with it
+    RotateServiceAccountKey(settings::Flags),
     /// Write a consistent copy of the SQLite store to a new file; works while the plane runs
     Backup {
         /// Folder of the plane
@@ -33,6 +35,8 @@ pub(crate) enum Error {
     Settings(#[from] settings::SettingsError),
     #[error("settings: {setting}: {cause}")]
     Audit { setting: &'static str, cause: AuditError },
+    #[error("settings: {0}")]
+    Authentication(String),
     #[error("{0}")]
     Store(#[from] StoreError),
     #[error("{0}")]
@@ -68,6 +72,16 @@ pub(crate) fn run(command: Command) -> Result<(), Error> {
                 "Key {key} is the first of {file}. Each plane that reads this file encrypts all Secrets with it within a minute.\n\
                  Copy the file to every replica, and keep a copy apart from backups of the store. Older keys open older\n\
                  revisions and backups: they stay until neither is needed.\n"
+            ))
+        }
+        Command::RotateServiceAccountKey(flags) => {
+            let file = settings::read(&flags)?.token_key_file();
+            let key = SigningKeys::rotate(&file)?;
+            print(&format!(
+                "Key {key} is the first of {}. Each plane that reads this file signs with it from now on. Copy the\n\
+                 file to every replica that has its own. The older keys verify the tokens they signed: remove\n\
+                 one when those have expired, or at once to end them.\n",
+                file.display()
             ))
         }
         Command::Backup { data_dir, to } => {

@@ -6,7 +6,9 @@ use crate::{
     manifests,
     settings::Settings,
 };
-use quarterdeck_api::{Api, ApiError, Audit, AuditError, Installed, Rules, pki};
+use quarterdeck_api::{
+    Api, ApiError, Audit, AuditError, Authentication, Installed, Issuer, Rules, SigningKeys, pki,
+};
 use quarterdeck_engine::{Actions, Engine, SYSTEM_NAMESPACE};
 use quarterdeck_model::{Kind as _, kinds::Secret};
 use quarterdeck_providers::{Providers, http::Reach};
@@ -63,7 +65,10 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
         rules.add(kind, rule);
     }
     let mut engine = Engine::new(store.clone(), actions, stopping.clone());
-    let mut api = Api::new(store.clone(), rules, stopping);
+    let authority = pki::Authority::open(&folder.join("pki"))?;
+    let issuers = issuers(&settings)?;
+    let authentication = authentication(&settings, issuers.clone())?;
+    let mut api = Api::new(store.clone(), rules, stopping).with_authentication(authentication);
     let audit = audit(&settings)?;
     let mut telling = None;
     if let Some(audit) = &audit {
@@ -80,12 +85,13 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
         .flat_map(|names| names.split(','))
         .map(|name| name.trim().into())
         .collect();
-    let authority = pki::Authority::open(&folder.join("pki"))?;
     let tls = pki::tls(&authority, &authority.server(address, &names)?)?;
     let kubeconfig = folder.join("kubeconfig");
     pki::write_private(&kubeconfig, &pki::kubeconfig(&authority, &authority.admin()?, address))?;
 
     let sealing = tokio::spawn(backend.keep_resealed(store.clone()));
+    // They end with the process: what they fetch is kept nowhere.
+    issuers.into_iter().for_each(|issuer| drop(tokio::spawn(issuer.keep())));
     let acting = tokio::spawn(engine.run());
     let serving = tokio::spawn(api.serve(listener, tls));
     announce(address, &kubeconfig, settings.load.is_some())?;
@@ -111,6 +117,31 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
     providers.close().await;
     info!("stopped");
     Ok(())
+}
+
+/// The issuers of the settings.
+fn issuers(settings: &Settings) -> Result<Vec<Arc<Issuer>>, Error> {
+    let each = settings.oidc.iter().enumerate().map(|(number, settings)| {
+        let wrong = |why| Error::Authentication(format!("oidc[{number}].{why}"));
+        Issuer::new(settings.clone()).map(Arc::new).map_err(wrong)
+    });
+    each.collect()
+}
+
+/// How callers show who they are, besides certificates.
+fn authentication(
+    settings: &Settings,
+    issuers: Vec<Arc<Issuer>>,
+) -> Result<Arc<Authentication>, Error> {
+    let own = &settings.service_account_issuer;
+    if !own.starts_with("https://") || own.ends_with('/') {
+        return Err(Error::Authentication(format!(
+            "service-account-issuer: {own:?} must be a URL that begins with https:// and does not end with /"
+        )));
+    }
+    let keys = SigningKeys::open(&settings.token_key_file())?;
+    let made = Authentication::new(keys, own, issuers);
+    made.map(Arc::new).map_err(|why| Error::Authentication(format!("oidc: issuer: {why}")))
 }
 
 /// Opens the audit log, if there is to be one.

@@ -4,14 +4,14 @@
 mod sources;
 
 use clap::Args;
-use quarterdeck_api::{AuditError, LogFile, Policy};
+use quarterdeck_api::{AuditError, LogFile, OidcSettings, Policy};
 use quarterdeck_store::KeyFile;
 use sources::{Sources, gather};
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 use tracing_subscriber::EnvFilter;
 
 /// Every setting: name, default (none when optional) and what it is.
-const SETTINGS: [(&str, Option<&str>, &str); 12] = [
+const SETTINGS: [(&str, Option<&str>, &str); 14] = [
     ("data-dir", Some("./data"), "folder of the plane: store, certificates, kubeconfig"),
     ("listen", Some("127.0.0.1:6443"), "address and port; port 0 picks a free one"),
     ("store", None, "postgres://… ; SQLite in the data folder when not set"),
@@ -31,6 +31,16 @@ const SETTINGS: [(&str, Option<&str>, &str); 12] = [
         "audit-policy-file",
         None,
         "what is logged, as an audit.k8s.io/v1 Policy; all writes when not set",
+    ),
+    (
+        "service-account-key-file",
+        None,
+        "keys that sign tokens of service accounts; pki/service-accounts.key in the data folder when not set",
+    ),
+    (
+        "service-account-issuer",
+        Some("https://kubernetes.default.svc"),
+        "who issues tokens of service accounts: a URL, and the audience of this plane",
     ),
     ("names", None, "more names and addresses for the server's certificate, with commas"),
     ("load", None, "folder of YAML files whose objects are created at start if absent"),
@@ -72,6 +82,12 @@ pub(crate) struct Flags {
     /// What is logged, as an audit.k8s.io/v1 Policy [default: all writes]
     #[arg(long, value_name = "FILE")]
     audit_policy_file: Option<String>,
+    /// Keys that sign tokens of service accounts [default: pki/service-accounts.key in the data folder]
+    #[arg(long, value_name = "FILE")]
+    service_account_key_file: Option<String>,
+    /// Who issues tokens of service accounts [default: https://kubernetes.default.svc]
+    #[arg(long, value_name = "URL")]
+    service_account_issuer: Option<String>,
     /// More names and addresses for the server's certificate, with commas
     #[arg(long, value_name = "NAMES")]
     names: Option<String>,
@@ -112,6 +128,10 @@ pub(crate) struct Settings {
     pub(crate) audit_log_max_size: NonZeroU32,
     pub(crate) audit_log_max_files: NonZeroU32,
     pub(crate) audit_policy_file: Option<PathBuf>,
+    pub(crate) service_account_key_file: Option<PathBuf>,
+    pub(crate) service_account_issuer: String,
+    /// Issuers of other tokens: `[[oidc]]` in the file, and nowhere else.
+    pub(crate) oidc: Vec<OidcSettings>,
     pub(crate) names: Option<String>,
     pub(crate) load: Option<PathBuf>,
     pub(crate) log: EnvFilter,
@@ -151,6 +171,11 @@ impl Settings {
             )?,
             audit_log_max_files: number("audit-log-max-files", "a whole number, at least 1")?,
             audit_policy_file: optional_file("audit-policy-file")?,
+            service_account_key_file: optional_file("service-account-key-file")?,
+            service_account_issuer: setting(given, "service-account-issuer", "a URL", |text| {
+                (!text.is_empty()).then(|| text.into())
+            })?,
+            oidc: given.oidc.as_ref().map(|oidc| oidc.settings.clone()).unwrap_or_default(),
             names: optional(given, "names", "host names and addresses, with commas", |text| {
                 text.split(',').all(|name| !name.trim().is_empty()).then(|| text.into())
             })?,
@@ -174,6 +199,12 @@ impl Settings {
             Some(file) => KeyFile::at(file),
             None => KeyFile::at(&self.data_dir.join("secrets.key")),
         }
+    }
+
+    /// The file with the keys that sign tokens of service accounts.
+    pub(crate) fn token_key_file(&self) -> PathBuf {
+        let usual = || self.data_dir.join("pki/service-accounts.key");
+        self.service_account_key_file.clone().unwrap_or_else(usual)
     }
 
     /// The file of the audit log; none when there is to be none.
@@ -250,6 +281,8 @@ impl Flags {
             ("audit-log-max-size", &self.audit_log_max_size),
             ("audit-log-max-files", &self.audit_log_max_files),
             ("audit-policy-file", &self.audit_policy_file),
+            ("service-account-key-file", &self.service_account_key_file),
+            ("service-account-issuer", &self.service_account_issuer),
             ("names", &self.names),
             ("load", &self.load),
             ("log", &self.log),
@@ -285,6 +318,10 @@ fn render(given: &Sources) -> Result<String, SettingsError> {
             None => format!("# {name} is not set  # {description}\n"),
         };
         text.push_str(&line);
+    }
+    if let Some(oidc) = &given.oidc {
+        let head = format!("\n[[oidc]]  # from {}\n", oidc.origin);
+        text.push_str(&oidc.text.replace("[[oidc]]\n", &head));
     }
     Ok(text)
 }

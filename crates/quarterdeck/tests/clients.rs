@@ -12,22 +12,8 @@ mod support;
 
 use quarterdeck_testing::{plane::Plane, process::run};
 use serde_json::Value;
-use std::{path::PathBuf, process::Command};
-use support::plane;
-
-/// Where `make setup` installs the clients.
-fn python() -> PathBuf {
-    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let folder = variable("QUARTERDECK_CLIENTS").unwrap_or_else(|| {
-        variable("XDG_CACHE_HOME")
-            .or_else(|| variable("HOME").map(|home| home.join(".cache")))
-            .unwrap_or_default()
-            .join("quarterdeck/clients")
-    });
-    let python = folder.join("bin/python3");
-    assert!(python.exists(), "no {python:?}: run `make setup`");
-    python
-}
+use std::process::Command;
+use support::{plane, python};
 
 /// Runs a script as the plane's administrator; it ends well, or says what is not as it should be.
 async fn script(plane: &Plane, name: &str, arguments: &[&str], input: &str) -> String {

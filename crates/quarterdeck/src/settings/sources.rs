@@ -1,7 +1,10 @@
 //! Where settings come from: defaults, then one TOML file, then the environment, then flags. A later one
-//! wins, and each value knows where it was given. It must not know what a value means.
+//! wins, and each value knows where it was given. It must not know what a value means, but for the tables
+//! `[[oidc]]`, whose fields are named by their line.
 
 use super::{Flags, SETTINGS, SettingsError};
+use quarterdeck_api::OidcSettings;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, io::ErrorKind, path::Path};
 use toml::de::{DeTable, DeValue};
 
@@ -17,23 +20,54 @@ pub(super) struct Given {
     pub(super) origin: String,
 }
 
-/// The value of each setting that has one, by its name.
-pub(super) type Sources = BTreeMap<&'static str, Given>;
+/// What was given.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    /// The value of each setting that has one, by its name.
+    values: BTreeMap<&'static str, Given>,
+    /// The tables `[[oidc]]` of the file.
+    pub(super) oidc: Option<Oidc>,
+}
+
+/// Issuers of tokens, as they were given and as they were read.
+#[derive(Debug)]
+pub(super) struct Oidc {
+    pub(super) settings: Vec<OidcSettings>,
+    /// As TOML.
+    pub(super) text: String,
+    pub(super) origin: String,
+}
+
+/// A file of which only those tables count.
+#[derive(Serialize, Deserialize)]
+struct OnlyOidc<T> {
+    oidc: T,
+}
+
+impl Sources {
+    pub(super) fn get(&self, name: &str) -> Option<&Given> {
+        self.values.get(name)
+    }
+
+    fn insert(&mut self, name: &'static str, given: Given) {
+        self.values.insert(name, given);
+    }
+}
 
 /// Reads all sources.
 pub(super) fn gather(
     flags: &Flags,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Sources, SettingsError> {
-    let mut all = Sources::new();
+    let mut all = Sources::default();
     for (name, default, _) in SETTINGS {
         if let Some(default) = default {
             all.insert(name, Given { text: default.into(), origin: "default".into() });
         }
     }
     match &flags.config {
-        Some(path) => all.extend(file(path, true)?),
-        None => all.extend(file(Path::new(DEFAULT_FILE), false)?),
+        Some(path) => file(path, true, &mut all)?,
+        None => file(Path::new(DEFAULT_FILE), false, &mut all)?,
     }
     for (name, _, _) in SETTINGS {
         let variable = format!("{PREFIX}{}", name.to_uppercase().replace('-', "_"));
@@ -49,21 +83,31 @@ pub(super) fn gather(
     Ok(all)
 }
 
-/// What a TOML file sets; nothing when there is none and none is required.
-fn file(path: &Path, required: bool) -> Result<Sources, SettingsError> {
+/// Adds what a TOML file sets; nothing when there is none and none is required.
+fn file(path: &Path, required: bool, all: &mut Sources) -> Result<(), SettingsError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(cause) if cause.kind() == ErrorKind::NotFound && !required => return Ok(Sources::new()),
+        Err(cause) if cause.kind() == ErrorKind::NotFound && !required => return Ok(()),
         Err(cause) => return Err(SettingsError::File { path: path.into(), cause }),
     };
     let place = |at: usize| format!("{}:{}", path.display(), line(&text, at));
-    let table = DeTable::parse(&text).map_err(|error| SettingsError::Syntax {
+    let wrong = |error: toml::de::Error| SettingsError::Syntax {
         place: place(error.span().map_or(0, |span| span.start)),
         cause: error.message().into(),
-    })?;
-    let mut found = Sources::new();
+    };
+    let table = DeTable::parse(&text).map_err(wrong)?;
     for (key, value) in table.get_ref() {
         let origin = place(key.span().start);
+        if key.get_ref() == "oidc" {
+            let shown: Vec<toml::Table> = only_oidc(&text).map_err(wrong)?;
+            all.oidc = Some(Oidc {
+                settings: only_oidc(&text).map_err(wrong)?,
+                // What was read from TOML can be written as TOML.
+                text: toml::to_string(&OnlyOidc { oidc: shown }).unwrap_or_default(),
+                origin,
+            });
+            continue;
+        }
         let Some((name, _, _)) = SETTINGS.iter().find(|(name, _, _)| name == key.get_ref()) else {
             return Err(SettingsError::Unknown { name: key.get_ref().to_string(), origin });
         };
@@ -76,9 +120,13 @@ fn file(path: &Path, required: bool) -> Result<Sources, SettingsError> {
                 return Err(SettingsError::NoText { name, found: other.type_str(), origin });
             }
         };
-        found.insert(name, Given { text, origin });
+        all.insert(name, Given { text, origin });
     }
-    Ok(found)
+    Ok(())
+}
+
+fn only_oidc<T: DeserializeOwned>(text: &str) -> Result<T, toml::de::Error> {
+    toml::from_str::<OnlyOidc<T>>(text).map(|only| only.oidc)
 }
 
 /// The line, counted from 1, of what is `at` bytes into the text.

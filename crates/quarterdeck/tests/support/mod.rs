@@ -133,3 +133,17 @@ pub(crate) fn other_kubectls() -> Vec<PathBuf> {
     };
     (29..60).filter_map(release).collect()
 }
+
+/// Where `make setup` installs the clients.
+pub(crate) fn python() -> PathBuf {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let folder = variable("QUARTERDECK_CLIENTS").unwrap_or_else(|| {
+        variable("XDG_CACHE_HOME")
+            .or_else(|| variable("HOME").map(|home| home.join(".cache")))
+            .unwrap_or_default()
+            .join("quarterdeck/clients")
+    });
+    let python = folder.join("bin/python3");
+    assert!(python.exists(), "no {python:?}: run `make setup`");
+    python
+}
