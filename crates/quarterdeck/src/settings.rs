@@ -109,6 +109,8 @@ pub(crate) enum SettingsError {
     File { path: PathBuf, cause: std::io::Error },
     #[error("{place} is not TOML: {cause}")]
     Syntax { place: String, cause: String },
+    #[error("{place}: {cause}")]
+    Oidc { place: String, cause: String },
     #[error("there is no setting {name:?} (from {origin}); there are: {}", names())]
     Unknown { name: String, origin: String },
     #[error("{name} (from {origin}) is a TOML {found}; it must be text in quotes or a number")]

@@ -91,11 +91,17 @@ fn file(path: &Path, required: bool, all: &mut Sources) -> Result<(), SettingsEr
         Err(cause) => return Err(SettingsError::File { path: path.into(), cause }),
     };
     let place = |at: usize| format!("{}:{}", path.display(), line(&text, at));
-    let wrong = |error: toml::de::Error| SettingsError::Syntax {
-        place: place(error.span().map_or(0, |span| span.start)),
-        cause: error.message().into(),
+    let told = |error: &toml::de::Error| {
+        (place(error.span().map_or(0, |span| span.start)), error.message().to_owned())
     };
-    let table = DeTable::parse(&text).map_err(wrong)?;
+    let table = DeTable::parse(&text).map_err(|error| {
+        let (place, cause) = told(&error);
+        SettingsError::Syntax { place, cause }
+    })?;
+    let wrong = |error: toml::de::Error| {
+        let (place, cause) = told(&error);
+        SettingsError::Oidc { place, cause }
+    };
     for (key, value) in table.get_ref() {
         let origin = place(key.span().start);
         if key.get_ref() == "oidc" {

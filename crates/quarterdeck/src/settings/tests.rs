@@ -38,7 +38,7 @@ const NAMES: &str = "host names and addresses, with commas";
 const LOG: &str = "a level (error, warn, info, debug, trace, off) or filters such as info,quarterdeck_engine=debug";
 
 /// A wrong value of every setting.
-const WRONG: [(&str, &str, &str); 19] = [
+const WRONG: [(&str, &str, &str); 21] = [
     ("data-dir", "", PATH),
     ("listen", "nowhere", LISTEN),
     ("listen", "localhost:6443", LISTEN),
@@ -52,6 +52,8 @@ const WRONG: [(&str, &str, &str); 19] = [
     ("audit-log-max-size", "1.5", SIZE),
     ("audit-log-max-files", "many", COUNT),
     ("audit-policy-file", "", PATH),
+    ("service-account-key-file", "", PATH),
+    ("service-account-issuer", "", "a URL"),
     ("names", "a,,b", NAMES),
     ("load", "", PATH),
     ("log", "", LOG),
