@@ -173,7 +173,11 @@ pub(crate) async fn page(
     };
     let (world, revision) = match &next {
         // A token of revision 0 was given after the snapshot had expired: go on at the newest.
-        Some(next) if next.revision > Revision::ZERO => (api.store.world(), next.revision),
+        Some(next) if next.revision > Revision::ZERO => {
+            // The pages before may have come from a replica that is ahead of this one.
+            let at = VersionMatch::Exact(next.revision.0);
+            (world_at(api, at).await?, next.revision)
+        }
         Some(_) => {
             let world = api.store.fresh().await?;
             let revision = world.revision();

@@ -13,12 +13,11 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::stream;
-use http::StatusCode;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use jiff::Timestamp;
 use quarterdeck_model::{KindRef, Object, Revision};
-use quarterdeck_store::{Encoding, EventKind, ListQuery, WatchEvent, WatchQuery, Watcher};
+use quarterdeck_store::{Encoding, EventKind, ListQuery, WatchEvent, WatchQuery, Watcher, World};
 use serde_json::{Value, json};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -134,6 +133,20 @@ struct Stream {
     stop: tokio::sync::watch::Receiver<bool>,
 }
 
+/// The world once it has reached `wanted`, which another replica may have shown before this one has it. A
+/// client that knows of more than the store has ever had must list again.
+async fn reached(api: &Api, wanted: Revision) -> Result<Arc<World>, ApiError> {
+    let world = api.store.world();
+    if world.revision() >= wanted {
+        return Ok(world);
+    }
+    let world = api.store.fresh().await?;
+    if world.revision() >= wanted {
+        return Ok(world);
+    }
+    Err(ApiError::expired(format!("resource version {wanted} is newer than any; list again")))
+}
+
 /// Starts a watch.
 pub(crate) async fn watch(
     api: &Api,
@@ -145,14 +158,10 @@ pub(crate) async fn watch(
 ) -> Result<Answer, ApiError> {
     read::check_fields(kind, query)?;
     let include = read::row_object(query)?;
-    // A revision that is not reached yet is waited for; after that, the client knows of more than
-    // this store has ever had (it was restored from a backup), and must list again.
-    let world = read::world_at(api, query.version).await.map_err(|error| match query.version {
-        VersionMatch::NotOlderThan(wanted) if error.code == StatusCode::GATEWAY_TIMEOUT => {
-            ApiError::expired(format!("resource version {wanted} is newer than any; list again"))
-        }
-        _ => error,
-    })?;
+    let world = match query.version {
+        VersionMatch::NotOlderThan(wanted) => reached(api, Revision(wanted)).await?,
+        version => read::world_at(api, version).await?,
+    };
     let from_now = matches!(query.version, VersionMatch::Newest | VersionMatch::Any);
     let with_initial = query.send_initial_events.unwrap_or(from_now);
     let since = match query.version {

@@ -24,6 +24,9 @@ const POLL_AFTER_ERROR: Duration = Duration::from_secs(1);
 const CHANGES_MAX: usize = 4_096;
 /// Most who can ask before others must wait to ask.
 const ASKED_MAX: usize = 4_096;
+/// Longest that somebody waits for the newest state. A server that is gone is noticed sooner; one that
+/// says nothing must not keep readers for as long as a connection is given.
+const CATCH_UP_WAIT: Duration = Duration::from_secs(10);
 /// Longest that the answer to a commit waits for the changes of others that came before it.
 const FILL_WAIT: Duration = Duration::from_secs(10);
 
@@ -48,9 +51,16 @@ impl Follower {
     /// Returns when all that was committed anywhere before the call is in the cache.
     pub(crate) async fn catch_up(&self) -> Result<(), StoreError> {
         let stopped = || StoreError::Unavailable("the plane is stopping".into());
-        let (caller, answer) = oneshot::channel();
-        self.asked.send(Some(caller)).await.map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())?
+        let caught_up = async {
+            let (caller, answer) = oneshot::channel();
+            self.asked.send(Some(caller)).await.map_err(|_| stopped())?;
+            answer.await.map_err(|_| stopped())?
+        };
+        timeout(CATCH_UP_WAIT, caught_up).await.unwrap_or_else(|_| {
+            Err(StoreError::Unavailable(format!(
+                "it did not say within {CATCH_UP_WAIT:?} what is newest in it; what is in memory may be old"
+            )))
+        })
     }
 
     /// Has changes read now rather than at the next poll.

@@ -106,12 +106,29 @@ impl Plane {
     }
 
     async fn with(
-        Given { policy, limits, issuers }: Given<'_>,
+        given: Given<'_>,
         around: impl FnOnce(Arc<Sqlite>) -> Arc<dyn Backend>,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let backend = around(Arc::new(Sqlite::open(folder.path()).unwrap()));
         let store = Arc::new(Store::open(backend).await.unwrap());
+        Self::serving(store, folder, given).await
+    }
+
+    /// The same on that store; the folder has the files.
+    pub(crate) async fn on(
+        store: Arc<Store>,
+        folder: tempfile::TempDir,
+        policy: Option<&str>,
+    ) -> Self {
+        Self::serving(store, folder, Given { policy, ..Given::default() }).await
+    }
+
+    async fn serving(
+        store: Arc<Store>,
+        folder: tempfile::TempDir,
+        Given { policy, limits, issuers }: Given<'_>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let authority = Authority::open(&folder.path().join("pki")).unwrap();
