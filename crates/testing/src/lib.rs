@@ -1,5 +1,6 @@
 //! Starts the real parts that tests run against (PostgreSQL, libvirt, a Redfish service, an OpenID
-//! Connect issuer, the plane itself) and stops them again, also when the test panics.
+//! Connect issuer, a load balancer, the plane itself) and stops them again, also when the test panics;
+//! and judges what clients saw of a store ([`history`]).
 //!
 //! Must know nothing of Quarterdeck's own types: a test that shares code with what it tests
 //! proves less. It is a dev-dependency only and is never published.
@@ -17,7 +18,9 @@
     reason = "a helper that cannot do its work must fail the test that called it"
 )]
 
+pub mod balancer;
 mod certificate;
+pub mod history;
 pub mod issuer;
 pub mod libvirt;
 pub mod plane;
@@ -25,6 +28,7 @@ pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
+pub mod random;
 pub mod redfish;
 pub mod user;
 pub mod wait;

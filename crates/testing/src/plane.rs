@@ -43,21 +43,55 @@ impl Plane {
     /// # Panics
     /// When it does not get ready.
     pub async fn start_with(binary: &str, arguments: &[&str]) -> Self {
+        let mut plane = Self::prepare(binary, arguments);
+        plane.launch().await;
+        plane
+    }
+
+    /// Starts another replica, with the certificate authority and the keys of `first`, as an operator who
+    /// adds one copies them.
+    ///
+    /// # Panics
+    /// When it does not get ready, or `first` has no such files.
+    pub async fn start_beside(first: &Self, binary: &str, arguments: &[&str]) -> Self {
+        let mut plane = Self::prepare(binary, arguments);
+        plane.copy_identity(&first.data_folder());
+        plane.launch().await;
+        plane
+    }
+
+    /// A plane that does not run yet, with a data folder that is not there yet.
+    ///
+    /// # Panics
+    /// When there is no place for its files.
+    #[must_use]
+    pub fn prepare(binary: &str, arguments: &[&str]) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("quarterdeck-plane-")
             .tempdir()
             .expect("a temporary folder for the plane");
         std::fs::create_dir(folder.path().join("home")).expect("a home for kubectl");
-        let mut plane = Self {
+        Self {
             process: None,
             binary: PathBuf::from(binary),
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             // Chosen here rather than by the plane (port 0), so that a restart finds it free.
             address: free_address(),
             folder,
-        };
-        plane.launch().await;
-        plane
+        }
+    }
+
+    /// Copies what a plane is known by, and its keys, from another one's data folder.
+    ///
+    /// # Panics
+    /// When there are no such files.
+    pub fn copy_identity(&self, from: &Path) {
+        let to = self.data_folder();
+        std::fs::create_dir_all(to.join("pki")).expect("a folder in our own");
+        for file in ["pki/ca.crt", "pki/ca.key", "secrets.key"] {
+            let copied = std::fs::copy(from.join(file), to.join(file));
+            copied.unwrap_or_else(|error| panic!("cannot copy {file} of {from:?}: {error}"));
+        }
     }
 
     /// The address the plane listens on; the same after a restart.

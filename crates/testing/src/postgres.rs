@@ -78,18 +78,29 @@ impl Postgres {
     /// # Panics
     /// When the server refuses, as when the database is already there.
     pub async fn create_database(&self, name: &str) -> String {
+        self.psql(&self.url(), ["--command", &format!("CREATE DATABASE \"{name}\"")]).await;
+        self.url_of(name)
+    }
+
+    /// Creates a database with what is in the file, as `pg_dump` writes it, and answers its address.
+    ///
+    /// # Panics
+    /// When the server refuses some of it.
+    pub async fn create_database_from(&self, name: &str, dump: &Path) -> String {
+        let url = self.create_database(name).await;
+        self.psql(&url, ["--file", dump.to_str().expect("a path in UTF-8")]).await;
+        url
+    }
+
+    async fn psql(&self, url: &str, what: [&str; 2]) {
         let output = tokio::process::Command::new(self.binaries.join("psql"))
-            .args(["--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--dbname", &self.url()])
-            .args(["--command", &format!("CREATE DATABASE \"{name}\"")])
+            .args(["--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--dbname", url])
+            .args(what)
             .output()
             .await
             .expect("psql runs");
-        assert!(
-            output.status.success(),
-            "cannot create database {name}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        self.url_of(name)
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "psql {what:?} on {url}: {said}");
     }
 
     /// The loopback address the server listens on; the same after a restart.
