@@ -1,8 +1,8 @@
 //! What can be asked of the binary.
 
-use crate::{logs, serve, settings};
+use crate::{backup, logs, serve, settings};
 use quarterdeck_api::{AuditError, SigningKeys, pki::PkiError};
-use quarterdeck_store::{Sqlite, StoreError};
+use quarterdeck_store::StoreError;
 use std::{io::Write as _, net::SocketAddr, path::PathBuf};
 
 /// One management plane for all the compute a company runs.
@@ -17,14 +17,20 @@ pub(crate) enum Command {
     RotateKey(settings::Flags),
     /// Put a new key into the file with the keys that sign tokens of service accounts; the plane signs with it
     RotateServiceAccountKey(settings::Flags),
-    /// Write a consistent copy of the SQLite store to a new file; works while the plane runs
     Backup {
-        /// Folder of the plane
-        #[arg(long, value_name = "DIR", default_value = "./data", env = "QUARTERDECK_DATA_DIR")]
-        data_dir: PathBuf,
+        #[command(flatten)]
+        flags: settings::Flags,
         /// The file to write
         #[arg(value_name = "FILE")]
         to: PathBuf,
+    },
+    /// Make a store from a backup, where there is none yet: in the data folder, or the database of --store
+    Restore {
+        #[command(flatten)]
+        flags: settings::Flags,
+        /// The file that `quarterdeck backup` has written
+        #[arg(value_name = "FILE")]
+        from: PathBuf,
     },
 }
 
@@ -61,8 +67,7 @@ pub(crate) fn run(command: Command) -> Result<(), Error> {
         Command::Serve(flags) => {
             let mut settings = settings::read(&flags)?;
             logs::start(std::mem::take(&mut settings.log), settings.log_format);
-            let runtime = quarterdeck_api::runtime().build().map_err(Error::System)?;
-            runtime.block_on(serve::serve(settings))
+            runtime()?.block_on(serve::serve(settings))
         }
         Command::Config(flags) => print(&settings::show(&flags)?),
         Command::RotateKey(flags) => {
@@ -84,11 +89,14 @@ pub(crate) fn run(command: Command) -> Result<(), Error> {
                 file.display()
             ))
         }
-        Command::Backup { data_dir, to } => {
-            Sqlite::backup(&data_dir, &to)?;
-            print(&format!("The store of {} is copied to {}.\n", data_dir.display(), to.display()))
-        }
+        Command::Backup { flags, to } => backup::backup(&settings::read(&flags)?, &to),
+        Command::Restore { flags, from } => backup::restore(&settings::read(&flags)?, &from),
     }
+}
+
+/// What runs tasks.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    quarterdeck_api::runtime().build().map_err(Error::System)
 }
 
 /// Prints on standard output.

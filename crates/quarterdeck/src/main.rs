@@ -1,6 +1,7 @@
 //! The quarterdeck binary: reads settings, wires the parts and runs them. Nothing is decided here.
 
 mod acts;
+mod backup;
 mod command;
 mod logs;
 mod manifests;

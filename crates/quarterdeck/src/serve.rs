@@ -155,12 +155,25 @@ fn audit(settings: &Settings) -> Result<Option<Arc<Audit>>, Error> {
     Ok(Some(Arc::new(Audit::open(policy, file).map_err(wrong("audit-log"))?)))
 }
 
+/// Where the store is.
+pub(crate) enum Place<'s> {
+    /// In the data folder.
+    Folder,
+    /// In the PostgreSQL database of that URL.
+    Database(&'s str),
+}
+
+/// Where the settings say that the store is.
+pub(crate) fn place(settings: &Settings) -> Place<'_> {
+    settings.store.as_deref().map_or(Place::Folder, Place::Database)
+}
+
 /// Opens the store. The data folder has one owner: SQLite locks it itself, otherwise the lock comes
 /// with the answer.
 async fn open(settings: &Settings) -> Result<(Arc<dyn Backend>, Option<FolderLock>), Error> {
-    match &settings.store {
-        None => Ok((Arc::new(Sqlite::open(&settings.data_dir)?), None)),
-        Some(url) => {
+    match place(settings) {
+        Place::Folder => Ok((Arc::new(Sqlite::open(&settings.data_dir)?), None)),
+        Place::Database(url) => {
             let owned = FolderLock::take(&settings.data_dir)?;
             Ok((Arc::new(Postgres::open(url).await?), Some(owned)))
         }

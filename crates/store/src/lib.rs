@@ -6,6 +6,7 @@
 //! Start reading at [`backend`] (the durable log), then [`Store`] (the one way in), then `cache`.
 
 pub mod backend;
+mod backup;
 mod cache;
 mod committer;
 mod decide;
@@ -20,6 +21,7 @@ pub use backend::{
     BATCH_BYTES_MAX, BATCH_MAX, BODY_BYTES_MAX, Backend, CHANGES_BYTES_MAX, Change, Current, Entry,
     Fence, Lease, Mutation, Outcome, Precondition, StoreError, Taker, Write,
 };
+pub use backup::Backup;
 pub use cache::{
     Became, Encoding, EventKind, Expired, ListQuery, Page, WatchEvent, WatchQuery, Watcher, World,
 };

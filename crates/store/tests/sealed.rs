@@ -98,10 +98,15 @@ async fn nothing_confidential_is_on_disk_and_all_of_it_comes_back() {
     let store = Store::open(sealed.clone()).await.unwrap();
     passwords(&store, 3).await;
     assert_eq!(sealed.reseal(&store).await.unwrap(), 0, "all have the newest key");
-    // A copy made by the backup holds nothing readable either.
-    let copies = tempfile::tempdir().unwrap();
-    Sqlite::backup(folder.path(), &copies.path().join("copy.db")).unwrap();
-    assert_eq!(found_in(copies.path(), PASSWORD), Vec::<String>::new());
+    // What is restored from a backup holds nothing readable either, and is read with the same keys.
+    let (copies, restored) = (tempfile::tempdir().unwrap(), self::folder());
+    let (copy, now) = (copies.path().join("copy"), std::time::SystemTime::now());
+    Sqlite::backup(folder.path(), &copy, now).unwrap();
+    Sqlite::restore(restored.path(), &copy, now).unwrap();
+    assert_eq!(found_in(restored.path(), PASSWORD), Vec::<String>::new());
+    assert_eq!(found_in(restored.path(), "QDS1").len(), 1);
+    std::fs::copy(folder.path().join("secrets.key"), restored.path().join("secrets.key")).unwrap();
+    passwords(&Store::open(open(&restored).unwrap()).await.unwrap(), 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@
 //! A lost connection is made again with backoff. What is safe to repeat is repeated for a while;
 //! a commit whose answer was lost is never repeated before it is known that it was not applied.
 
+mod backup;
 mod commit;
 mod compact;
 mod connection;

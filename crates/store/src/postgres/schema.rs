@@ -4,7 +4,8 @@
 
 use super::failure;
 use crate::StoreError;
-use tokio_postgres::Client;
+use std::cmp::Ordering;
+use tokio_postgres::{Client, Transaction};
 
 /// The oldest server that is supported: the first with all that Patroni and our statements rely on
 /// and that still gets fixes.
@@ -76,6 +77,53 @@ pub(super) async fn migrate(client: &mut Client) -> Result<(), StoreError> {
         }
     }
     let transaction = client.transaction().await.map_err(failure)?;
+    prepare(&transaction).await?;
+    transaction.commit().await.map_err(failure)
+}
+
+/// Refuses to read a database of another form than the newest.
+pub(super) async fn check(client: &Client) -> Result<(), StoreError> {
+    let row = client
+        .query_one("SELECT to_regclass('quarterdeck.format') IS NOT NULL", &[])
+        .await
+        .map_err(failure)?;
+    let absent = || {
+        StoreError::Unusable(
+            "the database of --store holds no store of Quarterdeck; name the one that the planes use".into(),
+        )
+    };
+    if !row.try_get::<_, bool>(0).map_err(failure)? {
+        return Err(absent());
+    }
+    let row = client
+        .query_opt("SELECT version FROM quarterdeck.format WHERE application = $1", &[&APPLICATION])
+        .await
+        .map_err(failure)?;
+    let version: i32 = row.ok_or_else(absent)?.try_get(0).map_err(failure)?;
+    match version.cmp(&newest()) {
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(newer("of --store", version)),
+        Ordering::Less => Err(StoreError::Unusable(format!(
+            "the database of --store was written by an older release (format {version}, this one's is {}); make the \
+             backup with that release, or start this one on it first",
+            newest()
+        ))),
+    }
+}
+
+fn newest() -> i32 {
+    i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
+}
+
+fn newer(database: &str, version: i32) -> StoreError {
+    StoreError::Unusable(format!(
+        "database {database} was written by a newer release (format {version}, this one knows {}); start that release",
+        newest()
+    ))
+}
+
+/// Brings the database to the newest form, when the transaction is committed.
+pub(super) async fn prepare(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await.map_err(failure)?;
     let place = transaction
         .query_one(
@@ -138,12 +186,9 @@ pub(super) async fn migrate(client: &mut Client) -> Result<(), StoreError> {
             .map_err(denied)?;
         0
     };
-    let newest = i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX);
+    let newest = newest();
     if done > newest {
-        return Err(StoreError::Unusable(format!(
-            "database {database:?} was written by a newer release (format {done}, this one knows \
-             {newest}); start that release"
-        )));
+        return Err(newer(&format!("{database:?}"), done));
     }
     for step in MIGRATIONS.iter().skip(usize::try_from(done).unwrap_or(0)) {
         transaction.batch_execute(step).await.map_err(denied)?;
@@ -155,7 +200,7 @@ pub(super) async fn migrate(client: &mut Client) -> Result<(), StoreError> {
             .map_err(failure)?;
     }
     transaction.execute(FORGET_WRITERS, &[]).await.map_err(failure)?;
-    transaction.commit().await.map_err(failure)
+    Ok(())
 }
 
 /// Refuses a server that is too old: `number` is what it calls itself for programs, `version` for

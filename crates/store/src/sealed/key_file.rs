@@ -130,7 +130,8 @@ impl KeyFile {
         Ok(Version { inode: data.ino(), bytes: data.len(), changed })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 

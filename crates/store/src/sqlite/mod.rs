@@ -4,6 +4,7 @@
 //! and the newest changes only some time later (`recent.rs`).
 //! Writes have one connection on a thread of its own; reads have another and never wait for them.
 
+mod backup;
 mod checkpoint;
 mod counts;
 mod load;
@@ -17,9 +18,8 @@ use async_trait::async_trait;
 use counts::Counts;
 use quarterdeck_model::{Key, Revision};
 use recent::Recent;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode};
 use std::{
-    fs::File,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
@@ -86,32 +86,6 @@ impl Sqlite {
             reader: Arc::new(Mutex::new(reader)),
             _owned: owned,
         })
-    }
-
-    /// Writes a consistent copy of the database in `dir` to the new file `to`. Works while a plane runs on it.
-    ///
-    /// # Errors
-    /// When there is no database, `to` exists, or it cannot be written.
-    pub fn backup(dir: &Path, to: &Path) -> Result<(), StoreError> {
-        let file = dir.join(FILE);
-        if to.exists() {
-            return Err(StoreError::Unwritable(format!(
-                "{} exists already; name a new file",
-                to.display()
-            )));
-        }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let source = Connection::open_with_flags(&file, flags).map_err(|error| {
-            StoreError::Unusable(format!("cannot open {}: {error}", file.display()))
-        })?;
-        let name = to.to_str().ok_or_else(|| {
-            StoreError::Unwritable(format!("{} is not a UTF-8 path", to.display()))
-        })?;
-        source.execute("VACUUM INTO ?1", [name]).map_err(failure)?;
-        // Durable before it is reported: a backup that a power cut takes away is none.
-        File::open(to)
-            .and_then(|copy| copy.sync_all())
-            .map_err(|error| StoreError::Unwritable(format!("{}: {error}", to.display())))
     }
 
     async fn write<T: Send + 'static>(

@@ -23,6 +23,18 @@ pub(super) fn heads(transaction: &Connection) -> Result<(Revision, Revision), St
         .map_err(failure)
 }
 
+/// The token of each lease.
+pub(super) fn tokens(connection: &Connection) -> Result<Vec<(String, u64)>, StoreError> {
+    let tokens = || -> rusqlite::Result<Vec<(String, u64)>> {
+        let mut statement = connection.prepare("SELECT name, token FROM lease ORDER BY name")?;
+        let rows = statement.query_map([], |row| {
+            Ok((row.get(0)?, u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0)))
+        })?;
+        rows.collect()
+    };
+    tokens().map_err(failure)
+}
+
 /// What the table of current objects does not show yet.
 pub(super) fn recent(connection: &mut Connection) -> Result<Recent, StoreError> {
     let transaction = connection.transaction().map_err(failure)?;

@@ -42,6 +42,42 @@ const MIGRATIONS: [&str; 2] = [
 ",
 ];
 
+/// Refuses to read a file of another form than the newest.
+pub(super) fn check(connection: &Connection, file: &Path) -> Result<(), StoreError> {
+    let number = |pragma: &str| {
+        let row = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        connection.query_row(&format!("PRAGMA {pragma}"), [], row).map_err(failure)
+    };
+    if number("application_id")? != APPLICATION {
+        return Err(foreign(file));
+    }
+    let (version, newest) = (number("user_version")?, MIGRATIONS.len());
+    match usize::try_from(version).unwrap_or(usize::MAX) {
+        version if version > newest => Err(newer(file, version)),
+        version if version < newest => Err(StoreError::Unusable(format!(
+            "{} was written by an older release (format {version}, this one's is {newest}); make the backup with that \
+             release, or start this one on it first",
+            file.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn foreign(file: &Path) -> StoreError {
+    StoreError::Unusable(format!(
+        "{} is a database of something else; choose another folder with --data-dir",
+        file.display()
+    ))
+}
+
+fn newer(file: &Path, version: usize) -> StoreError {
+    StoreError::Unusable(format!(
+        "{} was written by a newer release (format {version}, this one knows {}); start that release",
+        file.display(),
+        MIGRATIONS.len()
+    ))
+}
+
 /// Brings the file to the newest form.
 pub(super) fn migrate(connection: &mut Connection, file: &Path) -> Result<(), StoreError> {
     let transaction =
@@ -55,18 +91,11 @@ pub(super) fn migrate(connection: &mut Connection, file: &Path) -> Result<(), St
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(failure)?;
     if tables > 0 && application != APPLICATION {
-        return Err(StoreError::Unusable(format!(
-            "{} is a database of something else; choose another folder with --data-dir",
-            file.display()
-        )));
+        return Err(foreign(file));
     }
     let done = usize::try_from(version).unwrap_or(usize::MAX);
     if done > MIGRATIONS.len() {
-        return Err(StoreError::Unusable(format!(
-            "{} was written by a newer release (format {version}, this one knows {}); start that release",
-            file.display(),
-            MIGRATIONS.len()
-        )));
+        return Err(newer(file, done));
     }
     for step in MIGRATIONS.iter().skip(done) {
         transaction.execute_batch(step).map_err(failure)?;

@@ -1,0 +1,144 @@
+//! Backup of a SQLite store, also while a plane runs on it, and restoring one. What is being restored has
+//! another name until it is whole.
+
+use super::{FILE, Sqlite, failure, load, read, schema, write::sql};
+use crate::{
+    FolderLock, StoreError,
+    backup::{self, Backup, Part, Unfinished},
+};
+use quarterdeck_model::{Key, Revision};
+use rusqlite::{Connection, OpenFlags, params};
+use std::{
+    fs::{self, DirBuilder, File},
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
+    time::SystemTime,
+};
+
+/// Name of the database until it is whole.
+const RESTORING: &str = "quarterdeck.db.restoring";
+
+impl Sqlite {
+    /// Writes all that is in the database of the folder `dir`, at one revision, to the new file `to`. Works
+    /// while a plane runs on it.
+    ///
+    /// # Errors
+    /// When there is no database of this release's form, `to` exists, or it cannot be written.
+    pub fn backup(dir: &Path, to: &Path, now: SystemTime) -> Result<Backup, StoreError> {
+        let file = dir.join(FILE);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut source = Connection::open_with_flags(&file, flags).map_err(|error| {
+            StoreError::Unusable(format!(
+                "cannot open {}: {error}; name the plane's folder with --data-dir, or its database with --store",
+                file.display()
+            ))
+        })?;
+        schema::check(&source, &file)?;
+        let unfinished = Unfinished::begin(to, now)?;
+        let revision = load::load(&mut source, &file, vec![unfinished.taker()])?;
+        // Tokens only grow: read later, they are as good.
+        let leases = read::tokens(&source)?;
+        unfinished.finish(revision, leases)
+    }
+
+    /// Makes the database of the folder `dir`, which must have none, from the backup `from`. Answers what was
+    /// in it, and the revision that the restored store begins with.
+    ///
+    /// # Errors
+    /// When there is a database, or the backup is not whole, or it cannot be written. Then there is none.
+    pub fn restore(
+        dir: &Path,
+        from: &Path,
+        now: SystemTime,
+    ) -> Result<(Backup, Revision), StoreError> {
+        let unwritable =
+            |path: &Path, error| StoreError::Unwritable(format!("{}: {error}", path.display()));
+        let mut reader = backup::open(from)?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|error| unwritable(dir, error))?;
+        let _owned = FolderLock::take(dir)?;
+        let (file, restoring) = (dir.join(FILE), dir.join(RESTORING));
+        if file.exists() {
+            return Err(StoreError::Unusable(format!(
+                "{} is there already, and is not written over; name an empty folder with --data-dir, or move it away",
+                file.display()
+            )));
+        }
+        // Left by one that was killed.
+        match fs::remove_file(&restoring) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(unwritable(&restoring, error));
+            }
+            _ => {}
+        }
+        let filled = fill(&restoring, &mut reader, backup::microseconds(now));
+        let synced = filled.and_then(|filled| {
+            let synced = File::open(&restoring).and_then(|file| file.sync_all());
+            synced
+                .and_then(|()| fs::rename(&restoring, &file))
+                .map_err(|error| unwritable(&file, error))?;
+            Ok(filled)
+        });
+        if synced.is_err() {
+            // When it cannot be removed, its name tells what it is.
+            let _ = fs::remove_file(&restoring);
+        }
+        backup::sync_folder_of(&file)?;
+        synced
+    }
+}
+
+/// Writes a new database with all that is in a backup.
+fn fill<R: std::io::Read>(
+    file: &Path,
+    reader: &mut backup::Reader<R>,
+    now: u64,
+) -> Result<(Backup, Revision), StoreError> {
+    let mut connection = Connection::open(file).map_err(failure)?;
+    // Nobody needs half of it: what was written counts when the whole is synced and renamed.
+    connection
+        .execute_batch(
+            "PRAGMA page_size = 8192; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;",
+        )
+        .map_err(failure)?;
+    schema::migrate(&mut connection, file)?;
+    let transaction = connection.transaction().map_err(failure)?;
+    let backup = {
+        let mut log = transaction
+            .prepare("INSERT INTO log VALUES (?1, ?2, ?3, ?4, NULL, ?5)")
+            .map_err(failure)?;
+        loop {
+            match reader.next()? {
+                Part::Objects(objects) => {
+                    for object in objects {
+                        let Key { kind, namespace, name } = &object.key;
+                        let body: &[u8] = &object.body;
+                        log.execute(params![sql(object.revision), kind, namespace, name, body])
+                            .map_err(failure)?;
+                    }
+                }
+                Part::End(backup) => break backup,
+            }
+        }
+    };
+    let first = backup.first_revision(now);
+    transaction
+        .execute_batch(
+            "INSERT INTO current SELECT kind, namespace, name, revision FROM log
+             ORDER BY kind, namespace, name",
+        )
+        .map_err(failure)?;
+    // Older revisions are as if compacted: a watch from one of them begins anew.
+    transaction
+        .execute("UPDATE meta SET head = ?1, compacted = ?1, folded = ?1", [sql(first)])
+        .map_err(failure)?;
+    for (name, token) in &backup.leases {
+        let token = sql(Revision(backup.first_token(*token, now)));
+        transaction
+            .execute("INSERT INTO lease VALUES (?1, '', ?2, 0)", params![name, token])
+            .map_err(failure)?;
+    }
+    transaction.commit().map_err(failure)?;
+    connection.close().map_err(|(_, error)| failure(error))?;
+    Ok((backup, first))
+}
