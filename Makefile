@@ -9,12 +9,14 @@ PROFILE ?= dev
 LAB ?= lab.yaml
 # How long `make fuzz` stays with each target.
 SECONDS_EACH ?= 60
+# How long `make history` lets things fail.
+SECONDS ?= 600
 
 CARGO ?= cargo
 BUILD_PACKAGES := gcc libc6-dev lld make
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run lab test fuzz lint fmt bench deny doc build-packages
+.PHONY: help setup build run lab test history fuzz lint fmt bench deny doc build-packages
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +44,9 @@ test: setup ## Install what the tests need and run all of them
 	else \
 		$(CARGO) test --workspace; \
 	fi
+
+history: setup ## Let replicas, PostgreSQL and the network fail under clients for SECONDS=600, and judge what they saw
+	QUARTERDECK_HISTORY_SECONDS=$(SECONDS) $(CARGO) test --package quarterdeck --test history -- --nocapture
 
 fuzz: build-packages ## Fuzz each parser that meets the outside for SECONDS_EACH=60 seconds
 	BOLERO_RANDOM_TEST_TIME_MS=$(SECONDS_EACH)000 BOLERO_RANDOM_ITERATIONS=1000000000 \

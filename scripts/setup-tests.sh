@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the real parts that the tests run against, on Debian 12: PostgreSQL, libvirt with QEMU,
+# Installs the real parts that the tests run against, on Debian 12: PostgreSQL, HAProxy, libvirt with QEMU,
 # a Redfish service over libvirt (sushy-tools), an OpenID Connect issuer, and clients of the Kubernetes API
 # written in Python. `make test` calls it; when all is there it is done in a fraction of a second. It
 # starts no service.
@@ -17,7 +17,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # libvirtd is run by the tests themselves, as a user, so the packages that set up the system's own
 # (libvirt-daemon-system, systemd units) are not needed. The last four build libvirt-python.
 "$here/debian-packages.sh" \
-    postgresql-15 \
+    postgresql-15 haproxy \
     libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients \
     curl openssl util-linux \
     python3-venv python3-dev libvirt-dev pkg-config

@@ -1,0 +1,39 @@
+//! How clients reach the plane.
+
+use kube::{
+    Api, Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+    core::{ApiResource, DynamicObject},
+};
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+/// Longest that an operation may take before its client gives it up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(6);
+
+/// An address, and who one is there.
+#[derive(Clone)]
+pub(crate) struct Door(Kubeconfig);
+
+impl Door {
+    pub(crate) fn new(kubeconfig: &Path, address: SocketAddr) -> Self {
+        let mut kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+        let cluster = kubeconfig.clusters[0].cluster.as_mut().unwrap();
+        cluster.server = Some(format!("https://{address}"));
+        Self(kubeconfig)
+    }
+
+    /// A client with connections of its own, which repeats nothing by itself.
+    pub(crate) async fn client(&self) -> Client {
+        let options = KubeConfigOptions::default();
+        let mut config = Config::from_custom_kubeconfig(self.0.clone(), &options).await.unwrap();
+        config.connect_timeout = Some(PATIENCE);
+        config.read_timeout = None;
+        config.default_retry = false;
+        Client::try_from(config).unwrap()
+    }
+
+    pub(crate) async fn secrets(&self, namespace: &str) -> Api<DynamicObject> {
+        let secret = ApiResource::erase::<k8s_openapi::api::core::v1::Secret>(&());
+        Api::namespaced_with(self.client().await, namespace, &secret)
+    }
+}
