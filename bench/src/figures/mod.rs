@@ -6,6 +6,7 @@ mod filtered_page;
 pub(crate) mod flood;
 mod list_pages;
 pub(crate) mod million;
+mod reads_postgres;
 mod runs;
 pub(crate) mod watchers;
 mod writes;
@@ -38,6 +39,11 @@ pub(crate) const ALL: &[Figure] = &[
         name: "writes-postgres",
         about: "durable writes on PostgreSQL beside single-row upserts",
         run: |folder| Box::pin(writes_postgres::run(folder)),
+    },
+    Figure {
+        name: "reads-postgres",
+        about: "consistent reads on PostgreSQL beside asking for its newest revision",
+        run: |folder| Box::pin(reads_postgres::run(folder)),
     },
     Figure {
         name: "list",
