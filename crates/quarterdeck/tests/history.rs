@@ -33,6 +33,8 @@ use quarterdeck_testing::{
 use std::time::{Duration, Instant};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_quarterdeck");
+/// Acknowledged writes of a history that is judged.
+const WRITES_MIN: u64 = 200;
 const DEADLINE: Duration = Duration::from_secs(90);
 
 /// How long faults go on at least; each kind of fault comes once in any case.
@@ -42,11 +44,17 @@ fn duration() -> Duration {
 }
 
 /// Fails unless the history can be that of a store which keeps its promises.
-async fn judge(clients: Clients, doors: &[Door], seed_of: &str) {
+async fn judge(clients: Clients, doors: &[Door], what: &str) {
+    // On a slow machine they need longer for what is worth judging.
+    wait_for(DEADLINE, "enough writes", async || {
+        let done = clients.acknowledged();
+        if done >= WRITES_MIN { Ok(()) } else { Err(format!("{done} of {WRITES_MIN}")) }
+    })
+    .await;
     let judged = clients.end(doors).await;
     println!("{}", judged.summary);
     let found: Vec<String> = judged.anomalies.iter().map(ToString::to_string).collect();
-    assert!(found.is_empty(), "{seed_of}:\n{}", found.join("\n"));
+    assert!(found.is_empty(), "{what}:\n{}", found.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
