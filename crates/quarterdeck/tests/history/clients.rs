@@ -279,7 +279,12 @@ impl Worker {
         let (mut raised, mut maybe) = (0, 0);
         while !self.shared.stopped() {
             let api = self.api().await;
-            let change = match timeout(PATIENCE, api.get_opt(COUNTER)).await {
+            let invoked = self.shared.now();
+            let answer = timeout(PATIENCE, api.get_opt(COUNTER)).await;
+            if let Ok(Ok(counter)) = &answer {
+                self.counted(invoked, counter.as_ref());
+            }
+            let change = match answer {
                 Ok(Ok(Some(counter))) => {
                     let count = annotation(&counter, COUNT);
                     self.write(
@@ -304,6 +309,21 @@ impl Worker {
             }
         }
         (raised, maybe)
+    }
+
+    /// Notes what the counter was: a raise of unknown outcome may have been seen by nobody else.
+    fn counted(&self, invoked: Duration, counter: Option<&DynamicObject>) {
+        let found = counter.map(|counter| {
+            let Seen { revision, value, .. } = seen(counter);
+            (revision, value)
+        });
+        self.shared.history().gets.push(Get {
+            client: self.number,
+            span: Span { invoked, completed: self.shared.now() },
+            key: COUNTER.into(),
+            freshness: Freshness::Consistent,
+            found,
+        });
     }
 
     async fn write(&mut self, key: &str, change: Change, count: u64) -> Outcome {
