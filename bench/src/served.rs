@@ -112,11 +112,13 @@ pub(crate) fn start(folder: &Path, count: usize) -> Result<(Process, Place), Fai
 /// What the process does.
 pub(crate) async fn serve(folder: &Path, count: usize) -> Result<(), Failure> {
     let store = fleet::store(folder, count).await?;
-    let binding = json!({
-        "metadata": {"name": "people", "uid": "93f4ec26-5f0b-4f0e-9a86-6a5a7cb7b6a0"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "people"}],
-    });
+    let binding = |role: &str| {
+        json!({
+            "metadata": {"name": role, "uid": format!("93f4ec26-5f0b-4f0e-9a86-{role}")},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "people"}],
+        })
+    };
     let namespace =
         json!({"metadata": {"name": "default", "uid": "0b4d4b2e-9d2c-4a51-8c7f-5f1e0f3a7b11"}});
     let put = |kind, name: &str, value: &Value| Mutation {
@@ -127,7 +129,8 @@ pub(crate) async fn serve(folder: &Path, count: usize) -> Result<(), Failure> {
     };
     store
         .commit(vec![
-            put(ClusterRoleBinding::info(), "people", &binding),
+            put(ClusterRoleBinding::info(), "edit", &binding("edit")),
+            put(ClusterRoleBinding::info(), "system:monitoring", &binding("system:monitoring")),
             put(Namespace::info(), "default", &namespace),
         ])
         .await?;

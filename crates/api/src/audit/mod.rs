@@ -434,6 +434,10 @@ impl Asked {
             let more = more.iter().map(|(name, text)| (Cow::from(name), Cow::from(text)));
             event.annotations.extend(more);
         }
+        if let Some(IssuedCredential(id)) = extensions.get() {
+            let name = Cow::from("authentication.kubernetes.io/issued-credential-id");
+            event.annotations.insert(name, Cow::from(&**id));
+        }
         let tap = self.tap.as_ref();
         let mut annotate = |name: &'static str, text: &'static str| {
             event.annotations.insert(name.into(), text.into())
@@ -445,9 +449,6 @@ impl Asked {
         };
         if attributes.dry_run || tap.is_some_and(Tap::asks_dry_run) {
             annotate("quarterdeck.dev/dry-run", "true");
-        }
-        if let Some(IssuedCredential(id)) = extensions.get() {
-            annotate("authentication.kubernetes.io/issued-credential-id", id);
         }
         let request = match tap {
             Some(tap) if verdict.level > Level::Metadata => tap.value(),

@@ -82,6 +82,11 @@ impl Caller {
         self
     }
 
+    /// Whether the caller showed who it is.
+    pub(crate) fn is_known(&self) -> bool {
+        !self.groups.iter().any(|group| group == UNAUTHENTICATED)
+    }
+
     /// Whether the caller may do everything, whatever the roles say.
     pub fn is_master(&self) -> bool {
         self.groups.iter().any(|group| group == MASTERS)

@@ -105,10 +105,7 @@ impl Plane {
         self.folder.path().join("pki/ca.crt")
     }
 
-    async fn with(
-        given: Given<'_>,
-        around: impl FnOnce(Arc<Sqlite>) -> Arc<dyn Backend>,
-    ) -> Self {
+    async fn with(given: Given<'_>, around: impl FnOnce(Arc<Sqlite>) -> Arc<dyn Backend>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let backend = around(Arc::new(Sqlite::open(folder.path()).unwrap()));
         let store = Arc::new(Store::open(backend).await.unwrap());
