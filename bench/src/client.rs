@@ -3,7 +3,7 @@
 
 use crate::Failure;
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::{Request, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -106,17 +106,30 @@ impl Client {
 
     /// Creates an object.
     pub(crate) async fn create(&mut self, path: &str, object: Bytes) -> Result<(), Failure> {
-        let request = Request::post(path)
+        self.send("POST", path, "application/json", object).await
+    }
+
+    /// Writes something.
+    pub(crate) async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        media: &str,
+        body: Bytes,
+    ) -> Result<(), Failure> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
             .header(header::HOST, "plane")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(object))?;
+            .header(header::CONTENT_TYPE, media)
+            .body(Full::new(body))?;
         self.requests.ready().await?;
         let answer = self.requests.send_request(request).await?;
         let status = answer.status();
         let body = answer.into_body().collect().await?.to_bytes();
-        if status == StatusCode::CREATED {
+        if status.is_success() {
             return Ok(());
         }
-        Err(format!("POST {path}: {status} {}", String::from_utf8_lossy(&body)).into())
+        Err(format!("{method} {path}: {status} {}", String::from_utf8_lossy(&body)).into())
     }
 }

@@ -16,6 +16,8 @@ use std::path::Path;
 const OBJECTS: usize = 110_000;
 const PAGE: usize = 500;
 const ROUNDS: usize = 7;
+/// Objects a second.
+const RATE: f64 = 240_000.0;
 
 /// The list's path.
 const SERVERS: &str = "/apis/inventory.quarterdeck.dev/v1alpha1/servers";
@@ -42,7 +44,16 @@ pub(crate) async fn run(folder: &Path) -> Result<Vec<Row>, Failure> {
         content.push(time);
         bytes?;
     }
-    Ok(vec![Row {
+    let rate = Row {
+        what: "the same in objects a second".into(),
+        ours: Quantity::per_second(OBJECTS as f64 / list.median()),
+        peer:
+            "the aim itself; kube-apiserver with etcd on such a machine, from its cache: 20,000/s"
+                .into(),
+        theirs: Quantity::per_second(RATE),
+        aim: Aim::AtLeast(1.0),
+    };
+    let time = Row {
         what: format!(
             "list 110,000 objects ({:.0} MB) through HTTPS in pages of 500, median of {ROUNDS}",
             expected as f64 / 1e6
@@ -51,7 +62,8 @@ pub(crate) async fn run(folder: &Path) -> Result<Vec<Row>, Failure> {
         peer: "the same bytes as static content of the same HTTP stack".into(),
         theirs: Quantity::seconds(content.median()),
         aim: Aim::AtMost(1.5),
-    }])
+    };
+    Ok(vec![time, rate])
 }
 
 /// All pages.

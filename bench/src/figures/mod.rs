@@ -1,5 +1,6 @@
 //! One file per figure. A figure measures ours and its peer in turn, in one process and one run.
 
+mod applies;
 mod audit;
 mod creates;
 mod filtered_page;
@@ -59,6 +60,11 @@ pub(crate) const ALL: &[Figure] = &[
         name: "creates",
         about: "creates through HTTPS with all that a plane has, and how soon a watcher sees them",
         run: |folder| Box::pin(creates::run(folder)),
+    },
+    Figure {
+        name: "applies",
+        about: "server-side apply beside a merge patch",
+        run: |folder| Box::pin(applies::run(folder)),
     },
     Figure {
         name: "audit",
