@@ -10,7 +10,7 @@ use crate::{
     compress, definitions,
     delete::{self, DeleteOptions},
     discovery,
-    fairness::{Connections, Full, Level, Limits, Open, Refused, Seat, Seats},
+    fairness::{Connections, Full, Level, Limits, Open, Refused, Seat, Seated, Seats},
     identity::{self, Authenticated, Authentication, Caller, Verified},
     metrics::Metrics,
     negotiate::{self, Form},
@@ -24,6 +24,7 @@ use crate::{
     write::{self, Target},
 };
 use http::{Method, Request, StatusCode, header};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -44,8 +45,6 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
 
-/// A client that has not finished its handshake by then is not a client.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client that has not sent its headers by then keeps a connection for nothing.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Requests other than watches are answered by then.
@@ -149,7 +148,7 @@ impl Api {
                 }
             };
             // Who it is, is not known before the handshake.
-            let handshake = match self.handshakes.open(&from.ip().to_string().into()) {
+            let handshake = match self.handshakes.open(&network(from.ip()), false) {
                 Ok(handshake) => handshake,
                 Err(refused) => {
                     self.metrics.refused.inc();
@@ -186,26 +185,30 @@ impl Api {
         socket.set_nodelay(true)?;
         let stalled = u32::try_from(self.limits.stalled.as_millis()).unwrap_or(u32::MAX);
         set_tcp_user_timeout(&socket, stalled)?;
-        let mut stop = self.stopping();
+        let (mut stop, longest) = (self.stopping(), self.limits.handshake);
         let accepting = handshake.line.stand(acceptor.accept(socket));
         let stream = tokio::select! {
-            stream = timeout(HANDSHAKE_TIMEOUT, accepting) => stream??,
+            stream = timeout(longest, accepting) => stream??,
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         };
-        drop(handshake);
+        let agreed_on_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let caller = stream
             .get_ref()
             .1
             .peer_certificates()
             .and_then(|chain| chain.first())
             .map_or_else(Caller::anonymous, Caller::from_certificate);
-        let open = self.connections.open(&payer(&caller, from));
+        let open = self.connections.open(&payer(&caller, from), caller.is_known());
         let refused = open.as_ref().err().copied();
+        // One connection too many is told so, and stays one that is not counted to its caller: for as
+        // long as a handshake may take.
+        let (line, handshake) = match &open {
+            Ok(open) => (open.line.clone(), None),
+            Err(_) => (handshake.line.clone(), Some(handshake)),
+        };
         if refused.is_some() {
             self.metrics.refused.inc();
         }
-        // One connection too many is told so, and has no line of its own.
-        let line = open.as_ref().map(|open| open.line.clone()).unwrap_or_default();
         let caller = Arc::new(caller);
         let service = hyper::service::service_fn(move |request| {
             let (api, caller) = (self.clone(), caller.clone());
@@ -217,15 +220,22 @@ impl Api {
                 Ok::<_, std::convert::Infallible>(answer)
             }
         });
-        let mut builder = auto::Builder::new(line.clone());
+        // By what was agreed on, and not by what comes first: that may never come.
+        let builder = auto::Builder::new(line.clone());
+        let mut builder = if agreed_on_http2 { builder.http2_only() } else { builder.http1_only() };
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
         builder
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(1000)
             .keep_alive_interval(Duration::from_secs(30));
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        line.stand(watcher.watch(connection.into_owned())).await
+        let stream = TokioIo::new(stream);
+        let connection = builder.serve_connection_with_upgrades(stream, service).into_owned();
+        let serving = line.stand(watcher.watch(connection));
+        match handshake {
+            None => serving.await,
+            Some(_) => timeout(longest, serving).await?,
+        }
     }
 
     /// Answers one request; every failure becomes a Status.
@@ -316,11 +326,18 @@ impl Api {
 
     /// Works on a request when there is a place for it. Whether the plane lives is answered at once.
     async fn in_turn(&self, asked: Asked, request: Request<Incoming>) -> Result<Answer, ApiError> {
-        let _seat = match asked.endpoint {
+        let seat = match asked.endpoint {
             Endpoint::Live | Endpoint::Ready | Endpoint::Metrics => None,
             _ => Some(self.seat(&asked.access).await?),
         };
-        self.dispatch(asked, request).await
+        // A watch goes on without one: it holds what it has not sent yet, and no more.
+        let goes_on = asked.query.watch && readable(request.method());
+        let answer = self.dispatch(asked, request).await?;
+        if goes_on {
+            return Ok(answer);
+        }
+        // An answer that nobody takes is memory in use as well.
+        Ok(answer.map(|body| Seated { body, seat }.boxed_unsync()))
     }
 
     async fn seat(&self, access: &Access) -> Result<Seat, ApiError> {
@@ -350,7 +367,7 @@ impl Api {
         let found = |value: Option<serde_json::Value>| {
             value.map(|value| answer::json(&value)).ok_or_else(ApiError::no_such_path)
         };
-        let readable = matches!(*request.method(), Method::GET | Method::HEAD);
+        let readable = readable(request.method());
         match endpoint {
             Endpoint::Collection { kind, namespace } => {
                 self.collection((kind, namespace.as_deref()), query, form, access, request).await
@@ -428,7 +445,8 @@ impl Api {
         }
         match *request.method() {
             Method::GET | Method::HEAD if query.watch => {
-                let open = self.watches.open(&access.payer);
+                let known = access.caller.is_known();
+                let open = self.watches.open(&access.payer, known);
                 let open = open.map_err(|refused| too_many("watches", refused))?;
                 let guard = Guard {
                     store: self.store.clone(),
@@ -511,9 +529,24 @@ impl Api {
     }
 }
 
+fn readable(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
 /// To whom what a caller takes is counted: those who show nothing are told apart by where they are.
 fn payer(caller: &Caller, from: IpAddr) -> Arc<str> {
-    if caller.is_known() { caller.user.as_str().into() } else { format!("from {from}").into() }
+    if caller.is_known() { caller.user.as_str().into() } else { network(from) }
+}
+
+/// Where somebody is, as far as it is not theirs to choose: a host has a whole /64 of IPv6.
+fn network(from: IpAddr) -> Arc<str> {
+    match from.to_canonical() {
+        IpAddr::V4(from) => format!("from {from}").into(),
+        IpAddr::V6(from) => {
+            let [a, b, c, d, ..] = from.segments();
+            format!("from {a:x}:{b:x}:{c:x}:{d:x}::/64").into()
+        }
+    }
 }
 
 fn too_many(what: &str, refused: Refused) -> ApiError {

@@ -61,8 +61,10 @@ async fn metric(plane: &Plane, name: &str) -> f64 {
 
 #[tokio::test]
 async fn a_caller_with_too_many_connections_is_told_and_others_connect() {
-    let connections = Most { caller: 3, all: 100 };
-    let (plane, ann, bob) = plane(Limits { connections, ..Limits::default() }).await;
+    let connections = Most { caller: 3, all: 100, kept: 0 };
+    let handshake = Duration::from_secs(2);
+    let limits = Limits { connections, handshake, ..Limits::default() };
+    let (plane, ann, bob) = plane(limits).await;
     let mut open = Vec::new();
     for _ in 0..3 {
         let mut stream = plane.connect_as(&ann).await;
@@ -78,6 +80,10 @@ async fn a_caller_with_too_many_connections_is_told_and_others_connect() {
         assert!(text.contains(part), "{part:?} in {text}");
     }
     assert_eq!(status(&plane, &plane.caller(Some(&bob)), "/version").await.0, 200);
+    // One that says nothing does not stay either.
+    let mut silent = plane.connect_as(&ann).await;
+    let ended = timeout(DEADLINE, silent.read(&mut [0])).await.unwrap();
+    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
     assert!(metric(&plane, "quarterdeck_api_connections_refused_total").await >= 1.0);
     drop(open);
     until("ann can connect again", || async {
@@ -88,7 +94,7 @@ async fn a_caller_with_too_many_connections_is_told_and_others_connect() {
 
 #[tokio::test]
 async fn a_caller_with_too_many_watches_is_told_and_others_watch() {
-    let watches = Most { caller: 2, all: 3 };
+    let watches = Most { caller: 2, all: 3, kept: 0 };
     let (plane, ann, bob) = plane(Limits { watches, ..Limits::default() }).await;
     let (ann, bob) = (plane.caller(Some(&ann)), plane.caller(Some(&bob)));
     let path = format!("{SITES}?watch=true");
@@ -141,7 +147,7 @@ async fn requests_that_do_not_end_take_only_their_callers_places() {
 
 #[tokio::test]
 async fn connections_that_never_speak_are_counted_by_address_and_given_up() {
-    let handshakes = Most { caller: 20, all: 30 };
+    let handshakes = Most { caller: 20, all: 30, kept: 0 };
     let (plane, ann, _) = plane(Limits { handshakes, ..Limits::default() }).await;
     let mut silent = Vec::new();
     for _ in 0..40 {

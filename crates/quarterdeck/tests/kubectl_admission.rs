@@ -177,7 +177,13 @@ async fn two_replicas_keep_one_quota_and_policies() {
     let mut first = Plane::start_with(binary, &["--store", &url]).await;
     let second = Plane::start_with(binary, &["--store", &url]).await;
     first.kubectl(&["create", "namespace", "team"]).await;
-    first.kubectl(&["create", "quota", "q", "-n", "team", "--hard=count/serviceaccounts=30"]).await;
+    // The plane's own, which counts too.
+    wait_for(DEADLINE, "the account that each namespace has", async || {
+        let get = ["get", "serviceaccount", "default", "-n", "team"];
+        run(&second.kubectl_command(&get), "").await.map_err(|error| error.reason)
+    })
+    .await;
+    first.kubectl(&["create", "quota", "q", "-n", "team", "--hard=count/serviceaccounts=31"]).await;
     let create = async |plane: &Plane, prefix: &str| {
         let command = plane.kubectl_command(&["create", "--filename", "-"]);
         // kubectl goes on after a refusal, and ends with a failure.
@@ -191,18 +197,18 @@ async fn two_replicas_keep_one_quota_and_policies() {
             plane.kubectl(&["get", "serviceaccounts", "-n", "team", "--output", "name"]).await;
         names.lines().count()
     };
-    assert_eq!((there(&first).await, there(&second).await), (30, 30));
+    assert_eq!((there(&first).await, there(&second).await), (31, 31));
     // Whoever comes after a crash counts the same.
     first.kill9();
     let told = create(&second, "late").await;
-    assert_eq!(told.matches("used: count/serviceaccounts=30").count(), 25, "{told}");
+    assert_eq!(told.matches("used: count/serviceaccounts=31").count(), 25, "{told}");
     second.kubectl(&["delete", "serviceaccount", "-n", "team", "--all"]).await;
     first.restart().await;
     let told = create(&first, "next").await;
     assert!(!told.contains("exceeded"), "{told}");
     wait_for(DEADLINE, "the quota to be counted", async || {
         let table = second.kubectl(&["get", "quota", "-n", "team"]).await;
-        if table.contains("count/serviceaccounts: 25/30") { Ok(()) } else { Err(table) }
+        if table.contains("count/serviceaccounts: 26/31") { Ok(()) } else { Err(table) }
     })
     .await;
     // A policy made by one counts for the other from its next write on.

@@ -14,6 +14,8 @@ pub struct Most {
     pub caller: usize,
     /// In all.
     pub all: usize,
+    /// Of these, only for callers who showed who they are.
+    pub kept: usize,
 }
 
 /// Why there is no more.
@@ -51,11 +53,12 @@ impl Connections {
         Arc::new(Self { most, state: Mutex::default() })
     }
 
-    /// Counts one more of `caller`.
-    pub(crate) fn open(self: &Arc<Self>, caller: &Arc<str>) -> Result<Open, Refused> {
+    /// Counts one more of `caller`, who is known or not.
+    pub(crate) fn open(self: &Arc<Self>, caller: &Arc<str>, known: bool) -> Result<Open, Refused> {
         let mut state = self.lock();
-        if state.all >= self.most.all {
-            return Err(Refused::All(self.most.all));
+        let all = self.most.all.saturating_sub(if known { 0 } else { self.most.kept });
+        if state.all >= all {
+            return Err(Refused::All(all));
         }
         let (count, line) = match state.callers.get_mut(caller) {
             Some(counted) => counted,
@@ -95,20 +98,20 @@ mod tests {
 
     #[test]
     fn one_caller_cannot_take_all_and_nothing_is_left_behind() {
-        let connections = Connections::new(Most { caller: 2, all: 3 });
+        let connections = Connections::new(Most { caller: 2, all: 3, kept: 1 });
         let (ann, bob, eve): (Arc<str>, Arc<str>, Arc<str>) =
             ("ann".into(), "bob".into(), "eve".into());
-        let open: Vec<Open> = [&ann, &ann, &bob]
-            .into_iter()
-            .filter_map(|caller| connections.open(caller).ok())
-            .collect();
+        let mut open: Vec<Open> =
+            [&ann, &ann].into_iter().filter_map(|it| connections.open(it, true).ok()).collect();
+        assert_eq!(connections.open(&eve, false).err(), Some(Refused::All(2)), "one is kept");
+        open.extend(connections.open(&bob, true).ok());
         assert_eq!(open.len(), 3);
-        assert_eq!(connections.open(&eve).err(), Some(Refused::All(3)));
+        assert_eq!(connections.open(&eve, true).err(), Some(Refused::All(3)));
         drop(open);
-        let first = connections.open(&ann);
-        assert!(first.is_ok() && connections.open(&bob).is_ok());
-        let second = connections.open(&ann);
-        assert_eq!(connections.open(&ann).err(), Some(Refused::Caller(2)));
+        let first = connections.open(&ann, true);
+        assert!(first.is_ok() && connections.open(&bob, true).is_ok());
+        let second = connections.open(&ann, true);
+        assert_eq!(connections.open(&ann, true).err(), Some(Refused::Caller(2)));
         drop((first, second));
         let state = connections.lock();
         assert_eq!((state.all, state.callers.len()), (0, 0));

@@ -14,7 +14,7 @@ pub use seats::Places;
 
 pub(crate) use connections::{Connections, Open, Refused};
 pub(crate) use line::Line;
-pub(crate) use seats::{Full, Seat, Seats};
+pub(crate) use seats::{Full, Seat, Seated, Seats};
 
 use crate::identity::Caller;
 use std::time::Duration;
@@ -34,6 +34,8 @@ pub struct Limits {
     pub requests: Places,
     /// How long a request waits for its place before it is told to come back later.
     pub wait: Duration,
+    /// A client that has not finished its handshake by then is not a client.
+    pub handshake: Duration,
     /// A client that takes nothing of what is sent to it for so long is gone, or wants to keep memory.
     pub stalled: Duration,
 }
@@ -42,11 +44,12 @@ impl Default for Limits {
     /// One caller has room for a watch from every machine of a large site, and leaves some to others.
     fn default() -> Self {
         Self {
-            handshakes: Most { caller: 2_000, all: 3_000 },
-            connections: Most { caller: 12_000, all: 18_000 },
-            watches: Most { caller: 12_000, all: 50_000 },
+            handshakes: Most { caller: 2_000, all: 6_000, kept: 0 },
+            connections: Most { caller: 12_000, all: 18_000, kept: 5_000 },
+            watches: Most { caller: 12_000, all: 50_000, kept: 10_000 },
             requests: Places { all: 1_000, kept: 100, caller: 400, waiting: 1_000 },
             wait: Duration::from_secs(5),
+            handshake: Duration::from_secs(10),
             stalled: Duration::from_secs(60),
         }
     }

@@ -6,9 +6,12 @@
 //! has lines that callers share by a hash.
 
 use super::Level;
+use hyper::body::{Body, Frame, SizeHint};
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
 };
 use tokio::sync::oneshot;
 
@@ -154,6 +157,36 @@ impl Seats {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing that is done under it panics half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A body whose memory is its request's until it was sent.
+pub(crate) struct Seated<B> {
+    pub(crate) body: B,
+    pub(crate) seat: Option<Seat>,
+}
+
+impl<B: Body + Unpin> Body for Seated<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if matches!(frame, Poll::Ready(None)) {
+            self.seat = None;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
