@@ -225,6 +225,38 @@ async fn a_file_that_is_not_whole_is_refused_and_leaves_nothing() {
     }
 }
 
+/// SQLite would bring what such a file holds into whatever database it finds beside it.
+#[tokio::test]
+async fn nothing_is_restored_beside_a_part_of_another_database() {
+    let (source, folder) = (Place::sqlite(), tempfile::tempdir().unwrap());
+    one(&*source.open().await, put("x", "1")).await;
+    let (file, now) = (folder.path().join("backup"), SystemTime::now());
+    backup(&source, &file, now).await.unwrap();
+    // A log that was left behind, with changes in it.
+    let (old, target) = (Place::sqlite(), tempfile::tempdir().unwrap());
+    let store = old.open().await;
+    one(&*store, put("stale", "1")).await;
+    let Place::Sqlite(data) = &old else { panic!("it is SQLite") };
+    let log = target.path().join("quarterdeck.db-wal");
+    fs::copy(data.path().join("quarterdeck.db-wal"), &log).unwrap();
+    assert!(log.metadata().unwrap().len() > 0);
+    fs::write(target.path().join("quarterdeck.db-journal"), "").unwrap();
+    let why = Sqlite::restore(target.path(), &file, now).unwrap_err().to_string();
+    assert!(
+        why.contains("quarterdeck.db-wal, ") && why.contains("quarterdeck.db-journal;"),
+        "{why}"
+    );
+    assert!(!target.path().join("quarterdeck.db").exists());
+    fs::remove_file(log).unwrap();
+    fs::remove_file(target.path().join("quarterdeck.db-journal")).unwrap();
+    // Also into folders that are yet to be made.
+    for target in [target.path().to_owned(), folder.path().join("a/b")] {
+        Sqlite::restore(&target, &file, now).unwrap();
+        let restored = Sqlite::open(&target).unwrap();
+        assert_eq!(loaded(&restored).await.0.len(), 1);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_backed_up_says_why() {
     let (empty, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -17,6 +17,9 @@ use std::{
 
 /// Name of the database until it is whole.
 const RESTORING: &str = "quarterdeck.db.restoring";
+/// What the names of SQLite's files end with. Each can hold changes that SQLite would bring into whatever
+/// database it finds beside it.
+const ENDINGS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
 impl Sqlite {
     /// Writes all that is in the database of the folder `dir`, at one revision, to the new file `to`. Works
@@ -45,7 +48,8 @@ impl Sqlite {
     /// in it, and the revision that the restored store begins with.
     ///
     /// # Errors
-    /// When there is a database, or the backup is not whole, or it cannot be written. Then there is none.
+    /// When there is any file of a database, or the backup is not whole, or it cannot be written. Then nothing
+    /// is restored.
     pub fn restore(
         dir: &Path,
         from: &Path,
@@ -54,16 +58,10 @@ impl Sqlite {
         let unwritable =
             |path: &Path, error| StoreError::Unwritable(format!("{}: {error}", path.display()));
         let mut reader = backup::open(from)?;
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(|error| unwritable(dir, error))?;
+        make_folder(dir)?;
         let _owned = FolderLock::take(dir)?;
         let (file, restoring) = (dir.join(FILE), dir.join(RESTORING));
-        if file.exists() {
-            return Err(StoreError::Unusable(format!(
-                "{} is there already, and is not written over; name an empty folder with --data-dir, or move it away",
-                file.display()
-            )));
-        }
+        refuse_what_is_there(dir)?;
         // Left by one that was killed.
         match fs::remove_file(&restoring) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -72,20 +70,49 @@ impl Sqlite {
             _ => {}
         }
         let filled = fill(&restoring, &mut reader, backup::microseconds(now));
-        let synced = filled.and_then(|filled| {
+        let restored = filled.and_then(|filled| {
             let synced = File::open(&restoring).and_then(|file| file.sync_all());
             synced
                 .and_then(|()| fs::rename(&restoring, &file))
                 .map_err(|error| unwritable(&file, error))?;
+            if let Err(error) = backup::sync_folder_of(&file) {
+                // What is said not to be restored must not be found there.
+                let _ = fs::remove_file(&file);
+                return Err(error);
+            }
             Ok(filled)
         });
-        if synced.is_err() {
+        if restored.is_err() {
             // When it cannot be removed, its name tells what it is.
             let _ = fs::remove_file(&restoring);
         }
-        backup::sync_folder_of(&file)?;
-        synced
+        restored
     }
+}
+
+/// Makes a folder, and those it is in, where they are missing; then they outlast a power cut.
+fn make_folder(dir: &Path) -> Result<(), StoreError> {
+    let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let missing: Vec<&Path> = dir.ancestors().take_while(missing).collect();
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|error| StoreError::Unwritable(format!("{}: {error}", dir.display())))?;
+    missing.into_iter().try_for_each(backup::sync_folder_of)
+}
+
+/// Fails when there is any file of a database in the folder.
+fn refuse_what_is_there(dir: &Path) -> Result<(), StoreError> {
+    let files = ENDINGS.map(|ending| dir.join(format!("{FILE}{ending}")));
+    // Also a link that leads nowhere.
+    let there = files.iter().filter(|file| file.symlink_metadata().is_ok());
+    let there: Vec<String> = there.map(|file| file.display().to_string()).collect();
+    if there.is_empty() {
+        return Ok(());
+    }
+    Err(StoreError::Unusable(format!(
+        "there is a database already, or a part of one, which is not written over: {}; name an empty folder \
+         with --data-dir, or move what is there away, all of it together",
+        there.join(", ")
+    )))
 }
 
 /// Writes a new database with all that is in a backup.
