@@ -19,7 +19,7 @@ impl Counts {
         self.0.get(group.kind)?.get(group.namespace).copied()
     }
 
-    /// Takes over what a batch left, once it is durable.
+    /// Takes over what a batch left, once it is durable; or what was counted for one that left all as it was.
     pub(super) fn committed(&mut self, decision: &Decision<'_>) {
         for (group, count) in &decision.counts {
             let namespaces = self.0.entry(group.kind.into()).or_default();

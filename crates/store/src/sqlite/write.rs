@@ -42,6 +42,8 @@ pub(super) fn commit(writer: &mut Writer, batch: &[Mutation]) -> Result<Vec<Outc
     let held = held(&transaction, recent, counts, batch).map_err(failure)?;
     let decision = decide(batch, held);
     if decision.log.is_empty() {
+        // Nothing is to become durable. A first count is kept: whoever is refused asks again.
+        counts.committed(&decision);
         return Ok(decision.outcomes);
     }
     let slice = recent.slice(decision.log.len());
@@ -225,4 +227,30 @@ pub(super) fn release_lease(connection: &mut Connection, lease: &Lease) -> Resul
         )
         .map_err(failure)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Precondition, Write, sqlite::schema};
+
+    #[test]
+    fn a_group_whose_creates_are_refused_is_counted_once() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut connection, std::path::Path::new("memory")).unwrap();
+        let recent = read::recent(&mut connection).unwrap();
+        let mut writer = Writer { connection, recent, counts: Counts::default() };
+        let create = |name: &str, below| Mutation {
+            key: Key { kind: "things".into(), namespace: "a".into(), name: name.into() },
+            write: Write::Put("{}".into()),
+            precondition: Precondition::AbsentIf { seen: None, below },
+            fence: None,
+        };
+        let group = Group { kind: "things", namespace: "a" };
+        commit(&mut writer, &[create("one", None)]).unwrap();
+        assert_eq!(writer.counts.get(group), None, "nobody limits it");
+        let refused = commit(&mut writer, &[create("two", Some(1))]).unwrap();
+        assert_eq!(refused, [Outcome::Full(1)]);
+        assert_eq!(writer.counts.get(group), Some(1), "it is not counted again");
+    }
 }
