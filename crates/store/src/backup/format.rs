@@ -11,7 +11,7 @@
 //! | `E` | the revision, the number of objects, the tokens of leases; nothing comes after it |
 
 use super::Backup;
-use crate::{BODY_BYTES_MAX, Current, Entry, StoreError};
+use crate::{BATCH_BYTES_MAX, Current, Entry, StoreError};
 use bytes::Bytes;
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use quarterdeck_model::{Key, Revision};
@@ -26,9 +26,9 @@ const FORMAT: u32 = 1;
 const LINE_MAX: usize = 64;
 /// Objects in a block, in bytes, before the next one begins: enough that its hash costs nothing.
 const BLOCK_BYTES: usize = 1 << 20;
-/// Largest block that is read: one object more than that fits in, with what sealing adds to its body and
-/// some for its name.
-const BLOCK_BYTES_MAX: usize = BLOCK_BYTES + BODY_BYTES_MAX + (1 << 20);
+/// Largest block, compressed or not: the largest body that a store takes comes on top of what is in a block
+/// already, with what sealing adds to it and some for its name.
+const BLOCK_BYTES_MAX: usize = BLOCK_BYTES + BATCH_BYTES_MAX + (1 << 20);
 
 const BEGIN: u8 = b'B';
 const OBJECTS: u8 = b'O';
@@ -71,6 +71,11 @@ impl<W: Write> Writer<W> {
     }
 
     fn write(&mut self, letter: u8, content: &[u8]) -> io::Result<()> {
+        if content.len() > BLOCK_BYTES_MAX {
+            let length = content.len();
+            let why = format!("a block of {length} bytes is too large to be read back");
+            return Err(io::Error::other(why));
+        }
         let length = u32::try_from(content.len()).map_err(io::Error::other)?.to_le_bytes();
         self.before = hash(&[&self.before, &[letter], &length, content]);
         for part in [&[letter][..], &length, content, &self.before] {
@@ -85,6 +90,14 @@ impl<W: Write> Writer<W> {
             put(&mut self.block, text.as_bytes())?;
         }
         put(&mut self.block, object.body)?;
+        if self.block.len() > BLOCK_BYTES_MAX {
+            let Current { kind, namespace, name, body, .. } = object;
+            let why = format!(
+                "{kind} {name} in namespace {namespace:?} is too large to be restored ({} bytes); remove it first",
+                body.len()
+            );
+            return Err(io::Error::other(why));
+        }
         self.objects += 1;
         if self.block.len() >= BLOCK_BYTES { self.end_block() } else { Ok(()) }
     }
@@ -300,6 +313,7 @@ fn end(content: &[u8], made: u64) -> Option<Backup> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BODY_BYTES_MAX;
     use proptest::prelude::*;
 
     fn file(bodies: &[Vec<u8>]) -> Vec<u8> {
@@ -340,6 +354,34 @@ mod tests {
         assert_eq!(&*objects[4].key.name, "n5");
         let leases = vec![("engine".to_owned(), 3)];
         assert_eq!(backup, Backup { revision: Revision(99), objects: 5, made: 7, leases });
+    }
+
+    /// Bytes that cannot be compressed.
+    fn noise(length: usize) -> Vec<u8> {
+        let mut state = 1_u64;
+        let next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[3]
+        };
+        std::iter::repeat_with(next).take(length).collect()
+    }
+
+    #[test]
+    fn the_largest_bodies_are_read_back_and_larger_ones_not_written() {
+        for large in [noise(4 << 20), vec![b'x'; BATCH_BYTES_MAX]] {
+            // In the same block as another that nearly fills it.
+            let bodies = [vec![1; BLOCK_BYTES - 100], large];
+            let (objects, _) = read(&file(&bodies)).unwrap();
+            assert!(objects.iter().map(|object| &*object.body).eq(&bodies), "{}", bodies[1].len());
+        }
+        let mut writer = Writer::begin(Vec::new(), 7).unwrap();
+        let body = &vec![0; BLOCK_BYTES_MAX];
+        let revision = Revision(1);
+        let large = Current { kind: "things", namespace: "a", name: "large", revision, body };
+        let why = writer.add(&large).unwrap_err().to_string();
+        assert!(why.contains("things large in namespace \"a\"") && why.contains("bytes"), "{why}");
     }
 
     #[test]
