@@ -23,7 +23,7 @@ pub(super) const COMPACTED: &str = "SELECT revision FROM quarterdeck.compacted";
 pub(super) const COUNT: &str =
     "SELECT count(*) FROM quarterdeck.current WHERE kind = $1 AND namespace = $2";
 
-/// Counts by kind and namespace, as of a revision.
+/// Counts by kind and namespace, as of a revision; good for the connection that they were read on.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     groups: HashMap<Arc<str>, HashMap<Arc<str>, u64>>,

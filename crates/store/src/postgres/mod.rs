@@ -128,6 +128,13 @@ impl Postgres {
 }
 
 impl Transactions {
+    /// A new connection. What was counted on the one before does not count: a server that took over may
+    /// lack the newest commits, and come to the same revisions with others.
+    async fn connect(&mut self, target: &url::Target) -> Result<Writer, StoreError> {
+        self.counts = Counts::default();
+        within(TRY_MAX, Writer::connect(target)).await
+    }
+
     /// Tries to commit once.
     async fn attempt(
         &mut self,
@@ -137,7 +144,7 @@ impl Transactions {
     ) -> Result<Vec<Outcome>, Lost> {
         let writer = match self.connection.take().filter(|writer| !writer.client.is_closed()) {
             Some(writer) => writer,
-            None => within(TRY_MAX, Writer::connect(target)).await.map_err(Lost::Refused)?,
+            None => self.connect(target).await.map_err(Lost::Refused)?,
         };
         self.batch += 1;
         let signature = Signature { writer: id, batch: self.batch };
@@ -159,7 +166,7 @@ impl Transactions {
     }
 
     async fn was_committed(&mut self, target: &url::Target, id: &str) -> Result<bool, StoreError> {
-        let writer = within(TRY_MAX, Writer::connect(target)).await?;
+        let writer = self.connect(target).await?;
         let signature = Signature { writer: id, batch: self.batch };
         let committed = within(TRY_MAX, commit::was_committed(&writer, &signature)).await?;
         self.connection = Some(writer);
