@@ -17,6 +17,8 @@ use std::{sync::Arc, time::Duration};
 
 /// Changes of servers come in crowds; counting them once a second is enough.
 const GATHER: Duration = Duration::from_secs(1);
+/// Why the links of a place are not found when its site does not exist.
+const SITE_NOT_FOUND: &str = "SiteNotFound";
 
 /// Keeps the status of places.
 pub(crate) struct Places;
@@ -90,7 +92,13 @@ fn site_found(world: &World, site: &str, now: Time) -> Condition {
     }
     let message =
         format!("spec names Site {site}, which does not exist; create it or correct the name.");
-    Condition::new("LinksFound", ConditionStatus::False, "SiteNotFound", message, now)
+    Condition::new("LinksFound", ConditionStatus::False, SITE_NOT_FOUND, message, now)
+}
+
+/// Whether a place says already that its site does not exist.
+fn says_not_found(conditions: &[Condition]) -> bool {
+    let links = condition::find(conditions, "LinksFound");
+    links.is_some_and(|links| links.reason == SITE_NOT_FOUND)
 }
 
 async fn write<K: Kind + PartialEq>(
@@ -171,12 +179,20 @@ async fn site(objects: &Objects, world: &World, name: &str, now: Time) -> Result
     let seen = site.as_ref().map(|(_, site)| site.status.observed_generation);
     if seen != site.as_ref().map(|(_, site)| site.metadata.generation) || site.is_none() {
         // It came, went or declares something else: those that name it are looked at before it is said
-        // to be observed, so that a crash between leaves nothing unseen.
+        // to be observed, so that a crash between leaves nothing unseen. While it is missing, every change of
+        // one of them leads here: those that say so already are left alone.
+        let gone = site.is_none();
         for object in &racks {
-            rack(objects, world, object.name(), now).await?;
+            let says = |rack: Rack| says_not_found(&rack.status.conditions);
+            if !(gone && object.decode().is_ok_and(says)) {
+                rack(objects, world, object.name(), now).await?;
+            }
         }
         for object in with_field(world, Provider::info(), "spec.metal.site", name) {
-            provider(objects, world, object.name(), now).await?;
+            let says = |provider: Provider| says_not_found(&provider.status.conditions);
+            if !(gone && object.decode().is_ok_and(says)) {
+                provider(objects, world, object.name(), now).await?;
+            }
         }
     }
     let Some((at, old)) = site else { return Ok(()) };
