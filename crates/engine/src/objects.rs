@@ -161,11 +161,46 @@ impl Objects {
         self.put_body(object.key.clone(), body, Precondition::At(object.revision))
     }
 
-    /// Commits; a fenced mutation is an error, a conflict is for the caller.
+    /// Commits; a fenced mutation is an error, a conflict is for the caller. An event whose namespace changed
+    /// at that moment is written once more.
     pub(crate) async fn commit(
         &self,
         mutations: Vec<Mutation>,
     ) -> Result<Vec<Outcome>, EngineError> {
+        let event = |mutation: &Mutation| match &mutation.precondition {
+            Precondition::AbsentIf { seen: Some((_, at)), .. } => *at != Revision::ZERO,
+            _ => false,
+        };
+        let events = mutations.iter().enumerate().filter(|(_, mutation)| event(mutation));
+        let events: Vec<_> = events.map(|(place, event)| (place, event.clone())).collect();
+        let mut outcomes = self.commit_once(mutations).await?;
+        for (place, event) in events {
+            let Some(outcome) = outcomes.get_mut(place) else { continue };
+            if *outcome == Outcome::Conflict(None)
+                && let Some(again) = self.tell_again(event).await
+            {
+                *outcome = again;
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Writes an event for what its namespace is by now, unless that is on its way out. What it came with
+    /// is committed: this one is lost at worst, and fails nothing.
+    async fn tell_again(&self, mut event: Mutation) -> Option<Outcome> {
+        let world = self.store.fresh().await.ok()?;
+        let Precondition::AbsentIf { seen: Some((key, at)), .. } = &mut event.precondition else {
+            return None;
+        };
+        let namespace = world.get(Namespace::info(), "", &key.name)?;
+        if namespace.deleting() {
+            return None;
+        }
+        *at = namespace.revision;
+        self.commit_once(vec![event]).await.ok()?.first().copied()
+    }
+
+    async fn commit_once(&self, mutations: Vec<Mutation>) -> Result<Vec<Outcome>, EngineError> {
         let outcomes = match &self.told {
             Some(told) => acts::commit(&self.store, told, &self.by, mutations).await?,
             None => self.store.commit(mutations).await?,
@@ -206,4 +241,46 @@ impl Objects {
 /// An object as its type.
 pub(crate) fn decode<K: serde::de::DeserializeOwned>(object: &Object) -> Result<K, EngineError> {
     object.decode().map_err(|error| EngineError::Unreadable(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quarterdeck_store::Sqlite;
+    use serde_json::json;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn an_event_is_told_though_its_namespace_changed_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let store =
+            Arc::new(Store::open(Arc::new(Sqlite::open(folder.path()).unwrap())).await.unwrap());
+        let lease = store.acquire_lease("engine", "me", Duration::from_secs(60)).await;
+        let lease = lease.unwrap().unwrap();
+        let fence = Fence { lease: lease.name, token: lease.token };
+        let clock: Clock = Arc::new(Timestamp::now);
+        let objects = Objects { store, fence, clock, by: Arc::default(), told: None };
+        let change = async |metadata: Value| {
+            let mut value = json!({"metadata": {"name": "a", "uid": "u"}});
+            value["metadata"]
+                .as_object_mut()
+                .unwrap()
+                .extend(metadata.as_object().unwrap().clone());
+            let body = object::encode(Namespace::info(), &value);
+            let key = Key::new(Namespace::info(), "", "a");
+            objects.commit(vec![objects.put_body(key, body, Precondition::None)]).await.unwrap();
+        };
+        let event = |name: &str| {
+            let event = json!({"metadata": {"name": name, "namespace": "a"}});
+            objects.tell(&serde_json::from_value(event).unwrap()).unwrap()
+        };
+        change(json!({})).await;
+        let late = event("late");
+        change(json!({"labels": {"a": "b"}})).await;
+        let outcomes = objects.commit(vec![late]).await.unwrap();
+        assert!(matches!(outcomes[..], [Outcome::Committed(_)]), "{outcomes:?}");
+        let too_late = event("too-late");
+        change(json!({"deletionTimestamp": "2026-01-01T00:00:00Z"})).await;
+        assert_eq!(objects.commit(vec![too_late]).await.unwrap(), [Outcome::Conflict(None)]);
+    }
 }
