@@ -1,6 +1,6 @@
 //! Answers on their way out: bodies, headers, warnings.
 
-use crate::status::ApiError;
+use crate::{policies::Told, status::ApiError};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -82,18 +82,24 @@ pub(crate) fn refusal(error: &ApiError) -> Answer {
     if matches!(error.code, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    if error.code == StatusCode::UNAUTHORIZED {
+    // A policy may refuse so whoever asks: no other token would help.
+    if error.code == StatusCode::UNAUTHORIZED && error.told.is_none() {
         // Nobody is asked for a token (RFC 6750 §3): only one that is not good is answered so.
         let challenge =
             HeaderValue::from_static("Bearer realm=\"quarterdeck\", error=\"invalid_token\"");
         answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }
-    answer.extensions_mut().insert(error.clone());
+    if let Some(told) = &error.told {
+        Told::clone(told).tell(&mut answer);
+    }
+    answer.extensions_mut().insert(ApiError { told: None, ..error.clone() });
     answer
 }
 
 /// Most warnings of an answer: more would exceed what clients accept as headers.
 pub(crate) const WARNINGS_MAX: usize = 20;
+/// Longest warning.
+const WARNING_LETTERS_MAX: usize = 400;
 
 /// Adds `Warning` headers (RFC 7234 §5.5, code 299 as Kubernetes uses it), which kubectl prints.
 pub(crate) fn warn(answer: &mut Answer, warnings: &[String]) {
@@ -101,14 +107,30 @@ pub(crate) fn warn(answer: &mut Answer, warnings: &[String]) {
         let quoted: String = warning
             .chars()
             .filter(|letter| !letter.is_control())
+            .take(WARNING_LETTERS_MAX)
             .flat_map(|letter| {
                 let escape = matches!(letter, '"' | '\\').then_some('\\');
                 escape.into_iter().chain([letter])
             })
-            .take(400)
             .collect();
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+        // As bytes: what is not ASCII is sent as UTF-8, as Kubernetes does.
+        if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
             answer.headers_mut().append(header::WARNING, value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_sent_whatever_its_letters_and_cut_between_them() {
+        let mut answer = json(&Value::Null);
+        let long = format!("{}\"\"", "a".repeat(WARNING_LETTERS_MAX - 1));
+        warn(&mut answer, &["größer\nals \\".to_owned(), long]);
+        let told: Vec<_> = answer.headers().get_all(header::WARNING).iter().collect();
+        assert_eq!(told[0].as_bytes(), "299 - \"größerals \\\\\"".as_bytes());
+        assert!(told[1].as_bytes().ends_with(b"aa\\\"\""), "{:?}", told[1]);
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     identity::Caller,
     negotiate::Form,
     path::Query,
-    policies::{self, Attempt, Doing},
+    policies::{self, Attempt, Doing, Told},
     read,
     server::Api,
     status::ApiError,
@@ -97,11 +97,12 @@ pub(crate) async fn collection(
         .buffer_unordered(DELETIONS_AT_ONCE)
         .collect()
         .await;
+    let told = Told::of_all(gone.iter());
     // One that somebody else deleted meanwhile is as gone as the others.
     if let Some(error) =
         gone.iter().filter_map(|it| it.as_ref().err()).find(|error| error.reason != "NotFound")
     {
-        return Err(error.clone());
+        return Err(ApiError { told: Some(Box::new(told)), ..error.clone() });
     }
     let mut answer = answer::json(&json!({
         "kind": "Status",
@@ -110,7 +111,7 @@ pub(crate) async fn collection(
         "status": "Success",
         "details": {"group": kind.group, "kind": kind.plural},
     }));
-    policies::tell_all(gone.iter().flatten(), &mut answer);
+    told.tell(&mut answer);
     Ok(answer)
 }
 
@@ -166,7 +167,9 @@ pub(crate) async fn object(
         // Defaulting shows the deletion in the phase of those kinds that have one.
         let value = (kind.admit)(&value, None).unwrap_or(value);
         if encode(kind, &value) == old.body() {
-            return read::one(&old, query, form);
+            let mut answer = read::one(&old, query, form)?;
+            passed.tell(&mut answer);
+            return Ok(answer);
         }
         let precondition = Precondition::At(old.revision);
         let written = put(api, dry_run, kind, old.key.clone(), &value, precondition).await?;

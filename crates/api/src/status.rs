@@ -1,6 +1,7 @@
 //! Refusals as `metav1.Status`: code, reason, message and the fields concerned.
 //! Source: Kubernetes API conventions, "Response Status Kind".
 
+use crate::policies::Told;
 use http::StatusCode;
 use quarterdeck_model::{DecodeError, FieldErrors, KindRef};
 use quarterdeck_store::StoreError;
@@ -19,11 +20,13 @@ pub struct ApiError {
     pub details: Option<Value>,
     /// Where an expired list can go on, inconsistently.
     pub next: Option<String>,
+    /// What policies told of the writes it is about.
+    pub(crate) told: Option<Box<Told>>,
 }
 
 impl ApiError {
     fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None, next: None }
+        Self { code, reason, message: message.into(), details: None, next: None, told: None }
     }
 
     /// 400: the request itself is wrong.

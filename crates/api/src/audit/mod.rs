@@ -20,6 +20,7 @@ use crate::{
     answer::Answer,
     identity::{Caller, IssuedCredential},
     metrics::Metrics,
+    policies::Told,
     server::Api,
     status::ApiError,
 };
@@ -191,10 +192,6 @@ impl Audit {
 /// Whom the caller acted as, in the extensions of the answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Impersonated(pub(crate) Arc<Caller>);
-
-/// What else the log is to say of a request, in the extensions of its answer.
-#[derive(Debug, Clone)]
-pub(crate) struct Annotations(pub(crate) Vec<(String, String)>);
 
 /// What an answer is about, in its extensions: an address alone does not name what is created.
 #[derive(Debug, Clone)]
@@ -430,9 +427,9 @@ impl Asked {
             Some(error) => ResponseStatus::new(error.code, error.reason, &error.message),
             None => ResponseStatus::new(answer.status(), "", ""),
         });
-        if let Some(Annotations(more)) = extensions.get::<Annotations>() {
-            let more = more.iter().map(|(name, text)| (Cow::from(name), Cow::from(text)));
-            event.annotations.extend(more);
+        // What policies note may repeat it too, were it only in the error of an expression.
+        if let Some(told) = extensions.get::<Told>().filter(|_| !hidden) {
+            event.annotations.extend(told.notes().map(|(name, text)| (name.into(), text.into())));
         }
         if let Some(IssuedCredential(id)) = extensions.get() {
             let name = Cow::from("authentication.kubernetes.io/issued-credential-id");

@@ -19,12 +19,10 @@ pub(crate) use request::{Attempt, Doing};
 
 use crate::{
     answer::{Answer, WARNINGS_MAX},
-    audit::Annotations,
     identity::Caller,
     server::Api,
     status::ApiError,
 };
-use http::header;
 use index::Bound;
 use quarterdeck_model::kinds::{
     ADMISSION,
@@ -36,53 +34,112 @@ use quarterdeck_runbook::{
 };
 use quarterdeck_store::World;
 use serde_json::json;
+use std::borrow::Cow;
 
 /// Where the audit log says which validations were not met.
 const VALIDATION_FAILURE: &str = "validation.policy.admission.k8s.io/validation_failure";
 
-/// What is told of a write that policies let pass.
-#[derive(Debug, Default)]
-pub(crate) struct Passed {
+/// Most that the audit log is told under one name: a deleted collection may have any number of objects.
+const NOTE_BYTES_MAX: usize = 64 * 1024;
+
+/// What is told of a write besides whether it may be: its writer is warned, the audit log notes. It goes
+/// along with the answer, or with the refusal.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Told {
     warnings: Vec<String>,
-    annotations: Vec<(String, String)>,
+    notes: Vec<Note>,
 }
 
-impl Passed {
+/// What the audit log is told under one name.
+#[derive(Debug, Clone)]
+struct Note {
+    name: String,
+    text: String,
+    /// No more fits, and it says so.
+    full: bool,
+}
+
+impl Told {
     /// Adds it to the answer.
     pub(crate) fn tell(self, answer: &mut Answer) {
         crate::answer::warn(answer, &self.warnings);
-        if !self.annotations.is_empty() {
-            answer.extensions_mut().insert(Annotations(self.annotations));
+        answer.extensions_mut().insert(self);
+    }
+
+    /// What the audit log is told: name and text.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.notes.iter().map(|note| (&*note.name, &*note.text))
+    }
+
+    /// What was told of each object of a deleted collection, as one.
+    pub(crate) fn of_all<'a>(each: impl Iterator<Item = &'a Result<Answer, ApiError>>) -> Self {
+        let mut all = Self::default();
+        let told = each.filter_map(|one| match one {
+            Ok(answer) => answer.extensions().get::<Self>(),
+            Err(refusal) => refusal.told.as_deref(),
+        });
+        for one in told {
+            let room = WARNINGS_MAX.saturating_sub(all.warnings.len());
+            all.warnings.extend(one.warnings.iter().take(room).cloned());
+            one.notes().for_each(|(name, text)| all.note(name, text));
+        }
+        all
+    }
+
+    /// Two bindings of a policy may have the same to say.
+    fn note(&mut self, name: &str, text: &str) {
+        match self.notes.iter_mut().find(|note| note.name == name) {
+            Some(known) => known.add(text),
+            None => {
+                let mut note = Note { name: name.into(), text: String::new(), full: false };
+                note.add(text);
+                self.notes.push(note);
+            }
         }
     }
 }
 
-/// Adds to the answer of a deleted collection what was told of its objects.
-pub(crate) fn tell_all<'a>(answers: impl Iterator<Item = &'a Answer>, whole: &mut Answer) {
-    let mut all = Passed::default();
-    for one in answers {
-        let headers = whole.headers_mut();
-        let room = WARNINGS_MAX.saturating_sub(headers.get_all(header::WARNING).iter().count());
-        for warning in one.headers().get_all(header::WARNING).iter().take(room) {
-            headers.append(header::WARNING, warning.clone());
+impl Note {
+    /// Adds to the text. Failures are one list of all, which stays one when no more fits.
+    fn add(&mut self, more: &str) {
+        if self.full || self.text == more {
+            return;
         }
-        if let Some(Annotations(told)) = one.extensions().get() {
-            told.iter().for_each(|(name, text)| all.annotate(name.clone(), text.clone()));
+        let room = NOTE_BYTES_MAX.saturating_sub(self.text.len());
+        self.full = more.len() > room;
+        let failures = self.name == VALIDATION_FAILURE;
+        let more = match (self.full, failures) {
+            (false, _) => Cow::from(more),
+            (true, true) => Cow::from(r#"["…"]"#),
+            (true, false) => {
+                let (fits, _) = more.split_at(more.floor_char_boundary(room));
+                Cow::from(format!("{fits}…"))
+            }
+        };
+        if self.text.is_empty() {
+            self.text = more.into_owned();
+        } else if failures {
+            self.text.pop();
+            self.text.push(',');
+            self.text.push_str(more.strip_prefix('[').unwrap_or(&more));
+        } else {
+            self.text.push_str(", ");
+            self.text.push_str(&more);
         }
     }
-    all.tell(whole);
 }
 
 /// Judges a write by the policies of this world.
-pub(crate) fn admit(api: &Api, world: &World, attempt: &Attempt<'_>) -> Result<Passed, ApiError> {
-    let mut passed = Passed::default();
+pub(crate) fn admit(api: &Api, world: &World, attempt: &Attempt<'_>) -> Result<Told, ApiError> {
+    let mut told = Told::default();
+    let mut denied = None;
     if attempt.kind.group == ADMISSION || *attempt.caller == Caller::plane() {
-        return Ok(passed);
+        return Ok(told);
     }
     let index = api.policies.index(&api.store, world);
     let bound = index.about(attempt);
     if bound.is_empty() {
-        return Ok(passed);
+        return Ok(told);
     }
     let namespace = request::namespace(world, attempt);
     let meant = bound.iter().filter(|it| it.matches(attempt, namespace.as_ref()));
@@ -108,33 +165,23 @@ pub(crate) fn admit(api: &Api, world: &World, attempt: &Attempt<'_>) -> Result<P
         let ignored = policy.spec.failure_policy == Some(FailurePolicy::Ignore);
         for Findings { failures, annotations } in findings {
             for (key, text) in annotations {
-                passed.annotate(format!("{}/{key}", by.policy), text);
+                told.note(&format!("{}/{key}", by.policy), &text);
             }
             for failure in failures.into_iter().filter(|failure| !(failure.broken && ignored)) {
-                by.act(attempt, &binding.spec.validation_actions, &failure, &mut passed)?;
+                let actions = &binding.spec.validation_actions;
+                // The first refuses; the log is told of all.
+                denied = denied.or(by.act(attempt, actions, &failure, &mut told));
             }
         }
     }
-    Ok(passed)
+    match denied {
+        None => Ok(told),
+        Some(error) => Err(ApiError { told: Some(Box::new(told)), ..error }),
+    }
 }
 
 fn broken(message: String) -> Findings {
     Findings { failures: vec![Failure::broken(message)], annotations: Vec::new() }
-}
-
-impl Passed {
-    /// Two bindings of a policy may have the same to say. Failures are one list of all.
-    fn annotate(&mut self, name: String, text: String) {
-        match self.annotations.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, known)) if *known == text => {}
-            Some((name, known)) if name == VALIDATION_FAILURE => {
-                *known =
-                    format!("{},{}", known.trim_end_matches(']'), text.trim_start_matches('['));
-            }
-            Some((_, known)) => *known = format!("{known}, {text}"),
-            None => self.annotations.push((name, text)),
-        }
-    }
 }
 
 /// Who judges.
@@ -144,15 +191,17 @@ struct By<'a> {
 }
 
 impl By<'_> {
+    /// Does what the binding says of a failure; answers the refusal if that is part of it.
     fn act(
         &self,
         attempt: &Attempt<'_>,
         actions: &[ValidationAction],
         failure: &Failure,
-        passed: &mut Passed,
-    ) -> Result<(), ApiError> {
+        told: &mut Told,
+    ) -> Option<ApiError> {
         let Self { policy, binding } = self;
         let message = &failure.message;
+        let mut denied = None;
         for action in actions {
             match action {
                 ValidationAction::Deny => {
@@ -165,23 +214,53 @@ impl By<'_> {
                         ValidationReason::Invalid => (422, "Invalid"),
                         ValidationReason::RequestEntityTooLarge => (413, "RequestEntityTooLarge"),
                     };
-                    return Err(ApiError::denied(attempt.kind, attempt.name, &why, (code, reason)));
+                    denied =
+                        Some(ApiError::denied(attempt.kind, attempt.name, &why, (code, reason)));
                 }
-                ValidationAction::Warn => passed.warnings.push(format!(
+                ValidationAction::Warn => told.warnings.push(format!(
                     "Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{binding}': {message}"
                 )),
                 ValidationAction::Audit => {
-                    let told = json!({
+                    let failure = json!({
                         "message": message,
                         "policy": policy,
                         "binding": binding,
                         "expressionIndex": failure.index.unwrap_or(0),
                         "validationActions": actions,
                     });
-                    passed.annotate(VALIDATION_FAILURE.into(), format!("[{told}]"));
+                    told.note(VALIDATION_FAILURE, &format!("[{failure}]"));
                 }
             }
         }
-        Ok(())
+        denied
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_grows_to_its_limit_and_says_that_there_was_more() {
+        let mut told = Told::default();
+        let failure = format!("[{}]", json!({"message": "é".repeat(5_000)}));
+        for number in 0..1_000 {
+            told.note("p/short", "same");
+            told.note("p/long", &format!("{number}{}", "é".repeat(50)));
+            told.note(VALIDATION_FAILURE, &failure.replacen('é', &number.to_string(), 1));
+        }
+        let texts: Vec<_> = told.notes().collect();
+        assert_eq!(texts[0], ("p/short", "same"));
+        assert!(texts[1].1.ends_with('…') && texts[1].1.starts_with("0éé"));
+        let failures: Vec<serde_json::Value> = serde_json::from_str(texts[2].1).unwrap();
+        assert_eq!((failures.len(), &failures[6]), (7, &json!("…")));
+        for (name, text) in texts {
+            assert!(text.len() < NOTE_BYTES_MAX + 10, "{name}: {}", text.len());
+        }
+        let mut once = Told::default();
+        once.note("p/huge", &"é".repeat(NOTE_BYTES_MAX));
+        assert!(
+            once.notes[0].text.ends_with("é…") && once.notes[0].text.len() < NOTE_BYTES_MAX + 10
+        );
     }
 }
