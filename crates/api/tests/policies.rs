@@ -12,7 +12,7 @@ mod support;
 
 use http::header;
 use serde_json::{Value, json};
-use support::{Answer, Plane, SITES, site, whole};
+use support::{Answer, Plane, SECRETS, SITES, site, whole};
 
 const POLICIES: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
 const BINDINGS: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
@@ -45,6 +45,12 @@ async fn put_to_use(plane: &Plane, name: &str, spec: Value, actions: &[&str]) {
 fn warnings(answer: &Answer) -> Vec<String> {
     let texts = answer.headers.get_all(header::WARNING).iter();
     texts.map(|text| text.to_str().unwrap().to_owned()).collect()
+}
+
+/// The failures that a line of the audit log notes.
+fn failures(line: &Value) -> Value {
+    let text = &line["annotations"]["validation.policy.admission.k8s.io/validation_failure"];
+    serde_json::from_str(text.as_str().unwrap_or_default()).unwrap_or_default()
 }
 
 fn message(answer: &Answer) -> &str {
@@ -127,6 +133,66 @@ async fn warnings_reach_the_writer_and_notes_the_audit_log() {
         json!([{"message": "say whose it is", "policy": "owned", "binding": "owned-everywhere",
                 "expressionIndex": 0, "validationActions": ["Warn", "Audit"]}])
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_is_noted_and_warned_of_all_the_same() {
+    let plane = Plane::audited(ALL).await;
+    let spec = json!({
+        "validations": [{"expression": "false", "message": "first", "reason": "Unauthorized"},
+                        {"expression": "false", "message": "second"}],
+        "auditAnnotations": [{"key": "region", "valueExpression": "object.spec.region"}],
+    });
+    put_to_use(&plane, "both", spec, &["Deny", "Audit"]).await;
+    let soft = json!({"validations": [{"expression": "false", "message": "größer"}]});
+    put_to_use(&plane, "soft", soft, &["Warn"]).await;
+    let refused = plane.ask("POST", SITES, site("a")).await;
+    assert_eq!(refused.status, 401);
+    assert!(message(&refused).ends_with("first"), "{:#}", refused.body);
+    // Another token would not help.
+    assert!(!refused.headers.contains_key(header::WWW_AUTHENTICATE));
+    let warned = refused.headers[header::WARNING].as_bytes();
+    assert!(warned.ends_with("größer\"".as_bytes()), "{warned:?}");
+    let line = plane.audit().pop().unwrap();
+    assert_eq!(line["annotations"]["both/region"], "eu-west", "{line:#}");
+    assert_eq!(failures(&line).as_array().unwrap().len(), 2, "{line:#}");
+    // The second deletion of what is kept by a finalizer changes nothing, and is judged.
+    plane.must("DELETE", &format!("{BINDINGS}/both-everywhere"), Value::Null).await;
+    let mut kept = site("kept");
+    kept["metadata"]["finalizers"] = json!(["example.com/keep"]);
+    plane.must("POST", SITES, kept).await;
+    let spec = json!({"matchConstraints": on(&["DELETE"], &["sites"]), "validations": [{"expression": "false"}]});
+    put_to_use(&plane, "gone", spec, &["Audit"]).await;
+    for _ in 0..2 {
+        plane.must("DELETE", &format!("{SITES}/kept"), Value::Null).await;
+        let line = plane.audit().pop().unwrap();
+        assert_eq!(failures(&line)[0]["policy"], "gone", "{line:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_secret_is_noted() {
+    const CANARY: &str = "c2FpZC1ieS1ub2JvZHk=";
+    let plane = Plane::audited(ALL).await;
+    let secrets = json!({"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["secrets"]}]});
+    let spec = json!({
+        "matchConstraints": secrets,
+        "validations": [{"expression": "object.data.k == 1 || int(object.data.k) == 1"},
+                        {"expression": "false", "messageExpression": "'not ' + object.data.k"}],
+        "auditAnnotations": [{"key": "k", "valueExpression": "object.data.k"}],
+    });
+    put_to_use(&plane, "leak", spec, &["Audit", "Warn"]).await;
+    let secret = json!({"metadata": {"name": "s"}, "data": {"k": CANARY}});
+    let answer = plane.ask("POST", SECRETS, secret.clone()).await;
+    assert_eq!(answer.status, 201, "{:#}", answer.body);
+    assert!(warnings(&answer).iter().any(|text| text.contains(CANARY)), "its writer may know it");
+    let path = format!("{BINDINGS}/leak-everywhere");
+    let both = json!({"spec": {"validationActions": ["Audit", "Deny"]}});
+    plane.must("PATCH", &path, both).await;
+    assert_eq!(plane.ask("POST", SECRETS, secret).await.status, 422);
+    let lines = plane.audit();
+    assert_eq!(lines.last().unwrap()["responseStatus"]["code"], 422);
+    assert!(lines.iter().all(|line| !line.to_string().contains(CANARY)), "{lines:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -273,6 +339,15 @@ async fn what_fails_is_refused_or_ignored_as_the_policy_says() {
     plane.must("POST", SITES, site("a")).await;
     let other = json!({"metadata": {"labels": {"team": "b"}}});
     assert_eq!(plane.ask("PATCH", &format!("{SITES}/a"), other).await.status, 422);
+    // Whoever reads a variable without a value is told why.
+    let spec = json!({
+        "variables": [{"name": "team", "expression": "object.metadata.labels.team"}],
+        "validations": [{"expression": "variables.team == 'a'"}, {"expression": "variables.team != 'b'"}],
+    });
+    put_to_use(&plane, "twice", spec, &["Warn"]).await;
+    let told = warnings(&plane.ask("POST", SITES, site("c")).await);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.iter().all(|text| text.contains("no field")), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -386,6 +461,12 @@ async fn policies_that_cannot_work_are_refused_with_their_field() {
             "Unsupported value",
         ),
         (
+            json!({"validations": [{"expression": "true"}], "matchConstraints": {"resourceRules": [
+                {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets", "serviceaccounts/token"]}]}}),
+            "spec.matchConstraints.resourceRules[0].resources[1]",
+            "only objects (RESOURCE) and their status (RESOURCE/status) are judged here",
+        ),
+        (
             json!({"validations": [{"expression": "true"}], "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}}),
             "spec.paramKind",
             "Not found",
@@ -452,4 +533,19 @@ async fn a_policy_shows_its_writer_nothing_they_may_not_read() {
     let answer = whole(answer.unwrap()).await;
     assert_eq!(answer.status, 403, "{:#}", answer.body);
     assert_eq!(answer.body["details"]["causes"][0]["field"], "spec.paramKind");
+    // Before there is such a policy nobody knows what the parameters will be.
+    let mut early = binding("early", "not-yet", &["Deny"]);
+    early["spec"]["paramRef"] =
+        json!({"name": "s", "namespace": "default", "parameterNotFoundAction": "Deny"});
+    let bind = async |caller: &support::Caller| {
+        let request = plane.request("POST", BINDINGS);
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        let body = http_body_util::Full::new(early.to_string().into());
+        whole(caller.request(request.body(body).unwrap()).await.unwrap()).await
+    };
+    let answer = bind(&ann).await;
+    assert_eq!(answer.status, 403, "{:#}", answer.body);
+    assert_eq!(answer.body["details"]["causes"][0]["field"], "spec.paramRef");
+    let admin = plane.caller(Some(&plane.authority.admin().unwrap()));
+    assert_eq!(bind(&admin).await.status, 201);
 }

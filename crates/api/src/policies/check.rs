@@ -4,13 +4,14 @@
 use crate::{
     authorize::{Ask, Policy},
     identity::Caller,
+    path::Subresource,
     status::ApiError,
 };
 use quarterdeck_model::{
-    Kind as _, KindRef, kinds,
+    FieldError, FieldErrors, Kind as _, KindRef, kinds,
     kinds::{
         ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
-        admission_policy::{ParamKind, ParamRef},
+        admission_policy::{MatchResources, ParamKind, ParamRef},
     },
 };
 use quarterdeck_runbook::policy;
@@ -33,7 +34,9 @@ pub(crate) fn check(
     if kind == ValidatingAdmissionPolicy::info()
         && let Ok(written) = ValidatingAdmissionPolicy::deserialize(new)
     {
-        let errors = policy::check(&written.spec);
+        let mut errors = policy::check(&written.spec);
+        let constraints = written.spec.match_constraints.as_ref();
+        errors.extend(constraints.into_iter().flat_map(|it| parts(it, "spec.matchConstraints")));
         if !errors.is_empty() {
             return Err(ApiError::invalid(kind, name, &errors));
         }
@@ -51,35 +54,73 @@ pub(crate) fn check(
     }
     if kind == ValidatingAdmissionPolicyBinding::info()
         && let Ok(written) = ValidatingAdmissionPolicyBinding::deserialize(new)
-        && let Some(params) = &written.spec.param_ref
-        && let Some(policy) =
-            world.get(ValidatingAdmissionPolicy::info(), "", &written.spec.policy_name)
-        && let Ok(policy) = policy.decode::<ValidatingAdmissionPolicy>()
-        && let Some(of) = &policy.spec.param_kind
-        && !may_read(rights, caller, of, Some(params))
     {
-        let why = format!(
-            "user {:?} must have \"get\" permission on the object referenced by paramRef",
-            caller.user
-        );
-        return Err(ApiError::forbidden_field(kind, name, "spec.paramRef", &why));
+        let matched = written.spec.match_resources.as_ref();
+        let errors: FieldErrors =
+            matched.into_iter().flat_map(|it| parts(it, "spec.matchResources")).collect();
+        if !errors.is_empty() {
+            return Err(ApiError::invalid(kind, name, &errors));
+        }
+        if let Some(params) = &written.spec.param_ref {
+            let policy = ValidatingAdmissionPolicy::info();
+            let policy = world.get(policy, "", &written.spec.policy_name);
+            let policy =
+                policy.and_then(|policy| policy.decode::<ValidatingAdmissionPolicy>().ok());
+            let (may, what) = match policy.map(|policy| policy.spec.param_kind) {
+                // Whoever writes the policy later says what its parameters are.
+                None => (
+                    rights.may(caller, &get("*", "*", None)),
+                    "all resources, since the policy that says of what kind parameters are does not exist yet",
+                ),
+                // It has no parameters.
+                Some(None) => return Ok(()),
+                Some(Some(of)) => (
+                    may_read(rights, caller, &of, Some(params)),
+                    "the object referenced by paramRef",
+                ),
+            };
+            if !may {
+                let why = format!("user {:?} must have \"get\" permission on {what}", caller.user);
+                return Err(ApiError::forbidden_field(kind, name, "spec.paramRef", &why));
+            }
+        }
     }
     Ok(())
+}
+
+/// Refuses rules that name a part whose writes are not judged: they would protect nothing, silently.
+fn parts<'a>(
+    constraints: &'a MatchResources,
+    field: &'a str,
+) -> impl Iterator<Item = FieldError> + 'a {
+    let judged = ["", "*", Subresource::Status.name()];
+    constraints.resource_rules.iter().enumerate().flat_map(move |(rule, resources)| {
+        let named = resources.resources.iter().enumerate();
+        named.filter_map(move |(at, given)| {
+            let (_, part) = given.split_once('/')?;
+            let why = "only objects (RESOURCE) and their status (RESOURCE/status) are judged here";
+            let field = format!("{field}.resourceRules[{rule}].resources[{at}]");
+            (!judged.contains(&part)).then(|| FieldError::invalid(field, format!("{given:?}"), why))
+        })
+    })
 }
 
 fn may_read(rights: &Policy, caller: &Caller, of: &ParamKind, only: Option<&ParamRef>) -> bool {
     // One that is not there was refused, or has nothing to read.
     let Some(kind) = kinds::by_kind(&of.api_version, &of.kind) else { return true };
+    rights.may(caller, &get(kind.group, kind.plural, only))
+}
+
+fn get<'a>(group: &'a str, resource: &'a str, only: Option<&'a ParamRef>) -> Ask<'a> {
     let text = |it: fn(&ParamRef) -> &Option<String>| {
         only.and_then(|only| it(only).as_deref()).unwrap_or_default()
     };
-    let ask = Ask::Resource {
+    Ask::Resource {
         verb: "get",
-        group: kind.group,
-        resource: kind.plural,
+        group,
+        resource,
         subresource: "",
         namespace: text(|only| &only.namespace),
         name: text(|only| &only.name),
-    };
-    rights.may(caller, &ask)
+    }
 }

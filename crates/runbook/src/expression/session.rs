@@ -23,7 +23,8 @@ use std::{
 /// What the names of parts begin with, once they are read as one name: no text of an expression does.
 pub(super) const PART: &str = "@part.";
 
-type Known<'v> = OnceLock<Option<Box<dyn Val + 'v>>>;
+/// The value, or why there is none: each expression that asks for it is told.
+type Known<'v> = OnceLock<Result<Box<dyn Val + 'v>, ExpressionError>>;
 
 /// Values that expressions are evaluated on, and what is left of their budget.
 pub struct Session<'v> {
@@ -32,7 +33,7 @@ pub struct Session<'v> {
     /// So many of the parts can be seen: a part sees those before it.
     visible: AtomicUsize,
     budget: Budget,
-    /// Why a value or part that was asked for is not there.
+    /// Why the value or part that was asked for last is not there.
     failed: Mutex<Option<ExpressionError>>,
 }
 
@@ -101,9 +102,9 @@ impl<'v> Session<'v> {
                 // Once for each session: large values and many sessions add up.
                 self.budget.spend(weight(value.as_ref()) / 2);
             }
-            self.keep(value)
+            value
         });
-        known.as_deref()
+        self.found(known)
     }
 
     fn part(&self, name: &str) -> Option<&(dyn Val + 'v)> {
@@ -126,17 +127,23 @@ impl<'v> Session<'v> {
                 // Copied out of the evaluation that made it.
                 self.budget.spend(weight(value.as_ref()));
             }
-            self.keep(value.map_err(|error| error.within(format!("variables.{name}"))))
+            value.map_err(|error| error.within(format!("variables.{name}")))
         });
-        known.as_deref()
+        self.found(known)
     }
 
-    /// Notes why there is no value.
-    fn keep<'a>(
+    /// The value, or none and a note why.
+    fn found<'a>(
         &self,
-        value: Result<Box<dyn Val + 'a>, ExpressionError>,
-    ) -> Option<Box<dyn Val + 'a>> {
-        value.map_err(|error| *self.failed() = Some(error)).ok()
+        known: &'a Result<Box<dyn Val + 'v>, ExpressionError>,
+    ) -> Option<&'a (dyn Val + 'v)> {
+        match known {
+            Ok(value) => Some(&**value),
+            Err(error) => {
+                *self.failed() = Some(error.clone());
+                None
+            }
+        }
     }
 }
 
