@@ -5,7 +5,7 @@ use crate::{
     answer::{self, Answer},
     authorize::{Ask, Decision, Policy},
     discovery::REVIEWS,
-    identity::{Caller, Refused},
+    identity::{Caller, Refused, Unverified},
     server::Api,
     status::ApiError,
 };
@@ -146,7 +146,10 @@ async fn token(api: &Api, spec: &Spec) -> Result<Value, ApiError> {
         Ok((verified, meant)) => {
             json!({"authenticated": true, "user": user_info(&verified.caller), "audiences": meant})
         }
-        Err(Refused(why)) => json!({"authenticated": false, "error": why, "user": {}}),
+        Err(Unverified::Unknown(error)) => return Err(error.into()),
+        Err(Unverified::Refused(Refused(why))) => {
+            json!({"authenticated": false, "error": why, "user": {}})
+        }
     })
 }
 

@@ -83,9 +83,10 @@ pub(crate) fn run(command: Command) -> Result<(), Error> {
             let file = settings::read(&flags)?.token_key_file();
             let key = SigningKeys::rotate(&file)?;
             print(&format!(
-                "Key {key} is the first of {}. Each plane that reads this file signs with it from now on. Copy the\n\
-                 file to every replica that has its own. The older keys verify the tokens they signed: remove\n\
-                 one when those have expired, or at once to end them.\n",
+                "Key {key} is the first of {}. Each plane that reads this file signs with it within a second.\n\
+                 A replica that has its own copy of the file refuses these tokens until it has the new key: copy the\n\
+                 file to it now. The older keys verify the tokens they signed: remove one when those have expired,\n\
+                 or before to end them: tokens within a second, open watches within a minute.\n",
                 file.display()
             ))
         }

@@ -6,7 +6,7 @@
 
 use super::{
     Caller, Issuer, Refused, SigningKeys,
-    jose::{TOKEN_BYTES_MAX, Times, Token},
+    jose::{Key, TOKEN_BYTES_MAX, Times, Token},
     keys::Keyring,
     recent::Recent,
     service_accounts::{self, Binding},
@@ -14,7 +14,7 @@ use super::{
 use crate::{server::Api, status::ApiError};
 use http::{HeaderMap, header};
 use jiff::Timestamp;
-use quarterdeck_store::{Store, World};
+use quarterdeck_store::{Store, StoreError, World};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -41,6 +41,30 @@ pub(crate) struct Verified {
     audiences: Vec<String>,
     times: Times,
     binding: Option<Binding>,
+    by: SignedBy,
+}
+
+/// Whose key signed a token, and which: one that is no longer a key of theirs takes the token with it.
+#[derive(Clone)]
+pub(super) enum SignedBy {
+    Own(Arc<SigningKeys>, Key),
+    Issuer(Arc<Issuer>, Key),
+}
+
+impl SignedBy {
+    fn is_trusted(&self) -> bool {
+        match self {
+            Self::Own(keys, key) => keys.current().public.contains(key),
+            Self::Issuer(issuer, key) => issuer.trusts(key),
+        }
+    }
+}
+
+impl std::fmt::Debug for SignedBy {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Own(_, key) | Self::Issuer(_, key)) = self;
+        write!(to, "{key:?}")
+    }
 }
 
 impl Verified {
@@ -49,13 +73,19 @@ impl Verified {
         audiences: Vec<String>,
         times: Times,
         binding: Option<Binding>,
+        by: SignedBy,
     ) -> Self {
-        Self { caller: Arc::new(caller), audiences, times, binding }
+        Self { caller: Arc::new(caller), audiences, times, binding, by }
     }
 
-    /// Whether it may be used now, and what it is bound to is there.
+    /// Whether it may be used now, its key is still trusted, and what it is bound to is there.
     pub(crate) fn holds(&self, now: Timestamp, world: &World) -> Result<(), Refused> {
         self.is_in_time(now)?;
+        if !self.by.is_trusted() {
+            return Err(Refused::new(
+                "the key that signed the token is no longer one of its issuer",
+            ));
+        }
         self.is_bound_to_what_is_there(world)
     }
 
@@ -86,9 +116,39 @@ impl Verified {
     }
 }
 
+/// Why a token counts for nothing now.
+#[derive(Debug)]
+pub(crate) enum Unverified {
+    /// It is not good.
+    Refused(Refused),
+    /// Nobody could say: it may be good.
+    Unknown(StoreError),
+}
+
+impl From<Refused> for Unverified {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl From<StoreError> for Unverified {
+    fn from(error: StoreError) -> Self {
+        Self::Unknown(error)
+    }
+}
+
+impl From<Unverified> for ApiError {
+    fn from(why: Unverified) -> Self {
+        match why {
+            Unverified::Refused(Refused(why)) => Self::unauthorized(&why),
+            Unverified::Unknown(error) => error.into(),
+        }
+    }
+}
+
 /// How callers show who they are, besides certificates.
 pub struct Authentication {
-    pub(super) keys: SigningKeys,
+    pub(super) keys: Arc<SigningKeys>,
     /// Who issues tokens of service accounts: a name of this plane, and its audience.
     pub(super) issuer: String,
     pub(super) audiences: Vec<String>,
@@ -110,7 +170,7 @@ impl Authentication {
         }
         let (issuer, recent) = (issuer.to_owned(), Recent::default());
         let audiences = vec![issuer.clone()];
-        Ok(Self { keys, issuer, audiences, issuers, recent })
+        Ok(Self { keys: Arc::new(keys), issuer, audiences, issuers, recent })
     }
 
     /// Whose token it is, if it is good here and now, and for one of `audiences`; and which of them.
@@ -119,12 +179,14 @@ impl Authentication {
         text: &str,
         audiences: &[String],
         store: &Store,
-    ) -> Result<(Arc<Verified>, Vec<String>), Refused> {
+    ) -> Result<(Arc<Verified>, Vec<String>), Unverified> {
         if text.len() > TOKEN_BYTES_MAX {
-            return Err(Refused(format!("the token is longer than {TOKEN_BYTES_MAX} bytes")));
+            let why = format!("the token is longer than {TOKEN_BYTES_MAX} bytes");
+            return Err(Refused(why).into());
         }
         let hash = Sha256::digest(text).into();
-        let verified = match self.recent.get(&hash, Instant::now()) {
+        let recent = self.recent.get(&hash, Instant::now());
+        let verified = match recent.filter(|verified| verified.by.is_trusted()) {
             Some(verified) => verified,
             None => {
                 let verified = Arc::new(self.read(text).await?);
@@ -133,14 +195,14 @@ impl Authentication {
             }
         };
         verified.is_in_time(Timestamp::now())?;
-        if let Err(refused) = verified.is_bound_to_what_is_there(&store.world()) {
+        if verified.is_bound_to_what_is_there(&store.world()).is_err() {
             // Another replica may have made what is not seen here yet.
-            let world = store.fresh().await.map_err(|_| refused)?;
+            let world = store.fresh().await?;
             verified.is_bound_to_what_is_there(&world)?;
         }
         let meant = verified.audiences_of(audiences);
         if meant.is_empty() {
-            return Err(Refused::new("the token is for another audience"));
+            return Err(Refused::new("the token is for another audience").into());
         }
         Ok((verified, meant))
     }
@@ -148,18 +210,24 @@ impl Authentication {
     async fn read(&self, text: &str) -> Result<Verified, Refused> {
         let token = Token::read(text)?;
         if token.issuer() == self.issuer {
-            let keys = self.keys.current();
-            let claims = token.verified(&keys.public, &Keyring::ALGORITHMS);
-            let claims = claims
+            let mut keys = self.keys.current();
+            if token.names_none_of(&keys.public) {
+                // Another replica may have signed it with a key that was not in the file a moment ago.
+                keys = self.keys.looked_at_again().await;
+            }
+            let (claims, key) = token
+                .verified(&keys.public, &Keyring::ALGORITHMS)
                 .ok_or_else(|| Refused::new("the token is not signed by a key of this plane"))?;
-            return service_accounts::verified(claims);
+            let by = SignedBy::Own(self.keys.clone(), key.clone());
+            return service_accounts::verified(claims, by);
         }
         let issuer = self.issuers.iter().find(|issuer| issuer.name() == token.issuer());
         let issuer = issuer
             .ok_or_else(|| Refused::new("the token's issuer is not one that this plane knows"))?;
-        let (caller, times) = issuer.verify(&token).await?;
+        let (caller, times, key) = issuer.verify(&token).await?;
+        let by = SignedBy::Issuer(issuer.clone(), key);
         // Its audience was that of the issuer's settings; who is known by it is known to the plane.
-        Ok(Verified::new(caller, self.audiences.clone(), times, None))
+        Ok(Verified::new(caller, self.audiences.clone(), times, None, by))
     }
 
     /// Whom tokens for this plane are for.
@@ -212,8 +280,7 @@ impl Api {
         caller: &Arc<Caller>,
         headers: &HeaderMap,
     ) -> Result<Authenticated, ApiError> {
-        let refuse = |Refused(why)| ApiError::unauthorized(&why);
-        let Some(token) = bearer(headers).map_err(refuse)? else {
+        let Some(token) = bearer(headers).map_err(Unverified::from)? else {
             return Ok(Authenticated { caller: caller.clone(), token: None });
         };
         let authentication = self
@@ -221,8 +288,7 @@ impl Api {
             .as_ref()
             .ok_or_else(|| ApiError::unauthorized("this plane takes no tokens"))?;
         let audiences = &authentication.audiences;
-        let (verified, _) =
-            authentication.verify(token, audiences, &self.store).await.map_err(refuse)?;
+        let (verified, _) = authentication.verify(token, audiences, &self.store).await?;
         Ok(Authenticated { caller: verified.caller.clone(), token: Some(verified) })
     }
 }
@@ -244,6 +310,17 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
     }
     let token = std::str::from_utf8(token).map_err(|_| Refused::new("the token is not a JWT"))?;
     Ok(Some(token))
+}
+
+#[cfg(test)]
+impl Verified {
+    /// One that a key signed which nobody has any more.
+    pub(super) fn of_nobody(audiences: Vec<String>, times: Times) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Arc::new(SigningKeys::open(&folder.path().join("key")).unwrap());
+        let by = SignedBy::Own(keys, Key::own("gone", &[4]));
+        Self::new(Caller::anonymous(), audiences, times, None, by)
+    }
 }
 
 #[cfg(test)]
@@ -272,7 +349,7 @@ mod tests {
     #[test]
     fn a_token_holds_from_its_beginning_to_its_end() {
         let times = Times { not_before: Some(1_000), expires: 2_000 };
-        let token = Verified::new(Caller::anonymous(), vec!["a".into()], times, None);
+        let token = Verified::of_nobody(vec!["a".into()], times);
         let holds = |second: i64| token.is_in_time(Timestamp::from_second(second).unwrap()).is_ok();
         for (second, expected) in
             [(0, false), (989, false), (990, true), (1_500, true), (2_009, true), (2_010, false)]

@@ -42,7 +42,7 @@ pub enum Algorithm {
 }
 
 /// What a signature is verified with.
-#[derive(Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum PublicKey {
     /// Modulus and exponent, without leading zeros.
     Rsa {
@@ -85,7 +85,7 @@ impl PublicKey {
 }
 
 /// A key of an issuer.
-#[derive(Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Key {
     /// Its name (`kid`), if it has one.
     id: Option<String>,
@@ -184,8 +184,17 @@ impl<'t> Token<'t> {
         self.claims.text("iss").unwrap_or_default()
     }
 
-    /// What it says, if one of these keys signed it by one of these algorithms.
-    pub(crate) fn verified(&self, keys: &[Key], allowed: &[Algorithm]) -> Option<&Claims> {
+    /// Whether the key that it names is none of these.
+    pub(super) fn names_none_of(&self, keys: &[Key]) -> bool {
+        self.key.is_some() && keys.iter().all(|key| key.id != self.key)
+    }
+
+    /// What it says, if one of these keys signed it by one of these algorithms; and which.
+    pub(crate) fn verified<'k>(
+        &self,
+        keys: &'k [Key],
+        allowed: &[Algorithm],
+    ) -> Option<(&Claims, &'k Key)> {
         if !allowed.contains(&self.algorithm) {
             return None;
         }
@@ -193,9 +202,9 @@ impl<'t> Token<'t> {
         let fit = |key: &&Key| key.algorithm.is_none_or(|only| only == self.algorithm);
         let mut candidates = keys.iter().filter(named).filter(fit).take(TRIES_MAX);
         let message = self.message.as_bytes();
-        let signed =
-            candidates.any(|key| key.key.verifies(self.algorithm, message, &self.signature));
-        signed.then_some(&self.claims)
+        let key =
+            candidates.find(|key| key.key.verifies(self.algorithm, message, &self.signature))?;
+        Some((&self.claims, key))
     }
 }
 

@@ -22,10 +22,10 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tracing::{info, warn};
 
@@ -33,6 +33,8 @@ use tracing::{info, warn};
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// How often it is looked at whether the file has changed.
 const LOOK_MILLIS: u64 = 1_000;
+/// How often at most, when tokens come that a key signed which is not known.
+const LOOK_AGAIN_MILLIS: u64 = 20;
 const HEADING: &str = "# Keys that sign the tokens of service accounts. Who has this file can be any of them. The\n\
                        # first key signs, all verify; one that is removed ends the tokens it signed.\n";
 
@@ -41,8 +43,10 @@ pub struct SigningKeys {
     path: PathBuf,
     current: ArcSwap<Keyring>,
     began: Instant,
-    /// When the file was looked at last, in milliseconds since `began`.
+    /// When it was last time to look at the file, in milliseconds since `began`.
     looked: AtomicU64,
+    /// When it was looked at last; held by who looks.
+    looking: Mutex<u64>,
 }
 
 /// The keys of the file as it was read.
@@ -80,7 +84,8 @@ impl SigningKeys {
             write_private(path, &format!("{HEADING}{}", key.serialize_pem()))?;
         }
         let current = ArcSwap::from_pointee(Keyring::read(path)?);
-        Ok(Self { path: path.into(), current, began: Instant::now(), looked: AtomicU64::new(0) })
+        let (began, looked, looking) = (Instant::now(), AtomicU64::new(0), Mutex::new(0));
+        Ok(Self { path: path.into(), current, began, looked, looking })
     }
 
     /// Puts a new key first into the file, whose name it answers. Planes notice by themselves.
@@ -96,20 +101,49 @@ impl SigningKeys {
         Ok(Keyring::read(path)?.signer.id.clone())
     }
 
-    /// The keys of now. A file that has become unusable changes nothing, and is told of in the log.
+    /// The keys of now, or of a second ago.
     pub(crate) fn current(&self) -> Arc<Keyring> {
-        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let last = self.looked.load(Ordering::Relaxed);
-        let current = self.current.load_full();
+        let (now, last) = (self.now(), self.looked.load(Ordering::Relaxed));
         let due = now.saturating_sub(last) >= LOOK_MILLIS;
         // One of those who come at that moment looks.
         let order = Ordering::Relaxed;
-        if !due || self.looked.compare_exchange(last, now, order, order).is_err() {
-            return current;
+        if due && self.looked.compare_exchange(last, now, order, order).is_ok() {
+            self.look(now);
         }
+        self.current.load_full()
+    }
+
+    /// The keys after a look at the file: for a token whose key another replica may have brought just now.
+    /// However many ask, it is looked at so often and no more.
+    pub(crate) async fn looked_at_again(&self) -> Arc<Keyring> {
+        let came = self.now();
+        let next = self.looking().saturating_add(LOOK_AGAIN_MILLIS);
+        tokio::time::sleep(Duration::from_millis(next.saturating_sub(came))).await;
+        self.look(came);
+        self.current.load_full()
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn looking(&self) -> MutexGuard<'_, u64> {
+        // A panic while it was held published nothing.
+        self.looking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the file again if it has changed, unless somebody looked later than `since`. One that has become
+    /// unusable changes nothing, and is told of in the log.
+    fn look(&self, since: u64) {
+        let mut last = self.looking();
+        if *last > since {
+            return;
+        }
+        *last = self.now();
+        let current = self.current.load_full();
         let version = version(&self.path).ok();
         if version == current.version {
-            return current;
+            return;
         }
         let next = match Keyring::read(&self.path) {
             Ok(next) => {
@@ -122,9 +156,7 @@ impl SigningKeys {
                 Keyring { version, ..Keyring::clone(&current) }
             }
         };
-        let next = Arc::new(next);
-        self.current.store(next.clone());
-        next
+        self.current.store(Arc::new(next));
     }
 }
 
@@ -212,6 +244,21 @@ fn jwk(id: &str, point: &[u8]) -> Value {
 mod tests {
     use super::*;
     use crate::identity::jose::Token;
+
+    #[tokio::test]
+    async fn a_key_of_another_replica_is_looked_for_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sa.key");
+        let keys = SigningKeys::open(&path).unwrap();
+        for _ in 0..3 {
+            let new = SigningKeys::rotate(&path).unwrap();
+            // As if a look had just been due.
+            keys.looked.store(keys.now(), Ordering::Relaxed);
+            assert_eq!(keys.looked_at_again().await.signer.id, new);
+            let again = futures_util::future::join_all((0..50).map(|_| keys.looked_at_again()));
+            assert!(again.await.iter().all(|keys| keys.signer.id == new));
+        }
+    }
 
     #[test]
     fn keys_are_kept_and_a_rotation_is_noticed() {

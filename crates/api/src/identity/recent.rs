@@ -1,5 +1,6 @@
 //! Tokens that were verified a moment ago, by the hash of the token, so that a signature is not
-//! verified with each request. Bounded, and short: what is asked of the store is asked each time.
+//! verified with each request. Bounded, and short. Whether its key is still trusted, and what is asked of
+//! the store, is asked each time.
 
 use super::authentication::Verified;
 use std::{
@@ -8,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a signature counts: a key that an issuer takes back counts no longer than this.
+/// How long a signature is known to be good.
 const KEPT: Duration = Duration::from_secs(10);
 /// Tokens kept of each of two generations; a token with its caller takes about a kilobyte.
 const GENERATION_MAX: usize = 16 * 1024;
@@ -48,12 +49,12 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{Caller, jose::Times};
+    use crate::identity::jose::Times;
 
     #[test]
     fn it_is_bounded_and_forgets() {
         let times = Times { not_before: None, expires: i64::MAX };
-        let verified = Arc::new(Verified::new(Caller::anonymous(), Vec::new(), times, None));
+        let verified = Arc::new(Verified::of_nobody(Vec::new(), times));
         let (recent, now) = (Recent::default(), Instant::now());
         let hash = |number: usize| {
             let mut hash = Hash::default();

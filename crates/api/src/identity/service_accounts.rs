@@ -2,8 +2,10 @@
 //! Source: Kubernetes KEP-1205 "Bound Service Account Tokens"; the claims are those of its API server.
 
 use super::{
-    AUTHENTICATED, Caller, Refused, authentication::Verified, jose::Claims, service_account_groups,
-    service_account_user,
+    AUTHENTICATED, Caller, Refused,
+    authentication::{SignedBy, Verified},
+    jose::Claims,
+    service_account_groups, service_account_user,
 };
 use quarterdeck_model::{
     Kind as _, KindRef,
@@ -84,7 +86,7 @@ impl Binding {
 }
 
 /// Whose token it is, from what it says; the signature was verified.
-pub(super) fn verified(claims: &Claims) -> Result<Verified, Refused> {
+pub(super) fn verified(claims: &Claims, by: SignedBy) -> Result<Verified, Refused> {
     let wrong = || Refused::new("the token is not one of a service account");
     #[derive(Deserialize)]
     struct Own {
@@ -103,5 +105,5 @@ pub(super) fn verified(claims: &Claims) -> Result<Verified, Refused> {
     let mut caller = Caller::new(&user, groups).with_credential(&jti);
     caller.uid = Some(binding.account.uid.clone());
     let audiences = claims.audiences().ok_or_else(wrong)?;
-    Ok(Verified::new(caller, audiences, claims.times()?, Some(binding)))
+    Ok(Verified::new(caller, audiences, claims.times()?, Some(binding), by))
 }

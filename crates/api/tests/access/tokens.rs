@@ -334,6 +334,48 @@ async fn a_watch_ends_with_its_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_removed_takes_its_tokens_and_their_watches_with_it() {
+    let (plane, _) = plane().await;
+    let watch = "/api/v1/namespaces/team/events?watch=true";
+    let old = token(&plane, "team", "bot", json!({})).await;
+    let mut events = Events::of(Person::with_token(&plane, &old).send("GET", watch).await);
+    // A rotation ends nothing.
+    SigningKeys::rotate(&plane.token_key()).unwrap();
+    let began = Instant::now();
+    let newer = loop {
+        let newer = token(&plane, "team", "bot", json!({})).await;
+        // Who signed it is in the first part.
+        if newer.split('.').next() != old.split('.').next() {
+            break newer;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "the new key is not used");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    for token in [&old, &newer] {
+        assert_eq!(Person::with_token(&plane, token).get("/version").await.status, 200);
+    }
+    let text = std::fs::read_to_string(plane.token_key()).unwrap();
+    let end = "-----END PRIVATE KEY-----\n";
+    let (first, _) = text.split_once(end).unwrap();
+    std::fs::write(plane.token_key(), format!("{first}{end}")).unwrap();
+    let mut number = 0;
+    let last = loop {
+        let event = json!({"metadata": {"name": format!("e{number}")}, "involvedObject": {"namespace": "team"}});
+        plane.must("POST", "/api/v1/namespaces/team/events", event).await;
+        let next = events.next().await.unwrap();
+        if next["type"] == "ERROR" {
+            break next;
+        }
+        number += 1;
+        assert!(began.elapsed() < Duration::from_secs(60), "the watch goes on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(last["object"]["code"], 410);
+    assert!(refusal(&plane, &old).await.contains("not signed by a key of this plane"));
+    assert_eq!(Person::with_token(&plane, &newer).get("/version").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_in_no_line_of_the_audit_log() {
     let everything =
         "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: RequestResponse}]\n";
@@ -388,7 +430,7 @@ async fn keys_of_another_issuer_are_followed() {
         let new = token(&issuer, "default", "olga", ask.clone()).await;
         if Person::with_token(&plane, &new).get("/version").await.status == 200 {
             let again = Person::with_token(&plane, &first).get("/version").await.status;
-            // The signature that was verified a moment ago counts for ten seconds.
+            // The old key went when the new one came.
             if again == 401 {
                 break;
             }

@@ -18,7 +18,8 @@ use tracing::{info, warn};
 
 /// Between two fetches, at least.
 const PAUSE: Duration = Duration::from_secs(10);
-/// How often keys are fetched when nobody asks: a key that is taken back counts no longer.
+/// How often keys are fetched when nobody asks. A key that is taken back counts no longer than this and
+/// the fetch itself, unless the issuer is away: then what was known last counts on.
 const EVERY: Duration = Duration::from_secs(300);
 /// The pause after the first failure; it doubles up to [`PAUSE_MAX`].
 const RETRY: Duration = Duration::from_secs(1);
@@ -66,22 +67,28 @@ impl Issuer {
         self.known.borrow().fetched
     }
 
-    /// Who a token of this issuer is.
-    pub(crate) async fn verify(&self, token: &Token<'_>) -> Result<(Caller, Times), Refused> {
+    /// Whether it is one of its keys now, as far as is known.
+    pub(crate) fn trusts(&self, key: &Key) -> bool {
+        self.known.borrow().keys.contains(key)
+    }
+
+    /// Who a token of this issuer is, and which key says so.
+    pub(crate) async fn verify(&self, token: &Token<'_>) -> Result<(Caller, Times, Key), Refused> {
         let mut seen = self.known.subscribe();
         let mut known = seen.borrow_and_update().clone();
         let allowed = &self.settings.algorithms;
-        let mut claims = token.verified(&known.keys, allowed);
         let recent = known.tried.is_some_and(|tried| tried.elapsed() < PAUSE);
-        if claims.is_none() && !recent {
+        if token.verified(&known.keys, allowed).is_none() && !recent {
             self.wanted.notify_one();
             if timeout(WAIT, seen.changed()).await.is_ok() {
                 known = seen.borrow().clone();
-                claims = token.verified(&known.keys, allowed);
             }
         }
-        match claims {
-            Some(claims) => self.settings.caller(claims),
+        match token.verified(&known.keys, allowed) {
+            Some((claims, key)) => {
+                let (caller, times) = self.settings.caller(claims)?;
+                Ok((caller, times, key.clone()))
+            }
             None if !known.fetched => Err(Refused::new(
                 "the keys of the token's issuer could not be fetched yet; the plane tries again, and its log says why",
             )),
@@ -99,6 +106,13 @@ impl Issuer {
                 Ok(keys) => {
                     if failures > 0 || !next.fetched {
                         info!(issuer = self.name(), keys = keys.len(), "fetched an issuer's keys");
+                    }
+                    if keys.is_empty() {
+                        // What it says of its keys counts, also that there is none any more.
+                        warn!(
+                            issuer = self.name(),
+                            "an issuer's set of keys has none that is of use here: no token of it is accepted"
+                        );
                     }
                     (next.keys, next.fetched) = (keys.into(), true);
                     failures = 0;
@@ -133,10 +147,6 @@ impl Issuer {
         }
         let at = text("jwks_uri").ok_or_else(|| format!("{at}: it names no jwks_uri"))?;
         let keys = Key::of_set(&self.fetch.json(at).await?);
-        let keys = keys.ok_or_else(|| format!("{at}: it is no set of keys"))?;
-        if keys.is_empty() {
-            return Err(format!("{at}: no key in it is of use here"));
-        }
-        Ok(keys)
+        keys.ok_or_else(|| format!("{at}: it is no set of keys"))
     }
 }

@@ -20,7 +20,7 @@ fn claims(more: Value) -> Claims {
     let keys = crate::identity::SigningKeys::open(&folder.path().join("key")).unwrap();
     let text = keys.current().sign(&all).unwrap();
     let token = Token::read(&text).unwrap();
-    token.verified(&keys.current().public, &Keyring::ALGORITHMS).unwrap().clone()
+    token.verified(&keys.current().public, &Keyring::ALGORITHMS).unwrap().0.clone()
 }
 
 fn who(set: Value, said: Value) -> Result<(String, Vec<String>), String> {
