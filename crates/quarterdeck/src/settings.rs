@@ -328,18 +328,64 @@ fn render(given: &Sources) -> Result<String, SettingsError> {
     Ok(text)
 }
 
-/// A URL without its password: configuration is shown and logged.
-pub(crate) fn hide_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
-    let authority_end = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(authority_end);
-    match authority.rsplit_once('@') {
-        Some((user, host)) => {
-            let user = user.split(':').next().unwrap_or_default();
-            format!("{scheme}://{user}:***@{host}{path}")
-        }
-        None => url.into(),
+/// What passwords are called where they have a name.
+const PASSWORD: &str = "password";
+
+/// What a connection is described by, a URL or `name=value …`, without its passwords: configuration is
+/// shown and logged. What is no such thing is as it was.
+pub(crate) fn hide_password(text: &str) -> String {
+    let hidden = match text.split_once("://") {
+        None => text.into(),
+        // To the last @, since a password that should have been escaped may have any letter, / and ? too.
+        Some((scheme, rest)) => match rest.rsplit_once('@') {
+            Some((user, host)) => {
+                let name = user.split([':', '/', '?']).next().unwrap_or_default();
+                // Or it is in the query, and the @ is a letter of it.
+                let named = user.to_ascii_lowercase().contains(PASSWORD);
+                let host = if named { String::new() } else { format!("@{host}") };
+                format!("{scheme}://{name}:***{host}")
+            }
+            None => text.into(),
+        },
+    };
+    without_named(&hidden)
+}
+
+/// The same without the value of each `password=`: up to the next parameter, or the closing quote.
+fn without_named(text: &str) -> String {
+    let (mut shown, mut rest) = (String::new(), text);
+    // Of the same length as the text, byte by byte.
+    while let Some(at) = rest.to_ascii_lowercase().find(PASSWORD) {
+        let (before, value) = rest.split_at(at + PASSWORD.len());
+        shown.push_str(before);
+        let spaces = value.trim_start();
+        let Some(value) = spaces.strip_prefix('=') else {
+            rest = value;
+            continue;
+        };
+        shown.push_str("=***");
+        let value = value.trim_start();
+        rest = match value.strip_prefix('\'') {
+            Some(quoted) => after_quote(quoted),
+            None => {
+                let end = value.find(|letter: char| letter == '&' || letter.is_whitespace());
+                value.split_at(end.unwrap_or(value.len())).1
+            }
+        };
     }
+    shown.push_str(rest);
+    shown
+}
+
+/// What follows the closing quote; nothing when there is none.
+fn after_quote(quoted: &str) -> &str {
+    let mut escaped = false;
+    let end = quoted.char_indices().find(|(_, letter)| {
+        let closes = *letter == '\'' && !escaped;
+        escaped = *letter == '\\' && !escaped;
+        closes
+    });
+    end.map_or("", |(at, quote)| quoted.split_at(at + quote.len_utf8()).1)
 }
 
 #[cfg(test)]

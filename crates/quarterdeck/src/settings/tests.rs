@@ -138,3 +138,23 @@ fn no_refusal_shows_a_password() {
     let error = render(&gather(&flags, &nothing).unwrap()).unwrap_err().to_string();
     assert!(error.contains("mysql://qd:***@db/qd") && !error.contains("secret"), "{error}");
 }
+
+#[test]
+fn a_password_is_hidden_however_it_is_written() {
+    for (text, shown) in [
+        ("postgres://qd:secret@db:5432/qd", "postgres://qd:***@db:5432/qd"),
+        ("postgres://qd:se/cr?et@db/qd", "postgres://qd:***@db/qd"),
+        ("postgres://qd:se@cret@db/qd", "postgres://qd:***@db/qd"),
+        ("postgres://db/qd?user=qd&password=secret", "postgres://db/qd?user=qd&password=***"),
+        ("postgres://db/qd?Password=secret&a=b", "postgres://db/qd?Password=***&a=b"),
+        ("postgres://db/qd?password=sec@ret", "postgres://db:***"),
+        ("host=db password=secret user=qd", "host=db password=*** user=qd"),
+        ("host=db password = 'se cr\\'et' user=qd", "host=db password=*** user=qd"),
+        ("host=db password='secret", "host=db password=***"),
+        ("postgres://db/password", "postgres://db/password"),
+        ("postgres://db/qd", "postgres://db/qd"),
+        ("data/größe", "data/größe"),
+    ] {
+        assert_eq!(hide_password(text), shown, "{text}");
+    }
+}
