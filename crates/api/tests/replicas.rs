@@ -262,3 +262,26 @@ async fn the_next_page_and_a_watch_go_on_at_a_replica_that_is_behind() {
     let future = whole(replicas.behind.send(future.body(Default::default()).unwrap()).await).await;
     assert_eq!((future.status.as_u16(), &future.body["reason"]), (410, &json!("Expired")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_not_called_bad_while_nobody_can_say() {
+    let replicas = Replicas::start().await;
+    let plane = &replicas.behind;
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    plane.must("POST", accounts, json!({"metadata": {"name": "bot"}})).await;
+    let made = plane.must("POST", &format!("{accounts}/bot/token"), json!({})).await;
+    let token = made["status"]["token"].as_str().unwrap().to_owned();
+    plane.must("DELETE", &format!("{accounts}/bot"), Value::Null).await;
+    let anyone = plane.caller(None);
+    let ask = async || {
+        let request = plane.request("GET", "/version");
+        let request = request.header("authorization", format!("Bearer {token}"));
+        whole(anyone.request(request.body(Default::default()).unwrap()).await.unwrap()).await
+    };
+    // Another replica may have made the account anew.
+    replicas.reach(Reach::Gone);
+    let answer = ask().await;
+    assert_eq!(answer.status.as_u16(), 503, "{answer:?}");
+    replicas.reach(Reach::Open);
+    assert_eq!(ask().await.status.as_u16(), 401);
+}
