@@ -17,6 +17,7 @@ mod history {
     pub(crate) mod backups;
     pub(crate) mod clients;
     pub(crate) mod connect;
+    pub(crate) mod enough;
     pub(crate) mod faults;
     pub(crate) mod watchers;
 }
@@ -43,16 +44,22 @@ fn duration() -> Duration {
     Duration::from_secs(seconds.parse().unwrap_or(0))
 }
 
-/// Fails unless the history can be that of a store which keeps its promises.
-async fn judge(clients: Clients, doors: &[Door], what: &str) {
+/// Fails unless the history can be that of a store which keeps its promises. In it, so many watches must have
+/// been `resumed` after their connection was lost.
+async fn judge(clients: Clients, doors: &[Door], resumed: usize, what: &str) {
     // On a slow machine they need longer for what is worth judging.
-    wait_for(DEADLINE, "enough writes", async || {
+    wait_for(DEADLINE, "enough writes and reads", async || {
         let done = clients.acknowledged();
-        if done >= WRITES_MIN { Ok(()) } else { Err(format!("{done} of {WRITES_MIN}")) }
+        if done >= WRITES_MIN {
+            clients.enough_read()
+        } else {
+            Err(format!("{done} of {WRITES_MIN}"))
+        }
     })
     .await;
-    let judged = clients.end(doors).await;
+    let judged = clients.end(doors, resumed).await;
     println!("{}", judged.summary);
+    assert_eq!(judged.watched, Ok(()), "{what}");
     let found: Vec<String> = judged.anomalies.iter().map(ToString::to_string).collect();
     assert!(found.is_empty(), "{what}:\n{}", found.join("\n"));
 }
@@ -77,9 +84,10 @@ async fn two_replicas_behind_a_balancer_are_one_store_whatever_fails() {
         let mut faults = Fault::ALL.to_vec();
         while !faults.is_empty() {
             let fault = faults.swap_remove(random.below(faults.len() as u64) as usize);
-            let done = clients.acknowledged();
             replicas.suffer(fault, &mut random).await;
             replicas.well().await;
+            // Not before: what was acknowledged while it lasted tells nothing of afterwards.
+            let done = clients.acknowledged();
             wait_for(DEADLINE, "writes to go on", async || {
                 if clients.acknowledged() > done { Ok(()) } else { Err("none was acknowledged") }
             })
@@ -90,7 +98,7 @@ async fn two_replicas_behind_a_balancer_are_one_store_whatever_fails() {
         }
     }
     replicas.counts_are_right().await;
-    judge(clients, &doors, "two replicas on PostgreSQL").await;
+    judge(clients, &doors, 2, "two replicas on PostgreSQL").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,5 +120,5 @@ async fn one_replica_on_sqlite_loses_nothing_when_it_is_killed() {
         plane.restart().await;
         kills += 1;
     }
-    judge(clients, &[door], "one replica on SQLite").await;
+    judge(clients, &[door], 3, "one replica on SQLite").await;
 }

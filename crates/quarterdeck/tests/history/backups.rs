@@ -95,7 +95,7 @@ async fn backups_of(source: Plane, store: &[&str], server: &Postgres) {
         let url = server.create_database(&format!("restored_{round}")).await;
         shown(&clients, &source, &file, &["--store", &url], at).await;
     }
-    judge(clients, &[door], "backups while clients write").await;
+    judge(clients, &[door], 0, "backups while clients write").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use super::{
     connect::{Door, PATIENCE},
-    watchers,
+    enough, watchers,
 };
 use kube::{
     Api, Error, ResourceExt as _,
@@ -37,7 +37,7 @@ pub(crate) const NAMESPACE: &str = "history";
 const VALUE: &str = "test/value";
 /// What the counter has counted.
 const COUNT: &str = "test/count";
-const COUNTER: &str = "counter";
+pub(crate) const COUNTER: &str = "counter";
 const CLIENTS: usize = 6;
 const COUNTING: usize = 2;
 const WATCHING: usize = 3;
@@ -82,6 +82,8 @@ pub(crate) struct Clients {
 pub(crate) struct Judged {
     pub(crate) summary: String,
     pub(crate) anomalies: Vec<Anomaly>,
+    /// Whether watches told enough for that to mean something.
+    pub(crate) watched: Result<(), String>,
 }
 
 impl Clients {
@@ -120,6 +122,11 @@ impl Clients {
         self.shared.acknowledged.load(Ordering::Relaxed)
     }
 
+    /// Whether enough was read to be worth judging.
+    pub(crate) fn enough_read(&self) -> Result<(), String> {
+        enough::reads(&self.shared.history())
+    }
+
     /// How long they have been at it.
     pub(crate) fn now(&self) -> Duration {
         self.shared.now()
@@ -134,7 +141,7 @@ impl Clients {
     }
 
     /// Ends the clients, reads everything once more at each door, and judges all of it.
-    pub(crate) async fn end(self, doors: &[Door]) -> Judged {
+    pub(crate) async fn end(self, doors: &[Door], resumed: usize) -> Judged {
         self.shared.stop.store(true, Ordering::Relaxed);
         for client in self.working {
             client.await.unwrap();
@@ -176,7 +183,8 @@ impl Clients {
             history.lists.len(),
             history.watches.len(),
         );
-        Judged { summary, anomalies }
+        let watched = enough::watches(&history, resumed);
+        Judged { summary, anomalies, watched }
     }
 }
 

@@ -6,6 +6,7 @@ use kube::{
     core::{ApiResource, DynamicObject},
 };
 use std::{net::SocketAddr, path::Path, time::Duration};
+use tokio::time::timeout;
 
 /// Longest that an operation may take before its client gives it up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(6);
@@ -30,6 +31,14 @@ impl Door {
         config.read_timeout = None;
         config.default_retry = false;
         Client::try_from(config).unwrap()
+    }
+
+    /// Whether who answers there is ready, asked on a connection of its own.
+    pub(crate) async fn ready(&self) -> Result<(), String> {
+        let asked = http::Request::get("/readyz").body(Vec::new()).unwrap();
+        let answer = timeout(PATIENCE, self.client().await.request_text(asked)).await;
+        let answer = answer.map_err(|_| "it does not answer".to_owned())?;
+        answer.map(|_| ()).map_err(|error| error.to_string())
     }
 
     pub(crate) async fn secrets(&self, namespace: &str) -> Api<DynamicObject> {

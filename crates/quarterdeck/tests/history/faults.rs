@@ -1,5 +1,6 @@
 //! What fails under the clients, one thing at a time: each fault lasts for a while and is mended.
 
+use super::connect::Door;
 use quarterdeck_testing::{
     balancer::Balancer,
     plane::Plane,
@@ -117,9 +118,14 @@ impl Replicas {
         self.planes[replica].process().expect("a plane that runs").signal(signal);
     }
 
-    /// Waits until both replicas say that they are ready.
+    /// Waits until both replicas say that they are ready, and clients are sent to both.
     pub(crate) async fn well(&self) {
-        wait_for(DEADLINE, "both replicas to be ready", async || {
+        for plane in &self.planes {
+            let door = Door::new(&plane.kubeconfig(), plane.address());
+            wait_for(DEADLINE, "a replica to be ready", async || door.ready().await).await;
+        }
+        // Some time later than they say so.
+        wait_for(DEADLINE, "clients to be sent to both replicas", async || {
             match self.balancer.ready().await {
                 2 => Ok(()),
                 ready => Err(format!("{ready} are")),
