@@ -43,8 +43,9 @@ pub(crate) async fn run(folder: &Path) -> Result<Vec<Row>, Failure> {
         let (apply, done) =
             timed(client.send("PATCH", &owner("owner&force=true"), APPLY, applied)).await;
         done?;
-        let merge = client.send("PATCH", &owner("merger"), MERGE, patch.to_string().into());
-        let (merge, done) = timed(merge).await;
+        let merger = owner("merger");
+        let (merge, done) =
+            timed(client.send("PATCH", &merger, MERGE, patch.to_string().into())).await;
         done?;
         if round >= WARM_UP {
             applies.push(apply);
