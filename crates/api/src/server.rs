@@ -203,7 +203,10 @@ impl Api {
         // One connection too many is told so, and stays one that is not counted to its caller: for as
         // long as a handshake may take.
         let (line, handshake) = match &open {
-            Ok(open) => (open.line.clone(), None),
+            Ok(open) => {
+                drop(handshake);
+                (open.line.clone(), None)
+            }
             Err(_) => (handshake.line.clone(), Some(handshake)),
         };
         if refused.is_some() {

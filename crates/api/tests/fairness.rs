@@ -93,6 +93,19 @@ async fn a_caller_with_too_many_connections_is_told_and_others_connect() {
 }
 
 #[tokio::test]
+async fn a_handshake_that_is_done_makes_room_for_the_next() {
+    let handshakes = Most { caller: 2, all: 2, kept: 0 };
+    let (plane, ann, _) = plane(Limits { handshakes, ..Limits::default() }).await;
+    let mut open = Vec::new();
+    for _ in 0..8 {
+        let mut stream = plane.connect_as(&ann).await;
+        stream.write_all(b"GET /version HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        assert!(timeout(DEADLINE, stream.read_u8()).await.unwrap().is_ok());
+        open.push(stream);
+    }
+}
+
+#[tokio::test]
 async fn a_caller_with_too_many_watches_is_told_and_others_watch() {
     let watches = Most { caller: 2, all: 3, kept: 0 };
     let (plane, ann, bob) = plane(Limits { watches, ..Limits::default() }).await;
