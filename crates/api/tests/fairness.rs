@@ -15,6 +15,7 @@ use tokio::{
     net::TcpStream,
     time::{sleep, timeout},
 };
+use tokio_rustls::client::TlsStream;
 
 const RIGHTS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
 
@@ -191,20 +192,47 @@ async fn connections_that_never_speak_are_counted_by_address_and_given_up() {
 async fn an_answer_that_is_not_read_ends_with_its_connection() {
     let stalled = Duration::from_millis(500);
     let (plane, ann, _) = plane(Limits { stalled, ..Limits::default() }).await;
-    // More than the buffers of two sockets take.
+    long_list(&plane).await;
+    let mut unread = plane.connect_as(&ann).await;
+    let before = metric(&plane, "quarterdeck_api_connections").await;
+    ask_for_the_list(&mut unread).await;
+    until("its connection is closed", || async {
+        metric(&plane, "quarterdeck_api_connections").await < before
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_has_its_place_until_it_is_sent() {
+    let requests = Places { all: 6, kept: 1, caller: 1, waiting: 5 };
+    let wait = Duration::from_secs(1);
+    let (plane, ann, bob) = plane(Limits { requests, wait, ..Limits::default() }).await;
+    long_list(&plane).await;
+    let mut unread = plane.connect_as(&ann).await;
+    ask_for_the_list(&mut unread).await;
+    assert!(unread.read_u8().await.is_ok(), "the answer has begun");
+    let (ann, bob) = (plane.caller(Some(&ann)), plane.caller(Some(&bob)));
+    assert_eq!(status(&plane, &ann, "/version").await.0, 429, "ann has one place");
+    assert_eq!(status(&plane, &bob, "/version").await.0, 200);
+    let mut rest = Vec::new();
+    timeout(DEADLINE, unread.read_to_end(&mut rest)).await.unwrap().unwrap();
+    assert!(rest.len() > 10_000_000);
+    assert_eq!(status(&plane, &ann, "/version").await.0, 200);
+}
+
+/// More objects than the buffers of two sockets take.
+async fn long_list(plane: &Plane) {
     let filler = "x".repeat(200_000);
     for number in 0..60 {
         let mut site = site(&format!("s{number}"));
         site["metadata"]["annotations"] = json!({"example.com/filler": filler});
         plane.must("POST", SITES, site).await;
     }
-    let mut stream = plane.connect_as(&ann).await;
-    let before = metric(&plane, "quarterdeck_api_connections").await;
-    let head = format!("GET {SITES} HTTP/1.1\r\nhost: a\r\n\r\n");
+}
+
+/// Asks for all of them on a connection that ends with the answer.
+async fn ask_for_the_list(stream: &mut TlsStream<TcpStream>) {
+    let head = format!("GET {SITES} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.flush().await.unwrap();
-    until("its connection is closed", || async {
-        metric(&plane, "quarterdeck_api_connections").await < before
-    })
-    .await;
 }
