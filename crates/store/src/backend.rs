@@ -173,6 +173,12 @@ pub trait Backend: Send + Sync + 'static {
     /// At most [`BATCH_MAX`] mutations and [`BATCH_BYTES_MAX`] bytes of bodies.
     async fn commit(&self, batch: &[Mutation]) -> Result<Vec<Outcome>, StoreError>;
 
+    /// How many batches may be given to [`Backend::commit`] before the first is answered. They are decided in
+    /// the order they are given.
+    fn at_once(&self) -> usize {
+        1
+    }
+
     /// The log after `since`, in order, at most `limit` entries, and none after those whose bodies
     /// reach [`CHANGES_BYTES_MAX`]. Fewer than that: the head as it was during the call is reached.
     /// Complete: an entry is never seen before one with a lower revision.

@@ -1,17 +1,19 @@
 //! Group commit: gathers what many writers want into one transaction at a time. It must never
 //! answer before the batch is durable and in the cache.
 //!
-//! Two tasks: while one commits a batch, the other brings the batch before it into the cache and
-//! answers its writers.
+//! Two tasks: while one has batches committed, as many at once as the backend takes, the other brings
+//! those before them into the cache and answers their writers, in order.
 
 use crate::{BATCH_BYTES_MAX, BATCH_MAX, Backend, Mutation, Outcome, StoreError};
+use futures_util::{StreamExt as _, stream::FuturesOrdered};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 /// Most submissions that wait; more writers than that wait for a place in the queue.
 const QUEUE_MAX: usize = 4_096;
-/// Most batches that are durable but not yet in the cache: enough to keep both tasks busy.
-const COMMITTED_MAX: usize = 1;
+/// Most batches that are durable but not yet in the cache: enough to keep both tasks busy, and a backend
+/// that commits several at once.
+const COMMITTED_MAX: usize = 4;
 
 type Answer = Result<Vec<Outcome>, StoreError>;
 
@@ -102,16 +104,24 @@ async fn commit(
     committed: mpsc::Sender<(Batch, Vec<Outcome>)>,
 ) {
     let mut left_over = None;
+    let mut under_way = FuturesOrdered::new();
     loop {
-        let mut next = match left_over.take() {
-            Some(submission) => Some(submission),
-            None => submissions.recv().await,
+        let begins = under_way.len() < backend.at_once();
+        let next = tokio::select! {
+            biased;
+            Some((batch, outcomes)) = under_way.next() => {
+                if !deliver(batch, outcomes, &committed).await {
+                    return;
+                }
+                continue;
+            }
+            next = next(&mut left_over, &mut submissions), if begins => next,
         };
-        if next.is_some() {
-            // Writers that were answered at once write again at once: those come along.
-            tokio::task::yield_now().await;
-        }
+        let Some(first) = next else { break };
+        // Writers that were answered at once write again at once: those come along.
+        tokio::task::yield_now().await;
         let mut batch = Batch::default();
+        let mut next = Some(first);
         while let Some(submission) = next {
             if let Err(submission) = batch.add(submission) {
                 left_over = Some(submission);
@@ -119,21 +129,44 @@ async fn commit(
             }
             next = submissions.try_recv().ok();
         }
-        if batch.writers.is_empty() {
+        let backend = backend.clone();
+        under_way.push_back(async move {
+            let outcomes = backend.commit(&batch.mutations).await;
+            (batch, outcomes)
+        });
+    }
+    while let Some((batch, outcomes)) = under_way.next().await {
+        if !deliver(batch, outcomes, &committed).await {
             return;
         }
-        match backend.commit(&batch.mutations).await {
-            Ok(outcomes) => {
-                if committed.send((batch, outcomes)).await.is_err() {
-                    return;
-                }
+    }
+}
+
+/// What is to begin the next batch; none when there are no more writers.
+async fn next(
+    left_over: &mut Option<Submission>,
+    submissions: &mut mpsc::Receiver<Submission>,
+) -> Option<Submission> {
+    match left_over.take() {
+        Some(submission) => Some(submission),
+        None => submissions.recv().await,
+    }
+}
+
+/// Passes on what was committed, or tells its writers that it was not. False when nobody takes it.
+async fn deliver(
+    batch: Batch,
+    outcomes: Answer,
+    committed: &mpsc::Sender<(Batch, Vec<Outcome>)>,
+) -> bool {
+    match outcomes {
+        Ok(outcomes) => committed.send((batch, outcomes)).await.is_ok(),
+        Err(error) => {
+            for (_, answer) in batch.writers {
+                // A writer that went away does not need its answer.
+                let _ = answer.send(Err(error.clone()));
             }
-            Err(error) => {
-                for (_, answer) in batch.writers {
-                    // A writer that went away does not need its answer.
-                    let _ = answer.send(Err(error.clone()));
-                }
-            }
+            true
         }
     }
 }

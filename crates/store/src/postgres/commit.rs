@@ -1,17 +1,15 @@
-//! The one transaction that writes. Writers of all processes take turns by the lock of one row,
-//! held until the commit is durable and seen by others: so commit order is revision order.
+//! The transaction that writes one batch. Its order among all others is that of the head, the one row
+//! that each moves from where it was decided on: so commit order is revision order, and a transaction
+//! whose head is not where it was does nothing at all.
 //!
-//! It takes two round trips: the first takes the turn and reads what the batch is about, the second
-//! writes what was decided and commits. (One more where the size of something is limited: `counts`.) Nothing that commits is ever sent before the turn is ours;
-//! so when a commit's answer is lost, whoever gets the turn next knows that it is over.
+//! It takes two round trips: the first reads what the batch is about, the second writes what was decided
+//! and commits. (More where the size of something is limited: `counts`.)
+//!
+//! When a commit's answer is lost, whoever asks for it makes sure that what was not committed by then
+//! never will be.
 
-use super::{
-    TRY_MAX, connection::Writer, counts::Counts, failure, is_refusal, signed, unsigned, within,
-};
-use crate::{
-    Mutation, Outcome, StoreError,
-    decide::{self, Decision, Held, decide},
-};
+use super::{TRY_MAX, connection::Writer, failure, is_refusal, signed, unsigned, within};
+use crate::{StoreError, decide::Decision};
 use quarterdeck_model::{Key, Revision};
 use std::collections::{BTreeSet, HashMap};
 
@@ -19,8 +17,8 @@ use std::collections::{BTreeSet, HashMap};
 pub(super) enum Lost {
     /// Nothing was applied.
     Refused(StoreError),
-    /// All of it was applied, with these outcomes, or nothing.
-    Unknown(StoreError, Vec<Outcome>),
+    /// All of it was applied, or nothing.
+    Unknown(StoreError),
 }
 
 /// Who commits, so that the outcome can be looked up.
@@ -46,67 +44,69 @@ fn columns<'a>(keys: impl Iterator<Item = &'a Key>) -> Columns<'a> {
     Columns { kinds, namespaces, names }
 }
 
-/// Applies a batch. On an error the connection is not to be used again.
-pub(super) async fn commit(
-    writer: &Writer,
-    batch: &[Mutation],
-    signature: &Signature<'_>,
-    counts: &mut Counts,
-) -> Result<Vec<Outcome>, Lost> {
-    let held = within(TRY_MAX, begin(writer, batch, counts)).await.map_err(Lost::Refused)?;
-    let decision = decide(batch, held);
-    if decision.log.is_empty() {
-        let ended = writer.client.batch_execute("ROLLBACK").await;
-        return ended.map(|()| decision.outcomes).map_err(|error| Lost::Refused(failure(error)));
-    }
-    let finishing = within(TRY_MAX, async { Ok(finish(writer, &decision, signature).await) });
-    match finishing.await {
-        Ok(Ok(())) => Ok(decision.outcomes),
-        Ok(Err(error)) if is_refusal(&error) => Err(Lost::Refused(failure(error))),
-        Ok(Err(error)) => Err(Lost::Unknown(failure(error), decision.outcomes)),
-        Err(silence) => Err(Lost::Unknown(silence, decision.outcomes)),
-    }
+/// What the database holds of that which a batch is about.
+pub(super) struct Seen<'b> {
+    pub(super) head: Revision,
+    pub(super) current: HashMap<&'b Key, Revision>,
+    pub(super) tokens: HashMap<&'b str, u64>,
 }
 
-/// Takes the turn and reads what the batch is about.
-async fn begin<'a>(
+/// Begins a transaction and looks. On an error the connection is not to be used again.
+pub(super) async fn begin<'b>(
     writer: &Writer,
-    batch: &'a [Mutation],
-    counts: &mut Counts,
-) -> Result<Held<'a>, StoreError> {
-    let keys: Vec<&Key> = decide::keys(batch).into_iter().collect();
-    let leases = decide::leases(batch);
+    keys: &BTreeSet<&'b Key>,
+    leases: &BTreeSet<&'b str>,
+) -> Result<Seen<'b>, StoreError> {
+    // Sent together, in this order.
+    let (begun, seen) = tokio::join!(
+        biased;
+        writer.client.batch_execute("BEGIN"),
+        look(writer, keys, leases),
+    );
+    begun.map_err(failure)?;
+    seen
+}
+
+/// Reads what a batch is about, and the head as it was at the same moment. Leases stay as they are read
+/// until the transaction ends.
+pub(super) async fn look<'b>(
+    writer: &Writer,
+    keys: &BTreeSet<&'b Key>,
+    leases: &BTreeSet<&'b str>,
+) -> Result<Seen<'b>, StoreError> {
+    let keys: Vec<&Key> = keys.iter().copied().collect();
     let wanted = columns(keys.iter().copied());
-    let Writer { client, lock, find, .. } = writer;
     let find_with: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
         [&wanted.kinds, &wanted.namespaces, &wanted.names];
-    // Sent together, in this order; each reads what is committed when its turn on the server comes.
-    let (begun, head, found, tokens) = tokio::join!(
+    let (found, tokens) = tokio::join!(
         biased;
-        client.batch_execute("BEGIN"),
-        client.query_one(lock, &[]),
-        client.query(find, &find_with),
-        tokens(writer, &leases),
+        writer.client.query(&writer.find, &find_with),
+        tokens(writer, leases),
     );
-    let read = || -> Result<Held<'a>, tokio_postgres::Error> {
-        begun?;
-        let head = Revision(unsigned(head?.try_get(0)?));
+    let read = || -> Result<Seen<'b>, tokio_postgres::Error> {
+        let mut head = Revision::ZERO;
         let mut current = HashMap::with_capacity(keys.len());
         for row in found? {
-            let place = usize::try_from(unsigned(row.try_get(0)?)).unwrap_or(usize::MAX);
-            if let Some(key) = keys.get(place.wrapping_sub(1)) {
-                current.insert(*key, Revision(unsigned(row.try_get(1)?)));
+            let (place, revision) = (row.try_get(0)?, Revision(unsigned(row.try_get(1)?)));
+            match usize::try_from(unsigned(place)).unwrap_or(usize::MAX).checked_sub(1) {
+                None => head = revision,
+                Some(place) => {
+                    if let Some(key) = keys.get(place) {
+                        current.insert(*key, revision);
+                    }
+                }
             }
         }
         let tokens = tokens?;
-        let token = |lease: &&'a str| Some((*lease, *tokens.get(*lease)?));
-        let tokens = leases.iter().filter_map(token).collect();
-        Ok(Held { head, current, tokens, counts: HashMap::new() })
+        let token = |lease: &&'b str| Some((*lease, *tokens.get(*lease)?));
+        Ok(Seen { head, current, tokens: leases.iter().filter_map(token).collect() })
     };
-    let mut held = read().map_err(failure)?;
-    let limited = decide::limited(batch);
-    held.counts = counts.of(writer, held.head, &limited).await.map_err(failure)?;
-    Ok(held)
+    read().map_err(failure)
+}
+
+/// Ends a transaction that writes nothing.
+pub(super) async fn roll_back(writer: &Writer) -> Result<(), StoreError> {
+    writer.client.batch_execute("ROLLBACK").await.map_err(failure)
 }
 
 async fn tokens(
@@ -121,12 +121,33 @@ async fn tokens(
     rows.iter().map(|row| Ok((row.try_get(0)?, unsigned(row.try_get(1)?)))).collect()
 }
 
-/// Writes what was decided, and commits.
-async fn finish(
+/// Writes what was decided when the head was `from`, and commits once `before` says that the head is
+/// there; when it says that it never will be, this does nothing. On an error the connection is not to be
+/// used again.
+pub(super) async fn finish(
     writer: &Writer,
+    from: Revision,
     decision: &Decision<'_>,
     signature: &Signature<'_>,
-) -> Result<(), tokio_postgres::Error> {
+    before: impl Future<Output = bool>,
+) -> Result<(), Lost> {
+    let writing = async { Ok(write(writer, from, decision, signature, before).await) };
+    match within(TRY_MAX, writing).await {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => Err(Lost::Refused(overtaken())),
+        Ok(Err(error)) if is_refusal(&error) => Err(Lost::Refused(failure(error))),
+        Ok(Err(error)) => Err(Lost::Unknown(failure(error))),
+        Err(silence) => Err(Lost::Unknown(silence)),
+    }
+}
+
+async fn write(
+    writer: &Writer,
+    from: Revision,
+    decision: &Decision<'_>,
+    signature: &Signature<'_>,
+    before: impl Future<Output = bool>,
+) -> Result<bool, tokio_postgres::Error> {
     let Writer { client, log, put, remove, finish, .. } = writer;
     let revisions: Vec<i64> = decision.log.iter().map(|entry| signed(entry.revision.0)).collect();
     let previous: Vec<Option<i64>> = decision
@@ -146,50 +167,64 @@ async fn finish(
         [&put_at, &put_keys.kinds, &put_keys.namespaces, &put_keys.names];
     let remove_with: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
         [&gone.kinds, &gone.namespaces, &gone.names];
-    let head = signed(decision.head.0);
-    let finish_with: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
-        [&head, &signature.writer, &signature.batch];
+    let (from, head) = (signed(from.0), signed(decision.head.0));
+    let finish_with: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+        [&from, &head, &signature.writer, &signature.batch];
     let removing = async {
         match gone.kinds.is_empty() {
             true => Ok(0),
             false => client.execute(remove, &remove_with).await,
         }
     };
+    let committing = async {
+        if !before.await {
+            return Ok(false);
+        }
+        let (finished, committed) = tokio::join!(
+            biased;
+            client.execute(finish, &finish_with),
+            client.batch_execute("COMMIT"),
+        );
+        finished.and(committed).map(|()| true)
+    };
     // Sent together, in this order. When the server refuses one, it refuses those after it, COMMIT
     // too. A statement that could not even be sent would break this; the limit on a batch's size is
     // far below where that begins.
-    let (logged, put, removed, finished, committed) = tokio::join!(
+    let (logged, put, removed, committed) = tokio::join!(
         biased;
         client.execute(log, &log_with),
         client.execute(put, &put_with),
         removing,
-        client.execute(finish, &finish_with),
-        client.batch_execute("COMMIT"),
+        committing,
     );
     // The first failure is the cause of those after it.
-    logged.and(put).and(removed).and(finished)?;
+    logged.and(put).and(removed)?;
     committed
 }
 
-/// Whether the batch of `signature`, whose commit was not answered, was committed.
+/// That a batch before, on which this one rests, failed; or that there is nobody to commit any more.
+pub(super) fn overtaken() -> StoreError {
+    StoreError::Unavailable("another write, on which this one rested, failed".into())
+}
+
+/// Whether the batch of `signature`, whose commit was not answered, was committed. If not, it never will
+/// be: its number is passed over, so that it cannot be noted any more.
+///
+/// This waits until the lost transaction is over if it has noted its number, and is a commit of its own:
+/// as durable, and with synchronous standbys as widely, as what was committed before it.
 pub(super) async fn was_committed(
     writer: &Writer,
     signature: &Signature<'_>,
 ) -> Result<bool, StoreError> {
-    let client = &writer.client;
-    client.batch_execute("BEGIN").await.map_err(failure)?;
-    // The turn is ours only when the lost transaction is over, one way or the other.
-    client.query_one(&writer.lock, &[]).await.map_err(failure)?;
-    let row = client
-        .query_opt(
-            "UPDATE quarterdeck.writer SET at = now() WHERE id = $1 RETURNING batch",
-            &[&signature.writer],
-        )
-        .await
-        .map_err(failure)?;
-    // A commit of our own: it is as durable, and with synchronous standbys as widely, as what was
-    // committed before it.
-    client.batch_execute("COMMIT").await.map_err(failure)?;
-    let last: Option<i64> = row.and_then(|row| row.try_get(0).ok());
-    Ok(last == Some(signature.batch))
+    let Signature { writer: id, batch } = signature;
+    let passed_over = after_resolving(*batch);
+    let with: [&(dyn tokio_postgres::types::ToSql + Sync); 3] = [id, batch, &passed_over];
+    let row = writer.client.query_one(&writer.resolve, &with).await.map_err(failure)?;
+    let last: i64 = row.try_get(0).map_err(failure)?;
+    Ok(last == *batch)
+}
+
+/// The number after which the next batch is counted.
+pub(super) fn after_resolving(batch: i64) -> i64 {
+    batch.saturating_add(1)
 }

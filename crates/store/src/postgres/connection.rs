@@ -37,6 +37,24 @@ const READER_SESSION: &str = "
 /// memory (about 60 bytes each), so that bodies need not be spilled to disk.
 const LOADER_SESSION: &str = "SET work_mem = '256MB';";
 
+/// Neither column takes a null, which is what a head that is not where it was becomes, and a batch that
+/// was passed over: then the server refuses the statement, and all that was sent with it.
+const FINISH: &str = "
+    WITH moved AS (
+        UPDATE quarterdeck.head SET revision = CASE WHEN revision = $1::bigint THEN $2::bigint END)
+    INSERT INTO quarterdeck.writer (id, batch, at) VALUES ($3, $4, now())
+    ON CONFLICT (id) DO UPDATE SET
+        batch = CASE WHEN writer.batch < excluded.batch THEN excluded.batch END,
+        at = excluded.at";
+
+/// The batch is noted already, or it is passed over.
+const RESOLVE: &str = "
+    INSERT INTO quarterdeck.writer (id, batch, at) VALUES ($1, $3, now())
+    ON CONFLICT (id) DO UPDATE SET
+        batch = CASE WHEN writer.batch = $2::bigint THEN writer.batch ELSE excluded.batch END,
+        at = excluded.at
+    RETURNING batch";
+
 /// Makes a connection with the settings of every session and those given.
 async fn connect(target: &Target, settings: &str) -> Result<Client, StoreError> {
     let (client, connection) = target.config.connect(target.tls.clone()).await.map_err(failure)?;
@@ -65,20 +83,25 @@ pub(super) async fn compactor(target: &Target) -> Result<Client, StoreError> {
     connect(target, WRITER_SESSION).await
 }
 
-/// The connection that transactions are made on, one at a time.
+/// A connection for turns to write.
+pub(super) async fn for_turns(target: &Target) -> Result<Client, StoreError> {
+    connect(target, WRITER_SESSION).await
+}
+
+/// A connection that transactions are made on, one at a time.
 pub(super) struct Writer {
     pub(super) client: Client,
-    /// Takes the turn to write, and reads the head.
-    pub(super) lock: Statement,
-    /// Finds the current revisions of keys.
+    /// Finds the head, and the current revisions of keys.
     pub(super) find: Statement,
     /// Reads the tokens of leases, and keeps them as they are until the transaction ends.
     pub(super) tokens: Statement,
     pub(super) log: Statement,
     pub(super) put: Statement,
     pub(super) remove: Statement,
-    /// Moves the head and notes which batch of ours this was.
+    /// Moves the head from where it was and notes which batch of ours this was, or fails.
     pub(super) finish: Statement,
+    /// Finds out which batch of ours was the last, for good.
+    pub(super) resolve: Statement,
     /// What `counts` asks.
     pub(super) changed: Statement,
     pub(super) compacted: Statement,
@@ -88,11 +111,11 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) async fn connect(target: &Target) -> Result<Self, StoreError> {
         let client = connect(target, WRITER_SESSION).await?;
-        let (lock, find, tokens, log, put, remove, finish, changed, compacted, count) =
+        let (find, tokens, log, put, remove, finish, resolve, changed, compacted, count) =
             tokio::try_join!(
-                client.prepare("SELECT revision FROM quarterdeck.head FOR UPDATE"),
                 client.prepare(
-                    "SELECT wanted.place, current.revision
+                    "SELECT 0::bigint, revision FROM quarterdeck.head UNION ALL
+                 SELECT wanted.place, current.revision
                  FROM unnest($1::text[], $2::text[], $3::text[])
                      WITH ORDINALITY AS wanted (kind, namespace, name, place)
                  JOIN quarterdeck.current USING (kind, namespace, name)"
@@ -118,17 +141,26 @@ impl Writer {
                  WHERE (current.kind, current.namespace, current.name)
                      = (gone.kind, gone.namespace, gone.name)"
                 ),
-                client.prepare(
-                    "WITH moved AS (UPDATE quarterdeck.head SET revision = $1)
-                 INSERT INTO quarterdeck.writer (id, batch, at) VALUES ($2, $3, now())
-                 ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, at = excluded.at"
-                ),
+                client.prepare(FINISH),
+                client.prepare(RESOLVE),
                 client.prepare(super::counts::CHANGED),
                 client.prepare(super::counts::COMPACTED),
                 client.prepare(super::counts::COUNT),
             )
             .map_err(failure)?;
-        Ok(Self { client, lock, find, tokens, log, put, remove, finish, changed, compacted, count })
+        Ok(Self {
+            client,
+            find,
+            tokens,
+            log,
+            put,
+            remove,
+            finish,
+            resolve,
+            changed,
+            compacted,
+            count,
+        })
     }
 }
 

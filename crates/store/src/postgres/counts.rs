@@ -2,8 +2,8 @@
 //! then followed by the log, in which all writers are. Asked only under the turn to write, so that it is
 //! exact; then a batch takes one more round trip. A group that nobody limits costs nothing.
 
-use super::{connection::Writer, signed, unsigned};
-use crate::decide::Group;
+use super::{connection::Writer, failure, signed, unsigned};
+use crate::{StoreError, decide::Group};
 use quarterdeck_model::Revision;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -33,6 +33,15 @@ pub(super) struct Counts {
 impl Counts {
     /// How many there are in each of `wanted` at `head`, the newest revision.
     pub(super) async fn of<'g>(
+        &mut self,
+        writer: &Writer,
+        head: Revision,
+        wanted: &BTreeSet<Group<'g>>,
+    ) -> Result<HashMap<Group<'g>, u64>, StoreError> {
+        self.read(writer, head, wanted).await.map_err(failure)
+    }
+
+    async fn read<'g>(
         &mut self,
         writer: &Writer,
         head: Revision,

@@ -2,7 +2,7 @@
 //!
 //! Each body is written once, to the log; the table of current objects holds only key → revision.
 //! Followers read the log: there is no NOTIFY, which would take a global lock at each commit.
-//! Transactions have one connection, questions another, so that reads never wait for commits.
+//! Transactions have connections of their own, and so have questions: reads never wait for commits.
 //!
 //! A lost connection is made again with backoff. What is safe to repeat is repeated for a while;
 //! a commit whose answer was lost is never repeated before it is known that it was not applied.
@@ -14,15 +14,16 @@ mod connection;
 mod counts;
 mod lease;
 mod load;
+mod pipeline;
 mod read;
 mod schema;
+mod turn;
 mod url;
 
 use crate::{BATCH_BYTES_MAX, Backend, Change, Entry, Lease, Mutation, Outcome, StoreError, Taker};
 use async_trait::async_trait;
-use commit::{Lost, Signature};
-use connection::{Reader, Writer};
-use counts::Counts;
+use connection::Reader;
+use pipeline::Pipeline;
 use quarterdeck_model::{Key, Revision};
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -46,20 +47,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// The PostgreSQL backend.
 pub struct Postgres {
     target: url::Target,
-    /// Names this process in the table of writers.
-    id: String,
-    writer: Mutex<Transactions>,
+    pipeline: Pipeline,
     reader: Mutex<Option<Arc<Reader>>>,
-}
-
-/// What transactions are made with.
-#[derive(Default)]
-struct Transactions {
-    /// Taken out while a transaction is under way: one that is given up takes it along.
-    connection: Option<Writer>,
-    /// Number of the newest batch tried.
-    batch: i64,
-    counts: Counts,
 }
 
 impl Postgres {
@@ -70,12 +59,9 @@ impl Postgres {
     /// When the URL or the database cannot be used, or the server is not reached.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let target = url::parse(url)?;
-        let opened = Self {
-            target,
-            id: uuid::Uuid::new_v4().to_string(),
-            writer: Mutex::default(),
-            reader: Mutex::default(),
-        };
+        let id = uuid::Uuid::new_v4().to_string();
+        let pipeline = Pipeline::new(target.clone(), &id);
+        let opened = Self { target, pipeline, reader: Mutex::default() };
         let mut patience = Patience::of(PATIENCE);
         while let Err(error) = opened.migrate().await {
             patience.next_try(error).await?;
@@ -124,53 +110,6 @@ impl Postgres {
         if !matches!(error, StoreError::Compacted { .. }) {
             self.reader.lock().await.take_if(|current| Arc::ptr_eq(current, reader));
         }
-    }
-}
-
-impl Transactions {
-    /// A new connection. What was counted on the one before does not count: a server that took over may
-    /// lack the newest commits, and come to the same revisions with others.
-    async fn connect(&mut self, target: &url::Target) -> Result<Writer, StoreError> {
-        self.counts = Counts::default();
-        within(TRY_MAX, Writer::connect(target)).await
-    }
-
-    /// Tries to commit once.
-    async fn attempt(
-        &mut self,
-        target: &url::Target,
-        id: &str,
-        batch: &[Mutation],
-    ) -> Result<Vec<Outcome>, Lost> {
-        let writer = match self.connection.take().filter(|writer| !writer.client.is_closed()) {
-            Some(writer) => writer,
-            None => self.connect(target).await.map_err(Lost::Refused)?,
-        };
-        self.batch += 1;
-        let signature = Signature { writer: id, batch: self.batch };
-        let outcomes = commit::commit(&writer, batch, &signature, &mut self.counts).await?;
-        self.connection = Some(writer);
-        Ok(outcomes)
-    }
-
-    /// Finds out whether the newest batch tried was committed, however long the server is away
-    /// within reason.
-    async fn resolve(&mut self, target: &url::Target, id: &str) -> Result<bool, StoreError> {
-        let mut patience = Patience::of(RESOLVE_PATIENCE);
-        loop {
-            match self.was_committed(target, id).await {
-                Ok(committed) => return Ok(committed),
-                Err(error) => patience.next_try(error).await?,
-            }
-        }
-    }
-
-    async fn was_committed(&mut self, target: &url::Target, id: &str) -> Result<bool, StoreError> {
-        let writer = self.connect(target).await?;
-        let signature = Signature { writer: id, batch: self.batch };
-        let committed = within(TRY_MAX, commit::was_committed(&writer, &signature)).await?;
-        self.connection = Some(writer);
-        Ok(committed)
     }
 }
 
@@ -298,23 +237,17 @@ impl Backend for Postgres {
                 "a batch of {bytes} bytes is over its limit of {BATCH_BYTES_MAX}"
             )));
         }
-        let mut transactions = self.writer.lock().await;
         let mut patience = Patience::of(PATIENCE);
         loop {
-            let error = match transactions.attempt(&self.target, &self.id, batch).await {
+            match self.pipeline.attempt(batch).await {
                 Ok(outcomes) => return Ok(outcomes),
-                Err(Lost::Refused(error)) => error,
-                Err(Lost::Unknown(error, outcomes)) => {
-                    tracing::warn!(%error, "a commit was not answered; looking for its outcome");
-                    match transactions.resolve(&self.target, &self.id).await {
-                        Ok(true) => return Ok(outcomes),
-                        Ok(false) => error,
-                        Err(error) => return Err(StoreError::OutcomeUnknown(error.to_string())),
-                    }
-                }
-            };
-            patience.next_try(error).await?;
+                Err(error) => patience.next_try(error).await?,
+            }
         }
+    }
+
+    fn at_once(&self) -> usize {
+        pipeline::AT_ONCE
     }
 
     async fn changes(&self, since: Revision, limit: usize) -> Result<Vec<Change>, StoreError> {

@@ -282,6 +282,10 @@ impl Backend for Sealed {
         Ok(outcomes)
     }
 
+    fn at_once(&self) -> usize {
+        self.inner.at_once()
+    }
+
     async fn changes(&self, since: Revision, limit: usize) -> Result<Vec<Change>, StoreError> {
         let mut all = Vec::new();
         let (mut since, mut bytes) = (since, 0);

@@ -7,7 +7,7 @@ use crate::{
 };
 use quarterdeck_model::{FieldSelector, LabelSelector, Revision};
 use quarterdeck_store::{
-    Expired, ListQuery, Outcome, Postgres, Precondition, Store, WatchQuery, Watcher,
+    Backend as _, Expired, ListQuery, Outcome, Postgres, Precondition, Store, WatchQuery, Watcher,
 };
 use quarterdeck_testing::{
     port::free_address,
@@ -15,8 +15,14 @@ use quarterdeck_testing::{
     proxy::{Loss, Proxy},
     wait::wait_for,
 };
-use std::{sync::Arc, time::Duration};
-use tokio::time::timeout;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{task::JoinSet, time::timeout};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 /// As PostgreSQL's protocol writes the statement, and as it says that it was done.
@@ -44,6 +50,82 @@ async fn a_commit_of_unknown_outcome_is_acknowledged_once() {
     let log = check_whole(&Postgres::open(&server.url()).await.unwrap()).await;
     let bodies: Vec<_> = log.iter().map(|change| change.body.clone().unwrap()).collect();
     assert_eq!(bodies, (1..=ROUNDS).map(|round| round.to_string()).collect::<Vec<_>>());
+}
+
+/// Several batches are under way at once, each on what those before it leave: one that is lost takes those
+/// after it along, and each is made up for by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_behind_one_of_unknown_outcome_are_each_committed_once() {
+    const WRITERS: u64 = 6;
+    const TURNS: u64 = 30;
+    let server = Server::start_with(&UNSAFE_BUT_FAST).await;
+    let proxy = Arc::new(Proxy::start(server.address()).await);
+    let store = Arc::new(Postgres::open(&proxy.url(&server.url())).await.unwrap());
+    let done = Arc::new(AtomicU64::new(0));
+    let mut writing = JoinSet::new();
+    for writer in 0..WRITERS {
+        let (store, proxy, done) = (store.clone(), proxy.clone(), done.clone());
+        writing.spawn(async move {
+            let name = format!("own-{writer}");
+            let mut precondition = Precondition::Absent;
+            for turn in 0..TURNS {
+                // Each is right only if the one before it was committed, and once.
+                let own = when(precondition, put(&name, &turn.to_string()));
+                let outcomes = store.commit(&[put("everybody's", &name), own]).await.unwrap();
+                let [Outcome::Committed(_), Outcome::Committed(revision)] = outcomes[..] else {
+                    panic!("{name}, turn {turn}: {outcomes:?}")
+                };
+                precondition = Precondition::At(revision);
+                match done.fetch_add(1, Ordering::Relaxed) % 40 {
+                    10 => proxy.lose(Loss::Answer(COMMIT, COMMIT)),
+                    30 => proxy.lose(Loss::Request(COMMIT)),
+                    _ => {}
+                }
+            }
+        });
+    }
+    while let Some(written) = writing.join_next().await {
+        written.unwrap();
+    }
+    assert!(proxy.lost() >= 3, "{} connections were lost", proxy.lost());
+    let log = check_whole(&Postgres::open(&server.url()).await.unwrap()).await;
+    assert_eq!(log.len() as u64, 2 * WRITERS * TURNS);
+}
+
+/// A process that has the turn to write keeps it while it has something to write, but not when another
+/// waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_process_lets_others_have_their_turn() {
+    let server = Server::start_with(&UNSAFE_BUT_FAST).await;
+    let busy = Arc::new(Postgres::open(&server.url()).await.unwrap());
+    let mut flood = JoinSet::new();
+    for writer in 0..8 {
+        let busy = busy.clone();
+        flood.spawn(async move {
+            loop {
+                busy.commit(&[put(&format!("flood-{writer}"), "body")]).await.unwrap();
+            }
+        });
+    }
+    let other = Postgres::open(&server.url()).await.unwrap();
+    wait_for(DEADLINE, "the other process to write", async || {
+        (busy.head().await.unwrap() > Revision(100)).then_some(()).ok_or("not busy yet")
+    })
+    .await;
+    let writes = async {
+        for turn in 0..20 {
+            let outcome = one(&other, put("other", &turn.to_string())).await;
+            assert!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
+        }
+    };
+    timeout(DEADLINE, writes).await.expect("it has its turns while the other is busy");
+    let before = busy.head().await.unwrap();
+    wait_for(DEADLINE, "the busy one to go on", async || {
+        (busy.head().await.unwrap() > before).then_some(()).ok_or("it stands still")
+    })
+    .await;
+    flood.shutdown().await;
+    check_whole(&other).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
