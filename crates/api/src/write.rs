@@ -17,6 +17,7 @@ use crate::{
     status::ApiError,
     written::Written,
 };
+use bytes::Bytes;
 use jiff::Timestamp;
 use quarterdeck_model::{
     Key, Kind as _, KindRef, Object, Revision, Time, kinds::Namespace, object,
@@ -161,7 +162,8 @@ fn suffix() -> String {
 const SUFFIX_LETTERS: &str = "bcdfghjklmnpqrstvwxz2456789";
 
 fn name_of(value: &Value) -> String {
-    value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().into()
+    let name = value.get("metadata").and_then(|meta| meta.get("name"));
+    name.and_then(Value::as_str).unwrap_or_default().into()
 }
 
 /// The namespace that an object is to be made in, which must still be as it is seen here when it is made.
@@ -343,7 +345,7 @@ pub(crate) async fn put(
     value: &Value,
     precondition: Precondition,
 ) -> Result<Put, ApiError> {
-    let body = object::encode(kind, value);
+    let body = Bytes::from(object::encode(kind, value));
     if body.len() > BODY_BYTES_MAX {
         return Err(ApiError::too_large(BODY_BYTES_MAX));
     }
@@ -363,7 +365,7 @@ pub(crate) async fn put(
     } else {
         let mutation = Mutation {
             key: key.clone(),
-            write: Write::Put(body.clone().into()),
+            write: Write::Put(body.clone()),
             precondition,
             fence: None,
         };

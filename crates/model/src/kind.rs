@@ -234,10 +234,10 @@ pub fn admit<K: Kind>(new: &Value, old: Option<&Value>) -> Result<Value, FieldEr
     if !errors.is_empty() {
         return Err(errors);
     }
-    let mut typed: K = serde_json::from_value(new.clone())
+    let mut typed = K::deserialize(new)
         .map_err(|error| vec![crate::FieldError::invalid("", K::KIND, error)])?;
     // An old version that no longer fits its type cannot be compared with; the new one stands alone.
-    let old: Option<K> = old.and_then(|old| serde_json::from_value(old.clone()).ok());
+    let old: Option<K> = old.and_then(|old| K::deserialize(old).ok());
     typed.set_defaults();
     crate::validate::metadata(typed.meta(), K::SCOPE, K::NAME, &mut errors);
     typed.validate(old.as_ref(), &mut errors);

@@ -295,12 +295,16 @@ fn prefix(kind: &KindInfo) -> String {
     format!(r#"{{"apiVersion":"{}","kind":"{}","metadata":{{"#, kind.api_version(), kind.kind)
 }
 
+/// Room for most objects, so that writing one does not move it again and again.
+const USUAL_BYTES: usize = 4_096;
+
 /// Encodes an object for the store: `apiVersion`, `kind` and `metadata` first, no
 /// `resourceVersion`, then the other fields.
 pub fn encode(kind: KindRef, value: &Value) -> Vec<u8> {
     let empty = Map::new();
     let object = value.as_object().unwrap_or(&empty);
-    let mut body = prefix(kind).into_bytes();
+    let mut body = Vec::with_capacity(USUAL_BYTES);
+    body.extend_from_slice(prefix(kind).as_bytes());
     let metadata = object.get("metadata").and_then(Value::as_object).unwrap_or(&empty);
     let mut first = true;
     for (name, field) in metadata.iter().filter(|(name, _)| *name != "resourceVersion") {
@@ -320,8 +324,6 @@ pub fn encode(kind: KindRef, value: &Value) -> Vec<u8> {
 
 /// What a prefix ends with.
 const METADATA: &str = r#","metadata":{"#;
-/// Room for most typed objects, so that writing one does not move it again and again.
-const TYPED_BYTES: usize = 4_096;
 
 /// Encodes a typed object as [`encode`] does, without building a tree of it.
 ///
@@ -329,7 +331,7 @@ const TYPED_BYTES: usize = 4_096;
 /// When the value cannot be written as JSON.
 pub fn encode_typed<K: Kind>(value: &K) -> Result<Vec<u8>, serde_json::Error> {
     let kind = K::info();
-    let mut body = Vec::with_capacity(TYPED_BYTES);
+    let mut body = Vec::with_capacity(USUAL_BYTES);
     let prefix = prefix(kind);
     body.extend_from_slice(prefix.strip_suffix(METADATA).unwrap_or_default().as_bytes());
     let begin = body.len();
@@ -350,9 +352,10 @@ fn push_field(body: &mut Vec<u8>, first: &mut bool, name: &str, field: &Value) {
     if !std::mem::take(first) {
         body.push(b',');
     }
-    body.extend_from_slice(Value::from(name).to_string().as_bytes());
+    // Trees of JSON can always be written, and memory takes what is written to it.
+    let _ = serde_json::to_writer(&mut *body, name);
     body.push(b':');
-    body.extend_from_slice(field.to_string().as_bytes());
+    let _ = serde_json::to_writer(&mut *body, field);
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use crate::{FieldError, FieldErrors, Kind, quantity::INT_OR_STRING};
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
-use std::collections::HashSet;
+use std::{collections::HashSet, fmt::Write as _};
 
 /// Deepest nesting of a value that is looked into.
 pub const DEPTH_MAX: usize = 64;
@@ -233,7 +233,7 @@ fn check_at(
             }
             if let Some(schema) = schema.get("items") {
                 for (at, item) in items.iter().enumerate() {
-                    within(path, &format!("[{at}]"), |path| {
+                    within(path, Step::Item(at), |path| {
                         check_at(schema, item, path, depth + 1, errors);
                     });
                 }
@@ -313,7 +313,7 @@ fn check_object(
         if let Some(name) = required.as_str()
             && !fields.contains_key(name)
         {
-            within(path, &format!(".{name}"), |path| {
+            within(path, Step::Field(name), |path| {
                 errors.push(FieldError::required(path.as_str(), ""));
             });
         }
@@ -323,17 +323,33 @@ fn check_object(
             .and_then(|properties| properties.get(name))
             .or_else(|| schema.get("additionalProperties").filter(|schema| schema.is_object()));
         if let Some(schema) = schema {
-            within(path, &format!(".{name}"), |path| {
+            within(path, Step::Field(name), |path| {
                 check_at(schema, field, path, depth + 1, errors);
             });
         }
     }
 }
 
-/// Runs `inner` with `part` added to `path`.
-fn within(path: &mut String, part: &str, inner: impl FnOnce(&mut String)) {
+/// A step from a value to one in it.
+#[derive(Clone, Copy)]
+enum Step<'s> {
+    Field(&'s str),
+    Item(usize),
+}
+
+/// Runs `inner` with `step` added to `path`.
+fn within(path: &mut String, step: Step<'_>, inner: impl FnOnce(&mut String)) {
     let length = path.len();
-    path.push_str(if path.is_empty() { part.trim_start_matches('.') } else { part });
+    match step {
+        Step::Field(name) => {
+            if !path.is_empty() {
+                path.push('.');
+            }
+            path.push_str(name);
+        }
+        // Writing to a text does not fail.
+        Step::Item(at) => drop(write!(path, "[{at}]")),
+    }
     inner(path);
     path.truncate(length);
 }
@@ -384,7 +400,7 @@ fn prune_at(
         Value::Array(items) => {
             if let Some(schema) = schema.get("items") {
                 for (at, item) in items.iter_mut().enumerate() {
-                    within(path, &format!("[{at}]"), |path| {
+                    within(path, Step::Item(at), |path| {
                         prune_at(schema, item, path, depth + 1, unknown);
                     });
                 }
@@ -401,14 +417,14 @@ fn prune_at(
                 let schema = properties.and_then(|properties| properties.get(name)).or(any);
                 match schema {
                     Some(schema) => {
-                        within(path, &format!(".{name}"), |path| {
+                        within(path, Step::Field(name), |path| {
                             prune_at(schema, field, path, depth + 1, unknown);
                         });
                         true
                     }
                     None if open => true,
                     None => {
-                        within(path, &format!(".{name}"), |path| unknown.push(path.clone()));
+                        within(path, Step::Field(name), |path| unknown.push(path.clone()));
                         false
                     }
                 }

@@ -16,7 +16,10 @@ use quarterdeck_model::{
 };
 use quarterdeck_store::World;
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    fmt::{self, Write as _},
+};
 
 /// Most runbooks looked into for one run: more than calls may reach.
 const RUNBOOKS_MAX: usize = 256;
@@ -209,9 +212,10 @@ fn look(value: &Value, path: &mut String, depth: usize, found: &mut Vec<SecretUs
     if depth > DEPTH_MAX {
         return;
     }
-    let mut inside = |part: &str, value: &Value, name: &str, path: &mut String| {
+    let mut inside = |step: fmt::Arguments<'_>, value: &Value, name: &str, path: &mut String| {
         let length = path.len();
-        path.push_str(part);
+        // Writing to a text does not fail.
+        let _ = path.write_fmt(step);
         match (name, value) {
             (name, value) if name == "secretRef" || name.ends_with("SecretRef") => {
                 found.push(reference(value, path));
@@ -230,12 +234,12 @@ fn look(value: &Value, path: &mut String, depth: usize, found: &mut Vec<SecretUs
     match value {
         Value::Object(fields) => {
             for (name, field) in fields {
-                inside(&format!(".{name}"), field, name, path);
+                inside(format_args!(".{name}"), field, name, path);
             }
         }
         Value::Array(items) => {
             for (at, item) in items.iter().enumerate() {
-                inside(&format!("[{at}]"), item, "", path);
+                inside(format_args!("[{at}]"), item, "", path);
             }
         }
         _ => {}
