@@ -1,8 +1,8 @@
 //! Answers on their way out: bodies, headers, warnings.
 
-use crate::{policies::Told, status::ApiError};
+use crate::{fairness, policies::Told, status::ApiError};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Frame;
@@ -14,9 +14,9 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
 /// Any answer.
 pub(crate) type Answer = Response<Body>;
 
-/// How many bytes an answer in several pieces has. (A stream that goes on has no such extension.)
+/// Marks a large answer in several pieces. (A stream that goes on has no such extension.)
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Finite(pub(crate) usize);
+pub(crate) struct Finite;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -54,15 +54,16 @@ pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
     of(status, HeaderValue::from_static("text/plain; charset=utf-8"), text)
 }
 
-/// JSON in several pieces, one after the other.
-pub(crate) fn chunks(mut chunks: Vec<Bytes>) -> Answer {
-    if chunks.len() == 1 {
-        return bytes(chunks.pop().unwrap_or_default());
-    }
-    let bytes = chunks.iter().map(Bytes::len).sum();
-    let frames = chunks.into_iter().map(|chunk| Ok(Frame::data(chunk)));
-    let mut answer = streamed(StreamBody::new(stream::iter(frames)).boxed_unsync());
-    answer.extensions_mut().insert(Finite(bytes));
+/// JSON in several pieces, which is large. Others have their turn before each but the first is made.
+pub(crate) fn pieces(first: Bytes, rest: impl Iterator<Item = Bytes> + Send + 'static) -> Answer {
+    let rest = stream::unfold(rest, |mut rest| async move {
+        fairness::let_others().await;
+        let piece = rest.next()?;
+        Some((Ok(Frame::data(piece)), rest))
+    });
+    let first = stream::iter([Ok(Frame::data(first))]);
+    let mut answer = streamed(StreamBody::new(first.chain(rest)).boxed_unsync());
+    answer.extensions_mut().insert(Finite);
     answer
 }
 

@@ -197,7 +197,7 @@ fn column(column: &Column) -> Option<Value> {
 }
 
 /// Answers a request for one definition, or for those that the query selects.
-pub(crate) fn answer(
+pub(crate) async fn answer(
     api: &Api,
     method: &Method,
     name: Option<&str>,
@@ -216,12 +216,12 @@ pub(crate) fn answer(
     read::check_fields(kind(), query)?;
     let selected =
         |object: &&Arc<Object>| query.labels.matches(object) && query.fields.matches(object);
-    let objects = objects.iter().filter(selected).cloned().collect();
+    let objects: Vec<_> = objects.iter().filter(selected).cloned().collect();
     if query.watch {
         return watched(api, *revision, objects, query, form);
     }
     let meta = json!({"resourceVersion": revision.to_string()});
-    read::list_of(kind(), meta, &objects, query, form)
+    read::list_of(kind(), meta, objects, query, form).await
 }
 
 /// What there is, and then nothing more: definitions change only with the server.

@@ -4,6 +4,7 @@ use crate::{
     answer::{self, Answer},
     audit::Subject,
     authorize::{Sight, Stretch},
+    fairness,
     negotiate::Form,
     path::{Query, VersionMatch},
     server::Api,
@@ -91,11 +92,19 @@ fn too_old(revision: Revision) -> ApiError {
 pub(crate) fn one(object: &Object, query: &Query, form: Form) -> Result<Answer, ApiError> {
     let mut answer = match form {
         Form::Table(version) => {
-            let rows = vec![table::row(object, row_object(query)?, Timestamp::now())];
+            let rows = table::Rows::new(object.kind, row_object(query)?, Timestamp::now());
             let meta = json!({"resourceVersion": object.revision.to_string()});
-            answer::json(&table_of(version, object.kind, rows, meta))
+            let mut table = Vec::new();
+            table::begin(version, object.kind, true, &meta, &mut table);
+            rows.write(object, &mut table);
+            table.extend_from_slice(table::END);
+            answer::bytes(table.into())
         }
-        Form::Metadata => answer::json(&table::metadata(&object.value())),
+        Form::Metadata => {
+            let mut partial = Vec::new();
+            table::Metadata::new().write(object, &mut partial);
+            answer::bytes(partial.into())
+        }
         Form::Json | Form::Aggregated(_) => answer::bytes(object.json.clone()),
     };
     answer.extensions_mut().insert(Subject::of(object));
@@ -105,17 +114,6 @@ pub(crate) fn one(object: &Object, query: &Query, form: Form) -> Result<Answer, 
 pub(crate) fn row_object(query: &Query) -> Result<RowObject, ApiError> {
     RowObject::parse(query.include_object.as_deref()).ok_or_else(|| {
         ApiError::bad_request("invalid includeObject: expected None, Metadata or Object")
-    })
-}
-
-/// A Table object.
-pub(crate) fn table_of(version: &str, kind: KindRef, rows: Vec<Value>, meta: Value) -> Value {
-    json!({
-        "kind": "Table",
-        "apiVersion": version,
-        "metadata": meta,
-        "columnDefinitions": table::columns(kind),
-        "rows": rows,
     })
 }
 
@@ -310,70 +308,181 @@ pub(crate) async fn list(
             meta.insert("remainingItemCount".into(), remaining.into());
         }
     }
-    list_of(kind, meta, &listed.page.items, query, form)
+    list_of(kind, meta, listed.page.items, query, form).await
 }
 
 /// An answer that is a list of `items`.
-pub(crate) fn list_of(
+pub(crate) async fn list_of(
     kind: KindRef,
     meta: Value,
-    items: &[Arc<Object>],
+    items: Vec<Arc<Object>>,
     query: &Query,
     form: Form,
 ) -> Result<Answer, ApiError> {
-    Ok(match form {
+    let mut first = Vec::new();
+    let (write, end) = match form {
         Form::Table(version) => {
-            let (include, now) = (row_object(query)?, Timestamp::now());
-            let rows = items.iter().map(|object| table::row(object, include, now)).collect();
-            answer::json(&table_of(version, kind, rows, meta))
+            let rows = table::Rows::new(kind, row_object(query)?, Timestamp::now());
+            table::begin(version, kind, true, &meta, &mut first);
+            (Write::Rows(rows), table::END)
         }
         Form::Metadata => {
-            let items: Vec<Value> =
-                items.iter().map(|object| table::metadata(&object.value())).collect();
-            answer::json(&json!({
-                "kind": "PartialObjectMetadataList",
-                "apiVersion": "meta.k8s.io/v1",
-                "metadata": meta,
-                "items": items,
-            }))
+            begin_list("PartialObjectMetadata", "meta.k8s.io/v1", &meta, &mut first);
+            (Write::Metadata(table::Metadata::new()), &b"]}"[..])
         }
-        Form::Json | Form::Aggregated(_) => answer::chunks(encode_list(kind, &meta, items)),
-    })
+        Form::Json | Form::Aggregated(_) => {
+            begin_list(kind.kind, &kind.api_version(), &meta, &mut first);
+            (Write::Whole, &b"]}\n"[..])
+        }
+    };
+    let mut list = List { items: items.into_iter(), write, end, begun: false };
+    // What is small is one piece.
+    while list.more(&mut first) {
+        if first.len() >= PIECE_BYTES {
+            return Ok(answer::pieces(first.into(), list));
+        }
+        fairness::let_others().await;
+    }
+    Ok(answer::bytes(first.into()))
 }
 
-/// Size of the pieces a list is sent in: large enough that framing costs nothing, small enough that
-/// the first is on its way while the next is copied.
-const CHUNK_BYTES: usize = 256 * 1024;
+fn begin_list(kind: &str, version: &str, meta: &Value, to: &mut Vec<u8>) {
+    let head =
+        format!(r#"{{"kind":"{kind}List","apiVersion":"{version}","metadata":{meta},"items":["#);
+    to.extend_from_slice(head.as_bytes());
+}
 
-fn encode_list(kind: KindRef, meta: &Value, items: &[Arc<Object>]) -> Vec<Bytes> {
-    let mut chunks = Vec::new();
-    let mut chunk = Vec::with_capacity(CHUNK_BYTES + 4096);
-    chunk.extend_from_slice(
-        format!(
-            r#"{{"kind":"{}List","apiVersion":"{}","metadata":{meta},"items":["#,
-            kind.kind,
-            kind.api_version()
-        )
-        .as_bytes(),
-    );
-    for (at, item) in items.iter().enumerate() {
-        if at > 0 {
-            chunk.push(b',');
+/// Size of the pieces a list is made and sent in, the bytes that are read for it counted as well. Large
+/// enough that framing costs nothing, small enough that nobody waits for longer than some hundred
+/// microseconds while one is made.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// How items are written.
+enum Write {
+    Whole,
+    Metadata(table::Metadata),
+    Rows(table::Rows),
+}
+
+/// A list that is made piece by piece.
+struct List {
+    items: std::vec::IntoIter<Arc<Object>>,
+    write: Write,
+    /// What stands behind the last item.
+    end: &'static [u8],
+    /// An item was written.
+    begun: bool,
+}
+
+impl List {
+    /// Writes the next piece; answers whether there is more.
+    fn more(&mut self, to: &mut Vec<u8>) -> bool {
+        let (mut read, before) = (0, to.len());
+        if matches!(self.write, Write::Whole) {
+            let ends = self.items.as_slice().iter().scan(0, |end, item| {
+                let begin = *end;
+                *end += item.json.len() + 1;
+                (begin < PIECE_BYTES).then_some(*end)
+            });
+            to.reserve(ends.last().unwrap_or_default() + self.end.len());
         }
-        chunk.extend_from_slice(&item.json);
-        if chunk.len() >= CHUNK_BYTES {
-            let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK_BYTES + 4096));
-            chunks.push(Bytes::from(full));
+        for item in self.items.by_ref() {
+            if std::mem::replace(&mut self.begun, true) {
+                to.push(b',');
+            }
+            match &self.write {
+                Write::Whole => to.extend_from_slice(&item.json),
+                Write::Metadata(metadata) => {
+                    read += item.json.len();
+                    metadata.write(&item, to);
+                }
+                Write::Rows(rows) => {
+                    read += item.json.len();
+                    rows.write(&item, to);
+                }
+            }
+            if to.len() - before + read >= PIECE_BYTES {
+                return true;
+            }
         }
+        to.extend_from_slice(self.end);
+        false
     }
-    chunk.extend_from_slice(b"]}\n");
-    chunks.push(Bytes::from(chunk));
-    chunks
+}
+
+impl Iterator for List {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.end.is_empty() {
+            return None;
+        }
+        let mut piece = Vec::new();
+        if !self.more(&mut piece) {
+            self.end = &[];
+        }
+        Some(piece.into())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyper::body::Body as _;
+    use quarterdeck_model::{Key, Kind as _, kinds::Site, object};
+    use std::{
+        pin::Pin,
+        task::{Context, Poll, Waker},
+    };
+
+    /// The body of an answer, in its pieces, and how often another could have had its turn meanwhile.
+    fn pieces(answer: Answer) -> (Vec<Bytes>, usize) {
+        let (mut body, mut pieces, mut turns) = (answer.into_body(), Vec::new(), 0);
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            match Pin::new(&mut body).poll_frame(&mut context) {
+                Poll::Pending => turns += 1,
+                Poll::Ready(Some(frame)) => pieces.extend(frame.unwrap().into_data()),
+                Poll::Ready(None) => return (pieces, turns),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_list_is_made_in_pieces_between_which_others_have_their_turn() {
+        let kind = Site::info();
+        let object = |number: usize| {
+            let name = format!("s{number:05}");
+            let note = "x".repeat(1_000);
+            let value = json!({
+                "metadata": {"name": name, "uid": name, "annotations": {"note": note}},
+            });
+            let body = object::encode(kind, &value);
+            let key = Key::new(kind, "", &name);
+            Arc::new(Object::from_body(kind, key, Revision(7), &body).unwrap())
+        };
+        let all: Vec<Arc<Object>> = (0..3_000).map(object).collect();
+        for (form, items) in
+            [(Form::Json, "items"), (Form::Metadata, "items"), (Form::Table("v1"), "rows")]
+        {
+            for count in [0, 1, 10, 3_000] {
+                let meta = json!({"resourceVersion": "7"});
+                let some = all.get(..count).unwrap().to_vec();
+                let answer = list_of(kind, meta, some, &Query::default(), form).await.unwrap();
+                let (pieces, turns) = pieces(answer);
+                assert!(turns + 1 >= pieces.len(), "{turns} turns in {} pieces", pieces.len());
+                assert_eq!(pieces.len() > 5, count == 3_000, "{} pieces", pieces.len());
+                assert!(pieces.iter().all(|piece| piece.len() < 2 * PIECE_BYTES));
+                let value: Value = serde_json::from_slice(&pieces.concat()).unwrap();
+                let list = value[items].as_array().unwrap();
+                assert_eq!(list.len(), count);
+                for (item, object) in list.iter().zip(&all) {
+                    let item = item.get("object").unwrap_or(item);
+                    assert_eq!(item["metadata"], object.value()["metadata"]);
+                }
+            }
+        }
+    }
 
     #[test]
     fn continue_tokens_are_read_back_and_others_refused() {

@@ -444,7 +444,7 @@ impl Api {
         request: Request<Incoming>,
     ) -> Result<Answer, ApiError> {
         if kind == definitions::kind() {
-            return definitions::answer(self, request.method(), None, &query, form);
+            return definitions::answer(self, request.method(), None, &query, form).await;
         }
         match *request.method() {
             Method::GET | Method::HEAD if query.watch => {
@@ -500,7 +500,8 @@ impl Api {
         request: Request<Incoming>,
     ) -> Result<Answer, ApiError> {
         if target.kind == definitions::kind() {
-            return definitions::answer(self, request.method(), Some(target.name), &query, form);
+            return definitions::answer(self, request.method(), Some(target.name), &query, form)
+                .await;
         }
         match *request.method() {
             Method::GET | Method::HEAD => {

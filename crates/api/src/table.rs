@@ -1,8 +1,9 @@
-//! Objects as rows and columns (`meta.k8s.io/v1 Table`), by each kind's printer columns. Pure.
+//! Objects as rows and columns (`meta.k8s.io/v1 Table`), by each kind's printer columns, and as their
+//! metadata. Written from the JSON that objects have, of which no more is read than is shown. Pure.
 //! Source: Kubernetes API concepts, "Receiving resources as Tables".
 
 use jiff::Timestamp;
-use quarterdeck_model::{Column, ColumnType, KindRef, Object};
+use quarterdeck_model::{Column, ColumnType, KindRef, Object, Picker, pick};
 use serde_json::{Value, json};
 
 /// What a row carries beside its cells.
@@ -62,47 +63,147 @@ pub(crate) fn columns(kind: KindRef) -> Vec<Value> {
     columns
 }
 
-/// One row.
-pub(crate) fn row(object: &Object, include: RowObject, now: Timestamp) -> Value {
-    let value = object.value();
-    let event = object.kind.kind == "Event";
-    let mut cells = Vec::with_capacity(object.kind.columns.len() + 2);
-    if !event {
-        cells.push(Value::from(object.name()));
-    }
-    for column in object.kind.columns {
-        cells.push(cell(&value, column, now));
-    }
-    if event {
-        cells.push(Value::from(object.name()));
-    } else {
-        let created = value.pointer("/metadata/creationTimestamp").and_then(Value::as_str);
-        cells.push(age(created, now));
-    }
-    let mut row = json!({"cells": cells});
-    let carried = match include {
-        RowObject::None => None,
-        RowObject::Metadata => Some(metadata(&value)),
-        RowObject::Object => Some(value),
-    };
-    if let (Some(carried), Some(row)) = (carried, row.as_object_mut()) {
-        row.insert("object".into(), carried);
-    }
-    row
+/// Writes what stands before the first row of a Table; without definitions of its columns where a
+/// client has them already.
+pub(crate) fn begin(version: &str, kind: KindRef, defined: bool, meta: &Value, to: &mut Vec<u8>) {
+    let columns = if defined { Value::from(columns(kind)) } else { Value::Null };
+    let head = format!(
+        r#"{{"apiVersion":"{version}","columnDefinitions":{columns},"kind":"Table","metadata":{meta},"rows":["#
+    );
+    to.extend_from_slice(head.as_bytes());
 }
 
-/// `PartialObjectMetadata` of an object.
-pub(crate) fn metadata(value: &Value) -> Value {
-    json!({
-        "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": value.get("metadata").cloned().unwrap_or_default(),
-    })
+/// What stands behind the last row.
+pub(crate) const END: &[u8] = b"]}";
+
+/// Writes objects of one kind as rows.
+pub(crate) struct Rows {
+    kind: KindRef,
+    include: RowObject,
+    now: Timestamp,
+    /// Finds the metadata, when it was created, and what each column is made of.
+    picker: Picker,
+    /// For each column, how it chooses from a list, if it does.
+    choices: Vec<Option<Choice>>,
 }
 
-/// One cell; null, which clients leave blank, when there is nothing to show.
-fn cell(object: &Value, column: &Column, now: Timestamp) -> Value {
-    let value = lookup(object, column.path).unwrap_or(&Value::Null);
+/// An item of a list, chosen by what a field of it says: `conditions[type=Ready].status`.
+struct Choice {
+    wanted: &'static str,
+    /// Finds the field that says it, and the one that is shown.
+    picker: Picker,
+}
+
+impl Choice {
+    /// The list of a column, and what is chosen from it.
+    fn of(path: &'static str) -> Option<(&'static str, Self)> {
+        let (list, rest) = path.split_once('[')?;
+        let (said, shown) = rest.split_once("].")?;
+        let (field, wanted) = said.split_once('=')?;
+        Some((list, Self { wanted, picker: Picker::of(&[field, shown]) }))
+    }
+
+    fn from<'j>(&self, list: &'j str) -> Option<&'j str> {
+        pick::items(list).into_iter().find_map(|item| {
+            match self.picker.pick(item.as_bytes())[..] {
+                [said, shown] if read(said).as_str() == Some(self.wanted) => Some(shown),
+                _ => None,
+            }
+        })?
+    }
+}
+
+impl Rows {
+    pub(crate) fn new(kind: KindRef, include: RowObject, now: Timestamp) -> Self {
+        let mut paths = vec!["metadata", "metadata.creationTimestamp"];
+        let mut choices = Vec::new();
+        for Column { path, .. } in kind.columns {
+            let (field, choice) = match Choice::of(path) {
+                Some((list, choice)) => (list, Some(choice)),
+                None => (*path, None),
+            };
+            paths.push(field);
+            choices.push(choice);
+        }
+        Self { kind, include, now, picker: Picker::of(&paths), choices }
+    }
+
+    /// Writes the row of `object`.
+    pub(crate) fn write(&self, object: &Object, to: &mut Vec<u8>) {
+        let mut found = self.picker.pick(&object.json).into_iter();
+        let (meta, created) = (found.next().flatten(), found.next().flatten());
+        let name = Value::from(object.name());
+        let event = self.kind.kind == "Event";
+        to.extend_from_slice(br#"{"cells":["#);
+        if !event {
+            push(to, &name);
+            to.push(b',');
+        }
+        for ((column, choice), json) in self.kind.columns.iter().zip(&self.choices).zip(found) {
+            let json = match choice {
+                Some(choice) => json.and_then(|list| choice.from(list)),
+                None => json,
+            };
+            push(to, &cell(&read(json), column, self.now));
+            to.push(b',');
+        }
+        if event {
+            push(to, &name);
+        } else {
+            push(to, &age(read(created).as_str(), self.now));
+        }
+        to.push(b']');
+        match self.include {
+            RowObject::None => {}
+            RowObject::Metadata => {
+                to.extend_from_slice(br#","object":"#);
+                partial(meta.unwrap_or("null"), to);
+            }
+            RowObject::Object => {
+                to.extend_from_slice(br#","object":"#);
+                to.extend_from_slice(&object.json);
+            }
+        }
+        to.push(b'}');
+    }
+}
+
+fn push(to: &mut Vec<u8>, cell: &Value) {
+    // Trees of JSON can always be written, and memory takes what is written to it.
+    let _ = serde_json::to_writer(to, cell);
+}
+
+/// A value that was picked.
+fn read(json: Option<&str>) -> Value {
+    json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+}
+
+/// Writes objects as their metadata.
+pub(crate) struct Metadata(Picker);
+
+impl Metadata {
+    pub(crate) fn new() -> Self {
+        Self(Picker::of(&["metadata"]))
+    }
+
+    /// Writes the `PartialObjectMetadata` of `object`.
+    pub(crate) fn write(&self, object: &Object, to: &mut Vec<u8>) {
+        let meta = self.0.pick(&object.json).into_iter().next().flatten();
+        partial(meta.unwrap_or("null"), to);
+    }
+}
+
+/// Writes a `PartialObjectMetadata` with that JSON as its metadata.
+pub(crate) fn partial(meta: &str, to: &mut Vec<u8>) {
+    to.extend_from_slice(
+        br#"{"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadata","metadata":"#,
+    );
+    to.extend_from_slice(meta.as_bytes());
+    to.push(b'}');
+}
+
+/// One cell, of what it shows; null, which clients leave blank, when there is nothing to show.
+fn cell(value: &Value, column: &Column, now: Timestamp) -> Value {
     match (column.kind, value) {
         (ColumnType::Count, Value::Object(map)) => json!(map.len()),
         (ColumnType::Count, Value::Array(list)) => json!(list.len()),
@@ -142,24 +243,6 @@ fn usage(of: &Value) -> String {
 
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), Into::into)
-}
-
-/// Finds a dotted path; `conditions[type=Ready]` picks from a list of objects.
-fn lookup<'v>(object: &'v Value, path: &str) -> Option<&'v Value> {
-    let mut at = object;
-    for part in path.split('.') {
-        let (name, pick) = match part.split_once('[') {
-            Some((name, pick)) => (name, Some(pick.trim_end_matches(']'))),
-            None => (part, None),
-        };
-        at = at.get(name)?;
-        if let Some((field, wanted)) = pick.and_then(|pick| pick.split_once('=')) {
-            at = at.as_array()?.iter().find(|item| {
-                item.get(field).and_then(Value::as_str).is_some_and(|value| value == wanted)
-            })?;
-        }
-    }
-    Some(at)
 }
 
 fn age(since: Option<&str>, now: Timestamp) -> Value {
@@ -229,7 +312,15 @@ mod tests {
         let key = Key::new(kind, "", "s1");
         let object = Object::from_body(kind, key, Revision(5), &body).unwrap();
         let now = "2026-01-01T00:03:00Z".parse().unwrap();
-        let row = row(&object, RowObject::Metadata, now);
+        let row = |include| {
+            let mut text = Vec::new();
+            Rows::new(kind, include, now).write(&object, &mut text);
+            serde_json::from_slice::<Value>(&text).unwrap()
+        };
+        assert_eq!(row(RowObject::None).as_object().unwrap().len(), 1);
+        assert_eq!(row(RowObject::Object)["object"], object.value());
+        let row = row(RowObject::Metadata);
+        assert_eq!(row["object"]["metadata"], object.value()["metadata"]);
         assert_eq!(row["cells"].as_array().unwrap().len(), columns(kind).len());
         assert_eq!(row["cells"][1], "Ready");
         assert_eq!(row["cells"][2], "True");

@@ -4,9 +4,10 @@
 use crate::{
     answer::{self, Answer, Body},
     authorize::Guard,
+    fairness,
     negotiate::Form,
     path::{Query, VersionMatch},
-    read::{self, table_of},
+    read,
     server::Api,
     status::ApiError,
     table::{self, RowObject},
@@ -76,20 +77,18 @@ impl Encoder {
     }
 
     fn transformed(&self, kind: &str, object: &Object, first: bool, now: Timestamp) -> Bytes {
-        let body = match self.form {
+        let mut line = begin_line(kind);
+        match self.form {
             Form::Table(version) => {
-                let rows = vec![table::row(object, self.include, now)];
                 let meta = json!({"resourceVersion": object.revision.to_string()});
-                let mut table = table_of(version, object.kind, rows, meta);
-                if !first && let Some(table) = table.as_object_mut() {
-                    table.insert("columnDefinitions".into(), Value::Null);
-                }
-                table
+                table::begin(version, object.kind, first, &meta, &mut line);
+                table::Rows::new(object.kind, self.include, now).write(object, &mut line);
+                line.extend_from_slice(table::END);
             }
-            Form::Metadata => table::metadata(&object.value()),
-            Form::Json | Form::Aggregated(_) => object.value(),
-        };
-        line(&json!({"type": kind, "object": body}))
+            Form::Metadata => table::Metadata::new().write(object, &mut line),
+            Form::Json | Form::Aggregated(_) => line.extend_from_slice(&object.json),
+        }
+        end_line(line)
     }
 
     pub(crate) fn bookmark(&self, revision: Revision, initial_end: bool) -> Bytes {
@@ -97,17 +96,33 @@ impl Encoder {
         if initial_end && let Some(meta) = meta.as_object_mut() {
             meta.insert("annotations".into(), json!({"k8s.io/initial-events-end": "true"}));
         }
-        let object = match self.form {
-            Form::Table(version) => table_of(version, self.kind, Vec::new(), meta),
-            Form::Metadata => table::metadata(&json!({"metadata": meta})),
-            Form::Json | Form::Aggregated(_) => json!({
-                "kind": self.kind.kind,
-                "apiVersion": self.kind.api_version(),
-                "metadata": meta,
-            }),
-        };
-        line(&json!({"type": "BOOKMARK", "object": object}))
+        let mut line = begin_line("BOOKMARK");
+        match self.form {
+            Form::Table(version) => {
+                table::begin(version, self.kind, true, &meta, &mut line);
+                line.extend_from_slice(table::END);
+            }
+            Form::Metadata => table::partial(&meta.to_string(), &mut line),
+            Form::Json | Form::Aggregated(_) => {
+                let object = json!({
+                    "kind": self.kind.kind,
+                    "apiVersion": self.kind.api_version(),
+                    "metadata": meta,
+                });
+                line.extend_from_slice(object.to_string().as_bytes());
+            }
+        }
+        end_line(line)
     }
+}
+
+fn begin_line(kind: &str) -> Vec<u8> {
+    format!(r#"{{"type":"{kind}","object":"#).into_bytes()
+}
+
+fn end_line(mut line: Vec<u8>) -> Bytes {
+    line.extend_from_slice(b"}\n");
+    line.into()
 }
 
 fn line(value: &Value) -> Bytes {
@@ -228,6 +243,9 @@ impl Stream {
     async fn next_piece(&mut self) -> Option<Bytes> {
         if self.finished {
             return None;
+        }
+        if !self.initial.as_slice().is_empty() {
+            fairness::let_others().await;
         }
         if let Some(piece) = self.initial_piece() {
             return Some(piece);

@@ -15,7 +15,9 @@ pub mod kind;
 pub mod kinds;
 pub mod meta;
 pub mod object;
+pub mod pick;
 pub mod quantity;
+mod reader;
 mod scan;
 pub mod schema;
 pub mod selector;
@@ -29,6 +31,7 @@ pub use error::{FieldError, FieldErrors};
 pub use kind::{Column, ColumnType, Kind, KindInfo, KindRef, Scope};
 pub use meta::{ObjectMeta, ObjectReference, OwnerReference};
 pub use object::{DecodeError, Key, Object, Pack, Revision, Uid};
+pub use pick::Picker;
 pub use selector::{FieldSelector, LabelSelector};
 pub use time::Time;
 

@@ -134,6 +134,20 @@ impl<F: Future> Future for InLine<F> {
     }
 }
 
+/// Ends a turn in the middle of something long, and goes on behind all that is ready now. (tokio's own
+/// waits for the next look at the network.)
+pub(crate) async fn let_others() {
+    let mut woken = false;
+    std::future::poll_fn(|context| match std::mem::replace(&mut woken, true) {
+        true => Poll::Ready(()),
+        false => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,19 +157,6 @@ mod tests {
     fn work() {
         let begin = Instant::now();
         while begin.elapsed() < 2 * SHORT {}
-    }
-
-    /// Goes on behind all that is ready now. (tokio's own waits for the next look at the network.)
-    async fn yield_now() {
-        let mut woken = false;
-        std::future::poll_fn(|context| match std::mem::replace(&mut woken, true) {
-            true => Poll::Ready(()),
-            false => {
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
-        })
-        .await;
     }
 
     #[tokio::test]
@@ -170,7 +171,7 @@ mod tests {
                     for _ in 0..20 {
                         work();
                         turns.fetch_add(1, Ordering::Relaxed);
-                        yield_now().await;
+                        let_others().await;
                     }
                 }))
             })
@@ -180,7 +181,7 @@ mod tests {
             let (mut last, mut most) = (seen.load(Ordering::Relaxed), 0);
             for _ in 0..300 {
                 work();
-                yield_now().await;
+                let_others().await;
                 let now = seen.load(Ordering::Relaxed);
                 (most, last) = (most.max(now - last), now);
             }
@@ -221,12 +222,12 @@ mod tests {
         let endless = || async {
             loop {
                 work();
-                yield_now().await;
+                let_others().await;
             }
         };
         let tasks: Vec<_> = (0..20).map(|_| tokio::spawn(line.stand(endless()))).collect();
         for _ in 0..50 {
-            yield_now().await;
+            let_others().await;
         }
         for task in tasks {
             task.abort();

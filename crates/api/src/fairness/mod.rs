@@ -13,7 +13,7 @@ pub use connections::Most;
 pub use seats::Places;
 
 pub(crate) use connections::{Connections, Open, Refused};
-pub(crate) use line::Line;
+pub(crate) use line::{Line, let_others};
 pub(crate) use seats::{Full, Seat, Seated, Seats};
 
 use crate::identity::Caller;
