@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         [flag, address, how, folder] if flag == watchers::READ => {
             answer(watchers::read(address, how, Path::new(folder)))
         }
-        [flag, folder, count] if flag == served::SERVE => serve(folder, count),
+        [flag, folder, count, off] if flag == served::SERVE => serve(folder, count, off),
         [flag, name, place] if flag == flood::FLOOD => done(flood::flood(name, place)),
         [] => all(None),
         [names] => all(Some(names)),
@@ -122,8 +122,8 @@ fn open(folder: &str) -> Result<(), Failure> {
     answer(million::open(Path::new(folder)))
 }
 
-fn serve(folder: &str, count: &str) -> Result<(), Failure> {
-    done(served::serve(Path::new(folder), count.parse()?))
+fn serve(folder: &str, count: &str, off: &str) -> Result<(), Failure> {
+    done(served::serve(Path::new(folder), count.parse()?, off))
 }
 
 /// Does the work, which says for itself what there is to say.

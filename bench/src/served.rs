@@ -2,7 +2,10 @@
 //! clients take, and clients that can be made to yield to it.
 
 use crate::{Failure, client::Trust, fleet, plane::Plane};
-use quarterdeck_api::pki::Identity;
+use quarterdeck_api::{
+    bench::{self, Part},
+    pki::Identity,
+};
 use quarterdeck_model::{
     Key, Kind as _,
     kinds::{ClusterRoleBinding, Namespace},
@@ -102,15 +105,57 @@ pub(crate) fn binary() -> Result<String, Failure> {
     Ok(path.to_str().ok_or("the path of this binary is not UTF-8")?.to_owned())
 }
 
+/// What a plane goes without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Off {
+    Nothing,
+    Authorization,
+    Audit,
+    Validation,
+}
+
+impl Off {
+    const ALL: [Self; 4] = [Self::Nothing, Self::Authorization, Self::Audit, Self::Validation];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Authorization => "authorisation",
+            Self::Audit => "audit",
+            Self::Validation => "validation",
+        }
+    }
+
+    fn read(name: &str) -> Result<Self, Failure> {
+        let known = Self::ALL.into_iter().find(|off| off.name() == name);
+        known.ok_or_else(|| format!("a plane cannot go without {name:?}").into())
+    }
+}
+
 /// A plane over `count` servers in `folder`, with all that a plane usually has: callers who show
 /// certificates, roles, validation and the audit log.
 pub(crate) fn start(folder: &Path, count: usize) -> Result<(Process, Place), Failure> {
+    start_without(folder, count, Off::Nothing)
+}
+
+/// The same that goes without a part.
+pub(crate) fn start_without(
+    folder: &Path,
+    count: usize,
+    off: Off,
+) -> Result<(Process, Place), Failure> {
     let folder = folder.to_str().ok_or("the folder is not UTF-8")?;
-    Process::start(&binary()?, &[SERVE, folder, &count.to_string()])
+    Process::start(&binary()?, &[SERVE, folder, &count.to_string(), off.name()])
 }
 
 /// What the process does.
-pub(crate) async fn serve(folder: &Path, count: usize) -> Result<(), Failure> {
+pub(crate) async fn serve(folder: &Path, count: usize, off: &str) -> Result<(), Failure> {
+    let off = Off::read(off)?;
+    match off {
+        Off::Authorization => bench::without(Part::Authorization),
+        Off::Validation => bench::without(Part::Validation),
+        Off::Nothing | Off::Audit => {}
+    }
     let store = fleet::store(folder, count).await?;
     let binding = |role: &str| {
         json!({
@@ -134,7 +179,10 @@ pub(crate) async fn serve(folder: &Path, count: usize) -> Result<(), Failure> {
             put(Namespace::info(), "default", &namespace),
         ])
         .await?;
-    let plane = Plane::audited(Store::clone(&store), folder).await?;
+    let plane = match off {
+        Off::Audit => Plane::start(Store::clone(&store), folder).await?,
+        _ => Plane::audited(Store::clone(&store), folder).await?,
+    };
     let callers = (0..CALLERS)
         .map(|number| {
             let identity = plane.authority.client(&format!("person-{number}"), &["people"])?;

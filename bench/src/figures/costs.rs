@@ -1,17 +1,15 @@
-//! What the audit log costs: creates through HTTPS with the usual log, beside the same without one, each
-//! on a store of its own and in turn.
+//! What authorisation, validation and the audit log cost: processor time that the plane takes for a
+//! create through HTTPS, beside the same with each of them switched off. Each plane is a process of its
+//! own over a store of its own; all are written to in turn.
 
-use super::writes::middle;
+use super::creates::object;
 use crate::{
     Failure,
     client::Client,
-    fleet,
-    load::{Load, drive},
-    plane::Plane,
+    load::drive,
     report::{Aim, Quantity, Row},
+    served::{self, CALLERS, Off, Process},
 };
-use bytes::Bytes;
-use quarterdeck_store::{Sqlite, Store};
 use std::{
     path::Path,
     sync::{
@@ -24,63 +22,89 @@ use tokio::sync::Mutex;
 
 const SERVERS: &str = "/apis/inventory.quarterdeck.dev/v1alpha1/servers";
 const WRITERS: usize = 64;
-const ROUND: Duration = Duration::from_secs(4);
-const ROUNDS: usize = 5;
+const ROUND: Duration = Duration::from_secs(2);
+const ROUNDS: usize = 6;
+/// Objects there are before.
+const OBJECTS: usize = 1_000;
 
-/// A plane and who writes to it.
+/// A plane, who writes to it, and what it came to.
 struct Side {
-    _plane: Plane,
+    off: Off,
+    process: Process,
     clients: Arc<Vec<Mutex<Client>>>,
     /// The next server that it does not have.
     next: Arc<AtomicUsize>,
+    cpu: f64,
+    creates: f64,
 }
 
 impl Side {
-    async fn start(folder: &Path, audited: bool) -> Result<Self, Failure> {
-        std::fs::create_dir_all(folder)?;
-        let store = Store::open(Arc::new(Sqlite::open(folder)?)).await?;
-        let plane = match audited {
-            true => Plane::audited(store, folder).await?,
-            false => Plane::start(store, folder).await?,
-        };
+    async fn start(folder: &Path, off: Off) -> Result<Self, Failure> {
+        let folder = folder.join(off.name());
+        std::fs::create_dir_all(&folder)?;
+        let (process, place) = served::start_without(&folder, OBJECTS, off)?;
         let mut clients = Vec::new();
-        for _ in 0..WRITERS {
-            clients.push(Mutex::new(Client::connect(plane.address, &plane.trust).await?));
+        for writer in 0..WRITERS {
+            let trust = place.trust(writer % CALLERS)?;
+            clients.push(Mutex::new(Client::connect(place.address, &trust).await?));
         }
-        Ok(Self { _plane: plane, clients: Arc::new(clients), next: Arc::default() })
+        let (clients, next) = (Arc::new(clients), Arc::new(AtomicUsize::new(OBJECTS)));
+        Ok(Self { off, process, clients, next, cpu: 0.0, creates: 0.0 })
     }
 
-    async fn round(&self) -> Result<Load, Failure> {
+    async fn round(&mut self) -> Result<(), Failure> {
         let (clients, next) = (self.clients.clone(), self.next.clone());
+        let (cpu, before) = (self.process.cpu()?, self.next.load(Ordering::Relaxed));
         drive(WRITERS, ROUND, move |writer, _| {
             let (clients, next) = (clients.clone(), next.clone());
             async move {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let server = Bytes::from(fleet::server(number, 1).to_string());
+                let server = object(next.fetch_add(1, Ordering::Relaxed));
                 let client = clients.get(writer).ok_or("there are no clients")?;
                 client.lock().await.create(SERVERS, server).await
             }
         })
-        .await
+        .await?;
+        self.cpu += self.process.cpu()? - cpu;
+        self.creates += (self.next.load(Ordering::Relaxed) - before) as f64;
+        Ok(())
+    }
+
+    /// Creates a second, over all rounds.
+    fn rate(&self) -> f64 {
+        self.creates / (ROUND * ROUNDS as u32).as_secs_f64()
+    }
+
+    /// Processor time of one create, in seconds.
+    fn each(&self) -> f64 {
+        self.cpu / self.creates
     }
 }
 
 pub(crate) async fn run(folder: &Path) -> Result<Vec<Row>, Failure> {
-    let with = Side::start(&folder.join("with"), true).await?;
-    let without = Side::start(&folder.join("without"), false).await?;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        ours.push(with.round().await?);
-        theirs.push(without.round().await?);
+    let mut whole = Side::start(folder, Off::Nothing).await?;
+    let mut others = Vec::new();
+    for off in [Off::Authorization, Off::Audit, Off::Validation] {
+        others.push(Side::start(folder, off).await?);
     }
-    let rate = |loads: &mut [Load]| Ok::<_, Failure>(middle(loads)?.rate);
-    Ok(vec![Row {
+    for round in 0..=ROUNDS {
+        for side in [&mut whole].into_iter().chain(&mut others) {
+            side.round().await?;
+            if round == 0 {
+                // It was warmed up.
+                (side.cpu, side.creates) = (0.0, 0.0);
+            }
+        }
+    }
+    let row = |other: &Side| Row {
         what: format!(
-            "creates through HTTPS with the audit log, {WRITERS} writers, middle of {ROUNDS}"
+            "processor time that the plane takes for a create through HTTPS, {WRITERS} connections, over \
+             {ROUNDS} rounds in turn ({:.0}/s)",
+            whole.rate()
         ),
-        ours: Quantity::per_second(rate(&mut ours)?),
-        peer: "the same without an audit log".into(),
-        theirs: Quantity::per_second(rate(&mut theirs)?),
-        aim: Aim::AtLeast(0.9),
-    }])
+        ours: Quantity::seconds(whole.each()),
+        peer: format!("the same without {} ({:.0}/s)", other.off.name(), other.rate()),
+        theirs: Quantity::seconds(other.each()),
+        aim: Aim::AtMost(1.1),
+    };
+    Ok(others.iter().map(row).collect())
 }

@@ -131,7 +131,7 @@ pub(crate) async fn run(folder: &Path) -> Result<Vec<Row>, Failure> {
 
 /// A server as a client writes it, without a status, which is not a client's to write, and filled up to
 /// what is measured.
-fn object(number: usize) -> Bytes {
+pub(crate) fn object(number: usize) -> Bytes {
     let mut server = fleet::server(number, 0);
     if let Some(server) = server.as_object_mut() {
         server.remove("status");

@@ -1,7 +1,7 @@
 //! One file per figure. A figure measures ours and its peer in turn, in one process and one run.
 
 mod applies;
-mod audit;
+mod costs;
 mod creates;
 mod filtered_page;
 pub(crate) mod flood;
@@ -67,9 +67,9 @@ pub(crate) const ALL: &[Figure] = &[
         run: |folder| Box::pin(applies::run(folder)),
     },
     Figure {
-        name: "audit",
-        about: "creates through HTTPS with the audit log and without",
-        run: |folder| Box::pin(audit::run(folder)),
+        name: "costs",
+        about: "creates through HTTPS, and without authorisation, audit log or validation",
+        run: |folder| Box::pin(costs::run(folder)),
     },
     Figure {
         name: "flood",

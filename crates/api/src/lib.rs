@@ -10,6 +10,10 @@ mod answer;
 mod apply;
 mod audit;
 mod authorize;
+#[cfg(not(feature = "bench"))]
+mod bench;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod body;
 mod change;
 mod compress;

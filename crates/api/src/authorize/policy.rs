@@ -4,7 +4,10 @@
 //! groups, everywhere and in the namespace asked about. Cheap to clone; a clone shares.
 
 use super::{Ask, rule};
-use crate::identity::{Caller, service_account_user};
+use crate::{
+    bench::{self, Part},
+    identity::{Caller, service_account_user},
+};
 use imbl::{HashMap, OrdMap};
 use quarterdeck_model::{
     Kind as _, KindRef, Object, Revision,
@@ -225,7 +228,7 @@ impl Policy {
 
     /// Decides.
     pub(crate) fn decide(&self, caller: &Caller, ask: &Ask<'_>) -> Decision {
-        if caller.is_master() {
+        if caller.is_master() || bench::is_off(Part::Authorization) {
             return Decision::Allowed(None);
         }
         let mut missing: Vec<String> = Vec::new();
