@@ -61,10 +61,18 @@ pub(crate) enum ApplyError {
     Unusable(StoreError),
 }
 
+/// The place of a kind among all kinds. Every read asks for it, so the one description that a kind has
+/// is looked for by its address before names are compared.
+fn place(kind: KindRef) -> Option<usize> {
+    let all = kinds::all();
+    let by_address = all.iter().position(|other| std::ptr::eq(*other, kind));
+    by_address.or_else(|| all.iter().position(|other| *other == kind))
+}
+
 /// A kind by its name in the store, and its place among all kinds.
 fn place_of(kind: &str) -> Option<(KindRef, usize)> {
     let kind = kinds::by_resource_name(kind)?;
-    Some((kind, kinds::all().iter().position(|other| *other == kind)?))
+    Some((kind, place(kind)?))
 }
 
 /// The same, of an object that must be understood.
@@ -125,7 +133,7 @@ impl Cache {
     }
 
     pub(crate) fn feed(&self, kind: KindRef) -> Option<&Feed> {
-        self.feeds.get(kinds::all().iter().position(|other| *other == kind)?)
+        self.feeds.get(place(kind)?)
     }
 
     /// The newest revision at which an object of `kind` changed.

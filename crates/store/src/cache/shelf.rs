@@ -189,12 +189,15 @@ impl Shelf {
             self.add(object);
             return None;
         };
-        let (old, new) = (hashes(&before), hashes(&object));
-        for hash in old.iter().filter(|hash| new.binary_search(hash).is_err()) {
-            self.unpost(*hash, slot);
-        }
-        for hash in new.iter().filter(|hash| old.binary_search(hash).is_err()) {
-            self.post(*hash, slot);
+        // Most versions say nothing new about what is indexed: seen without a hash.
+        if !terms(&before).eq(terms(&object)) {
+            let (old, new) = (hashes(&before), hashes(&object));
+            for hash in old.iter().filter(|hash| new.binary_search(hash).is_err()) {
+                self.unpost(*hash, slot);
+            }
+            for hash in new.iter().filter(|hash| old.binary_search(hash).is_err()) {
+                self.post(*hash, slot);
+            }
         }
         self.objects.set(slot.0 as usize, Some(object));
         Some(before)

@@ -3,7 +3,7 @@
 
 use super::shelf::{Shelf, Term};
 use quarterdeck_model::{
-    FieldSelector, Key, KindRef, LabelSelector, Object, Revision, kinds, selector::LabelRequirement,
+    FieldSelector, Key, KindRef, LabelSelector, Object, Revision, selector::LabelRequirement,
 };
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
@@ -55,7 +55,7 @@ pub struct World {
 
 impl World {
     fn shelf(&self, kind: KindRef) -> Option<&Shelf> {
-        self.shelves.get(kinds::all().iter().position(|other| *other == kind)?)
+        self.shelves.get(super::place(kind)?)
     }
 
     /// The revision this is as of.
