@@ -130,7 +130,8 @@ impl Objects {
         self.put(event, precondition)
     }
 
-    fn put_body(&self, key: Key, body: Vec<u8>, precondition: Precondition) -> Mutation {
+    /// A mutation that writes what was encoded already.
+    pub(crate) fn put_body(&self, key: Key, body: Vec<u8>, precondition: Precondition) -> Mutation {
         let write = Write::Put(body.into());
         Mutation { key, write, precondition, fence: Some(self.fence.clone()) }
     }

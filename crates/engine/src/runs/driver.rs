@@ -9,9 +9,11 @@ use super::{
     frozen::Frozen,
     perform::{Call, Performing},
     prepare::{Prepared, prepare, refuse},
+    record::Stage,
     short, target_of,
     targets::{Behind, Place},
     wants_retry,
+    written::Written,
 };
 use crate::{actions::Known, controllers::garbage, objects, objects::EngineError, observe};
 use quarterdeck_model::{
@@ -208,6 +210,13 @@ async fn cancel(job: &Job, holder: &Key) -> Result<(), EngineError> {
     Ok(())
 }
 
+/// Sets a field, and says whether it was another.
+fn set<T: PartialEq>(field: &mut T, value: T) -> bool {
+    let new = *field != value;
+    *field = value;
+    new
+}
+
 /// A run in work, as its driver knows it.
 pub(super) struct Driver<'a> {
     job: &'a Job,
@@ -217,6 +226,8 @@ pub(super) struct Driver<'a> {
     /// The version that `run` is.
     pub(super) at: Revision,
     pub(super) run: Run,
+    /// The text of its journal, as it was recorded last.
+    pub(super) written: Written,
     /// What is asked of the run, as the interpreter sees it.
     asked: RunSpec,
     frozen: Arc<Frozen>,
@@ -258,6 +269,7 @@ impl<'a> Driver<'a> {
             object,
             asked: RunSpec::default(),
             run,
+            written: Written::default(),
             frozen,
             first,
             target: job.target.clone(),
@@ -308,6 +320,7 @@ impl<'a> Driver<'a> {
         }
         let Some((object, run)) = self.job.read(world)? else { return Ok(Look::Gone) };
         (self.at, self.object, self.run) = (object.revision, object, run);
+        self.written = Written::default();
         self.understand();
         Ok(Look::Changed)
     }
@@ -367,12 +380,15 @@ impl<'a> Driver<'a> {
         loop {
             let target = self.look_at_target();
             let now = self.context.objects.now();
+            let before = Stage::of(&self.run.status);
+            let status = std::mem::take(&mut self.run.status);
             let mut decision = self.with_view(target.as_deref(), now, |driver, view| {
-                step(&driver.frozen.definition, &driver.run.status, view, input.clone())
+                step(&driver.frozen.definition, status, view, input.clone())
             });
             self.complete(&mut decision);
-            let new = decision.status != self.run.status || !decision.notes.is_empty();
-            if new && !self.record(&mut decision, now).await? {
+            self.run.status = std::mem::take(&mut decision.status);
+            let new = decision.changed.is_some() || !decision.notes.is_empty();
+            if new && !self.record(&decision, before, now).await? {
                 // Someone changed the run: decide again on what it is now.
                 let world = self.context.objects.store().fresh().await?;
                 if matches!(self.adopt(&world)?, Look::Gone) {
@@ -392,14 +408,17 @@ impl<'a> Driver<'a> {
 
     /// Adds to a decision what the interpreter does not know.
     fn complete(&self, decision: &mut Decision) {
-        let status = &mut decision.status;
-        status.observed_generation = self.run.metadata.generation;
-        status.queued_behind = None;
+        let Decision { status, changed, .. } = decision;
+        let mut new = set(&mut status.observed_generation, self.run.metadata.generation);
+        new |= set(&mut status.queued_behind, None);
         if let Some(revision) = &self.first
             && status.start_time.is_some()
         {
-            status.runbook_revision = Some(revision.metadata.name.clone());
-            status.target_uid = self.seen.uid.as_deref().map(str::to_owned);
+            new |= set(&mut status.runbook_revision, Some(revision.metadata.name.clone()));
+            new |= set(&mut status.target_uid, self.seen.uid.as_deref().map(str::to_owned));
+        }
+        if new {
+            changed.get_or_insert(status.steps.len());
         }
     }
 

@@ -2,7 +2,7 @@
 //! driver records, then performs. Nothing is performed that was not recorded first.
 //!
 //! - [`driver`] drives one run; [`prepare`] says what it executes; [`record`] writes its journal and
-//!   its story; [`perform`] performs actions.
+//!   its story, [`written`] the journal's text; [`perform`] performs actions.
 //! - [`targets`] is who holds a target and who waits; [`listeners`] wakes runs when targets change.
 
 mod driver;
@@ -12,6 +12,7 @@ mod perform;
 mod prepare;
 mod record;
 mod targets;
+mod written;
 
 use crate::{
     actions::Actions,

@@ -20,20 +20,34 @@ use quarterdeck_store::{Mutation, Outcome, Precondition};
 /// Reasons of events that only say that a run goes on as it should.
 const PROGRESS: [&str; 4] = ["Started", "StepStarted", "StepSucceeded", "Succeeded"];
 
-/// Whether a run is between its beginning and its end.
-fn in_work(status: &RunStatus) -> bool {
-    status.start_time.is_some() && !status.phase.ended()
+/// Where a run is: what its story needs to know of it as it was.
+#[derive(Clone, Copy)]
+pub(super) struct Stage {
+    begun: bool,
+    ended: bool,
+}
+
+impl Stage {
+    pub(super) fn of(status: &RunStatus) -> Self {
+        Self { begun: status.start_time.is_some(), ended: status.phase.ended() }
+    }
+
+    /// It is between its beginning and its end.
+    fn in_work(self) -> bool {
+        self.begun && !self.ended
+    }
 }
 
 impl Driver<'_> {
-    /// Writes journal and story; the journal is the driver's from then on. False when the run changed meanwhile, and nothing was written.
+    /// Writes the journal, which is the driver's already, and its story. False when the run changed meanwhile,
+    /// and nothing was written.
     pub(super) async fn record(
         &mut self,
-        decision: &mut Decision,
+        decision: &Decision,
+        before: Stage,
         now: Time,
     ) -> Result<bool, EngineError> {
-        let story = self.story(decision, now);
-        self.run.status = std::mem::take(&mut decision.status);
+        let story = self.story(decision, before, now);
         self.keep_or_let_go(decision.done);
         let objects = &self.context.objects;
         let mut mutations: Vec<Mutation> = Vec::with_capacity(2 + story.len());
@@ -42,7 +56,12 @@ impl Driver<'_> {
             mutations.push(objects.put(revision, Precondition::Absent)?);
         }
         let place = mutations.len();
-        mutations.push(objects.put(&self.run, Precondition::At(self.at))?);
+        let same = decision.changed.unwrap_or(self.run.status.steps.len());
+        let key = &self.object.key;
+        let body = self.written.body(&mut self.run, same).map_err(|error| {
+            EngineError::Unreadable(format!("{key} cannot be written: {error}"))
+        })?;
+        mutations.push(objects.put_body(key.clone(), body, Precondition::At(self.at)));
         for event in &story {
             mutations.push(objects.tell(event)?);
         }
@@ -92,7 +111,7 @@ impl Driver<'_> {
     }
 
     /// Events about the run and its target that tell of `decision`.
-    fn story(&self, decision: &Decision, now: Time) -> Vec<Event> {
+    fn story(&self, decision: &Decision, before: Stage, now: Time) -> Vec<Event> {
         let acts = self.acts();
         // A decision on the same version of the run is the same decision.
         let number = self.at.0;
@@ -112,17 +131,17 @@ impl Driver<'_> {
         let Some(target) = target.and_then(|key| self.context.objects.get(key)) else {
             return story;
         };
-        let (old, new) = (&self.run.status, &decision.status);
+        let status = &self.run.status;
+        let after = Stage::of(status);
         let name = short(&self.object.key);
         let runbook = &self.run.spec.runbook;
-        let began =
-            !in_work(old) && (in_work(new) || old.start_time.is_none() && new.start_time.is_some());
+        let began = !before.in_work() && (after.in_work() || !before.begun && after.begun);
         if began {
             let message = format!("run {name} ({runbook}) started");
             story.push(tell(&target, "RunStarted", &message, false));
         }
-        if decision.done && !old.phase.ended() && new.start_time.is_some() {
-            let (reason, what, warning) = match new.phase {
+        if decision.done && !before.ended && after.begun {
+            let (reason, what, warning) = match status.phase {
                 RunPhase::Succeeded => ("RunSucceeded", "succeeded", false),
                 RunPhase::Cancelled => ("RunCancelled", "was cancelled", true),
                 _ => ("RunFailed", "failed", true),

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::definition::{Node, Program, Verb};
 use serde_json::{Map, Value};
+use std::fmt::Write as _;
 
 impl Machine<'_> {
     /// Goes on with steps inside a step, and ends it when they have.
@@ -80,10 +81,17 @@ impl Machine<'_> {
         let mut flow = Flow::Done;
         let mut busy = 0;
         let mut failed = false;
+        let mut prefix = path.to_owned();
         for index in 0..items {
-            let prefix = format!("{path}[{index}]/");
+            prefix.truncate(path.len());
+            // Writing to memory does not fail.
+            let _ = write!(prefix, "[{index}]/");
             let begun = steps.first().is_some_and(|first| {
-                self.journal.place(&format!("{prefix}{}", first.name)).is_some()
+                let own = prefix.len();
+                prefix.push_str(&first.name);
+                let begun = self.journal.place(&prefix).is_some();
+                prefix.truncate(own);
+                begun
             });
             // Items begin in order: those begun go on to their end, no other begins after a failure.
             if !begun && failed {

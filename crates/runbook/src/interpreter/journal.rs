@@ -23,17 +23,41 @@ pub(super) struct Journal {
     pub(super) status: RunStatus,
     places: HashMap<String, usize>,
     latest: Time,
+    before: Before,
+}
+
+/// What was recorded, as far as it may have changed since: comparing costs what a decision touches,
+/// not what the whole run did.
+struct Before {
+    /// All but the entries.
+    head: RunStatus,
+    /// How many entries there were.
+    steps: usize,
+    /// Those that were opened for a change, as they were.
+    opened: HashMap<usize, StepStatus>,
+    /// Entries were taken out, so that places are no longer what they were.
+    moved: bool,
 }
 
 impl Journal {
-    pub(super) fn new(status: RunStatus) -> Self {
-        let mut journal = Self { status, places: HashMap::new(), latest: epoch() };
+    pub(super) fn new(mut status: RunStatus) -> Self {
+        let steps = std::mem::take(&mut status.steps);
+        let (head, known) = (status.clone(), steps.len());
+        status.steps = steps;
+        let before = Before { head, steps: known, opened: HashMap::new(), moved: false };
+        let mut journal = Self { status, places: HashMap::new(), latest: epoch(), before };
         journal.index();
         journal
     }
 
-    /// Reads the entries anew, after some were taken out.
-    pub(super) fn index(&mut self) {
+    /// Lets `change` take entries out and change others.
+    pub(super) fn rewrite(&mut self, change: impl FnOnce(&mut Vec<StepStatus>)) {
+        self.before.moved = true;
+        change(&mut self.status.steps);
+        self.index();
+    }
+
+    fn index(&mut self) {
         let entries = self.status.steps.iter().enumerate();
         self.places = entries.map(|(at, entry)| (entry.name.clone(), at)).collect();
         let times = self.status.steps.iter().flat_map(|entry| [entry.start_time, entry.end_time]);
@@ -44,8 +68,21 @@ impl Journal {
             .unwrap_or_else(epoch);
     }
 
-    pub(super) fn into_status(self) -> RunStatus {
-        self.status
+    /// What is recorded from now on, and from which entry on it differs from what was.
+    pub(super) fn finish(self) -> (RunStatus, Option<usize>) {
+        let Self { mut status, before, .. } = self;
+        if before.moved {
+            return (status, Some(0));
+        }
+        let opened = before.opened.iter();
+        let differs = opened.filter(|(at, entry)| status.steps.get(**at) != Some(*entry));
+        let mut first = differs.map(|(at, _)| *at).min();
+        let steps = std::mem::take(&mut status.steps);
+        if first.is_none() && (status != before.head || steps.len() > before.steps) {
+            first = Some(before.steps);
+        }
+        status.steps = steps;
+        (status, first)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -83,7 +120,11 @@ impl Journal {
     }
 
     pub(super) fn entry_mut(&mut self, at: usize) -> Option<&mut StepStatus> {
-        self.status.steps.get_mut(at)
+        let entry = self.status.steps.get_mut(at)?;
+        if at < self.before.steps && !self.before.moved {
+            self.before.opened.entry(at).or_insert_with(|| entry.clone());
+        }
+        Some(entry)
     }
 
     /// Adds an entry and says where it is.

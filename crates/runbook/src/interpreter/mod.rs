@@ -112,6 +112,9 @@ pub struct Note {
 pub struct Decision {
     /// The journal.
     pub status: RunStatus,
+    /// From which of its entries on the journal is another one; the end of what was recorded when only
+    /// what precedes the entries is. None when nothing changed.
+    pub changed: Option<usize>,
     /// Actions to begin.
     pub perform: Vec<Perform>,
     /// Paths of steps whose action should be stopped.
@@ -126,13 +129,8 @@ pub struct Decision {
 
 /// Decides what follows. Results of attempts that are not running are ignored; when nothing changes
 /// the status is equal and nothing is to be done.
-pub fn step(
-    definition: &Definition,
-    status: &RunStatus,
-    view: &View<'_>,
-    input: Input,
-) -> Decision {
-    let mut machine = Machine::new(definition, status.clone(), view);
+pub fn step(definition: &Definition, status: RunStatus, view: &View<'_>, input: Input) -> Decision {
+    let mut machine = Machine::new(definition, status, view);
     if let Input::Performed { step, attempt, result } = input {
         machine.performed = Some(Performed { step, attempt, result });
     }
@@ -207,10 +205,11 @@ impl<'a> Machine<'a> {
     }
 
     fn into_decision(self) -> Decision {
-        let status = self.journal.into_status();
+        let (status, changed) = self.journal.finish();
         let done = status.phase.ended();
         Decision {
             status,
+            changed,
             perform: self.perform,
             cancel: self.cancel,
             wake: self.wake.filter(|_| !done),

@@ -90,11 +90,11 @@ impl Machine<'_> {
                 }
             }
         }
-        self.journal.status.steps.retain(|entry| !removed.contains(&entry.name));
-        let now = self.now;
-        for entry in &mut self.journal.status.steps {
-            if reopened.contains(&entry.name) {
-                let longest = self.definition.find(&entry.name).and_then(Node::longest);
+        let (now, definition) = (self.now, self.definition);
+        self.journal.rewrite(|steps| {
+            steps.retain(|entry| !removed.contains(&entry.name));
+            for entry in steps.iter_mut().filter(|entry| reopened.contains(&entry.name)) {
+                let longest = definition.find(&entry.name).and_then(Node::longest);
                 *entry = StepStatus {
                     name: std::mem::take(&mut entry.name),
                     does: entry.does.take(),
@@ -106,8 +106,7 @@ impl Machine<'_> {
                     ..StepStatus::default()
                 };
             }
-        }
-        self.journal.index();
+        });
         self.known = self.journal.len();
     }
 

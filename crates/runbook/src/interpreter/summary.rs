@@ -6,6 +6,7 @@ use quarterdeck_model::{
     Duration,
     kinds::{RunPhase, StepPhase, StepStatus},
 };
+use std::fmt::Write as _;
 
 /// Most steps named at once.
 const NAMED_MAX: usize = 3;
@@ -46,20 +47,24 @@ impl Machine<'_> {
     }
 
     pub(super) fn count_progress(&mut self) {
-        let (done, known) = self.count(&self.definition.root.steps, "");
+        let (done, known) = self.count(&self.definition.root.steps, &mut String::new());
         self.journal.status.progress = Some(format!("{done}/{known}"));
     }
 
-    fn count(&self, nodes: &[Node], prefix: &str) -> (u64, u64) {
+    /// Steps done and known of those whose paths begin with `prefix`, which is as it was afterwards.
+    fn count(&self, nodes: &[Node], prefix: &mut String) -> (u64, u64) {
         let mut sum = (0_u64, 0_u64);
+        let own = prefix.len();
         for node in nodes {
-            let (done, known) = self.count_node(node, &format!("{prefix}{}", node.name));
+            prefix.push_str(&node.name);
+            let (done, known) = self.count_node(node, prefix);
+            prefix.truncate(own);
             sum = (sum.0.saturating_add(done), sum.1.saturating_add(known));
         }
         sum
     }
 
-    fn count_node(&self, node: &Node, path: &str) -> (u64, u64) {
+    fn count_node(&self, node: &Node, path: &mut String) -> (u64, u64) {
         let Some(entry) = self.journal.find(path) else { return (0, node.leaves) };
         match entry.phase {
             StepPhase::Skipped => return (node.leaves, node.leaves),
@@ -68,13 +73,19 @@ impl Machine<'_> {
             _ => {}
         }
         match &node.verb {
-            Verb::Parallel(steps) => self.count(steps, &format!("{path}/")),
-            Verb::Call { program, .. } => self.count(&program.steps, &format!("{path}/")),
+            Verb::Parallel(_) | Verb::Call { .. } => {
+                path.push('/');
+                self.count(node.children(), path)
+            }
             Verb::ForEach { steps, .. } => {
                 let items = entry.items.as_ref().map_or(0, Vec::len);
                 let mut sum = (0_u64, 0_u64);
+                let own = path.len();
                 for index in 0..items {
-                    let (done, known) = self.count(steps, &format!("{path}[{index}]/"));
+                    path.truncate(own);
+                    // Writing to memory does not fail.
+                    let _ = write!(path, "[{index}]/");
+                    let (done, known) = self.count(steps, path);
                     sum = (sum.0.saturating_add(done), sum.1.saturating_add(known));
                 }
                 sum

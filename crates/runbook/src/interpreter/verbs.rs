@@ -11,6 +11,7 @@ use crate::{
     definition::{BACKOFF, BACKOFF_MAX, Node, Verb},
     params,
 };
+use jiff::tz::Offset;
 use quarterdeck_model::{
     Duration, Time,
     kinds::{Decision as Verdict, RunPhase, StepPhase, StepStatus},
@@ -457,6 +458,6 @@ fn span(since: Time, until: Time) -> String {
 
 /// `12:01:02` (UTC).
 pub(super) fn clock(time: Time) -> String {
-    let text = time.to_string();
-    text.get(11..19).map_or(text.clone(), str::to_owned)
+    let time = Offset::UTC.to_datetime(time.timestamp());
+    format!("{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())
 }

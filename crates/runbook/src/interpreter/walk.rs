@@ -45,8 +45,10 @@ impl fmt::Display for Trouble {
 impl Machine<'_> {
     /// One step after the other.
     pub(super) fn sequence(&mut self, nodes: &[Node], frame: Frame<'_>) -> Flow {
+        let mut path = frame.prefix.to_owned();
         for (at, node) in nodes.iter().enumerate() {
-            let path = format!("{}{}", frame.prefix, node.name);
+            path.truncate(frame.prefix.len());
+            path.push_str(&node.name);
             match self.node(node, &path, Frame { upto: at, ..frame }) {
                 Flow::Done => {}
                 other => return other,

@@ -118,8 +118,8 @@ impl World {
     }
 
     pub(crate) fn decide(&mut self, input: Input) -> Decision {
-        let decision = step(&self.definition, &self.status, &self.view(), input.clone());
-        let again = step(&self.definition, &self.status, &self.view(), input);
+        let decision = step(&self.definition, self.status.clone(), &self.view(), input.clone());
+        let again = step(&self.definition, self.status.clone(), &self.view(), input);
         assert_eq!(decision, again, "the same journal and event give the same decision");
         self.check(&decision);
         for path in &decision.cancel {
@@ -154,6 +154,10 @@ impl World {
             assert!(entry.retry_time.is_none(), "{}", perform.step);
             assert!(perform.deadline >= self.now, "{} begins when its time is up", perform.step);
         }
+        assert_eq!(decision.changed.is_some(), decision.status != self.status);
+        let same = decision.changed.unwrap_or(self.status.steps.len());
+        let same = (self.status.steps.get(..same), decision.status.steps.get(..same));
+        assert!(same.0.is_some() && same.0 == same.1, "entries before the first that changed");
         assert_eq!(decision.done, decision.status.phase.ended());
         let retried = decision.status.retries != self.status.retries;
         for before in self.status.steps.iter().filter(|before| before.phase.ended() && !retried) {
