@@ -214,3 +214,49 @@ fn target_of(run: &Object) -> Option<Key> {
 fn short(key: &Key) -> String {
     format!("{}/{}", key.namespace, key.name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quarterdeck_model::{Revision, object};
+    use serde_json::{Value, json};
+
+    fn run(finalizers: &[&str], spec: Value, status: Value) -> Object {
+        let metadata = json!({"name": "a", "uid": "u", "finalizers": finalizers});
+        let value = json!({"metadata": metadata, "spec": spec, "status": status});
+        let key = Key::new(Run::info(), "default", "a");
+        let body = object::encode(Run::info(), &value);
+        Object::from_body(Run::info(), key, Revision(1), &body).unwrap()
+    }
+
+    #[test]
+    fn a_run_has_a_driver_until_nothing_is_left_to_do_about_it() {
+        let plain = json!({"runbook": "r"});
+        let retry = json!({"runbook": "r", "retry": {"from": "step", "number": 2}});
+        let failed = |retries: u32| json!({"phase": "Failed", "retries": retries});
+        let phase = |phase: &str| json!({"phase": phase});
+        let cases = [
+            (run(&[], plain.clone(), json!({})), true),
+            (run(&[], plain.clone(), phase("Queued")), true),
+            (run(&[FINALIZER], plain.clone(), phase("Running")), true),
+            (run(&[], plain.clone(), phase("Succeeded")), false),
+            (run(&[FINALIZER], plain.clone(), phase("Succeeded")), true),
+            (run(&["other"], plain, phase("Cancelled")), false),
+            (run(&[], retry.clone(), failed(1)), true),
+            (run(&[], retry, failed(2)), false),
+        ];
+        for (run, wanted) in cases {
+            assert_eq!(needs_driver(&run), wanted, "{:?}", run.value());
+        }
+    }
+
+    /// A plane starts with hundreds of thousands of them.
+    #[test]
+    fn what_has_ended_is_told_by_what_is_indexed() {
+        // Whoever reads it whole sees that a retry is asked for; its index says that none can be.
+        let spec = json!({"runbook": "r", "retry": {"from": "", "number": 9}});
+        let ended = run(&[], spec, json!({"phase": "Failed"}));
+        assert!(wants_retry(&ended.decode().unwrap()));
+        assert!(!needs_driver(&ended), "it was read");
+    }
+}
