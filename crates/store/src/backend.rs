@@ -174,7 +174,7 @@ pub trait Backend: Send + Sync + 'static {
     async fn commit(&self, batch: &[Mutation]) -> Result<Vec<Outcome>, StoreError>;
 
     /// How many batches may be given to [`Backend::commit`] before the first is answered. They are decided in
-    /// the order they are given.
+    /// the order they are given, but for those that are tried again.
     fn at_once(&self) -> usize {
         1
     }

@@ -11,9 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Most submissions that wait; more writers than that wait for a place in the queue.
 const QUEUE_MAX: usize = 4_096;
-/// Most batches that are durable but not yet in the cache: enough to keep both tasks busy, and a backend
-/// that commits several at once.
-const COMMITTED_MAX: usize = 4;
+/// Most batches that are under way or durable, and not yet taken into the cache: enough to keep both tasks
+/// busy, and a backend that commits several at once.
+const COMMITTED_MAX: usize = 6;
 
 type Answer = Result<Vec<Outcome>, StoreError>;
 
@@ -97,6 +97,9 @@ pub(crate) fn split(mutations: Vec<Mutation>) -> Vec<Vec<Mutation>> {
     parts
 }
 
+/// A place among what is committed, to be filled.
+type Place = mpsc::OwnedPermit<(Batch, Vec<Outcome>)>;
+
 /// Commits batch after batch, until there are no more writers.
 async fn commit(
     backend: Arc<dyn Backend>,
@@ -109,15 +112,13 @@ async fn commit(
         let begins = under_way.len() < backend.at_once();
         let next = tokio::select! {
             biased;
-            Some((batch, outcomes)) = under_way.next() => {
-                if !deliver(batch, outcomes, &committed).await {
-                    return;
-                }
+            Some((place, batch, answer)) = under_way.next() => {
+                deliver(place, batch, answer);
                 continue;
             }
-            next = next(&mut left_over, &mut submissions), if begins => next,
+            next = next(&committed, &mut left_over, &mut submissions), if begins => next,
         };
-        let Some(first) = next else { break };
+        let Some((place, first)) = next else { break };
         // Writers that were answered at once write again at once: those come along.
         tokio::task::yield_now().await;
         let mut batch = Batch::default();
@@ -131,42 +132,40 @@ async fn commit(
         }
         let backend = backend.clone();
         under_way.push_back(async move {
-            let outcomes = backend.commit(&batch.mutations).await;
-            (batch, outcomes)
+            let answer = backend.commit(&batch.mutations).await;
+            (place, batch, answer)
         });
     }
-    while let Some((batch, outcomes)) = under_way.next().await {
-        if !deliver(batch, outcomes, &committed).await {
-            return;
-        }
+    while let Some((place, batch, answer)) = under_way.next().await {
+        deliver(place, batch, answer);
     }
 }
 
-/// What is to begin the next batch; none when there are no more writers.
+/// What is to begin the next batch, and the place where it goes once it is committed: what is under way
+/// must never wait for one, since others may wait for it. None when there are no more writers, or nobody to
+/// answer them.
 async fn next(
+    committed: &mpsc::Sender<(Batch, Vec<Outcome>)>,
     left_over: &mut Option<Submission>,
     submissions: &mut mpsc::Receiver<Submission>,
-) -> Option<Submission> {
-    match left_over.take() {
-        Some(submission) => Some(submission),
-        None => submissions.recv().await,
-    }
+) -> Option<(Place, Submission)> {
+    let place = committed.clone().reserve_owned().await.ok()?;
+    let submission = match left_over.take() {
+        Some(submission) => submission,
+        None => submissions.recv().await?,
+    };
+    Some((place, submission))
 }
 
-/// Passes on what was committed, or tells its writers that it was not. False when nobody takes it.
-async fn deliver(
-    batch: Batch,
-    outcomes: Answer,
-    committed: &mpsc::Sender<(Batch, Vec<Outcome>)>,
-) -> bool {
-    match outcomes {
-        Ok(outcomes) => committed.send((batch, outcomes)).await.is_ok(),
+/// Passes on what was committed, or tells its writers that it was not.
+fn deliver(place: Place, batch: Batch, answer: Answer) {
+    match answer {
+        Ok(outcomes) => drop(place.send((batch, outcomes))),
         Err(error) => {
             for (_, answer) in batch.writers {
                 // A writer that went away does not need its answer.
                 let _ = answer.send(Err(error.clone()));
             }
-            true
         }
     }
 }

@@ -11,7 +11,7 @@
 use super::{TRY_MAX, connection::Writer, failure, is_refusal, signed, unsigned, within};
 use crate::{StoreError, decide::Decision};
 use quarterdeck_model::{Key, Revision};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Why a batch was not acknowledged.
 pub(super) enum Lost {
@@ -67,8 +67,7 @@ pub(super) async fn begin<'b>(
     seen
 }
 
-/// Reads what a batch is about, and the head as it was at the same moment. Leases stay as they are read
-/// until the transaction ends.
+/// Reads what a batch is about, and the head as it was at the same moment.
 pub(super) async fn look<'b>(
     writer: &Writer,
     keys: &BTreeSet<&'b Key>,
@@ -121,17 +120,29 @@ async fn tokens(
     rows.iter().map(|row| Ok((row.try_get(0)?, unsigned(row.try_get(1)?)))).collect()
 }
 
-/// Writes what was decided when the head was `from`, and commits once `before` says that the head is
-/// there; when it says that it never will be, this does nothing. On an error the connection is not to be
-/// used again.
+/// What a decision rests on.
+pub(super) struct Ground<'a, B> {
+    /// The head when it was decided.
+    pub(super) head: Revision,
+    /// Says when that head is committed, or that it never will be.
+    pub(super) committed: B,
+    /// What is not committed by now touches the same keys. Whoever comes to their rows first has them until
+    /// it commits: so these wait.
+    pub(super) shared: bool,
+    /// Leases and the tokens under which they must be held still. They are locked as late as can be:
+    /// whoever renews one waits for that.
+    pub(super) fences: BTreeMap<&'a str, u64>,
+}
+
+/// Writes what was decided, and commits, once what it rests on is committed; when that never will be, this
+/// does nothing. On an error the connection is not to be used again.
 pub(super) async fn finish(
     writer: &Writer,
-    from: Revision,
+    ground: Ground<'_, impl Future<Output = bool>>,
     decision: &Decision<'_>,
     signature: &Signature<'_>,
-    before: impl Future<Output = bool>,
 ) -> Result<(), Lost> {
-    let writing = async { Ok(write(writer, from, decision, signature, before).await) };
+    let writing = async { Ok(write(writer, ground, decision, signature).await) };
     match within(TRY_MAX, writing).await {
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) => Err(Lost::Refused(overtaken())),
@@ -143,10 +154,9 @@ pub(super) async fn finish(
 
 async fn write(
     writer: &Writer,
-    from: Revision,
+    ground: Ground<'_, impl Future<Output = bool>>,
     decision: &Decision<'_>,
     signature: &Signature<'_>,
-    before: impl Future<Output = bool>,
 ) -> Result<bool, tokio_postgres::Error> {
     let Writer { client, log, put, remove, finish, .. } = writer;
     let revisions: Vec<i64> = decision.log.iter().map(|entry| signed(entry.revision.0)).collect();
@@ -167,39 +177,57 @@ async fn write(
         [&put_at, &put_keys.kinds, &put_keys.namespaces, &put_keys.names];
     let remove_with: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
         [&gone.kinds, &gone.namespaces, &gone.names];
-    let (from, head) = (signed(from.0), signed(decision.head.0));
+    let (from, head) = (signed(ground.head.0), signed(decision.head.0));
     let finish_with: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
         [&from, &head, &signature.writer, &signature.batch];
-    let removing = async {
-        match gone.kinds.is_empty() {
-            true => Ok(0),
-            false => client.execute(remove, &remove_with).await,
-        }
+    let showing = async {
+        let removing = async {
+            match gone.kinds.is_empty() {
+                true => Ok(0),
+                false => client.execute(remove, &remove_with).await,
+            }
+        };
+        let (put, removed) = tokio::join!(biased; client.execute(put, &put_with), removing);
+        put.and(removed)
     };
+    let leases: Vec<&str> = ground.fences.keys().copied().collect();
+    let tokens: Vec<i64> = ground.fences.values().map(|token| signed(*token)).collect();
+    let fenced_with: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&leases, &tokens];
     let committing = async {
-        if !before.await {
-            return Ok(false);
-        }
-        let (finished, committed) = tokio::join!(
+        let fencing = async {
+            match leases.is_empty() {
+                true => Ok(0),
+                false => client.execute(&writer.fence, &fenced_with).await,
+            }
+        };
+        let (fenced, finished, committed) = tokio::join!(
             biased;
+            fencing,
             client.execute(finish, &finish_with),
             client.batch_execute("COMMIT"),
         );
-        finished.and(committed).map(|()| true)
+        fenced.and(finished).and(committed).map(|()| true)
     };
-    // Sent together, in this order. When the server refuses one, it refuses those after it, COMMIT
-    // too. A statement that could not even be sent would break this; the limit on a batch's size is
-    // far below where that begins.
-    let (logged, put, removed, committed) = tokio::join!(
-        biased;
-        client.execute(log, &log_with),
-        client.execute(put, &put_with),
-        removing,
-        committing,
-    );
+    let (shared, before) = (ground.shared, ground.committed);
+    // Each is sent as soon as it may be, in this order, and the answers are waited for together. When the
+    // server refuses one, it refuses those after it, COMMIT too. A statement that could not even be sent
+    // would break this; the limit on a batch's size is far below where that begins.
+    let rest = async {
+        if shared {
+            if !before.await {
+                return Ok(false);
+            }
+            let (shown, committed) = tokio::join!(biased; showing, committing);
+            shown.and(committed)
+        } else {
+            let committing = async { if before.await { committing.await } else { Ok(false) } };
+            let (shown, committed) = tokio::join!(biased; showing, committing);
+            shown.and(committed)
+        }
+    };
+    let (logged, rest) = tokio::join!(biased; client.execute(log, &log_with), rest);
     // The first failure is the cause of those after it.
-    logged.and(put).and(removed)?;
-    committed
+    logged.and(rest)
 }
 
 /// That a batch before, on which this one rests, failed; or that there is nobody to commit any more.
@@ -217,14 +245,13 @@ pub(super) async fn was_committed(
     signature: &Signature<'_>,
 ) -> Result<bool, StoreError> {
     let Signature { writer: id, batch } = signature;
-    let passed_over = after_resolving(*batch);
+    // Between this number and the next.
+    let passed_over = batch.saturating_add(1);
     let with: [&(dyn tokio_postgres::types::ToSql + Sync); 3] = [id, batch, &passed_over];
     let row = writer.client.query_one(&writer.resolve, &with).await.map_err(failure)?;
     let last: i64 = row.try_get(0).map_err(failure)?;
     Ok(last == *batch)
 }
 
-/// The number after which the next batch is counted.
-pub(super) fn after_resolving(batch: i64) -> i64 {
-    batch.saturating_add(1)
-}
+/// By how much each batch's number is above the one before.
+pub(super) const BATCH_STEP: i64 = 2;

@@ -37,6 +37,15 @@ const READER_SESSION: &str = "
 /// memory (about 60 bytes each), so that bodies need not be spilled to disk.
 const LOADER_SESSION: &str = "SET work_mem = '256MB';";
 
+/// Keeps leases as they are until the transaction ends; divides by zero, and so fails, when one of them is
+/// not held under that token any more.
+const FENCE: &str = "
+    WITH held AS (
+        SELECT name, token FROM quarterdeck.lease
+        WHERE name = ANY ($1::text[]) ORDER BY name FOR SHARE)
+    SELECT 1 / (count(*) = cardinality($1::text[]))::int
+    FROM held JOIN unnest($1::text[], $2::bigint[]) AS wanted (name, token) USING (name, token)";
+
 /// Neither column takes a null, which is what a head that is not where it was becomes, and a batch that
 /// was passed over: then the server refuses the statement, and all that was sent with it.
 const FINISH: &str = "
@@ -47,11 +56,11 @@ const FINISH: &str = "
         batch = CASE WHEN writer.batch < excluded.batch THEN excluded.batch END,
         at = excluded.at";
 
-/// The batch is noted already, or it is passed over.
+/// The batch is noted already, or it is passed over. Numbers never become smaller, also when this comes late.
 const RESOLVE: &str = "
     INSERT INTO quarterdeck.writer (id, batch, at) VALUES ($1, $3, now())
     ON CONFLICT (id) DO UPDATE SET
-        batch = CASE WHEN writer.batch = $2::bigint THEN writer.batch ELSE excluded.batch END,
+        batch = CASE WHEN writer.batch >= $2::bigint THEN writer.batch ELSE excluded.batch END,
         at = excluded.at
     RETURNING batch";
 
@@ -93,8 +102,10 @@ pub(super) struct Writer {
     pub(super) client: Client,
     /// Finds the head, and the current revisions of keys.
     pub(super) find: Statement,
-    /// Reads the tokens of leases, and keeps them as they are until the transaction ends.
+    /// Reads the tokens of leases.
     pub(super) tokens: Statement,
+    /// Keeps them as they were read until the transaction ends, or fails.
+    pub(super) fence: Statement,
     pub(super) log: Statement,
     pub(super) put: Statement,
     pub(super) remove: Statement,
@@ -111,7 +122,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) async fn connect(target: &Target) -> Result<Self, StoreError> {
         let client = connect(target, WRITER_SESSION).await?;
-        let (find, tokens, log, put, remove, finish, resolve, changed, compacted, count) =
+        let (find, tokens, fence, log, put, remove, finish, resolve, changed, compacted, count) =
             tokio::try_join!(
                 client.prepare(
                     "SELECT 0::bigint, revision FROM quarterdeck.head UNION ALL
@@ -121,9 +132,9 @@ impl Writer {
                  JOIN quarterdeck.current USING (kind, namespace, name)"
                 ),
                 client.prepare(
-                    "SELECT name, token FROM quarterdeck.lease
-                 WHERE name = ANY ($1::text[]) ORDER BY name FOR SHARE"
+                    "SELECT name, token FROM quarterdeck.lease WHERE name = ANY ($1::text[])"
                 ),
+                client.prepare(FENCE),
                 client.prepare(
                     "INSERT INTO quarterdeck.log (revision, previous, kind, namespace, name, body)
                  SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[],
@@ -152,6 +163,7 @@ impl Writer {
             client,
             find,
             tokens,
+            fence,
             log,
             put,
             remove,

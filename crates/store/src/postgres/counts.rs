@@ -1,8 +1,9 @@
 //! How many bodies there are of a kind in a namespace, for those that somebody limits: counted once,
-//! then followed by the log, in which all writers are. Asked only under the turn to write, so that it is
-//! exact; then a batch takes one more round trip. A group that nobody limits costs nothing.
+//! then followed by the log, in which all writers are. Each is counted at the head that it is noted for, and
+//! a batch that was decided on it moves that head or fails: so it is exact. Then a batch takes one more round
+//! trip. A group that nobody limits costs nothing.
 
-use super::{connection::Writer, failure, signed, unsigned};
+use super::{commit::overtaken, connection::Writer, failure, signed, unsigned};
 use crate::{StoreError, decide::Group};
 use quarterdeck_model::Revision;
 use std::{
@@ -20,8 +21,9 @@ pub(super) const CHANGED: &str = "
     WHERE revision > $1 AND revision <= $2 AND (previous IS NULL) = (body IS NOT NULL)
     GROUP BY kind, namespace";
 pub(super) const COMPACTED: &str = "SELECT revision FROM quarterdeck.compacted";
-pub(super) const COUNT: &str =
-    "SELECT count(*) FROM quarterdeck.current WHERE kind = $1 AND namespace = $2";
+pub(super) const COUNT: &str = "
+    SELECT (SELECT revision FROM quarterdeck.head), count(*)
+    FROM quarterdeck.current WHERE kind = $1 AND namespace = $2";
 
 /// Counts by kind and namespace, as of a revision; good for the connection that they were read on.
 #[derive(Debug, Default)]
@@ -38,31 +40,24 @@ impl Counts {
         head: Revision,
         wanted: &BTreeSet<Group<'g>>,
     ) -> Result<HashMap<Group<'g>, u64>, StoreError> {
-        self.read(writer, head, wanted).await.map_err(failure)
-    }
-
-    async fn read<'g>(
-        &mut self,
-        writer: &Writer,
-        head: Revision,
-        wanted: &BTreeSet<Group<'g>>,
-    ) -> Result<HashMap<Group<'g>, u64>, tokio_postgres::Error> {
         let mut counts = HashMap::with_capacity(wanted.len());
         if wanted.is_empty() {
             return Ok(counts);
         }
-        self.follow(writer, head).await?;
+        self.follow(writer, head).await.map_err(failure)?;
         for group in wanted {
             let Group { kind, namespace } = *group;
             let known = self.groups.get(kind).and_then(|groups| groups.get(namespace)).copied();
             let count = match known {
                 Some(known) => known,
                 None => {
-                    let row = writer.client.query_one(&writer.count, &[&kind, &namespace]).await?;
-                    let count = unsigned(row.try_get(0)?);
+                    let (at, counted) = count(writer, group).await.map_err(failure)?;
+                    if at != head {
+                        return Err(overtaken());
+                    }
                     let groups = self.groups.entry(kind.into()).or_default();
-                    groups.insert(namespace.into(), count);
-                    count
+                    groups.insert(namespace.into(), counted);
+                    counted
                 }
             };
             counts.insert(*group, count);
@@ -103,4 +98,13 @@ impl Counts {
         self.groups = groups;
         Ok(())
     }
+}
+
+/// Counts anew; answers the head as it was at the same moment, too.
+async fn count(
+    writer: &Writer,
+    Group { kind, namespace }: &Group<'_>,
+) -> Result<(Revision, u64), tokio_postgres::Error> {
+    let row = writer.client.query_one(&writer.count, &[kind, namespace]).await?;
+    Ok((Revision(unsigned(row.try_get(0)?)), unsigned(row.try_get(1)?)))
 }

@@ -237,11 +237,15 @@ impl Backend for Postgres {
                 "a batch of {bytes} bytes is over its limit of {BATCH_BYTES_MAX}"
             )));
         }
-        let mut patience = Patience::of(PATIENCE);
+        // From the first failure on: what fails only with a batch before it, however late, is tried again.
+        let mut patience = None;
         loop {
             match self.pipeline.attempt(batch).await {
                 Ok(outcomes) => return Ok(outcomes),
-                Err(error) => patience.next_try(error).await?,
+                Err(error) => {
+                    let patience = patience.get_or_insert_with(|| Patience::of(PATIENCE));
+                    patience.next_try(error).await?;
+                }
             }
         }
     }

@@ -7,7 +7,7 @@
 
 use super::{
     Patience, RESOLVE_PATIENCE, TRY_MAX,
-    commit::{self, Lost, Seen, Signature, overtaken},
+    commit::{self, Ground, Lost, Seen, Signature, overtaken},
     connection::Writer,
     counts::Counts,
     turn::Turns,
@@ -20,7 +20,7 @@ use crate::{
 };
 use quarterdeck_model::{Key, Revision};
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::{Mutex as Door, mpsc, oneshot};
@@ -95,8 +95,6 @@ impl Drop for Taken {
 struct Flight<'p> {
     under_way: &'p Mutex<UnderWay>,
     head: Revision,
-    /// Says when the one before is committed.
-    before: Option<oneshot::Receiver<()>>,
     /// To say that this one is. None once it is said.
     after: Option<oneshot::Sender<()>>,
     /// Dropped last: whoever has all lanes knows that nothing is under way.
@@ -163,7 +161,6 @@ impl Lane {
         let (writer, counts) = self.connect(target).await?;
         let signature = Signature { writer: &self.id, batch: self.batch };
         let committed = within(TRY_MAX, commit::was_committed(&writer, &signature)).await?;
-        self.batch = commit::after_resolving(self.batch);
         self.connection = Some((writer, counts));
         Ok(committed)
     }
@@ -176,6 +173,10 @@ struct Ready<'b> {
     counts: Counts,
     /// The head that it moves.
     from: Revision,
+    /// Batches before it that are not committed touch the same keys.
+    shared: bool,
+    /// The leases, and their tokens, under which it writes.
+    fences: BTreeMap<&'b str, u64>,
     decision: Decision<'b>,
 }
 
@@ -194,46 +195,48 @@ impl Pipeline {
     /// Tries to commit once. That the store is unavailable means that nothing was applied.
     pub(super) async fn attempt(&self, batch: &[Mutation]) -> Result<Vec<Outcome>, StoreError> {
         let mut entrance = self.entrance.lock().await;
-        let ready = match self.decide(&mut entrance, batch).await {
-            Ok(ready) => ready,
-            Err(error) => {
-                // Whatever there is of the turn ends with its connection.
-                entrance.turns = None;
-                return Err(error);
-            }
-        };
+        let ready = self.decide(&mut entrance, batch).await?;
         let outcomes = if ready.decision.log.is_empty() {
-            let stands = self.all_home(&mut entrance).await;
+            let stands = self.all_home(&mut entrance.lanes).await;
+            if let Some(turns) = &mut entrance.turns
+                && !stands
+            {
+                turns.give_up();
+            }
             drop(entrance);
             let outcomes = ready.give_up().await;
             if stands { outcomes } else { Err(overtaken()) }
         } else {
-            let Ready { taken, writer, counts, from, decision } = ready;
-            let flight = self.set_out(taken, &decision);
+            let Ready { taken, writer, counts, from, shared, fences, decision } = ready;
+            let (flight, committed) = self.set_out(taken, &decision);
             drop(entrance);
-            flight.finish(&self.target, (writer, counts), from, decision).await
+            let ground = Ground { head: from, committed, shared, fences };
+            flight.finish(&self.target, (writer, counts), ground, decision).await
         };
         self.leave();
         outcomes
     }
 
-    /// Decides on a batch, once the turn to write is ours.
+    /// Decides on a batch, once the turn to write is ours. When this ends in any other way, the turn ends with
+    /// its connection.
     async fn decide<'b>(
         &self,
         entrance: &mut Entrance,
         batch: &'b [Mutation],
     ) -> Result<Ready<'b>, StoreError> {
-        let lane = entrance.lanes.recv().await.ok_or_else(overtaken)?;
+        let Entrance { turns, lanes } = entrance;
+        let lane = lanes.recv().await.ok_or_else(overtaken)?;
         let mut taken = Taken { lane, home: self.home.clone() };
         let (writer, mut counts) = taken.lane.connect(&self.target).await?;
-        let limited = decide::limited(batch);
-        let mut ours = match &mut entrance.turns {
-            Some(turns) if turns.held() => !within(TRY_MAX, turns.is_wanted()).await?,
-            _ => false,
+        let mut turn = match turns.take().filter(Turns::usable) {
+            Some(turn) => turn,
+            None => within(TRY_MAX, Turns::connect(&self.target)).await?,
         };
+        let mut ours = turn.held() && !within(TRY_MAX, turn.is_wanted()).await?;
+        let limited = decide::limited(batch);
         // Sizes are counted in what is committed.
         if !ours || !limited.is_empty() || locked(&self.under_way).broken {
-            ours &= self.all_home(entrance).await;
+            ours &= self.all_home(lanes).await;
         }
         let (keys, leases) = (decide::keys(batch), decide::leases(batch));
         // Before the database is asked: what is committed by then is seen there.
@@ -241,18 +244,21 @@ impl Pipeline {
             let under_way = locked(&self.under_way);
             keys.iter().filter_map(|key| Some((*key, under_way.of(key)?))).collect()
         };
-        let Seen { head, mut current, tokens } = if ours {
-            let seen = within(TRY_MAX, commit::begin(&writer, &keys, &leases)).await?;
-            Seen { head: locked(&self.under_way).head, ..seen }
+        let Seen { head: seen, mut current, tokens } = if ours {
+            within(TRY_MAX, commit::begin(&writer, &keys, &leases)).await?
         } else {
-            let turns = match entrance.turns.take().filter(Turns::usable) {
-                Some(turns) => turns,
-                None => within(TRY_MAX, Turns::connect(&self.target)).await?,
-            };
-            let turns = entrance.turns.insert(turns);
-            turns.give_up();
-            within(TRY_MAX, take_turn(turns, &writer, &keys, &leases)).await?
+            turn.give_up();
+            let seen = within(TRY_MAX, take_turn(&mut turn, &writer, &keys, &leases)).await?;
+            // Nothing is under way.
+            locked(&self.under_way).head = seen.head;
+            seen
         };
+        let head = locked(&self.under_way).head;
+        if seen > head {
+            // Somebody writes without a turn.
+            return Err(overtaken());
+        }
+        let shared = !left.is_empty();
         for (key, at) in left {
             match at {
                 Some(at) => current.insert(key, at),
@@ -260,31 +266,34 @@ impl Pipeline {
             };
         }
         let sizes = within(TRY_MAX, counts.of(&writer, head, &limited)).await?;
+        let fences = batch.iter().filter_map(|mutation| mutation.fence.as_ref());
+        let fences = fences.filter(|fence| tokens.get(&*fence.lease) == Some(&fence.token));
+        let fences = fences.map(|fence| (&*fence.lease, fence.token)).collect();
         let decision = decide(batch, Held { head, current, tokens, counts: sizes });
-        Ok(Ready { taken, writer, counts, from: head, decision })
+        *turns = Some(turn);
+        Ok(Ready { taken, writer, counts, from: head, shared, fences, decision })
     }
 
     /// Waits until no other lane is in use. False when a batch failed since the last time: then the turn is
     /// to be taken anew.
-    async fn all_home(&self, entrance: &mut Entrance) -> bool {
+    async fn all_home(&self, lanes: &mut mpsc::Receiver<Lane>) -> bool {
         let mut others = Vec::with_capacity(AT_ONCE);
         while others.len() + 1 < AT_ONCE {
-            let Some(lane) = entrance.lanes.recv().await else { break };
+            let Some(lane) = lanes.recv().await else { break };
             others.push(Taken { lane, home: self.home.clone() });
         }
         let mut under_way = locked(&self.under_way);
         under_way.batches.clear();
         under_way.last = None;
-        let broken = std::mem::take(&mut under_way.broken);
-        if let Some(turns) = &mut entrance.turns
-            && broken
-        {
-            turns.give_up();
-        }
-        !broken
+        !std::mem::take(&mut under_way.broken)
     }
 
-    fn set_out(&self, taken: Taken, decision: &Decision<'_>) -> Flight<'_> {
+    /// Notes that a batch is under way; answers also when the one before is committed.
+    fn set_out(
+        &self,
+        taken: Taken,
+        decision: &Decision<'_>,
+    ) -> (Flight<'_>, impl Future<Output = bool> + use<>) {
         let head = decision.head;
         let (after, last) = oneshot::channel();
         let mut under_way = locked(&self.under_way);
@@ -292,7 +301,13 @@ impl Pipeline {
         under_way.count += 1;
         under_way.head = head;
         under_way.batches.push_back(Decided::of(decision));
-        Flight { under_way: &self.under_way, head, before, after: Some(after), taken }
+        let committed = async move {
+            match before {
+                Some(before) => before.await.is_ok(),
+                None => true,
+            }
+        };
+        (Flight { under_way: &self.under_way, head, after: Some(after), taken }, committed)
     }
 
     /// Gives up the turn when there is nobody left who needs it. Whoever is inside does this later.
@@ -323,20 +338,15 @@ impl Flight<'_> {
         mut self,
         target: &Target,
         (writer, counts): (Writer, Counts),
-        from: Revision,
+        ground: Ground<'_, impl Future<Output = bool>>,
         decision: Decision<'_>,
     ) -> Result<Vec<Outcome>, StoreError> {
         let lane = &mut self.taken.lane;
-        lane.batch += 1;
+        // Before anything is sent, and past the number that a lost one is passed over with: no number is
+        // ever used twice, whatever becomes of this one.
+        lane.batch += commit::BATCH_STEP;
         let signature = Signature { writer: &lane.id, batch: lane.batch };
-        let before = self.before.take();
-        let before = async {
-            match before {
-                Some(before) => before.await.is_ok(),
-                None => true,
-            }
-        };
-        match commit::finish(&writer, from, &decision, &signature, before).await {
+        match commit::finish(&writer, ground, &decision, &signature).await {
             Ok(()) => lane.connection = Some((writer, counts)),
             Err(Lost::Refused(error)) => return Err(error),
             Err(Lost::Unknown(error)) => {

@@ -44,14 +44,14 @@ const MIGRATIONS: [&str; 1] = [r#"
         token bigint NOT NULL,
         expires timestamptz NOT NULL
     ) WITH (fillfactor = 50);
-    -- The last batch that each process has committed: how it finds out, after it lost its
-    -- connection, whether its commit was.
+    -- The last batch that each connection has committed: how its process finds out, after it lost
+    -- that, whether its commit was.
     CREATE TABLE quarterdeck.writer (
         id text COLLATE "C" PRIMARY KEY,
         batch bigint NOT NULL,
         at timestamptz NOT NULL
     ) WITH (fillfactor = 50);
-    -- One row, whose lock makes writers take turns.
+    -- One row, which every commit moves from where it was decided on.
     CREATE TABLE quarterdeck.head (revision bigint NOT NULL) WITH (fillfactor = 50);
     INSERT INTO quarterdeck.head VALUES (0);
     -- Not in the same row, so that a compaction does not hold up writers.

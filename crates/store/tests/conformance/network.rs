@@ -3,7 +3,7 @@
 use super::stores::{kind, note, object};
 use crate::{
     UNSAFE_BUT_FAST,
-    support::{check_whole, one, put, when},
+    support::{check_whole, fenced, one, put, when},
 };
 use quarterdeck_model::{FieldSelector, LabelSelector, Revision};
 use quarterdeck_store::{
@@ -90,6 +90,64 @@ async fn batches_behind_one_of_unknown_outcome_are_each_committed_once() {
     assert!(proxy.lost() >= 3, "{} connections were lost", proxy.lost());
     let log = check_whole(&Postgres::open(&server.url()).await.unwrap()).await;
     assert_eq!(log.len() as u64, 2 * WRITERS * TURNS);
+}
+
+/// What is counted for a quota is noted for the head at which it was counted, also when nothing was written
+/// since the turn began.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_is_exact_after_batches_that_write_nothing() {
+    let server = Server::start_with(&UNSAFE_BUT_FAST).await;
+    let before = Postgres::open(&server.url()).await.unwrap();
+    let ten: Vec<_> = (0..10).map(|number| put(&format!("own-{number}"), "body")).collect();
+    before.commit(&ten).await.unwrap();
+    let store = Postgres::open(&server.url()).await.unwrap();
+    let limited =
+        |name, most| when(Precondition::AbsentIf { seen: None, below: Some(most) }, put(name, "b"));
+    // The second waits while the first has the turn, and has the same turn.
+    let (taken, full) = (when(Precondition::Absent, put("own-1", "b")), limited("more", 10));
+    let (first, second) = tokio::join!(
+        biased;
+        store.commit(std::slice::from_ref(&taken)),
+        store.commit(std::slice::from_ref(&full)),
+    );
+    assert!(matches!(first.unwrap()[..], [Outcome::Conflict(Some(_))]));
+    assert_eq!(second.unwrap(), [Outcome::Full(10)]);
+    for (name, most) in [("more-1", 11), ("more-2", 12)] {
+        let outcome = one(&store, limited(name, most)).await;
+        assert!(matches!(outcome, Outcome::Committed(_)), "{name}: {outcome:?}");
+    }
+    assert_eq!(one(&store, limited("more-3", 12)).await, Outcome::Full(12));
+}
+
+/// A lease can be renewed, and taken over, however much is written under it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_moves_while_much_is_written_under_it() {
+    let server = Server::start_with(&UNSAFE_BUT_FAST).await;
+    let store = Arc::new(Postgres::open(&server.url()).await.unwrap());
+    let ttl = Duration::from_secs(60);
+    let lease = store.acquire_lease("engine", "me", ttl).await.unwrap().unwrap();
+    let mut flood = JoinSet::new();
+    for writer in 0..8 {
+        let (store, token) = (store.clone(), lease.token);
+        flood.spawn(async move {
+            loop {
+                let mutation = fenced("engine", token, put(&format!("own-{writer}"), "body"));
+                match one(&*store, mutation).await {
+                    Outcome::Committed(_) => {}
+                    other => return other,
+                }
+            }
+        });
+    }
+    for _ in 0..20 {
+        let renewed = timeout(DEADLINE, store.acquire_lease("engine", "me", ttl)).await;
+        assert_eq!(renewed.expect("renewed in time").unwrap().as_ref(), Some(&lease));
+    }
+    store.release_lease(&lease).await.unwrap();
+    // Whoever writes under the old token is told so, and writes nothing any more.
+    for outcome in timeout(DEADLINE, flood.join_all()).await.unwrap() {
+        assert_eq!(outcome, Outcome::Fenced);
+    }
 }
 
 /// A process that has the turn to write keeps it while it has something to write, but not when another
