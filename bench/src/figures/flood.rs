@@ -58,14 +58,17 @@ const FLOODS: [(&str, &str); 6] = [
 pub(crate) async fn run(folder: &Path) -> Result<Vec<Row>, Failure> {
     let (server, place) = served::start(folder, OBJECTS)?;
     let text = serde_json::to_string(&place)?;
-    let mut ann = Client::connect(place.address, &place.trust(0)?).await?;
-    reads(&mut ann).await?;
+    let trust = place.trust(0)?;
+    let connect = || Client::connect(place.address, &trust);
+    reads(&mut connect().await?).await?;
     let mut rows = Vec::new();
     for (name, about) in FLOODS {
-        let idle = reads(&mut ann).await?;
+        let idle = reads(&mut connect().await?).await?;
         let nice = ["-n", "19", &binary()?, FLOOD, name, &text];
         let (flood, _): (_, Value) = Process::start("nice", &nice)?;
         sleep(RISE).await;
+        // One that was idle while a large flood rose is closed by now.
+        let mut ann = connect().await?;
         let (took, theirs) = (server.cpu()?, flood.cpu()?);
         let mut memory = Vec::new();
         let flooded = {
