@@ -1,6 +1,6 @@
 //! Parts of the plane that a benchmark switches off, to see what each costs. Only in builds with the
-//! feature `bench`, which a release does not have: there every part is at work, and nothing of this
-//! file is left.
+//! feature `bench`. A release is built by its package, without the feature (`make build`): there every
+//! part is at work, and nothing of this file is left.
 
 #![cfg_attr(not(feature = "bench"), allow(unreachable_pub, reason = "seen by benchmarks only"))]
 

@@ -69,6 +69,8 @@ fn compressed(body: Body) -> Body {
 impl Compressing {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
+            // What has ended must not be asked again.
+            self.encoder.as_ref()?;
             if self.rest.is_empty() {
                 match self.body.frame().await {
                     Some(Ok(frame)) => self.rest = frame.into_data().unwrap_or_default(),
