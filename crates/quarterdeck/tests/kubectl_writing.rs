@@ -206,3 +206,46 @@ async fn what_is_no_longer_asked_for_is_pruned_and_what_is_forced_is_made_anew()
     let said = apply_refusal(&plane, &[], &unknown).await;
     assert!(said.contains(r#"no matches for kind "Castle""#), "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apply_set_is_pruned_by_what_its_parent_remembers() {
+    let plane = plane().await;
+    let secret = |name: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: default}}\ndata: {{a: Yg==}}\n"
+        )
+    };
+    let apply = async |arguments: &[&str], yaml: &str| {
+        let mut all = vec!["apply", "--prune", "--namespace", "default", "--filename", "-"];
+        all.extend(arguments);
+        let mut command = plane.kubectl_command(&all);
+        command.env("KUBECTL_APPLYSET", "true");
+        run(&command, yaml).await.map(|output| output.stdout).map_err(|error| error.reason)
+    };
+    let set = "--applyset=demo";
+    let created = apply(&[set], &format!("{SITE}{}{}", secret("s1"), secret("s2"))).await.unwrap();
+    assert_eq!(created.matches(" created\n").count(), 5, "{created}");
+    let parent = object(&plane, &["secret", "demo"]).await;
+    let kinds = &parent["metadata"]["annotations"]["applyset.kubernetes.io/contains-group-kinds"];
+    assert_eq!(kinds, "Rack.inventory.quarterdeck.dev,Secret,Site.inventory.quarterdeck.dev");
+    let (kept, _) = SITE.rsplit_once("---").unwrap();
+    let fewer = &format!("{kept}{}", secret("s1"));
+    let pruned = ["rack.inventory.quarterdeck.dev/ams1-s01 pruned", "secret/s2 pruned"];
+    let dry = apply(&[set, "--dry-run=server"], fewer).await.unwrap();
+    let done = apply(&[set], fewer).await.unwrap();
+    for line in pruned {
+        assert!(dry.contains(&format!("{line} (server dry run)")), "{dry}");
+        assert!(done.contains(line), "{done}");
+    }
+    let names = plane.kubectl(&["get", "racks,secrets", "--output", "name"]).await;
+    assert_eq!(
+        names.lines().collect::<Vec<_>>(),
+        ["rack.inventory.quarterdeck.dev/ams1-n01", "secret/demo", "secret/s1"]
+    );
+    // The same set, applied by the server; a kind that is no longer in it is pruned too.
+    let done = apply(&["--server-side", "--force-conflicts", set], kept).await.unwrap();
+    assert!(done.contains("secret/s1 pruned"), "{done}");
+    // Only a Secret remembers a set: kubectl asks for kinds that say they do, and none of ours does.
+    let site = apply(&["--applyset=sites.inventory.quarterdeck.dev/home"], kept).await.unwrap_err();
+    assert!(site.contains("is not permitted as an ApplySet parent"), "{site}");
+}
