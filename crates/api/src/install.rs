@@ -1,8 +1,9 @@
 //! Objects that the plane itself brings at its start, written through the same admission as anyone's.
-//! It must never overwrite what a person wrote.
+//! It must never overwrite what a person wrote, but for a shipped binding that was turned to another role.
 
 use crate::{
-    authorize::{reconciled, shipped},
+    authorize::{is_of_another_role, reconciled, shipped},
+    delete::{self, DeleteOptions},
     identity::Caller,
     negotiate::Form,
     path::Query,
@@ -13,6 +14,7 @@ use crate::{
 use quarterdeck_model::{KindRef, kinds};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
+use tracing::info;
 
 /// Annotation of shipped objects: a hash of the spec as it was shipped. An object whose spec no
 /// longer has this hash was changed by someone and is theirs.
@@ -95,20 +97,36 @@ impl Api {
         for (kind, object) in shipped() {
             let name = object.pointer("/metadata/name").and_then(Value::as_str);
             let name = name.unwrap_or_default().to_owned();
-            let Some(found) = self.store.world().get(kind, "", &name) else {
-                match write::create(self, kind, "", &query, object.into(), Form::Json, &plane).await
-                {
-                    Ok(answer) => self.brought("create", &answer).await,
-                    Err(error) if error.reason != "AlreadyExists" => return Err(error),
-                    Err(_) => {}
+            let target = Target { kind, namespace: "", name: &name, part: None };
+            let new = match self.store.world().get(kind, "", &name) {
+                None => object,
+                Some(found) => {
+                    let value = found.value();
+                    let Some(next) = reconciled(&value, &object) else { continue };
+                    if !is_of_another_role(&value, &next) {
+                        let next = next.into();
+                        let answer =
+                            write::replace(self, &target, &query, next, Form::Json, &plane).await?;
+                        self.brought("update", &answer).await;
+                        continue;
+                    }
+                    let options = DeleteOptions::only(found.uid());
+                    let done =
+                        delete::object(self, &target, &query, &options, Form::Json, &plane).await;
+                    match done {
+                        Ok(answer) => self.brought("delete", &answer).await,
+                        // Another replica was faster.
+                        Err(error) if ["NotFound", "Conflict"].contains(&error.reason) => continue,
+                        Err(error) => return Err(error),
+                    }
+                    next
                 }
-                continue;
             };
-            if let Some(next) = reconciled(&found.value(), &object) {
-                let target = Target { kind, namespace: "", name: &name, part: None };
-                let answer =
-                    write::replace(self, &target, &query, next.into(), Form::Json, &plane).await?;
-                self.brought("update", &answer).await;
+            match write::create(self, kind, "", &query, new.into(), Form::Json, &plane).await {
+                Ok(answer) => self.brought("create", &answer).await,
+                Err(error) if error.reason != "AlreadyExists" => return Err(error),
+                // By another replica; or what is to be made anew is kept by a finalizer until a later start.
+                Err(error) => info!(name, message = error.message, "is there already"),
             }
         }
         Ok(())

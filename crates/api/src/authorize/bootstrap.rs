@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 /// Who may read how tokens of service accounts are verified.
 const ISSUER_DISCOVERY: &str = "system:service-account-issuer-discovery";
+const ROLE_REF: &str = "roleRef";
 const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 const READ: [&str; 3] = ["get", "list", "watch"];
 const WRITE: [&str; 5] = ["create", "delete", "deletecollection", "patch", "update"];
@@ -158,12 +159,17 @@ fn gather(roles: &mut [Value]) {
     }
 }
 
-/// What to write over `found` so that it has all of `shipped`; none when it has, or is not ours.
+/// What to write over `found` so that it has all of `shipped`; none when it has, or is not ours. In the place
+/// of a binding of another role it is what is shipped, and nothing else: whom that one names was never
+/// granted our role.
 pub(crate) fn reconciled(found: &Value, shipped: &Value) -> Option<Value> {
     if found.pointer("/metadata/annotations").and_then(|all| all.get(AUTOUPDATE))
         == Some(&json!("false"))
     {
         return None;
+    }
+    if is_of_another_role(found, shipped) {
+        return Some(shipped.clone());
     }
     let mut next = found.clone();
     for map in ["labels", "annotations"] {
@@ -174,7 +180,7 @@ pub(crate) fn reconciled(found: &Value, shipped: &Value) -> Option<Value> {
             own.entry(name).or_insert_with(|| value.clone());
         }
     }
-    if shipped.get("roleRef").is_some() {
+    if shipped.get(ROLE_REF).is_some() {
         add_missing(&mut next, shipped, "/subjects");
     } else if shipped.get("aggregationRule").is_some() {
         add_missing(&mut next, shipped, "/aggregationRule/clusterRoleSelectors");
@@ -193,6 +199,12 @@ pub(crate) fn reconciled(found: &Value, shipped: &Value) -> Option<Value> {
         next.get_mut("rules")?.as_array_mut()?.extend(lacking);
     }
     (next != *found).then_some(next)
+}
+
+/// Whether `found` binds another role than `next`. The role of a binding cannot be changed: it is removed, and
+/// made anew.
+pub(crate) fn is_of_another_role(found: &Value, next: &Value) -> bool {
+    found.get(ROLE_REF) != next.get(ROLE_REF)
 }
 
 /// Adds entries of a list of `shipped` that are not in that of `next`.
@@ -220,6 +232,13 @@ mod tests {
     fn find(name: &str) -> Value {
         let found = shipped().into_iter().find(|(kind, object)| {
             *kind == ClusterRole::info() && object["metadata"]["name"] == name
+        });
+        found.unwrap().1
+    }
+
+    fn binding(name: &str) -> Value {
+        let found = shipped().into_iter().find(|(kind, object)| {
+            *kind == ClusterRoleBinding::info() && object["metadata"]["name"] == name
         });
         found.unwrap().1
     }
@@ -256,6 +275,14 @@ mod tests {
         assert_eq!(reconciled(&next, &shipped), None);
         changed["metadata"]["annotations"][AUTOUPDATE] = json!("false");
         assert_eq!(reconciled(&changed, &shipped), None);
+        let mut other = binding("system:monitoring");
+        other["metadata"]["uid"] = json!("u");
+        assert_eq!(reconciled(&other, &binding("system:monitoring")), None);
+        other["roleRef"]["name"] = json!("view");
+        other["subjects"] = json!([{"kind": "User", "apiGroup": RBAC, "name": "ann"}]);
+        let next = reconciled(&other, &binding("system:monitoring")).unwrap();
+        assert!(is_of_another_role(&other, &next) && !is_of_another_role(&next, &next));
+        assert_eq!(next, binding("system:monitoring"), "ann was not granted this role");
         let view = find("view");
         let mut filled = view.clone();
         filled["rules"] = json!([{"verbs": ["get"], "apiGroups": ["x"], "resources": ["y"]}]);

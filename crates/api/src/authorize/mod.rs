@@ -16,7 +16,7 @@ mod rule;
 mod sight;
 
 pub(crate) use ask::Ask;
-pub(crate) use bootstrap::{reconciled, shipped};
+pub(crate) use bootstrap::{is_of_another_role, reconciled, shipped};
 pub(crate) use guard::Guard;
 pub(crate) use impersonation::assume;
 pub(crate) use policy::{Decision, Policy};

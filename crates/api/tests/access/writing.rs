@@ -1,6 +1,7 @@
 //! Nobody grants, uses or decides by an object what they could not themselves.
 
 use crate::{Person, RBAC, bind, bindings, namespaces, role, support::Plane, user};
+use quarterdeck_api::{Api, Rules};
 use serde_json::{Value, json};
 
 const SERVERS: &str = "/apis/inventory.quarterdeck.dev/v1alpha1/servers";
@@ -237,4 +238,37 @@ async fn decisions_are_in_ones_own_name() {
     bind(&plane, "", ("ClusterRole", "imp"), user("bob")).await;
     bob.must("PATCH", &path, approve(json!([{"step": "s", "decision": "Rejected", "by": "ann"}])))
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shipped_binding_to_another_role_is_made_anew_at_the_start() {
+    let plane = plane().await;
+    let path = |name: &str| format!("{}/{name}", bindings(""));
+    let rebind = async |name: &str, autoupdate: &str| {
+        let mut binding = plane.get(&path(name)).await.body;
+        let annotations = json!({"rbac.authorization.kubernetes.io/autoupdate": autoupdate});
+        binding["metadata"] = json!({"name": name, "annotations": annotations});
+        binding["roleRef"]["name"] = json!("view");
+        binding["subjects"].as_array_mut().unwrap().push(user("ann"));
+        plane.must("DELETE", &path(name), Value::Null).await;
+        plane.must("POST", &bindings(""), binding).await["metadata"]["uid"].clone()
+    };
+    let (lost, own) = ("system:basic-user", "system:monitoring");
+    let before = (rebind(lost, "true").await, rebind(own, "false").await);
+    // A plane starts on the same store.
+    let (_stop, stopping) = tokio::sync::watch::channel(false);
+    let next = Api::new(plane.store.clone(), Rules::default(), stopping);
+    next.bootstrap().await.unwrap();
+    let found = plane.get(&path(lost)).await.body;
+    assert_eq!(found["roleRef"]["name"], lost);
+    // Whoever turned it could grant "view", and not this role: ann must not come to it by our hand.
+    let subjects = &found["subjects"];
+    assert!(subjects.as_array().unwrap().len() == 1 && !subjects.to_string().contains("ann"));
+    assert_ne!(found["metadata"]["uid"], before.0);
+    let kept = plane.get(&path(own)).await.body;
+    assert_eq!((&kept["roleRef"]["name"], &kept["metadata"]["uid"]), (&json!("view"), &before.1));
+    // Once is enough.
+    let revision = plane.revision();
+    next.bootstrap().await.unwrap();
+    assert_eq!(plane.revision(), revision);
 }
