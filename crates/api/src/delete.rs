@@ -46,6 +46,12 @@ const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
 
 impl DeleteOptions {
+    /// Only the object of that identity.
+    pub(crate) fn only(uid: &str) -> Self {
+        let preconditions = Preconditions { uid: Some(uid.into()), ..Preconditions::default() };
+        Self { preconditions: Some(preconditions), ..Self::default() }
+    }
+
     /// Whether nothing is to be written, as the body or the query says.
     fn dry_run(&self, query: &Query) -> Result<bool, ApiError> {
         match self.dry_run.as_deref() {
@@ -137,7 +143,7 @@ pub(crate) async fn object(
         let meta = admission::metadata_mut(&mut value)?;
         meta.remove("resourceVersion");
         let doing = Doing::Delete;
-        let (part, new, old_value) = (None, None, Some(&value));
+        let (part, new, old_value) = ("", None, Some(&value));
         let attempt =
             Attempt { caller, doing, kind, part, namespace, name, dry_run, new, old: old_value };
         let passed = policies::admit(api, &world, &attempt)?;

@@ -7,7 +7,7 @@ use crate::{
     apply::{self, Managed, Writer},
     identity::Caller,
     negotiate::Form,
-    path::Query,
+    path::{Query, Subresource},
     policies::{self, Attempt, Doing},
     read,
     server::Api,
@@ -65,8 +65,9 @@ pub(crate) async fn modify(
         api.check_write(caller, (&world, kind), &mut value, Some(&old_value))?;
         let (doing, dry_run) = (Doing::Update, query.dry_run);
         let (new, before) = (Some(&value), Some(&old_value));
+        let of = part.map_or("", Subresource::name);
         let attempt =
-            Attempt { caller, doing, kind, part, namespace, name, dry_run, new, old: before };
+            Attempt { caller, doing, kind, part: of, namespace, name, dry_run, new, old: before };
         let passed = policies::admit(api, &world, &attempt)?;
 
         let now = Time::seconds(Timestamp::now());

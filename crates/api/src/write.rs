@@ -120,7 +120,7 @@ async fn try_to_make(
         caller,
         doing: Doing::Create,
         kind,
-        part: None,
+        part: "",
         namespace,
         name: &name,
         dry_run: query.dry_run,

@@ -107,6 +107,55 @@ async fn a_policy_refuses_once_it_is_bound_in_the_words_of_kubernetes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn requests_for_tokens_are_judged() {
+    let plane = Plane::audited(ALL).await;
+    let account = json!({"metadata": {"name": "bot", "labels": {"x": "y"}}});
+    plane.must("POST", "/api/v1/namespaces/default/serviceaccounts", account).await;
+    let spec = json!({
+        "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"],
+            "operations": ["CREATE"], "resources": ["serviceaccounts/token"]}]},
+        "validations": [
+            {"expression": "object.spec.expirationSeconds <= 3600", "message": "an hour at most"},
+            {"expression": "request.kind.kind == 'TokenRequest' && request.subResource == 'token' \
+                && request.name == 'bot' && object.metadata.name == 'bot' && oldObject == null \
+                && request.resource.resource == 'serviceaccounts' && size(object.spec.audiences) == 1"},
+        ],
+        "auditAnnotations": [{"key": "seconds", "valueExpression": "string(object.spec.expirationSeconds)"}],
+    });
+    put_to_use(&plane, "tokens", spec, &["Deny"]).await;
+    let path = "/api/v1/namespaces/default/serviceaccounts/bot/token";
+    let ask = async |query: &str, seconds: u32| {
+        let body = json!({"spec": {"expirationSeconds": seconds}});
+        plane.ask("POST", &format!("{path}{query}"), body).await
+    };
+    assert!(plane.must("POST", path, json!({})).await["status"]["token"].is_string());
+    assert_eq!(ask("", 3600).await.status, 201);
+    for query in ["", "?dryRun=All"] {
+        let refused = ask(query, 3601).await;
+        assert_eq!(refused.status, 422);
+        assert_eq!(
+            message(&refused),
+            "serviceaccounts \"bot\" is forbidden: ValidatingAdmissionPolicy 'tokens' with binding \
+             'tokens-everywhere' denied request: an hour at most"
+        );
+        assert!(refused.body["status"]["token"].is_null());
+    }
+    // The account itself is another resource, and nothing of a token is noted.
+    plane
+        .must(
+            "PATCH",
+            "/api/v1/namespaces/default/serviceaccounts/bot",
+            json!({"metadata": {"labels": {"x": "z"}}}),
+        )
+        .await;
+    let lines = plane.audit();
+    let mut tokens =
+        lines.iter().filter(|line| line["objectRef"]["subresource"] == "token").peekable();
+    assert!(tokens.peek().is_some());
+    assert!(tokens.all(|line| line["annotations"]["tokens/seconds"].is_null()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn warnings_reach_the_writer_and_notes_the_audit_log() {
     let plane = Plane::audited(ALL).await;
     let spec = json!({
@@ -462,9 +511,9 @@ async fn policies_that_cannot_work_are_refused_with_their_field() {
         ),
         (
             json!({"validations": [{"expression": "true"}], "matchConstraints": {"resourceRules": [
-                {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets", "serviceaccounts/token"]}]}}),
+                {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets", "secrets/token"]}]}}),
             "spec.matchConstraints.resourceRules[0].resources[1]",
-            "only objects (RESOURCE) and their status (RESOURCE/status) are judged here",
+            "only objects (RESOURCE), their status (RESOURCE/status) and serviceaccounts/token are judged here",
         ),
         (
             json!({"validations": [{"expression": "true"}], "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}}),

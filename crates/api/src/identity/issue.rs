@@ -2,11 +2,12 @@
 //! Source: Kubernetes, the API reference of TokenRequest and the checks of its API server.
 
 use super::{
-    credential,
+    Caller, credential,
     service_accounts::{Binding, Named, Wanted},
 };
 use crate::{
     answer::{self, Answer},
+    policies::{self, Attempt, Doing},
     server::Api,
     status::ApiError,
 };
@@ -66,9 +67,10 @@ struct Reference {
     uid: String,
 }
 
-/// Makes a token for a service account.
+/// Makes a token for a service account, if policies let this caller.
 pub(crate) async fn request(
     api: &Api,
+    caller: &Caller,
     (namespace, name): (&str, &str),
     dry_run: bool,
     body: Value,
@@ -96,16 +98,29 @@ pub(crate) async fn request(
         None => None,
         Some(wanted) => Some(bound(&world, namespace, wanted)?),
     };
-    let account = Named { name: name.into(), uid: account.uid().into() };
-    let binding = Binding::new(namespace, account, secret);
-    let (now, id) = (Timestamp::now().as_second(), uuid::Uuid::new_v4().to_string());
-    let issuer = &authentication.issuer;
-    let wanted = Wanted { issuer, audiences: &audiences, binding: &binding, now, seconds, id: &id };
     let time = |second: i64| {
         let time = Timestamp::from_second(second);
         time.map(|time| Time::seconds(time).to_string())
             .map_err(|error| ApiError::internal(error.to_string()))
     };
+    let now = Timestamp::now().as_second();
+    let bound = spec.bound_object_ref.as_ref().zip(secret.as_ref()).map(|(said, secret)| {
+        json!({"kind": said.kind, "apiVersion": said.api_version, "name": secret.name, "uid": secret.uid})
+    });
+    let mut said = json!({
+        "kind": KIND,
+        "apiVersion": format!("{GROUP}/v1"),
+        "metadata": {"name": name, "namespace": namespace, "creationTimestamp": time(now)?},
+        "spec": {"audiences": audiences, "expirationSeconds": seconds, "boundObjectRef": bound},
+    });
+    let (doing, part, new) = (Doing::Create, policies::TOKEN, Some(&said));
+    let attempt = Attempt { caller, doing, kind, part, namespace, name, dry_run, new, old: None };
+    let passed = policies::admit(api, &world, &attempt)?;
+    let account = Named { name: name.into(), uid: account.uid().into() };
+    let binding = Binding::new(namespace, account, secret);
+    let id = uuid::Uuid::new_v4().to_string();
+    let issuer = &authentication.issuer;
+    let wanted = Wanted { issuer, audiences: &audiences, binding: &binding, now, seconds, id: &id };
     // What is only tried leaves nothing behind that can be used.
     let token = if dry_run {
         String::new()
@@ -113,17 +128,12 @@ pub(crate) async fn request(
         let token = authentication.keys.current().sign(&wanted.claims());
         token.map_err(|error| ApiError::internal(error.to_string()))?
     };
-    let status = json!({"expirationTimestamp": time(now.saturating_add(seconds))?, "token": token});
-    let bound = spec.bound_object_ref.as_ref().zip(binding.secret.as_ref()).map(|(said, secret)| {
-        json!({"kind": said.kind, "apiVersion": said.api_version, "name": secret.name, "uid": secret.uid})
-    });
-    let mut answer = answer::json(&json!({
-        "kind": KIND,
-        "apiVersion": format!("{GROUP}/v1"),
-        "metadata": {"name": name, "namespace": namespace, "creationTimestamp": time(now)?},
-        "spec": {"audiences": audiences, "expirationSeconds": seconds, "boundObjectRef": bound},
-        "status": status,
-    }));
+    if let Some(said) = said.as_object_mut() {
+        let ends = time(now.saturating_add(seconds))?;
+        said.insert("status".into(), json!({"expirationTimestamp": ends, "token": token}));
+    }
+    let mut answer = answer::json(&said);
+    passed.tell(&mut answer);
     *answer.status_mut() = StatusCode::CREATED;
     if !dry_run {
         answer.extensions_mut().insert(IssuedCredential(credential(&id)));

@@ -1,6 +1,7 @@
 //! What must hold of a policy or binding that is written, beyond what its own fields say: its expressions
 //! can work, and its writer may read what they will.
 
+use super::TOKEN;
 use crate::{
     authorize::{Ask, Policy},
     identity::Caller,
@@ -10,7 +11,7 @@ use crate::{
 use quarterdeck_model::{
     FieldError, FieldErrors, Kind as _, KindRef, kinds,
     kinds::{
-        ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+        ServiceAccount, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
         admission_policy::{MatchResources, ParamKind, ParamRef},
     },
 };
@@ -93,14 +94,17 @@ fn parts<'a>(
     constraints: &'a MatchResources,
     field: &'a str,
 ) -> impl Iterator<Item = FieldError> + 'a {
-    let judged = ["", "*", Subresource::Status.name()];
+    let judged = |plural: &str, part: &str| match part {
+        TOKEN => ["*", ServiceAccount::info().plural].contains(&plural),
+        part => ["", "*", Subresource::Status.name()].contains(&part),
+    };
     constraints.resource_rules.iter().enumerate().flat_map(move |(rule, resources)| {
         let named = resources.resources.iter().enumerate();
         named.filter_map(move |(at, given)| {
-            let (_, part) = given.split_once('/')?;
-            let why = "only objects (RESOURCE) and their status (RESOURCE/status) are judged here";
+            let (plural, part) = given.split_once('/')?;
+            let why = "only objects (RESOURCE), their status (RESOURCE/status) and serviceaccounts/token are judged here";
             let field = format!("{field}.resourceRules[{rule}].resources[{at}]");
-            (!judged.contains(&part)).then(|| FieldError::invalid(field, format!("{given:?}"), why))
+            (!judged(plural, part)).then(|| FieldError::invalid(field, format!("{given:?}"), why))
         })
     })
 }

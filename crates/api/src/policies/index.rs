@@ -3,14 +3,14 @@
 
 use super::{
     matching,
-    request::{Attempt, Doing},
+    request::{Attempt, Doing, TOKEN},
 };
 use crate::path::Subresource;
 use arc_swap::ArcSwap;
 use quarterdeck_model::{
     Kind as _, Revision, kinds,
     kinds::{
-        ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+        ServiceAccount, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
         admission_policy::{
             MatchResources, ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec,
         },
@@ -47,7 +47,7 @@ pub(super) struct Bound {
 }
 
 /// What is written: group, plural, part, and what is done.
-type Place = (&'static str, &'static str, Option<Subresource>, Doing);
+type Place = (&'static str, &'static str, &'static str, Doing);
 
 /// Policies as of some revision.
 #[derive(Default)]
@@ -118,8 +118,9 @@ impl Index {
             let binding = Arc::new(Binding { name: object.name().to_owned(), spec: binding.spec });
             let bound = Bound { policy: policy.clone(), binding };
             for kind in kinds::all() {
-                let status = kind.has_status.then_some(Some(Subresource::Status));
-                for part in [None].into_iter().chain(status) {
+                let status = kind.has_status.then_some(Subresource::Status.name());
+                let token = (*kind == ServiceAccount::info()).then_some(TOKEN);
+                for part in [""].into_iter().chain(status).chain(token) {
                     for doing in [Doing::Create, Doing::Update, Doing::Delete] {
                         if matching::may_be_meant(&bound, kind, part, doing) {
                             let place = (kind.group, kind.plural, part, doing);

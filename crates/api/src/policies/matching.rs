@@ -4,7 +4,6 @@ use super::{
     index::Bound,
     request::{Attempt, Doing},
 };
-use crate::path::Subresource;
 use quarterdeck_model::{
     KindRef,
     kinds::{
@@ -15,12 +14,7 @@ use quarterdeck_model::{
 use serde_json::Value;
 
 /// Whether any write of this sort can be meant.
-pub(super) fn may_be_meant(
-    bound: &Bound,
-    kind: KindRef,
-    part: Option<Subresource>,
-    doing: Doing,
-) -> bool {
+pub(super) fn may_be_meant(bound: &Bound, kind: KindRef, part: &str, doing: Doing) -> bool {
     bound.constraints().all(|constraints| {
         let rules = &constraints.resource_rules;
         rules.is_empty() || rules.iter().any(|rule| sort(rule, kind, part, doing))
@@ -28,7 +22,7 @@ pub(super) fn may_be_meant(
 }
 
 /// Whether a rule is about writes of this sort, whatever their names.
-fn sort(rule: &ResourceRule, kind: KindRef, part: Option<Subresource>, doing: Doing) -> bool {
+fn sort(rule: &ResourceRule, kind: KindRef, part: &str, doing: Doing) -> bool {
     let is = |given: &[String], wanted: &str| given.iter().any(|one| one == "*" || one == wanted);
     let operation = match doing {
         Doing::Create => Operation::Create,
@@ -40,7 +34,6 @@ fn sort(rule: &ResourceRule, kind: KindRef, part: Option<Subresource>, doing: Do
         Some(RuleScope::Cluster) => !kind.namespaced(),
         Some(RuleScope::Namespaced) => kind.namespaced(),
     };
-    let part = part.map_or("", Subresource::name);
     let resource = |given: &String| {
         let (plural, of) = given.split_once('/').unwrap_or((given, ""));
         (plural == "*" || plural == kind.plural) && (of == part || of == "*")

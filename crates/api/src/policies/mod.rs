@@ -15,7 +15,7 @@ mod request;
 
 pub(crate) use check::check;
 pub(crate) use index::Policies;
-pub(crate) use request::{Attempt, Doing};
+pub(crate) use request::{Attempt, Doing, TOKEN};
 
 use crate::{
     answer::{Answer, WARNINGS_MAX},

@@ -1,7 +1,7 @@
 //! A write as policies see it: what is done to what, by whom, and the values their expressions read. Pure.
 //! Source: `admission.k8s.io/v1 AdmissionRequest`.
 
-use crate::{identity::Caller, path::Subresource};
+use crate::identity::Caller;
 use quarterdeck_model::{Kind as _, KindRef, kinds::Namespace};
 use quarterdeck_runbook::Scope;
 use quarterdeck_store::World;
@@ -15,13 +15,17 @@ pub(crate) enum Doing {
     Delete,
 }
 
+/// The part of a service account that makes tokens: what is written to it is a TokenRequest.
+pub(crate) const TOKEN: &str = "token";
+
 /// A write that somebody attempts.
 #[derive(Debug)]
 pub(crate) struct Attempt<'a> {
     pub(crate) caller: &'a Caller,
     pub(crate) doing: Doing,
     pub(crate) kind: KindRef,
-    pub(crate) part: Option<Subresource>,
+    /// The part of it that is written, such as its status; empty for the object itself.
+    pub(crate) part: &'static str,
     /// Empty for objects in no namespace.
     pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,
@@ -51,7 +55,11 @@ pub(super) fn namespace(world: &World, attempt: &Attempt<'_>) -> Option<Value> {
 /// The variable `request`.
 pub(super) fn request(attempt: &Attempt<'_>) -> Value {
     let Attempt { caller, doing, kind, part, namespace, name, dry_run, .. } = *attempt;
-    let of_kind = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
+    let (group, version, of) = match part {
+        TOKEN => ("authentication.k8s.io", "v1", "TokenRequest"),
+        _ => (kind.group, kind.version, kind.kind),
+    };
+    let of_kind = json!({"group": group, "version": version, "kind": of});
     let resource = json!({"group": kind.group, "version": kind.version, "resource": kind.plural});
     let operation = match doing {
         Doing::Create => "CREATE",
@@ -73,7 +81,6 @@ pub(super) fn request(attempt: &Attempt<'_>) -> Value {
         "dryRun": dry_run,
         "options": {},
     });
-    let part = part.map_or("", Subresource::name);
     // What is empty is not there, as Kubernetes writes it.
     let given = [
         ("name", name),

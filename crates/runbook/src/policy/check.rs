@@ -77,7 +77,11 @@ fn named(constraints: &MatchResources) -> Vec<KindRef> {
     let all = kinds::all().iter().copied();
     all.filter(|kind| {
         constraints.resource_rules.iter().any(|rule| {
-            let resource = |one: &String| one.split('/').next() == Some(kind.plural);
+            // Of the parts, only the status is written as the kind itself.
+            let resource = |one: &String| match one.split_once('/') {
+                None => one == kind.plural,
+                Some((plural, part)) => plural == kind.plural && matches!(part, "status" | "*"),
+            };
             is(&rule.api_groups, kind.group)
                 && (is(&rule.api_versions, kind.version) || is(&rule.api_versions, "*"))
                 && rule.resources.iter().any(resource)

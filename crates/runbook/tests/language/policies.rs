@@ -140,4 +140,7 @@ fn what_cannot_work_for_a_kind_is_warned_of() {
     let params = warnings(&policy("params.spec.regin == 'eu'", &["sites"]));
     assert!(params[0].warning.contains("did you mean \"region\"?"), "{params:?}");
     assert_eq!(warnings(&policy("object.spec.region == 'eu'", &["*"])), []);
+    // What is written to a part may be of another kind.
+    assert_eq!(warnings(&policy("object.anything == 1", &["sites/token"])), []);
+    assert_ne!(warnings(&policy("object.anything == 1", &["sites/status"])), []);
 }
