@@ -10,7 +10,10 @@ use crate::{
     compress, definitions,
     delete::{self, DeleteOptions},
     discovery,
-    fairness::{Connections, Full, Level, Limits, Open, Refused, Seat, Seated, Seats},
+    fairness::{
+        Connections, Full, Level, Limits, Open, Refused, Seat, Seated, Seats, Standing, Streams,
+        Taken,
+    },
     identity::{self, Authenticated, Authentication, Caller, Verified},
     metrics::Metrics,
     negotiate::{self, Form},
@@ -23,7 +26,7 @@ use crate::{
     watch,
     write::{self, Target},
 };
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::{
@@ -36,7 +39,11 @@ use hyper_util::{
 use quarterdeck_store::Store;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use serde_json::json;
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch as signal,
@@ -51,6 +58,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long open requests may take to finish when the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Streams that a connection of HTTP/2 has open at once, as Go's own servers allow: what each keeps is small,
+/// and a client that needs more opens another connection.
+const STREAMS_MAX: u32 = 250;
 /// Wait after a failed accept (out of file descriptors): others must end first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -76,6 +86,23 @@ struct Asked {
     endpoint: Endpoint,
     query: Query,
     access: Access,
+}
+
+/// The other end of a connection.
+pub(crate) struct Peer {
+    /// Who it is, by its certificate.
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) from: IpAddr,
+    line: Standing,
+    /// To whom the connection is counted.
+    open: Mutex<Open>,
+}
+
+/// Whom a request acts as, by what it showed, and the policy of that moment.
+struct Acting {
+    caller: Arc<Caller>,
+    token: Option<Arc<Verified>>,
+    policy: Arc<Policy>,
 }
 
 /// Who asks, and what of it they may see.
@@ -202,42 +229,65 @@ impl Api {
         let refused = open.as_ref().err().copied();
         // One connection too many is told so, and stays one that is not counted to its caller: for as
         // long as a handshake may take.
-        let (line, handshake) = match &open {
+        let (open, longest) = match open {
             Ok(open) => {
                 drop(handshake);
-                (open.line.clone(), None)
+                (open, None)
             }
-            Err(_) => (handshake.line.clone(), Some(handshake)),
+            Err(_) => (handshake, Some(longest)),
         };
         if refused.is_some() {
             self.metrics.refused.inc();
         }
-        let caller = Arc::new(caller);
+        let line = open.line.standing();
+        let peer = Peer { caller: Arc::new(caller), from, line: line.clone(), open: open.into() };
+        let peer = Arc::new(peer);
+        let streams = Streams { line: line.clone(), stalled: self.limits.stalled };
         let service = hyper::service::service_fn(move |request| {
-            let (api, caller) = (self.clone(), caller.clone());
+            let (api, peer) = (self.clone(), peer.clone());
             async move {
                 let answer = match refused {
-                    None => api.audited(&caller, from, request).await,
+                    None => api.audited(&peer, request).await,
                     Some(refused) => closing(answer::refusal(&too_many("connections", refused))),
                 };
-                Ok::<_, std::convert::Infallible>(answer)
+                Ok::<_, std::convert::Infallible>(match agreed_on_http2 {
+                    true => answer.map(|body| Taken::new(body).boxed_unsync()),
+                    false => answer,
+                })
             }
         });
         // By what was agreed on, and not by what comes first: that may never come.
-        let builder = auto::Builder::new(line.clone());
+        let builder = auto::Builder::new(streams);
         let mut builder = if agreed_on_http2 { builder.http2_only() } else { builder.http1_only() };
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
         builder
             .http2()
             .timer(TokioTimer::new())
-            .max_concurrent_streams(1000)
+            .max_concurrent_streams(STREAMS_MAX)
             .keep_alive_interval(Duration::from_secs(30));
         let stream = TokioIo::new(stream);
         let connection = builder.serve_connection_with_upgrades(stream, service).into_owned();
         let serving = line.stand(watcher.watch(connection));
-        match handshake {
+        match longest {
             None => serving.await,
-            Some(_) => timeout(longest, serving).await?,
+            Some(longest) => timeout(longest, serving).await?,
+        }
+    }
+
+    /// Counts a connection that showed nothing to whoever showed the first good token on it, and lets all
+    /// that it asks for stand in their line: many callers may come from one address. Who has as many
+    /// connections as one may have stays with those of the address.
+    pub(crate) fn showed(&self, peer: &Peer, who: &Authenticated) {
+        if peer.caller.is_known() || who.token.is_none() {
+            return;
+        }
+        // A panic while it was held changed nothing.
+        let mut open = peer.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if *open.caller() == network(peer.from)
+            && let Ok(own) = self.connections.open(&payer(&who.caller, peer.from), true)
+        {
+            peer.line.change_to(&own.line);
+            *open = own;
         }
     }
 
@@ -251,14 +301,15 @@ impl Api {
         let (started, _in_flight) = (Instant::now(), self.metrics.begin());
         let gzip = compress::accepted(request.headers());
         let caller = who.as_ref().ok().map(|who| who.caller.clone());
-        let asked = who.and_then(|who| self.understand(who, from, &request));
+        let acting = who.and_then(|who| self.acting(who, request.headers()));
+        let acts_as = acting.as_ref().ok().map(|acting| acting.caller.clone());
+        let asked = acting.and_then(|acting| self.understand(acting, from, &request));
         let (verb, resource) = match &asked {
             Ok(Asked { endpoint, query, .. }) => {
                 (path::verb(request.method(), endpoint, query.watch), endpoint.resource())
             }
             Err(_) => ("other", ""),
         };
-        let acts_as = asked.as_ref().ok().map(|asked| asked.access.caller.clone());
         let answered = match asked {
             Ok(asked) => timeout(REQUEST_TIMEOUT, self.in_turn(asked, request))
                 .await
@@ -279,20 +330,29 @@ impl Api {
         if gzip { compress::answer(answer) } else { answer }
     }
 
-    /// Reads who asks and for what, and whether they may. Who may not learns nothing else, not even
+    /// Whom a request acts as, if who asks may.
+    fn acting(
+        &self,
+        Authenticated { caller, token }: &Authenticated,
+        headers: &HeaderMap,
+    ) -> Result<Acting, ApiError> {
+        let policy = self.policy();
+        let caller = match authorize::assume(&policy, caller, headers)? {
+            Some(other) => Arc::new(other),
+            None => caller.clone(),
+        };
+        Ok(Acting { caller, token: token.clone(), policy })
+    }
+
+    /// Reads for what is asked, and whether it may be. Who may not learns nothing else, not even
     /// whether there is such a path.
     fn understand(
         &self,
-        Authenticated { caller, token }: &Authenticated,
+        Acting { caller, token, policy }: Acting,
         from: IpAddr,
         request: &Request<Incoming>,
     ) -> Result<Asked, ApiError> {
         let (method, path) = (request.method(), request.uri().path());
-        let policy = self.policy();
-        let caller = match authorize::assume(&policy, caller, request.headers())? {
-            Some(other) => Arc::new(other),
-            None => caller.clone(),
-        };
         let text = request.uri().query().unwrap_or_default();
         let (endpoint, query) = (path::endpoint(path), Query::parse(text));
         let parts = path::parts(path)?;
@@ -318,7 +378,7 @@ impl Api {
         let Some(sight) = sight else {
             return Err(authorize::refusal(&caller, &ask, &decision.reason()));
         };
-        let (payer, token) = (payer(&caller, from), token.clone());
+        let payer = payer(&caller, from);
         let access = Access { caller, payer, token, sight, policy };
         let (endpoint, mut query) = (endpoint?, query?);
         if let Endpoint::Collection { kind, .. } = &endpoint {
@@ -386,7 +446,8 @@ impl Api {
             }
             Endpoint::Token { namespace, name } if *request.method() == Method::POST => {
                 let body = body::object(request).await?;
-                identity::request_token(self, (&namespace, &name), query.dry_run, body).await
+                let account = (&*namespace, &*name);
+                identity::request_token(self, &access.caller, account, query.dry_run, body).await
             }
             _ if !readable => Err(ApiError::method_not_allowed()),
             Endpoint::Review { .. } | Endpoint::Token { .. } => Err(ApiError::method_not_allowed()),

@@ -230,3 +230,25 @@ async fn who_hangs_up_is_told_all_the_same() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_acts_as_another_is_named_with_them_also_when_refused() {
+    let plane = Plane::audited(USUAL).await;
+    let mut told = plane.audit().len();
+    let admin = plane.caller(Some(&plane.authority.admin().unwrap()));
+    let nobody = plane.caller(None);
+    let as_ann = |path: &str| plane.request("POST", path).header("impersonate-user", "ann");
+    for (caller, path, code, acts_as) in [
+        (&admin, SITES, 403, json!("ann")),
+        (&admin, "/apis/authorization.k8s.io/v1/none", 403, json!("ann")),
+        // Who may not act as another has not done so.
+        (&nobody, SITES, 403, Value::Null),
+    ] {
+        assert_eq!(send(caller, as_ann(path), &site("a")).await.status, code);
+        let line = plane.audit().pop().unwrap();
+        assert_ne!(line["user"]["username"], "ann");
+        assert_eq!(line["impersonatedUser"]["username"], acts_as, "{line:#}");
+        told += 1;
+        assert_eq!(plane.audit().len(), told);
+    }
+}

@@ -21,7 +21,7 @@ use crate::{
     identity::{Caller, IssuedCredential},
     metrics::Metrics,
     policies::Told,
-    server::Api,
+    server::{Api, Peer},
     status::ApiError,
 };
 use attributes::Attributes;
@@ -243,14 +243,14 @@ impl Api {
         self
     }
 
-    /// Answers one request that came over a connection of `caller`, and logs that.
-    pub(crate) async fn audited(
-        &self,
-        caller: &Arc<Caller>,
-        from: IpAddr,
-        mut request: Request<Incoming>,
-    ) -> Answer {
+    /// Answers one request that came over a connection of `peer`, and logs that.
+    pub(crate) async fn audited(&self, peer: &Peer, mut request: Request<Incoming>) -> Answer {
+        let Peer { caller, from, .. } = peer;
+        let from = *from;
         let who = self.authenticate(caller, request.headers()).await;
+        if let Ok(who) = &who {
+            self.showed(peer, who);
+        }
         // Whose a token is that is no good is not known: then the caller of the connection is named.
         let caller = who.as_ref().map_or(caller, |who| &who.caller).clone();
         let who = who.as_ref().map_err(ApiError::clone);

@@ -79,6 +79,13 @@ impl Connections {
     }
 }
 
+impl Open {
+    /// To whom it is counted.
+    pub(crate) fn caller(&self) -> &Arc<str> {
+        &self.caller
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
         let mut state = self.connections.lock();

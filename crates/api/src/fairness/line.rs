@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use futures_util::task::AtomicWaker;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
@@ -34,22 +35,33 @@ impl Default for Line {
     }
 }
 
+/// The line in which the work of one connection stands. It may become known later whose that is.
+#[derive(Clone)]
+pub(crate) struct Standing(Arc<ArcSwap<Semaphore>>);
+
 impl Line {
+    /// The same work, done in turn.
+    pub(crate) fn stand<F: Future>(&self, work: F) -> InLine<F> {
+        self.standing().stand(work)
+    }
+
+    /// Work that stands in this line for now.
+    pub(crate) fn standing(&self) -> Standing {
+        Standing(Arc::new(ArcSwap::new(self.0.clone())))
+    }
+}
+
+impl Standing {
     /// The same work, done in turn.
     pub(crate) fn stand<F: Future>(&self, work: F) -> InLine<F> {
         let woken = Arc::new(Woken { work: AtomicBool::new(true), task: AtomicWaker::new() });
         let waker = Waker::from(woken.clone());
         InLine { work: Box::pin(work), line: self.clone(), waiting: None, had: None, woken, waker }
     }
-}
 
-/// hyper's tasks for the streams of one connection, which are work for its caller too.
-impl<F> hyper::rt::Executor<F> for Line
-where
-    F: Future<Output: Send + 'static> + Send + 'static,
-{
-    fn execute(&self, work: F) {
-        tokio::spawn(self.stand(work));
+    /// All that stands here goes to another line with its next turn.
+    pub(crate) fn change_to(&self, line: &Line) {
+        self.0.store(line.0.clone());
     }
 }
 
@@ -75,7 +87,7 @@ impl Wake for Woken {
 /// Work that is done in turn.
 pub(crate) struct InLine<F> {
     work: Pin<Box<F>>,
-    line: Line,
+    line: Standing,
     /// Its turn, when there is something to do and it is not there yet.
     waiting: Option<Acquiring>,
     /// The turn it had, which ends when all that is ready by now was worked on.
@@ -102,16 +114,15 @@ impl<F: Future> Future for InLine<F> {
         if this.waiting.is_none() && !this.woken.work.load(Ordering::Acquire) {
             return Poll::Pending;
         }
-        let turns = &this.line.0;
+        let turns = || this.line.0.load_full();
         let at_once = match this.waiting {
-            None => turns.clone().try_acquire_owned().ok(),
+            None => turns().try_acquire_owned().ok(),
             Some(_) => None,
         };
         let turn = match at_once {
             Some(turn) => Some(turn),
             None => {
-                let waiting =
-                    this.waiting.get_or_insert_with(|| Box::pin(turns.clone().acquire_owned()));
+                let waiting = this.waiting.get_or_insert_with(|| Box::pin(turns().acquire_owned()));
                 match waiting.as_mut().poll(context) {
                     // Lines are never closed.
                     Poll::Ready(turn) => turn.ok(),
@@ -213,6 +224,25 @@ mod tests {
         }));
         writer.await.unwrap().unwrap();
         assert_eq!(reader.await.unwrap().unwrap(), (0..100).collect::<Vec<u8>>());
+    }
+
+    #[tokio::test]
+    async fn who_turns_out_to_be_another_waits_behind_nobody_of_the_line_before() {
+        let (address, ann) = (Line::default(), Line::default());
+        let standing = address.standing();
+        let (known, who) = tokio::sync::oneshot::channel();
+        let mut work = standing.stand(who);
+        // Once for its turn, and once to give that back.
+        for _ in 0..2 {
+            assert!(futures_util::poll!(&mut work).is_pending());
+        }
+        let taken = address.0.clone().try_acquire_many_owned(u32::try_from(AT_ONCE).unwrap());
+        assert!(taken.is_ok(), "others have all turns of the address");
+        standing.change_to(&ann);
+        known.send("ann").unwrap();
+        let done = tokio::time::timeout(Duration::from_secs(10), work).await;
+        assert_eq!(done.unwrap().unwrap(), "ann");
+        assert_eq!(ann.0.available_permits(), AT_ONCE);
     }
 
     /// A task that is given up while it waits takes no turn along.

@@ -1,20 +1,22 @@
 //! What each caller may take of the plane, so that nobody starves who asks for little.
 //!
 //! - [`line`] shares the processors between callers, [`seats`] the requests that are worked on.
-//! - [`connections`] counts what a caller keeps open.
+//! - [`connections`] counts what a caller keeps open, [`taken`] ends what its client does not take.
 //!
 //! Nothing here knows what a request asks for, only who asks.
 
 mod connections;
 mod line;
 mod seats;
+mod taken;
 
 pub use connections::Most;
 pub use seats::Places;
 
 pub(crate) use connections::{Connections, Open, Refused};
-pub(crate) use line::{Line, let_others};
+pub(crate) use line::{Line, Standing, let_others};
 pub(crate) use seats::{Full, Seat, Seated, Seats};
+pub(crate) use taken::{Streams, Taken};
 
 use crate::identity::Caller;
 use std::time::Duration;

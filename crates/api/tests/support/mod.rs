@@ -174,7 +174,17 @@ impl Plane {
 
     /// The same of another caller.
     pub(crate) async fn connect_as(&self, identity: &Identity) -> TlsStream<TcpStream> {
-        let config = client(&self.authority, Some(identity));
+        self.connect_by(Some(identity), "http/1.1").await
+    }
+
+    /// The same for that protocol.
+    pub(crate) async fn connect_by(
+        &self,
+        identity: Option<&Identity>,
+        protocol: &str,
+    ) -> TlsStream<TcpStream> {
+        let mut config = client(&self.authority, identity);
+        config.alpn_protocols.push(protocol.into());
         let socket = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::IpAddress(self.address.ip().into());
         TlsConnector::from(Arc::new(config)).connect(name, socket).await.unwrap()

@@ -2,6 +2,8 @@
 //! are not read. How fast anything is, is measured in `bench/`, not here.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod http2;
+#[path = "../support/mod.rs"]
 mod support;
 
 use http::Request;
@@ -19,13 +21,15 @@ use tokio_rustls::client::TlsStream;
 
 const RIGHTS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
 
-/// A plane on which ann and bob, of the group `people`, may do everything that is not the plane's own.
+/// A plane on which ann and bob, of the group `people`, and service accounts may do everything that is not the plane's own.
 async fn plane(limits: Limits) -> (Plane, Identity, Identity) {
     let plane = Plane::limited(limits).await;
+    let group = |name: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": name});
+    let subjects = [group("people"), group("system:serviceaccounts")];
     let binding = json!({
         "metadata": {"name": "people"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "people"}],
+        "subjects": subjects,
     });
     plane.must("POST", RIGHTS, binding).await;
     let person = |name: &str| plane.authority.client(name, &["people"]).unwrap();
@@ -35,6 +39,20 @@ async fn plane(limits: Limits) -> (Plane, Identity, Identity) {
 
 fn get(plane: &Plane, path: &str) -> Request<Full<bytes::Bytes>> {
     plane.request("GET", path).body(Full::default()).unwrap()
+}
+
+/// The same with a token.
+fn get_with(plane: &Plane, path: &str, token: &str) -> Request<Full<bytes::Bytes>> {
+    let request = plane.request("GET", path).header("authorization", format!("Bearer {token}"));
+    request.body(Full::default()).unwrap()
+}
+
+/// A token of a new service account.
+async fn token(plane: &Plane, name: &str) -> String {
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    plane.must("POST", accounts, json!({"metadata": {"name": name}})).await;
+    let made = plane.must("POST", &format!("{accounts}/{name}/token"), json!({})).await;
+    made["status"]["token"].as_str().unwrap().to_owned()
 }
 
 async fn status(plane: &Plane, caller: &Caller, path: &str) -> (u16, String) {
@@ -94,6 +112,31 @@ async fn a_caller_with_too_many_connections_is_told_and_others_connect() {
 }
 
 #[tokio::test]
+async fn connections_are_counted_to_who_shows_a_token_on_them() {
+    let connections = Most { caller: 2, all: 100, kept: 0 };
+    let (plane, ..) = plane(Limits { connections, ..Limits::default() }).await;
+    let mut open = Vec::new();
+    // All from one address. A client keeps the connection it has made.
+    for name in ["a", "b", "c"] {
+        let token = token(&plane, name).await;
+        for _ in 0..2 {
+            let caller = plane.caller(None);
+            let request = get_with(&plane, "/version", &token);
+            assert_eq!(whole(caller.request(request).await.unwrap()).await.status, 200);
+            open.push(caller);
+        }
+    }
+    // Who has as many as one may stays with those of the address, who may have two more.
+    let token = token(&plane, "d").await;
+    for code in [200, 200, 200, 200, 429] {
+        let caller = plane.caller(None);
+        let answer = caller.request(get_with(&plane, "/version", &token)).await.unwrap();
+        assert_eq!(whole(answer).await.status, code);
+        open.push(caller);
+    }
+}
+
+#[tokio::test]
 async fn a_handshake_that_is_done_makes_room_for_the_next() {
     let handshakes = Most { caller: 2, all: 2, kept: 0 };
     let (plane, ann, _) = plane(Limits { handshakes, ..Limits::default() }).await;
@@ -136,10 +179,7 @@ async fn requests_that_do_not_end_take_only_their_callers_places() {
     let mut stuck = Vec::new();
     for _ in 0..5 {
         let mut stream = plane.connect_as(&ann).await;
-        let head = format!(
-            "POST {SITES} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes()).await.unwrap();
+        write_without_a_body(&mut stream).await;
         stuck.push(stream);
     }
     until("five are under way", || async {
@@ -157,6 +197,32 @@ async fn requests_that_do_not_end_take_only_their_callers_places() {
     drop(stuck);
     let ann = plane.caller(Some(&ann));
     until("ann's places are free", || async { status(&plane, &ann, SITES).await.0 == 200 }).await;
+}
+
+#[tokio::test]
+async fn an_administrator_gets_in_when_everybody_elses_places_are_full() {
+    let requests = Places { all: 5, kept: 1, caller: 2, waiting: 1 };
+    let wait = Duration::from_millis(500);
+    let (plane, ann, bob) = plane(Limits { requests, wait, ..Limits::default() }).await;
+    let mut stuck = Vec::new();
+    for caller in [&ann, &ann, &bob, &bob] {
+        let mut stream = plane.connect_as(caller).await;
+        write_without_a_body(&mut stream).await;
+        stuck.push(stream);
+    }
+    let eve = plane.caller(Some(&plane.authority.client("eve", &["people"]).unwrap()));
+    until("all places but the kept one are taken", || async {
+        status(&plane, &eve, "/version").await.0 == 429
+    })
+    .await;
+    // Each of these is answered by the administrator's own place, one after the other.
+    for name in ["a", "b", "c"] {
+        plane.must("POST", SITES, site(name)).await;
+    }
+    assert_eq!(status(&plane, &eve, "/version").await.0, 429, "the others are still full");
+    drop(stuck);
+    until("there is room again", || async { status(&plane, &eve, "/version").await.0 == 200 })
+        .await;
 }
 
 #[tokio::test]
@@ -218,6 +284,15 @@ async fn an_answer_has_its_place_until_it_is_sent() {
     timeout(DEADLINE, unread.read_to_end(&mut rest)).await.unwrap().unwrap();
     assert!(rest.len() > 10_000_000);
     assert_eq!(status(&plane, &ann, "/version").await.0, 200);
+}
+
+/// Begins a write whose body is announced and never comes.
+async fn write_without_a_body(stream: &mut TlsStream<TcpStream>) {
+    let head = format!(
+        "POST {SITES} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
 }
 
 /// More objects than the buffers of two sockets take.
