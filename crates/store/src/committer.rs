@@ -109,7 +109,7 @@ async fn commit(
     let mut left_over = None;
     let mut under_way = FuturesOrdered::new();
     loop {
-        let begins = under_way.len() < backend.at_once();
+        let begins = under_way.len() < backend.at_once().max(1);
         let next = tokio::select! {
             biased;
             Some((place, batch, answer)) = under_way.next() => {

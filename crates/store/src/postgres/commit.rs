@@ -12,6 +12,7 @@ use super::{TRY_MAX, connection::Writer, failure, is_refusal, signed, unsigned, 
 use crate::{StoreError, decide::Decision};
 use quarterdeck_model::{Key, Revision};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use tokio_postgres::error::SqlState;
 
 /// Why a batch was not acknowledged.
 pub(super) enum Lost {
@@ -146,6 +147,7 @@ pub(super) async fn finish(
     match within(TRY_MAX, writing).await {
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) => Err(Lost::Refused(overtaken())),
+        Ok(Err(error)) if came_later(&error) => Err(Lost::Refused(overtaken())),
         Ok(Err(error)) if is_refusal(&error) => Err(Lost::Refused(failure(error))),
         Ok(Err(error)) => Err(Lost::Unknown(failure(error))),
         Err(silence) => Err(Lost::Unknown(silence)),
@@ -230,9 +232,26 @@ async fn write(
     logged.and(rest)
 }
 
-/// That a batch before, on which this one rests, failed; or that there is nobody to commit any more.
+/// Whether the server refused because others wrote first: the head or a lease is no longer what it was (see
+/// the statements in `connection`), or they are about to write the same revisions.
+fn came_later(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| {
+        [
+            SqlState::NOT_NULL_VIOLATION,
+            SqlState::DIVISION_BY_ZERO,
+            SqlState::UNIQUE_VIOLATION,
+            SqlState::T_R_DEADLOCK_DETECTED,
+        ]
+        .contains(code)
+    })
+}
+
+/// That what this write rests on was not committed, or is no longer so.
 pub(super) fn overtaken() -> StoreError {
-    StoreError::Unavailable("another write, on which this one rested, failed".into())
+    StoreError::Unavailable(
+        "other writes came first, or one that this one rested on failed; nothing was written, try again"
+            .into(),
+    )
 }
 
 /// Whether the batch of `signature`, whose commit was not answered, was committed. If not, it never will
