@@ -175,13 +175,7 @@ async fn requests_that_do_not_end_take_only_their_callers_places() {
     let requests = Places { all: 6, kept: 1, caller: 3, waiting: 2 };
     let wait = Duration::from_secs(3600);
     let (plane, ann, bob) = plane(Limits { requests, wait, ..Limits::default() }).await;
-    // Bodies that are announced and never come.
-    let mut stuck = Vec::new();
-    for _ in 0..5 {
-        let mut stream = plane.connect_as(&ann).await;
-        write_without_a_body(&mut stream).await;
-        stuck.push(stream);
-    }
+    let stuck = stuck(&plane, [&ann; 5]).await;
     until("five are under way", || async {
         metric(&plane, "quarterdeck_api_requests_in_flight").await >= 6.0
     })
@@ -204,12 +198,7 @@ async fn an_administrator_gets_in_when_everybody_elses_places_are_full() {
     let requests = Places { all: 5, kept: 1, caller: 2, waiting: 1 };
     let wait = Duration::from_millis(500);
     let (plane, ann, bob) = plane(Limits { requests, wait, ..Limits::default() }).await;
-    let mut stuck = Vec::new();
-    for caller in [&ann, &ann, &bob, &bob] {
-        let mut stream = plane.connect_as(caller).await;
-        write_without_a_body(&mut stream).await;
-        stuck.push(stream);
-    }
+    let stuck = stuck(&plane, [&ann, &ann, &bob, &bob]).await;
     let eve = plane.caller(Some(&plane.authority.client("eve", &["people"]).unwrap()));
     until("all places but the kept one are taken", || async {
         status(&plane, &eve, "/version").await.0 == 429
@@ -286,13 +275,22 @@ async fn an_answer_has_its_place_until_it_is_sent() {
     assert_eq!(status(&plane, &ann, "/version").await.0, 200);
 }
 
-/// Begins a write whose body is announced and never comes.
-async fn write_without_a_body(stream: &mut TlsStream<TcpStream>) {
+/// Writes, one of each of these callers, whose bodies are announced and never come.
+async fn stuck<const COUNT: usize>(
+    plane: &Plane,
+    callers: [&Identity; COUNT],
+) -> Vec<TlsStream<TcpStream>> {
     let head = format!(
         "POST {SITES} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n"
     );
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream.flush().await.unwrap();
+    let mut streams = Vec::with_capacity(COUNT);
+    for caller in callers {
+        let mut stream = plane.connect_as(caller).await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        streams.push(stream);
+    }
+    streams
 }
 
 /// More objects than the buffers of two sockets take.
