@@ -102,6 +102,10 @@ async fn a_restore_that_is_killed_is_never_taken_for_a_whole_one() {
             let ended = restoring.exit_status();
             restoring.kill();
             killed += usize::from(ended.is_none());
+            if database {
+                // Who is killed may have sent its commit, which the server goes on with.
+                no_sessions(&url).await;
+            }
             // Either all of it or nothing: what says that there is a store has one.
             let copy = files.path().join(format!("again-{database}-{round}"));
             let mut again =
@@ -122,6 +126,19 @@ async fn a_restore_that_is_killed_is_never_taken_for_a_whole_one() {
         }
         assert_eq!(killed, KILLS, "how often it was killed on the way");
     }
+}
+
+/// Waits until nobody else is connected to the database.
+async fn no_sessions(url: &str) {
+    const OTHERS: &str = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
+    let mut ask = Command::new("psql");
+    ask.args(["--no-psqlrc", "--tuples-only", "--no-align", "--dbname", url, "--command", OTHERS]);
+    wait_for(DEADLINE, "the server to be done with who was killed", async || {
+        let count = run(&ask, "").await.map_err(|error| error.to_string())?.stdout;
+        if count.trim() == "0" { Ok(()) } else { Err(format!("{} sessions", count.trim())) }
+    })
+    .await;
 }
 
 fn fixture(name: &str) -> PathBuf {
