@@ -6,7 +6,7 @@ use crate::{
     Failure, machine,
     report::{Aim, Quantity, Row},
 };
-use quarterdeck_store::{Postgres, Store};
+use quarterdeck_store::{Backend as _, Postgres, Store};
 use quarterdeck_testing::postgres::Postgres as Server;
 use std::{fs, path::Path, process::Command, sync::Arc};
 
@@ -22,6 +22,12 @@ const TABLE: &str = "
     INSERT INTO upserts SELECT number, '' FROM generate_series(1, 20000) AS number;
     VACUUM ANALYZE upserts;";
 
+/// Both are measured as on a server that has run for a while, which writes to pages and to a write-ahead log
+/// that were used before: after each round, what is not needed any more is forgotten, and after the first, the
+/// log begins anew.
+const VACUUM_OURS: &str = "VACUUM quarterdeck.log";
+const VACUUM_PEERS: &str = "VACUUM upserts";
+
 const UPSERT: &str = "\\set id random(1, 20000)
 INSERT INTO upserts VALUES (:id, :body) ON CONFLICT (id) DO UPDATE SET body = excluded.body;
 ";
@@ -29,10 +35,11 @@ INSERT INTO upserts VALUES (:id, :body) ON CONFLICT (id) DO UPDATE SET body = ex
 pub(crate) async fn run(folder: &Path) -> Result<Vec<Row>, Failure> {
     let mutations = mutations();
     let server = Server::start_with(&SETTINGS).await;
-    let store = Store::open(Arc::new(Postgres::open(&server.url()).await?)).await?;
+    let backend = Arc::new(Postgres::open(&server.url()).await?);
+    let store = Store::open(backend.clone()).await?;
     let peer = server.create_database("pgbench").await;
     for statement in TABLE.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
-        run_program(Command::new("psql").args(["--dbname", &peer, "--command", statement]))?;
+        run_statement(&peer, statement)?;
     }
     let script = folder.join("upsert.sql");
     fs::write(&script, UPSERT)?;
@@ -49,6 +56,12 @@ pub(crate) async fn run(folder: &Path) -> Result<Vec<Row>, Failure> {
         if round > 0 {
             our_loads.push(load);
             their_rates.push(best);
+        }
+        backend.compact(backend.head().await?).await?;
+        run_statement(&server.url(), VACUUM_OURS)?;
+        run_statement(&peer, VACUUM_PEERS)?;
+        if round == 0 {
+            run_statement(&peer, "CHECKPOINT")?;
         }
     }
     their_rates.sort_by(f64::total_cmp);
@@ -77,6 +90,10 @@ fn upserts(script: &Path, text: &str, url: &str, clients: &str) -> Result<f64, F
         .lines()
         .find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
     rate.ok_or_else(|| format!("pgbench printed no rate: {output}").into())
+}
+
+fn run_statement(url: &str, statement: &str) -> Result<String, Failure> {
+    run_program(Command::new("psql").args(["--dbname", url, "--command", statement]))
 }
 
 fn run_program(command: &mut Command) -> Result<String, Failure> {

@@ -99,7 +99,7 @@ async fn insert(transaction: &Transaction<'_>, objects: &[Entry]) -> Result<(), 
                      INSERT INTO quarterdeck.log (revision, kind, namespace, name, body)
                      SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bytea[])
                      RETURNING revision, kind, namespace, name)
-                 INSERT INTO quarterdeck.current (revision, kind, namespace, name)
+                 INSERT INTO quarterdeck.latest (revision, kind, namespace, name)
                  SELECT revision, kind, namespace, name FROM logged",
                 &with,
             )
@@ -117,7 +117,7 @@ async fn finish(
 ) -> Result<(), tokio_postgres::Error> {
     // Older revisions are as if compacted: a watch from one of them begins anew, and so does a plane that
     // still runs on the store that was here before.
-    for table in ["head", "compacted"] {
+    for table in ["head", "folded", "compacted"] {
         let statement = format!("UPDATE quarterdeck.{table} SET revision = $1");
         transaction.execute(&statement, &[&signed(first.0)]).await?;
     }

@@ -2,13 +2,16 @@
 //! that each moves from where it was decided on: so commit order is revision order, and a transaction
 //! whose head is not where it was does nothing at all.
 //!
-//! It takes two round trips: the first reads what the batch is about, the second writes what was decided
-//! and commits. (More where the size of something is limited: `counts`.)
+//! What a batch is about is read before it begins, or known (`recent`); whether that is still so, the head
+//! says. So a transaction takes one round trip, and one before it for keys that did not change lately. (More
+//! where the size of something is limited: `counts`.) It only adds to the log.
 //!
 //! When a commit's answer is lost, whoever asks for it makes sure that what was not committed by then
 //! never will be.
 
-use super::{TRY_MAX, connection::Writer, failure, is_refusal, signed, unsigned, within};
+use super::{
+    TRY_MAX, connection::Writer, failure, is_refusal, recent::Recent, signed, unsigned, within,
+};
 use crate::{StoreError, decide::Decision};
 use quarterdeck_model::{Key, Revision};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -45,68 +48,75 @@ fn columns<'a>(keys: impl Iterator<Item = &'a Key>) -> Columns<'a> {
     Columns { kinds, namespaces, names }
 }
 
-/// What the database holds of that which a batch is about.
+/// What the database shows of that which a batch is about.
 pub(super) struct Seen<'b> {
-    pub(super) head: Revision,
+    /// As the table of latest revisions shows it.
     pub(super) current: HashMap<&'b Key, Revision>,
     pub(super) tokens: HashMap<&'b str, u64>,
 }
 
-/// Begins a transaction and looks. On an error the connection is not to be used again.
-pub(super) async fn begin<'b>(
-    writer: &Writer,
-    keys: &BTreeSet<&'b Key>,
-    leases: &BTreeSet<&'b str>,
-) -> Result<Seen<'b>, StoreError> {
-    // Sent together, in this order.
-    let (begun, seen) = tokio::join!(
-        biased;
-        writer.client.batch_execute("BEGIN"),
-        look(writer, keys, leases),
-    );
-    begun.map_err(failure)?;
-    seen
-}
-
-/// Reads what a batch is about, and the head as it was at the same moment.
+/// Reads what a batch is about, as far as it is asked for.
 pub(super) async fn look<'b>(
     writer: &Writer,
-    keys: &BTreeSet<&'b Key>,
+    keys: &[&'b Key],
     leases: &BTreeSet<&'b str>,
 ) -> Result<Seen<'b>, StoreError> {
-    let keys: Vec<&Key> = keys.iter().copied().collect();
-    let wanted = columns(keys.iter().copied());
-    let find_with: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
-        [&wanted.kinds, &wanted.namespaces, &wanted.names];
-    let (found, tokens) = tokio::join!(
-        biased;
-        writer.client.query(&writer.find, &find_with),
-        tokens(writer, leases),
-    );
-    let read = || -> Result<Seen<'b>, tokio_postgres::Error> {
-        let mut head = Revision::ZERO;
-        let mut current = HashMap::with_capacity(keys.len());
-        for row in found? {
-            let (place, revision) = (row.try_get(0)?, Revision(unsigned(row.try_get(1)?)));
-            match usize::try_from(unsigned(place)).unwrap_or(usize::MAX).checked_sub(1) {
-                None => head = revision,
-                Some(place) => {
-                    if let Some(key) = keys.get(place) {
-                        current.insert(*key, revision);
-                    }
-                }
-            }
-        }
-        let tokens = tokens?;
-        let token = |lease: &&'b str| Some((*lease, *tokens.get(*lease)?));
-        Ok(Seen { head, current, tokens: leases.iter().filter_map(token).collect() })
-    };
-    read().map_err(failure)
+    // Sent together.
+    let (current, tokens) = tokio::join!(latest(writer, keys), tokens(writer, leases));
+    let (current, tokens) = current.and_then(|current| Ok((current, tokens?))).map_err(failure)?;
+    let token = |lease: &&'b str| Some((*lease, *tokens.get(*lease)?));
+    Ok(Seen { current, tokens: leases.iter().filter_map(token).collect() })
 }
 
-/// Ends a transaction that writes nothing.
-pub(super) async fn roll_back(writer: &Writer) -> Result<(), StoreError> {
-    writer.client.batch_execute("ROLLBACK").await.map_err(failure)
+async fn latest<'b>(
+    writer: &Writer,
+    keys: &[&'b Key],
+) -> Result<HashMap<&'b Key, Revision>, tokio_postgres::Error> {
+    let mut current = HashMap::with_capacity(keys.len());
+    if keys.is_empty() {
+        return Ok(current);
+    }
+    let wanted = columns(keys.iter().copied());
+    let with: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
+        [&wanted.kinds, &wanted.namespaces, &wanted.names];
+    for row in writer.client.query(&writer.find, &with).await? {
+        let (place, revision) = (unsigned(row.try_get(0)?), Revision(unsigned(row.try_get(1)?)));
+        let place = usize::try_from(place).ok().and_then(|place| place.checked_sub(1));
+        if let Some(key) = place.and_then(|place| keys.get(place)) {
+            current.insert(*key, revision);
+        }
+    }
+    Ok(current)
+}
+
+/// The newest revision.
+pub(super) async fn head(writer: &Writer) -> Result<Revision, StoreError> {
+    let row = writer.client.query_one(&writer.head, &[]).await.map_err(failure)?;
+    row.try_get(0).map(unsigned).map(Revision).map_err(failure)
+}
+
+/// What is recent, with what others wrote since; or all of it, where nothing is known or the log was
+/// brought into the table, and perhaps compacted, past what is.
+pub(super) async fn follow(writer: &Writer, known: Option<Recent>) -> Result<Recent, StoreError> {
+    let since = known.as_ref().map_or(0, |known| signed(known.head().0));
+    let read = async {
+        let rows = writer.client.query(&writer.follow, &[&since]).await?;
+        let folded = match rows.first() {
+            Some(row) => Revision(unsigned(row.try_get(0)?)),
+            None => Revision::ZERO,
+        };
+        let mut recent =
+            known.filter(|known| known.head() >= folded).unwrap_or_else(|| Recent::new(folded));
+        for row in &rows {
+            let Some(revision) = row.try_get::<_, Option<i64>>(1)? else { continue };
+            let text = |column| row.try_get::<_, &str>(column).map(Into::into);
+            let key = Key { kind: text(3)?, namespace: text(4)?, name: text(5)? };
+            recent.add(key, Revision(unsigned(revision)), row.try_get(2)?);
+        }
+        recent.brought_in(folded);
+        Ok(recent)
+    };
+    read.await.map_err(failure)
 }
 
 async fn tokens(
@@ -125,25 +135,25 @@ async fn tokens(
 pub(super) struct Ground<'a, B> {
     /// The head when it was decided.
     pub(super) head: Revision,
-    /// Says when that head is committed, or that it never will be.
-    pub(super) committed: B,
-    /// What is not committed by now touches the same keys. Whoever comes to their rows first has them until
-    /// it commits: so these wait.
-    pub(super) shared: bool,
+    /// Says when the batch that leaves it has the head and is about to commit: the next who asks for it has it once
+    /// that is done. Or that it never will.
+    pub(super) before: B,
     /// Leases and the tokens under which they must be held still. They are locked as late as can be:
     /// whoever renews one waits for that.
     pub(super) fences: BTreeMap<&'a str, u64>,
 }
 
-/// Writes what was decided, and commits, once what it rests on is committed; when that never will be, this
-/// does nothing. On an error the connection is not to be used again.
+/// Writes what was decided, and commits, once what it rests on is about to; where that is not committed, this
+/// does nothing. Calls `has_head` once nobody else
+/// can commit before it. On an error the connection is not to be used again.
 pub(super) async fn finish(
     writer: &Writer,
     ground: Ground<'_, impl Future<Output = bool>>,
     decision: &Decision<'_>,
     signature: &Signature<'_>,
+    has_head: impl FnOnce(),
 ) -> Result<(), Lost> {
-    let writing = async { Ok(write(writer, ground, decision, signature).await) };
+    let writing = async { Ok(write(writer, ground, decision, signature, has_head).await) };
     match within(TRY_MAX, writing).await {
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) => Err(Lost::Refused(overtaken())),
@@ -159,8 +169,9 @@ async fn write(
     ground: Ground<'_, impl Future<Output = bool>>,
     decision: &Decision<'_>,
     signature: &Signature<'_>,
+    has_head: impl FnOnce(),
 ) -> Result<bool, tokio_postgres::Error> {
-    let Writer { client, log, put, remove, finish, .. } = writer;
+    let Writer { client, log, finish, .. } = writer;
     let revisions: Vec<i64> = decision.log.iter().map(|entry| signed(entry.revision.0)).collect();
     let previous: Vec<Option<i64>> = decision
         .log
@@ -170,66 +181,50 @@ async fn write(
     let logged = columns(decision.log.iter().map(|entry| entry.key));
     let bodies: Vec<Option<&[u8]>> =
         decision.log.iter().map(|entry| entry.body.map(|body| body.as_ref())).collect();
-    let put_at: Vec<i64> = decision.put.iter().map(|(_, revision)| signed(revision.0)).collect();
-    let put_keys = columns(decision.put.iter().map(|(key, _)| *key));
-    let gone = columns(decision.removed.iter().copied());
     let log_with: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
         [&revisions, &previous, &logged.kinds, &logged.namespaces, &logged.names, &bodies];
-    let put_with: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
-        [&put_at, &put_keys.kinds, &put_keys.namespaces, &put_keys.names];
-    let remove_with: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
-        [&gone.kinds, &gone.namespaces, &gone.names];
     let (from, head) = (signed(ground.head.0), signed(decision.head.0));
     let finish_with: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
         [&from, &head, &signature.writer, &signature.batch];
-    let showing = async {
-        let removing = async {
-            match gone.kinds.is_empty() {
-                true => Ok(0),
-                false => client.execute(remove, &remove_with).await,
-            }
-        };
-        let (put, removed) = tokio::join!(biased; client.execute(put, &put_with), removing);
-        put.and(removed)
-    };
     let leases: Vec<&str> = ground.fences.keys().copied().collect();
     let tokens: Vec<i64> = ground.fences.values().map(|token| signed(*token)).collect();
     let fenced_with: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&leases, &tokens];
     let committing = async {
+        let holding = async {
+            let held = client.execute(&writer.hold, &[]).await;
+            if held.is_ok() {
+                has_head();
+            }
+            held
+        };
+        // After the head is ours: transactions that overlap would otherwise share the lock without end.
         let fencing = async {
             match leases.is_empty() {
                 true => Ok(0),
                 false => client.execute(&writer.fence, &fenced_with).await,
             }
         };
-        let (fenced, finished, committed) = tokio::join!(
+        let (held, fenced, moved, committed) = tokio::join!(
             biased;
+            holding,
             fencing,
             client.execute(finish, &finish_with),
             client.batch_execute("COMMIT"),
         );
-        fenced.and(finished).and(committed).map(|()| true)
+        held.and(fenced).and(moved).and(committed).map(|()| true)
     };
-    let (shared, before) = (ground.shared, ground.committed);
+    let before = ground.before;
     // Each is sent as soon as it may be, in this order, and the answers are waited for together. When the
     // server refuses one, it refuses those after it, COMMIT too. A statement that could not even be sent
     // would break this; the limit on a batch's size is far below where that begins.
-    let rest = async {
-        if shared {
-            if !before.await {
-                return Ok(false);
-            }
-            let (shown, committed) = tokio::join!(biased; showing, committing);
-            shown.and(committed)
-        } else {
-            let committing = async { if before.await { committing.await } else { Ok(false) } };
-            let (shown, committed) = tokio::join!(biased; showing, committing);
-            shown.and(committed)
-        }
-    };
-    let (logged, rest) = tokio::join!(biased; client.execute(log, &log_with), rest);
+    let (begun, logged, committed) = tokio::join!(
+        biased;
+        client.batch_execute("BEGIN"),
+        client.execute(log, &log_with),
+        async { if before.await { committing.await } else { Ok(false) } },
+    );
     // The first failure is the cause of those after it.
-    logged.and(rest)
+    begun.and(logged).and(committed)
 }
 
 /// Whether the server refused because others wrote first: the head or a lease is no longer what it was (see

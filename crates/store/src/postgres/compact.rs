@@ -1,6 +1,6 @@
 //! Compaction in PostgreSQL, in steps that commit by themselves. It never takes the writers' turn.
 
-use super::{failure, signed, unsigned};
+use super::{failure, fold::fold, signed, unsigned};
 use crate::StoreError;
 use quarterdeck_model::Revision;
 use tokio_postgres::Client;
@@ -10,6 +10,9 @@ const STEP: u64 = 5_000;
 
 /// Does one step; true when all is done.
 pub(super) async fn step(client: &mut Client, before: Revision) -> Result<bool, StoreError> {
+    // What tells that a key was removed must not go before the table of latest revisions knows it.
+    let head = client.query_one(super::read::HEAD, &[]).await.and_then(|row| row.try_get(0));
+    fold(client, before.min(Revision(unsigned(head.map_err(failure)?)))).await?;
     let run = async {
         let transaction = client.transaction().await?;
         let row = transaction

@@ -33,7 +33,16 @@ const READER_SESSION: &str = "
     SET lock_timeout = '10s';
     SET enable_seqscan = off;";
 
-/// Settings of the session that reads everything: the table of current revisions is hashed in
+/// Settings of sessions that look at many rows of the log, and need those in the order of their keys.
+const FOLDER_SESSION: &str = "
+    SET work_mem = '64MB';
+    SET enable_seqscan = off;
+    SET enable_hashjoin = off;
+    SET enable_mergejoin = off;
+    SET lock_timeout = '10s';
+    SET idle_in_transaction_session_timeout = '10s';";
+
+/// Settings of the session that reads everything: the table of latest revisions is hashed in
 /// memory (about 60 bytes each), so that bodies need not be spilled to disk.
 const LOADER_SESSION: &str = "SET work_mem = '256MB';";
 
@@ -45,6 +54,9 @@ const FENCE: &str = "
         WHERE name = ANY ($1::text[]) ORDER BY name FOR SHARE)
     SELECT 1 / (count(*) = cardinality($1::text[]))::int
     FROM held JOIN unnest($1::text[], $2::bigint[]) AS wanted (name, token) USING (name, token)";
+
+/// Whoever has this row commits next.
+const HOLD: &str = "SELECT FROM quarterdeck.head FOR NO KEY UPDATE";
 
 /// Neither column takes a null, which is what a head that is not where it was becomes, and a batch that
 /// was passed over: then the server refuses the statement, and all that was sent with it.
@@ -87,9 +99,9 @@ pub(super) async fn loader(target: &Target) -> Result<Client, StoreError> {
     connect(target, LOADER_SESSION).await
 }
 
-/// A connection for compaction.
-pub(super) async fn compactor(target: &Target) -> Result<Client, StoreError> {
-    connect(target, WRITER_SESSION).await
+/// A connection that brings changes into the table of latest revisions, and forgets old ones.
+pub(super) async fn folder(target: &Target) -> Result<Client, StoreError> {
+    connect(target, FOLDER_SESSION).await
 }
 
 /// A connection for turns to write.
@@ -100,15 +112,18 @@ pub(super) async fn for_turns(target: &Target) -> Result<Client, StoreError> {
 /// A connection that transactions are made on, one at a time.
 pub(super) struct Writer {
     pub(super) client: Client,
-    /// Finds the head, and the current revisions of keys.
+    /// Reads how far the table of latest revisions goes, and what the log says after that.
+    pub(super) follow: Statement,
+    /// Finds what that table shows of keys.
     pub(super) find: Statement,
+    pub(super) head: Statement,
     /// Reads the tokens of leases.
     pub(super) tokens: Statement,
     /// Keeps them as they were read until the transaction ends, or fails.
     pub(super) fence: Statement,
     pub(super) log: Statement,
-    pub(super) put: Statement,
-    pub(super) remove: Statement,
+    /// Waits until nobody else is about to move the head.
+    pub(super) hold: Statement,
     /// Moves the head from where it was and notes which batch of ours this was, or fails.
     pub(super) finish: Statement,
     /// Finds out which batch of ours was the last, for good.
@@ -122,51 +137,59 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) async fn connect(target: &Target) -> Result<Self, StoreError> {
         let client = connect(target, WRITER_SESSION).await?;
-        let (find, tokens, fence, log, put, remove, finish, resolve, changed, compacted, count) =
-            tokio::try_join!(
-                client.prepare(
-                    "SELECT 0::bigint, revision FROM quarterdeck.head UNION ALL
-                 SELECT wanted.place, current.revision
-                 FROM unnest($1::text[], $2::text[], $3::text[])
-                     WITH ORDINALITY AS wanted (kind, namespace, name, place)
-                 JOIN quarterdeck.current USING (kind, namespace, name)"
-                ),
-                client.prepare(
-                    "SELECT name, token FROM quarterdeck.lease WHERE name = ANY ($1::text[])"
-                ),
-                client.prepare(FENCE),
-                client.prepare(
-                    "INSERT INTO quarterdeck.log (revision, previous, kind, namespace, name, body)
-                 SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[],
-                     $5::text[], $6::bytea[])"
-                ),
-                client.prepare(
-                    "INSERT INTO quarterdeck.current (revision, kind, namespace, name)
-                 SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[])
-                 ON CONFLICT (kind, namespace, name) DO UPDATE SET revision = excluded.revision"
-                ),
-                client.prepare(
-                    "DELETE FROM quarterdeck.current
-                 USING unnest($1::text[], $2::text[], $3::text[])
-                     AS gone (kind, namespace, name)
-                 WHERE (current.kind, current.namespace, current.name)
-                     = (gone.kind, gone.namespace, gone.name)"
-                ),
-                client.prepare(FINISH),
-                client.prepare(RESOLVE),
-                client.prepare(super::counts::CHANGED),
-                client.prepare(super::counts::COMPACTED),
-                client.prepare(super::counts::COUNT),
-            )
-            .map_err(failure)?;
-        Ok(Self {
-            client,
+        let (
+            follow,
             find,
+            head,
             tokens,
             fence,
             log,
-            put,
-            remove,
+            hold,
+            finish,
+            resolve,
+            changed,
+            compacted,
+            count,
+        ) = tokio::try_join!(
+            client.prepare(
+                "SELECT folded.revision, entry.revision, entry.body IS NULL,
+                     entry.kind, entry.namespace, entry.name
+                 FROM quarterdeck.folded LEFT JOIN quarterdeck.log AS entry
+                     ON entry.revision > greatest(folded.revision, $1::bigint)
+                 ORDER BY entry.revision"
+            ),
+            client.prepare(
+                "SELECT wanted.place, latest.revision
+                 FROM unnest($1::text[], $2::text[], $3::text[])
+                     WITH ORDINALITY AS wanted (kind, namespace, name, place)
+                 JOIN quarterdeck.latest USING (kind, namespace, name)"
+            ),
+            client.prepare(super::read::HEAD),
+            client
+                .prepare("SELECT name, token FROM quarterdeck.lease WHERE name = ANY ($1::text[])"),
+            client.prepare(FENCE),
+            client.prepare(
+                "INSERT INTO quarterdeck.log (revision, previous, kind, namespace, name, body)
+                 SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[],
+                     $5::text[], $6::bytea[])"
+            ),
+            client.prepare(HOLD),
+            client.prepare(FINISH),
+            client.prepare(RESOLVE),
+            client.prepare(super::counts::CHANGED),
+            client.prepare(super::counts::COMPACTED),
+            client.prepare(super::counts::COUNT),
+        )
+        .map_err(failure)?;
+        Ok(Self {
+            client,
+            follow,
+            find,
+            head,
+            tokens,
+            fence,
+            log,
+            hold,
             finish,
             resolve,
             changed,

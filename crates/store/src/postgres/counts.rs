@@ -21,9 +21,13 @@ pub(super) const CHANGED: &str = "
     WHERE revision > $1 AND revision <= $2 AND (previous IS NULL) = (body IS NOT NULL)
     GROUP BY kind, namespace";
 pub(super) const COMPACTED: &str = "SELECT revision FROM quarterdeck.compacted";
+/// What the table of latest revisions shows, and by how much the log changed it since.
 pub(super) const COUNT: &str = "
-    SELECT (SELECT revision FROM quarterdeck.head), count(*)
-    FROM quarterdeck.current WHERE kind = $1 AND namespace = $2";
+    SELECT (SELECT revision FROM quarterdeck.head),
+        (SELECT count(*) FROM quarterdeck.latest WHERE kind = $1 AND namespace = $2)
+        + (SELECT coalesce(sum(CASE WHEN body IS NULL THEN -1 ELSE 1 END), 0)::bigint
+           FROM quarterdeck.folded JOIN quarterdeck.log ON log.revision > folded.revision
+           WHERE (previous IS NULL) = (body IS NOT NULL) AND kind = $1 AND namespace = $2)";
 
 /// Counts by kind and namespace, as of a revision; good for the connection that they were read on.
 #[derive(Debug, Default)]

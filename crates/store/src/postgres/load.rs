@@ -9,9 +9,18 @@ use std::pin::pin;
 use tokio::task::{JoinError, JoinSet};
 use tokio_postgres::{Client, IsolationLevel, Row, RowStream};
 
+/// A body is current that is the latest of the table, or came after what the table shows, and that no later
+/// change replaced.
 const LOAD: &str = "
+    WITH recent AS MATERIALIZED (
+        SELECT log.revision, log.previous, log.body IS NULL AS removed
+        FROM quarterdeck.folded JOIN quarterdeck.log ON log.revision > folded.revision
+    )
     SELECT revision, log.kind, log.namespace, log.name, body
-    FROM quarterdeck.current JOIN quarterdeck.log USING (revision)";
+    FROM (SELECT revision FROM quarterdeck.latest
+          UNION ALL SELECT revision FROM recent WHERE NOT removed) AS bodies
+    JOIN quarterdeck.log USING (revision)
+    WHERE revision NOT IN (SELECT previous FROM recent WHERE previous IS NOT NULL)";
 
 /// Rows handed to a taker at once: enough that the hand-over costs nothing.
 const ROWS_MAX: usize = 256;

@@ -1,6 +1,7 @@
 //! The backend for more than one replica: PostgreSQL 15 or newer, or what speaks its protocol.
 //!
-//! Each body is written once, to the log; the table of current objects holds only key → revision.
+//! Each body is written once, to the log. The table of latest revisions (key → revision) follows it, many
+//! changes at a time; what it does not show yet is read from the log.
 //! Followers read the log: there is no NOTIFY, which would take a global lock at each commit.
 //! Transactions have connections of their own, and so have questions: reads never wait for commits.
 //!
@@ -12,10 +13,12 @@ mod commit;
 mod compact;
 mod connection;
 mod counts;
+mod fold;
 mod lease;
 mod load;
 mod pipeline;
 mod read;
+mod recent;
 mod schema;
 mod turn;
 mod url;
@@ -67,6 +70,14 @@ impl Postgres {
             patience.next_try(error).await?;
         }
         Ok(opened)
+    }
+
+    /// Brings what it wrote from the log into the table of latest revisions after so many changes: fewer is slower,
+    /// and less to read when the next plane begins.
+    #[must_use]
+    pub fn fold_after(mut self, changes: u64) -> Self {
+        self.pipeline.fold_after(changes);
+        self
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
@@ -276,7 +287,7 @@ impl Backend for Postgres {
     }
 
     async fn compact(&self, before: Revision) -> Result<(), StoreError> {
-        let mut client = connection::compactor(&self.target).await?;
+        let mut client = connection::folder(&self.target).await?;
         while !compact::step(&mut client, before).await? {}
         Ok(())
     }

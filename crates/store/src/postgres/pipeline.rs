@@ -8,33 +8,40 @@
 use super::{
     Patience, RESOLVE_PATIENCE, TRY_MAX,
     commit::{self, Ground, Lost, Seen, Signature, overtaken},
-    connection::Writer,
+    connection::{self, Writer},
     counts::Counts,
+    fold::fold,
+    recent::{CHANGES_MAX, Recent},
     turn::Turns,
     url::Target,
     within,
 };
 use crate::{
     Mutation, Outcome, StoreError,
-    decide::{self, Decision, Held, decide},
+    decide::{self, Decision, Held, Logged, decide},
 };
 use quarterdeck_model::{Key, Revision};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use tokio::sync::{Mutex as Door, mpsc, oneshot};
 
-/// Batches under way at once: one that becomes durable, one that waits to, and one that is written
+/// Batches under way at once: one that becomes durable, one that waits to, and two that are written
 /// meanwhile.
-pub(super) const AT_ONCE: usize = 3;
+pub(super) const AT_ONCE: usize = 4;
+/// Pause after changes could not be brought into the table of latest revisions.
+const FOLD_PAUSE: Duration = Duration::from_secs(1);
 
 /// All that commits to one database.
 pub(super) struct Pipeline {
     target: Target,
     /// Batches are decided by one at a time.
     entrance: Door<Entrance>,
-    under_way: Mutex<UnderWay>,
+    under_way: Arc<Mutex<UnderWay>>,
+    /// Changes after which they are brought into the table of latest revisions.
+    fold_after: u64,
     /// Where lanes are brought back to.
     home: mpsc::Sender<Lane>,
 }
@@ -56,15 +63,28 @@ struct UnderWay {
     batches: VecDeque<Decided>,
     /// One of them failed, and so do those after it.
     broken: bool,
-    /// Says when the last of them is committed.
+    /// Says when the last of them has the head and is about to commit.
     last: Option<oneshot::Receiver<()>>,
+    /// What is committed and not in the table of latest revisions. None when it is to be read anew: what was
+    /// read from a server before another took over says nothing of that one.
+    recent: Option<Recent>,
+    /// Grows whenever that is read anew.
+    readings: u64,
+    /// Changes are being brought into the table.
+    folding: bool,
 }
 
 /// What a batch leaves.
 struct Decided {
     head: Revision,
-    /// The revision of each key it wrote; none of those it removed.
-    keys: HashMap<Key, Option<Revision>>,
+    keys: HashMap<Key, Written>,
+}
+
+/// The last that a batch did to a key.
+#[derive(Clone, Copy)]
+struct Written {
+    revision: Revision,
+    removed: bool,
 }
 
 /// A connection for one transaction at a time.
@@ -95,8 +115,7 @@ impl Drop for Taken {
 struct Flight<'p> {
     under_way: &'p Mutex<UnderWay>,
     head: Revision,
-    /// To say that this one is. None once it is said.
-    after: Option<oneshot::Sender<()>>,
+    committed: bool,
     /// Dropped last: whoever has all lanes knows that nothing is under way.
     taken: Taken,
 }
@@ -105,12 +124,15 @@ impl Drop for Flight<'_> {
     fn drop(&mut self) {
         let mut under_way = locked(self.under_way);
         under_way.count = under_way.count.saturating_sub(1);
-        if self.after.is_none() {
-            // And so are those before it.
-            let head = self.head;
-            under_way.batches.retain(|batch| batch.head > head);
-        } else {
+        if !self.committed {
             under_way.broken = true;
+            return;
+        }
+        // And so are those before it.
+        while let Some(batch) = under_way.batches.pop_front_if(|batch| batch.head <= self.head) {
+            if let Some(recent) = &mut under_way.recent {
+                batch.committed(recent);
+            }
         }
     }
 }
@@ -121,44 +143,98 @@ fn locked(under_way: &Mutex<UnderWay>) -> MutexGuard<'_, UnderWay> {
 }
 
 impl UnderWay {
-    /// What batches leave of `key`; none when none of them touches it.
+    /// The revision of `key`'s body, or that it has none, once all batches are committed; nothing when the table
+    /// of latest revisions is to be asked.
     fn of(&self, key: &Key) -> Option<Option<Revision>> {
-        self.batches.iter().rev().find_map(|batch| batch.keys.get(key).copied())
+        let batches = self.batches.iter().rev();
+        let written = batches.filter_map(|batch| batch.keys.get(key)).next();
+        match written {
+            Some(Written { revision, removed }) => Some((!removed).then_some(*revision)),
+            None => self.recent.as_ref()?.get(key),
+        }
     }
+
+    /// What is known of `keys`, and those of which nothing is.
+    fn known<'b>(&self, keys: &BTreeSet<&'b Key>) -> Known<'b> {
+        let mut known = Known { current: HashMap::with_capacity(keys.len()), others: Vec::new() };
+        for key in keys {
+            match self.of(key) {
+                Some(Some(revision)) => {
+                    known.current.insert(*key, revision);
+                }
+                Some(None) => {}
+                None => known.others.push(*key),
+            }
+        }
+        known
+    }
+}
+
+/// What is known of keys without asking.
+struct Known<'b> {
+    /// The revisions of those that have a body.
+    current: HashMap<&'b Key, Revision>,
+    /// Those of which nothing is known.
+    others: Vec<&'b Key>,
 }
 
 impl Decided {
     fn of(decision: &Decision<'_>) -> Self {
-        let put = decision.put.iter().map(|(key, at)| (Key::clone(key), Some(*at)));
-        let removed = decision.removed.iter().map(|key| (Key::clone(key), None));
-        Self { head: decision.head, keys: put.chain(removed).collect() }
+        let written = |entry: &Logged<'_>| {
+            let Logged { revision, key, body, .. } = entry;
+            (Key::clone(key), Written { revision: *revision, removed: body.is_none() })
+        };
+        // The last one of a key counts.
+        Self { head: decision.head, keys: decision.log.iter().map(written).collect() }
+    }
+
+    fn committed(self, recent: &mut Recent) {
+        for (key, Written { revision, removed }) in self.keys {
+            recent.add(key, revision, removed);
+        }
     }
 }
 
 impl Lane {
-    /// Its connection, or a new one. What was counted on the one before does not count: a server that
+    /// Its connection, or a new one. What was read on the one before does not count: a server that
     /// took over may lack the newest commits, and come to the same revisions with others.
-    async fn connect(&mut self, target: &Target) -> Result<(Writer, Counts), StoreError> {
+    async fn connect(
+        &mut self,
+        target: &Target,
+        under_way: &Mutex<UnderWay>,
+    ) -> Result<(Writer, Counts), StoreError> {
         match self.connection.take().filter(|(writer, _)| !writer.client.is_closed()) {
             Some(connection) => Ok(connection),
-            None => Ok((within(TRY_MAX, Writer::connect(target)).await?, Counts::default())),
+            None => {
+                let writer = within(TRY_MAX, Writer::connect(target)).await?;
+                locked(under_way).recent = None;
+                Ok((writer, Counts::default()))
+            }
         }
     }
 
     /// Finds out whether the newest batch tried was committed, however long the server is away within
     /// reason; if it was not, it never will be.
-    async fn resolve(&mut self, target: &Target) -> Result<bool, StoreError> {
+    async fn resolve(
+        &mut self,
+        target: &Target,
+        under_way: &Mutex<UnderWay>,
+    ) -> Result<bool, StoreError> {
         let mut patience = Patience::of(RESOLVE_PATIENCE);
         loop {
-            match self.was_committed(target).await {
+            match self.was_committed(target, under_way).await {
                 Ok(committed) => return Ok(committed),
                 Err(error) => patience.next_try(error).await?,
             }
         }
     }
 
-    async fn was_committed(&mut self, target: &Target) -> Result<bool, StoreError> {
-        let (writer, counts) = self.connect(target).await?;
+    async fn was_committed(
+        &mut self,
+        target: &Target,
+        under_way: &Mutex<UnderWay>,
+    ) -> Result<bool, StoreError> {
+        let (writer, counts) = self.connect(target, under_way).await?;
         let signature = Signature { writer: &self.id, batch: self.batch };
         let committed = within(TRY_MAX, commit::was_committed(&writer, &signature)).await?;
         self.connection = Some((writer, counts));
@@ -173,8 +249,6 @@ struct Ready<'b> {
     counts: Counts,
     /// The head that it moves.
     from: Revision,
-    /// Batches before it that are not committed touch the same keys.
-    shared: bool,
     /// The leases, and their tokens, under which it writes.
     fences: BTreeMap<&'b str, u64>,
     decision: Decision<'b>,
@@ -189,7 +263,12 @@ impl Pipeline {
             let _ = home.try_send(Lane { id: format!("{id}/{number}"), ..Lane::default() });
         }
         let entrance = Door::new(Entrance { turns: None, lanes });
-        Self { target, entrance, under_way: Mutex::default(), home }
+        Self { target, entrance, under_way: Arc::default(), fold_after: CHANGES_MAX, home }
+    }
+
+    /// Brings changes into the table of latest revisions after so many.
+    pub(super) fn fold_after(&mut self, changes: u64) {
+        self.fold_after = changes;
     }
 
     /// Tries to commit once. That the store is unavailable means that nothing was applied.
@@ -197,23 +276,23 @@ impl Pipeline {
         let mut entrance = self.entrance.lock().await;
         let ready = self.decide(&mut entrance, batch).await?;
         let outcomes = if ready.decision.log.is_empty() {
-            let stands = self.all_home(&mut entrance.lanes).await;
+            let stands = self.all_home(&mut entrance.lanes).await && ready.stands().await?;
             if let Some(turns) = &mut entrance.turns
                 && !stands
             {
                 turns.give_up();
             }
             drop(entrance);
-            let outcomes = ready.give_up().await;
-            if stands { outcomes } else { Err(overtaken()) }
+            if stands { Ok(ready.give_up()) } else { Err(overtaken()) }
         } else {
-            let Ready { taken, writer, counts, from, shared, fences, decision } = ready;
-            let (flight, committed) = self.set_out(taken, &decision);
+            let Ready { taken, writer, counts, from, fences, decision } = ready;
+            let (flight, before, after) = self.set_out(taken, &decision);
             drop(entrance);
-            let ground = Ground { head: from, committed, shared, fences };
-            flight.finish(&self.target, (writer, counts), ground, decision).await
+            let ground = Ground { head: from, before, fences };
+            flight.finish(&self.target, (writer, counts), ground, decision, after).await
         };
         self.leave();
+        self.fold_when_due();
         outcomes
     }
 
@@ -227,51 +306,107 @@ impl Pipeline {
         let Entrance { turns, lanes } = entrance;
         let lane = lanes.recv().await.ok_or_else(overtaken)?;
         let mut taken = Taken { lane, home: self.home.clone() };
-        let (writer, mut counts) = taken.lane.connect(&self.target).await?;
+        let (writer, mut counts) = taken.lane.connect(&self.target, &self.under_way).await?;
         let mut turn = match turns.take().filter(Turns::usable) {
             Some(turn) => turn,
             None => within(TRY_MAX, Turns::connect(&self.target)).await?,
         };
         let mut ours = turn.held() && !within(TRY_MAX, turn.is_wanted()).await?;
         let limited = decide::limited(batch);
+        let due = {
+            let under_way = locked(&self.under_way);
+            ours &= under_way.recent.is_some() && !under_way.broken;
+            under_way.recent.as_ref().and_then(|recent| recent.overdue(self.fold_after))
+        };
+        if let Some(goal) = due {
+            fold_upto(&self.target, &self.under_way, goal).await?;
+        }
         // Sizes are counted in what is committed.
-        if !ours || !limited.is_empty() || locked(&self.under_way).broken {
+        if !ours || !limited.is_empty() {
             ours &= self.all_home(lanes).await;
         }
         let (keys, leases) = (decide::keys(batch), decide::leases(batch));
-        // Before the database is asked: what is committed by then is seen there.
-        let left: Vec<_> = {
-            let under_way = locked(&self.under_way);
-            keys.iter().filter_map(|key| Some((*key, under_way.of(key)?))).collect()
-        };
-        let Seen { head: seen, mut current, tokens } = if ours {
-            within(TRY_MAX, commit::begin(&writer, &keys, &leases)).await?
-        } else {
+        if !ours {
             turn.give_up();
-            let seen = within(TRY_MAX, take_turn(&mut turn, &writer, &keys, &leases)).await?;
-            // Nothing is under way.
-            locked(&self.under_way).head = seen.head;
-            seen
+        }
+        let looking = async {
+            // Known before the table is asked: what is brought in meanwhile is seen there.
+            let Known { mut current, others } = locked(&self.under_way).known(&keys);
+            let seen = commit::look(&writer, &others, &leases).await?;
+            current.extend(seen.current);
+            Ok(Seen { current, ..seen })
+        };
+        let Seen { current, tokens } = if ours {
+            within(TRY_MAX, looking).await?
+        } else {
+            // At once: mostly nobody else has the turn, and nothing changes until it is ours.
+            let (head, seen) =
+                within(TRY_MAX, async { Ok(tokio::join!(turn.take(), looking)) }).await?;
+            let (head, seen) = (head?, seen?);
+            if self.knows(head) {
+                seen
+            } else {
+                within(TRY_MAX, self.follow(&writer, head)).await?;
+                let Known { mut current, others } = locked(&self.under_way).known(&keys);
+                let seen = within(TRY_MAX, commit::look(&writer, &others, &leases)).await?;
+                current.extend(seen.current);
+                Seen { current, ..seen }
+            }
         };
         let head = locked(&self.under_way).head;
-        if seen > head {
-            // Somebody writes without a turn.
-            return Err(overtaken());
-        }
-        let shared = !left.is_empty();
-        for (key, at) in left {
-            match at {
-                Some(at) => current.insert(key, at),
-                None => current.remove(key),
-            };
-        }
         let sizes = within(TRY_MAX, counts.of(&writer, head, &limited)).await?;
         let fences = batch.iter().filter_map(|mutation| mutation.fence.as_ref());
         let fences = fences.filter(|fence| tokens.get(&*fence.lease) == Some(&fence.token));
         let fences = fences.map(|fence| (&*fence.lease, fence.token)).collect();
         let decision = decide(batch, Held { head, current, tokens, counts: sizes });
         *turns = Some(turn);
-        Ok(Ready { taken, writer, counts, from: head, shared, fences, decision })
+        Ok(Ready { taken, writer, counts, from: head, fences, decision })
+    }
+
+    /// Whether all up to `head` is known, at which nothing is under way; then the next batch is decided on it.
+    fn knows(&self, head: Revision) -> bool {
+        let mut under_way = locked(&self.under_way);
+        under_way.head = head;
+        under_way.recent.as_ref().is_some_and(|recent| recent.head() == head)
+    }
+
+    /// Reads what others wrote up to `head`. Nothing is under way, and the turn is ours.
+    async fn follow(&self, writer: &Writer, head: Revision) -> Result<(), StoreError> {
+        let known = {
+            let mut under_way = locked(&self.under_way);
+            under_way.readings += 1;
+            // What is ahead of the server was another's.
+            under_way.recent.take().filter(|recent| recent.head() <= head)
+        };
+        let recent = commit::follow(writer, known).await?;
+        if recent.head() != head {
+            // Somebody writes without a turn.
+            return Err(overtaken());
+        }
+        locked(&self.under_way).recent = Some(recent);
+        Ok(())
+    }
+
+    /// Has changes brought into the table of latest revisions, beside what else goes on.
+    fn fold_when_due(&self) {
+        let goal = {
+            let mut under_way = locked(&self.under_way);
+            match under_way.recent.as_ref().and_then(|recent| recent.due(self.fold_after)) {
+                Some(goal) if !std::mem::replace(&mut under_way.folding, true) => goal,
+                _ => return,
+            }
+        };
+        let (target, under_way) = (self.target.clone(), self.under_way.clone());
+        tokio::spawn(async move {
+            if let Err(error) = fold_upto(&target, &under_way, goal).await {
+                tracing::warn!(
+                    %error,
+                    "could not bring changes into the table of latest revisions; trying again soon"
+                );
+                tokio::time::sleep(FOLD_PAUSE).await;
+            }
+            locked(&under_way).folding = false;
+        });
     }
 
     /// Waits until no other lane is in use. False when a batch failed since the last time: then the turn is
@@ -288,12 +423,13 @@ impl Pipeline {
         !std::mem::take(&mut under_way.broken)
     }
 
-    /// Notes that a batch is under way; answers also when the one before is committed.
+    /// Notes that a batch is under way; answers also when the one before is about to commit, and how to say
+    /// that of this one.
     fn set_out(
         &self,
         taken: Taken,
         decision: &Decision<'_>,
-    ) -> (Flight<'_>, impl Future<Output = bool> + use<>) {
+    ) -> (Flight<'_>, impl Future<Output = bool> + use<>, oneshot::Sender<()>) {
         let head = decision.head;
         let (after, last) = oneshot::channel();
         let mut under_way = locked(&self.under_way);
@@ -301,13 +437,13 @@ impl Pipeline {
         under_way.count += 1;
         under_way.head = head;
         under_way.batches.push_back(Decided::of(decision));
-        let committed = async move {
+        let before = async move {
             match before {
                 Some(before) => before.await.is_ok(),
                 None => true,
             }
         };
-        (Flight { under_way: &self.under_way, head, after: Some(after), taken }, committed)
+        (Flight { under_way: &self.under_way, head, committed: false, taken }, before, after)
     }
 
     /// Gives up the turn when there is nobody left who needs it. Whoever is inside does this later.
@@ -323,12 +459,16 @@ impl Pipeline {
 }
 
 impl Ready<'_> {
-    /// Ends a transaction that has nothing to write.
-    async fn give_up(self) -> Result<Vec<Outcome>, StoreError> {
+    /// Whether what was decided holds without anything written: nobody wrote since.
+    async fn stands(&self) -> Result<bool, StoreError> {
+        Ok(within(TRY_MAX, commit::head(&self.writer)).await? == self.from)
+    }
+
+    /// Ends what has nothing to write.
+    fn give_up(self) -> Vec<Outcome> {
         let Self { mut taken, writer, counts, decision, .. } = self;
-        within(TRY_MAX, commit::roll_back(&writer)).await?;
         taken.lane.connection = Some((writer, counts));
-        Ok(decision.outcomes)
+        decision.outcomes
     }
 }
 
@@ -340,42 +480,50 @@ impl Flight<'_> {
         (writer, counts): (Writer, Counts),
         ground: Ground<'_, impl Future<Output = bool>>,
         decision: Decision<'_>,
+        after: oneshot::Sender<()>,
     ) -> Result<Vec<Outcome>, StoreError> {
+        // There may be none after this one.
+        let has_head = || {
+            let _ = after.send(());
+        };
         let lane = &mut self.taken.lane;
         // Before anything is sent, and past the number that a lost one is passed over with: no number is
         // ever used twice, whatever becomes of this one.
         lane.batch += commit::BATCH_STEP;
         let signature = Signature { writer: &lane.id, batch: lane.batch };
-        match commit::finish(&writer, ground, &decision, &signature).await {
+        match commit::finish(&writer, ground, &decision, &signature, has_head).await {
             Ok(()) => lane.connection = Some((writer, counts)),
             Err(Lost::Refused(error)) => return Err(error),
             Err(Lost::Unknown(error)) => {
                 drop(writer);
                 tracing::warn!(%error, "a commit was not answered; looking for its outcome");
-                match lane.resolve(target).await {
+                match lane.resolve(target, self.under_way).await {
                     Ok(true) => {}
                     Ok(false) => return Err(error),
                     Err(error) => return Err(StoreError::OutcomeUnknown(error.to_string())),
                 }
             }
         }
-        if let Some(after) = self.after.take() {
-            // There may be none after this one.
-            let _ = after.send(());
-        }
+        self.committed = true;
         Ok(decision.outcomes)
     }
 }
 
-/// Takes the turn, and looks at what a batch is about.
-async fn take_turn<'b>(
-    turns: &mut Turns,
-    writer: &Writer,
-    keys: &BTreeSet<&'b Key>,
-    leases: &BTreeSet<&'b str>,
-) -> Result<Seen<'b>, StoreError> {
-    // At once: mostly nobody else has the turn, and nothing changes until it is ours.
-    let (head, seen) = tokio::join!(turns.take(), commit::begin(writer, keys, leases));
-    let (head, seen) = (head?, seen?);
-    if seen.head == head { Ok(seen) } else { commit::look(writer, keys, leases).await }
+/// Brings changes up to `goal`, which is committed, into the table of latest revisions.
+async fn fold_upto(
+    target: &Target,
+    under_way: &Mutex<UnderWay>,
+    goal: Revision,
+) -> Result<(), StoreError> {
+    let reading = locked(under_way).readings;
+    let mut client = within(TRY_MAX, connection::folder(target)).await?;
+    let folded = fold(&mut client, goal).await?;
+    let mut under_way = locked(under_way);
+    // What was read since may be another server's.
+    if under_way.readings == reading
+        && let Some(recent) = &mut under_way.recent
+    {
+        recent.brought_in(folded);
+    }
+    Ok(())
 }

@@ -25,22 +25,30 @@ pub(super) const CHANGES: &str = "
     ) AS page ON true
     ORDER BY page.revision";
 
-/// What a key changed since was at `$1` is what its first change after `$1` replaced; any other key
-/// is as it is now.
+/// The table of latest revisions shows them as of `folded`. What a key changed between `$1` and that was at
+/// `$1` is what its first change replaced; what it changed between that and `$1`, what its last change left.
+/// Any other key is as in the table.
 pub(super) const SNAPSHOT: &str = "
     WITH changed AS (
-        SELECT DISTINCT ON (kind, namespace, name) kind, namespace, name, previous AS revision
-        FROM quarterdeck.log WHERE revision > $1
-        ORDER BY kind, namespace, name, log.revision
+        (SELECT DISTINCT ON (kind, namespace, name) kind, namespace, name, previous AS revision
+         FROM quarterdeck.folded JOIN quarterdeck.log
+             ON log.revision > $1 AND log.revision <= folded.revision
+         ORDER BY kind, namespace, name, log.revision)
+        UNION ALL
+        (SELECT DISTINCT ON (kind, namespace, name) kind, namespace, name,
+             CASE WHEN body IS NOT NULL THEN log.revision END
+         FROM quarterdeck.folded JOIN quarterdeck.log
+             ON log.revision > folded.revision AND log.revision <= $1
+         ORDER BY kind, namespace, name, log.revision DESC)
     ), page AS (
         SELECT * FROM (
             (SELECT kind, namespace, name, revision FROM changed
              WHERE revision IS NOT NULL AND (kind, namespace, name) > ($2, $3, $4))
             UNION ALL
-            (SELECT kind, namespace, name, revision FROM quarterdeck.current
+            (SELECT kind, namespace, name, revision FROM quarterdeck.latest
              WHERE (kind, namespace, name) > ($2, $3, $4) AND NOT EXISTS (
                  SELECT FROM changed WHERE (changed.kind, changed.namespace, changed.name)
-                     = (current.kind, current.namespace, current.name))
+                     = (latest.kind, latest.namespace, latest.name))
              ORDER BY kind, namespace, name LIMIT $5)
         ) AS both_kinds ORDER BY kind, namespace, name LIMIT $5
     )

@@ -19,9 +19,10 @@ const APPLICATION: &str = "quarterdeck";
 /// Each entry takes the database one version further. Never change one that was released.
 ///
 /// Bodies are kept beside their row up to 4 KB (two rows a page) and are never compressed: both
-/// cost more than they save for objects of this size. `current` and the one-row tables leave room
+/// cost more than they save for objects of this size. `current` (now `latest`) and the one-row tables leave room
 /// in their pages, so that an update needs no new index entry.
-const MIGRATIONS: [&str; 1] = [r#"
+const MIGRATIONS: [&str; 2] = [
+    r#"
     CREATE TABLE quarterdeck.log (
         revision bigint PRIMARY KEY,
         previous bigint,
@@ -57,7 +58,18 @@ const MIGRATIONS: [&str; 1] = [r#"
     -- Not in the same row, so that a compaction does not hold up writers.
     CREATE TABLE quarterdeck.compacted (revision bigint NOT NULL) WITH (fillfactor = 50);
     INSERT INTO quarterdeck.compacted VALUES (0);
-"#];
+"#,
+    // Locked in the order in which writers of the first release come to them; those that still run cannot write
+    // after this, since they would not know what the table does not show yet.
+    r#"
+    LOCK TABLE quarterdeck.log, quarterdeck.current, quarterdeck.head IN ACCESS EXCLUSIVE MODE;
+    ALTER TABLE quarterdeck.current RENAME TO latest;
+    ALTER INDEX quarterdeck.current_pkey RENAME TO latest_pkey;
+    -- One row: the table of latest revisions is as they were at this one. What came after is in the log only.
+    CREATE TABLE quarterdeck.folded (revision bigint NOT NULL) WITH (fillfactor = 50);
+    INSERT INTO quarterdeck.folded SELECT revision FROM quarterdeck.head;
+"#,
+];
 
 /// Writers that have not committed for so long are forgotten: none waits that long to learn what
 /// became of its commit.

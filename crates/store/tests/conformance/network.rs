@@ -60,7 +60,7 @@ async fn batches_behind_one_of_unknown_outcome_are_each_committed_once() {
     const TURNS: u64 = 30;
     let server = Server::start_with(&UNSAFE_BUT_FAST).await;
     let proxy = Arc::new(Proxy::start(server.address()).await);
-    let store = Arc::new(Postgres::open(&proxy.url(&server.url())).await.unwrap());
+    let store = Arc::new(Postgres::open(&proxy.url(&server.url())).await.unwrap().fold_after(10));
     let done = Arc::new(AtomicU64::new(0));
     let mut writing = JoinSet::new();
     for writer in 0..WRITERS {
@@ -123,7 +123,7 @@ async fn a_quota_is_exact_after_batches_that_write_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_moves_while_much_is_written_under_it() {
     let server = Server::start_with(&UNSAFE_BUT_FAST).await;
-    let store = Arc::new(Postgres::open(&server.url()).await.unwrap());
+    let store = Arc::new(Postgres::open(&server.url()).await.unwrap().fold_after(10));
     let ttl = Duration::from_secs(60);
     let lease = store.acquire_lease("engine", "me", ttl).await.unwrap().unwrap();
     let mut flood = JoinSet::new();
@@ -155,7 +155,7 @@ async fn a_lease_moves_while_much_is_written_under_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_process_lets_others_have_their_turn() {
     let server = Server::start_with(&UNSAFE_BUT_FAST).await;
-    let busy = Arc::new(Postgres::open(&server.url()).await.unwrap());
+    let busy = Arc::new(Postgres::open(&server.url()).await.unwrap().fold_after(10));
     let mut flood = JoinSet::new();
     for writer in 0..8 {
         let busy = busy.clone();

@@ -123,7 +123,7 @@ async fn writes_until_it_is_killed() {
     let place = std::env::var(PLACE).unwrap();
     let seed: u64 = std::env::var(SEED).unwrap().parse().unwrap();
     let backend: Arc<dyn Backend> = if place.starts_with("postgres://") {
-        Arc::new(Postgres::open(&place).await.unwrap())
+        Arc::new(Postgres::open(&place).await.unwrap().fold_after(50))
     } else {
         Arc::new(Sqlite::open(Path::new(&place)).unwrap())
     };

@@ -13,6 +13,10 @@ use quarterdeck_store::{
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
+/// Changes after which PostgreSQL's table of latest revisions is brought up to date: few, so that each test sees
+/// it now behind and now not.
+const FOLD_AFTER: u64 = 20;
+
 /// An empty place that a store can be opened in, more than once.
 pub(crate) enum Place {
     Sqlite(TempDir),
@@ -35,7 +39,7 @@ impl Place {
     pub(crate) async fn try_open(&self) -> Result<Arc<dyn Backend>, StoreError> {
         Ok(match self {
             Self::Sqlite(folder) => Arc::new(Sqlite::open(folder.path())?),
-            Self::Postgres(url) => Arc::new(Postgres::open(url).await?),
+            Self::Postgres(url) => Arc::new(Postgres::open(url).await?.fold_after(FOLD_AFTER)),
             Self::Sealed(folder) => {
                 let inner = Arc::new(Sqlite::open(folder.path())?);
                 let kinds = ["things.example", "namespaces", "secrets"];
