@@ -117,7 +117,7 @@ async fn finish(
 ) -> Result<(), tokio_postgres::Error> {
     // Older revisions are as if compacted: a watch from one of them begins anew, and so does a plane that
     // still runs on the store that was here before.
-    for table in ["head", "folded", "compacted"] {
+    for table in ["head", "folded", "horizon"] {
         let statement = format!("UPDATE quarterdeck.{table} SET revision = $1");
         transaction.execute(&statement, &[&signed(first.0)]).await?;
     }

@@ -11,19 +11,14 @@ const STEP: u64 = 5_000;
 /// Does one step; true when all is done.
 pub(super) async fn step(client: &mut Client, before: Revision) -> Result<bool, StoreError> {
     // What tells that a key was removed must not go before the table of latest revisions knows it.
-    let head = client.query_one(super::read::HEAD, &[]).await.and_then(|row| row.try_get(0));
-    fold(client, before.min(Revision(unsigned(head.map_err(failure)?)))).await?;
+    let folded = fold(client, before).await?;
     let run = async {
         let transaction = client.transaction().await?;
         let row = transaction
-            .query_one(
-                "SELECT compacted.revision, (SELECT revision FROM quarterdeck.head)
-                 FROM quarterdeck.compacted FOR UPDATE OF compacted",
-                &[],
-            )
+            .query_one("SELECT revision FROM quarterdeck.horizon FOR UPDATE", &[])
             .await?;
         let done = unsigned(row.try_get(0)?);
-        let goal = before.0.min(unsigned(row.try_get(1)?));
+        let goal = before.min(folded).0;
         if goal <= done {
             return Ok(true);
         }
@@ -46,7 +41,7 @@ pub(super) async fn step(client: &mut Client, before: Revision) -> Result<bool, 
             )
             .await?;
         transaction
-            .execute("UPDATE quarterdeck.compacted SET revision = $1", &[&signed(upto)])
+            .execute("UPDATE quarterdeck.horizon SET revision = $1", &[&signed(upto)])
             .await?;
         transaction.commit().await?;
         Ok(upto == goal)

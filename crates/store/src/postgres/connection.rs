@@ -44,7 +44,7 @@ const FOLDER_SESSION: &str = "
 
 /// Settings of the session that reads everything: the table of latest revisions is hashed in
 /// memory (about 60 bytes each), so that bodies need not be spilled to disk.
-const LOADER_SESSION: &str = "SET work_mem = '256MB';";
+const LOADER_SESSION: &str = "SET work_mem = '256MB'; SET plan_cache_mode = force_custom_plan;";
 
 /// Keeps leases as they are until the transaction ends; divides by zero, and so fails, when one of them is
 /// not held under that token any more.

@@ -20,7 +20,7 @@ pub(super) const CHANGED: &str = "
     FROM quarterdeck.log
     WHERE revision > $1 AND revision <= $2 AND (previous IS NULL) = (body IS NOT NULL)
     GROUP BY kind, namespace";
-pub(super) const COMPACTED: &str = "SELECT revision FROM quarterdeck.compacted";
+pub(super) const COMPACTED: &str = "SELECT revision FROM quarterdeck.horizon";
 /// What the table of latest revisions shows, and by how much the log changed it since.
 pub(super) const COUNT: &str = "
     SELECT (SELECT revision FROM quarterdeck.head),

@@ -9,8 +9,10 @@ use tokio_postgres::Client;
 /// Revisions brought in by one transaction: bounds the memory it takes and how long it lasts.
 const STEP: u64 = 262_144;
 
-/// Whoever brings in changes has this row until it commits.
-const FOLDED: &str = "SELECT revision FROM quarterdeck.folded FOR UPDATE";
+/// Whoever brings in changes has the row of `folded` until it commits. The head may grow meanwhile.
+const FOLDED: &str = "
+    SELECT folded.revision, head.revision FROM quarterdeck.folded, quarterdeck.head
+    FOR UPDATE OF folded";
 const FOLD: &str = r#"
     WITH last AS MATERIALIZED (
         SELECT DISTINCT ON (kind, namespace, name)
@@ -29,25 +31,31 @@ const FOLD: &str = r#"
     )
     UPDATE quarterdeck.folded SET revision = $2"#;
 
-/// Brings in all changes up to `goal`, which is committed; answers up to where they are in, which is that or
-/// further.
+/// Brings in all changes up to `goal`, or as far as there are any: a server that took over may lack the newest.
+/// Answers up to where they are in.
 pub(super) async fn fold(client: &mut Client, goal: Revision) -> Result<Revision, StoreError> {
     loop {
-        let folded = step(client, goal).await.map_err(failure)?;
-        if folded >= goal {
+        let (folded, last) = step(client, goal).await.map_err(failure)?;
+        if folded >= last {
             return Ok(folded);
         }
     }
 }
 
-async fn step(client: &mut Client, goal: Revision) -> Result<Revision, tokio_postgres::Error> {
+/// Up to where they are in, and are to be.
+async fn step(
+    client: &mut Client,
+    goal: Revision,
+) -> Result<(Revision, Revision), tokio_postgres::Error> {
     let transaction = client.transaction().await?;
-    let folded = unsigned(transaction.query_one(FOLDED, &[]).await?.try_get(0)?);
-    if folded >= goal.0 {
-        return Ok(Revision(folded));
+    let row = transaction.query_one(FOLDED, &[]).await?;
+    let (folded, head) = (unsigned(row.try_get(0)?), unsigned(row.try_get(1)?));
+    let last = goal.0.min(head);
+    if folded >= last {
+        return Ok((Revision(folded), Revision(last)));
     }
-    let upto = goal.0.min(folded.saturating_add(STEP));
+    let upto = last.min(folded.saturating_add(STEP));
     transaction.execute(FOLD, &[&signed(folded), &signed(upto)]).await?;
     transaction.commit().await?;
-    Ok(Revision(upto))
+    Ok((Revision(upto), Revision(last)))
 }

@@ -9,18 +9,20 @@ use std::pin::pin;
 use tokio::task::{JoinError, JoinSet};
 use tokio_postgres::{Client, IsolationLevel, Row, RowStream};
 
-/// A body is current that is the latest of the table, or came after what the table shows, and that no later
-/// change replaced.
+/// As of which revision the table of latest revisions is.
+const FOLDED: &str = "SELECT revision FROM quarterdeck.folded";
+/// A body is current that is the latest of the table, or came after what the table shows (`$1`), and that no later
+/// change replaced. Asked with the number itself, so that the server knows how much comes after it.
 const LOAD: &str = "
     WITH recent AS MATERIALIZED (
-        SELECT log.revision, log.previous, log.body IS NULL AS removed
-        FROM quarterdeck.folded JOIN quarterdeck.log ON log.revision > folded.revision
+        SELECT revision, previous, body IS NULL AS removed
+        FROM quarterdeck.log WHERE revision > $1
     )
     SELECT revision, log.kind, log.namespace, log.name, body
     FROM (SELECT revision FROM quarterdeck.latest
           UNION ALL SELECT revision FROM recent WHERE NOT removed) AS bodies
     JOIN quarterdeck.log USING (revision)
-    WHERE revision NOT IN (SELECT previous FROM recent WHERE previous IS NOT NULL)";
+    WHERE NOT EXISTS (SELECT FROM recent WHERE recent.previous = bodies.revision)";
 
 /// Rows handed to a taker at once: enough that the hand-over costs nothing.
 const ROWS_MAX: usize = 256;
@@ -38,9 +40,10 @@ pub(super) async fn load(mut client: Client, takers: Vec<Taker>) -> Result<Revis
         .map_err(failure)?;
     let head = transaction.query_one(HEAD, &[]).await.map_err(failure)?;
     let head = head.try_get(0).map(unsigned).map(Revision).map_err(failure)?;
+    let folded = transaction.query_one(FOLDED, &[]).await.and_then(|row| row.try_get::<_, i64>(0));
+    let folded = folded.map_err(failure)?;
     let statement = transaction.prepare(LOAD).await.map_err(failure)?;
-    let nothing: [&str; 0] = [];
-    let rows = transaction.query_raw(&statement, nothing).await.map_err(failure)?;
+    let rows = transaction.query_raw(&statement, [folded]).await.map_err(failure)?;
     hand_over(rows, takers).await?;
     Ok(head)
 }

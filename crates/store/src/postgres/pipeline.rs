@@ -154,8 +154,10 @@ impl UnderWay {
         }
     }
 
-    /// What is known of `keys`, and those of which nothing is.
-    fn known<'b>(&self, keys: &BTreeSet<&'b Key>) -> Known<'b> {
+    /// What is known of `keys`, and those of which nothing is. None when it is to be read anew what is recent: then
+    /// the table does not tell either.
+    fn known<'b>(&self, keys: &BTreeSet<&'b Key>) -> Option<Known<'b>> {
+        self.recent.as_ref()?;
         let mut known = Known { current: HashMap::with_capacity(keys.len()), others: Vec::new() };
         for key in keys {
             match self.of(key) {
@@ -166,7 +168,7 @@ impl UnderWay {
                 None => known.others.push(*key),
             }
         }
-        known
+        Some(known)
     }
 }
 
@@ -273,6 +275,8 @@ impl Pipeline {
 
     /// Tries to commit once. That the store is unavailable means that nothing was applied.
     pub(super) async fn attempt(&self, batch: &[Mutation]) -> Result<Vec<Outcome>, StoreError> {
+        // Dropped last, however this ends.
+        let _leaving = Leaving(self);
         let mut entrance = self.entrance.lock().await;
         let ready = self.decide(&mut entrance, batch).await?;
         let outcomes = if ready.decision.log.is_empty() {
@@ -291,7 +295,6 @@ impl Pipeline {
             let ground = Ground { head: from, before, fences };
             flight.finish(&self.target, (writer, counts), ground, decision, after).await
         };
-        self.leave();
         self.fold_when_due();
         outcomes
     }
@@ -319,7 +322,7 @@ impl Pipeline {
             under_way.recent.as_ref().and_then(|recent| recent.overdue(self.fold_after))
         };
         if let Some(goal) = due {
-            fold_upto(&self.target, &self.under_way, goal).await?;
+            within(TRY_MAX, fold_upto(&self.target, &self.under_way, goal)).await?;
         }
         // Sizes are counted in what is committed.
         if !ours || !limited.is_empty() {
@@ -331,26 +334,23 @@ impl Pipeline {
         }
         let looking = async {
             // Known before the table is asked: what is brought in meanwhile is seen there.
-            let Known { mut current, others } = locked(&self.under_way).known(&keys);
-            let seen = commit::look(&writer, &others, &leases).await?;
-            current.extend(seen.current);
-            Ok(Seen { current, ..seen })
+            let known = locked(&self.under_way).known(&keys);
+            self.look(&writer, known.ok_or_else(overtaken)?, &leases).await
         };
         let Seen { current, tokens } = if ours {
             within(TRY_MAX, looking).await?
         } else {
             // At once: mostly nobody else has the turn, and nothing changes until it is ours.
-            let (head, seen) =
-                within(TRY_MAX, async { Ok(tokio::join!(turn.take(), looking)) }).await?;
-            let (head, seen) = (head?, seen?);
+            let both = async { Ok(tokio::join!(turn.take(), looking)) };
+            let (head, seen) = within(TRY_MAX, both).await?;
+            let head = head?;
             if self.knows(head) {
-                seen
+                seen?
             } else {
                 within(TRY_MAX, self.follow(&writer, head)).await?;
-                let Known { mut current, others } = locked(&self.under_way).known(&keys);
-                let seen = within(TRY_MAX, commit::look(&writer, &others, &leases)).await?;
-                current.extend(seen.current);
-                Seen { current, ..seen }
+                let known = locked(&self.under_way).known(&keys);
+                let known = known.ok_or_else(overtaken)?;
+                within(TRY_MAX, self.look(&writer, known, &leases)).await?
             }
         };
         let head = locked(&self.under_way).head;
@@ -361,6 +361,18 @@ impl Pipeline {
         let decision = decide(batch, Held { head, current, tokens, counts: sizes });
         *turns = Some(turn);
         Ok(Ready { taken, writer, counts, from: head, fences, decision })
+    }
+
+    /// What the keys of a batch are at, and the tokens of its leases.
+    async fn look<'b>(
+        &self,
+        writer: &Writer,
+        Known { mut current, others }: Known<'b>,
+        leases: &BTreeSet<&'b str>,
+    ) -> Result<Seen<'b>, StoreError> {
+        let seen = commit::look(writer, &others, leases).await?;
+        current.extend(seen.current);
+        Ok(Seen { current, ..seen })
     }
 
     /// Whether all up to `head` is known, at which nothing is under way; then the next batch is decided on it.
@@ -455,6 +467,15 @@ impl Pipeline {
         {
             turns.give_up();
         }
+    }
+}
+
+/// An attempt that ends.
+struct Leaving<'p>(&'p Pipeline);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 

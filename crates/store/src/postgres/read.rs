@@ -11,9 +11,9 @@ pub(super) const HEAD: &str = "SELECT revision FROM quarterdeck.head";
 /// Every row begins with the head and the oldest readable revision; there is one row without an
 /// entry when there is none. `before` is the size of all bodies before.
 pub(super) const CHANGES: &str = "
-    SELECT head.revision, compacted.revision, page.revision, page.previous,
+    SELECT head.revision, horizon.revision, page.revision, page.previous,
         page.kind, page.namespace, page.name, page.body
-    FROM quarterdeck.head CROSS JOIN quarterdeck.compacted
+    FROM quarterdeck.head CROSS JOIN quarterdeck.horizon
     LEFT JOIN LATERAL (
         SELECT * FROM (
             SELECT *, sum(coalesce(octet_length(body), 0))
@@ -52,9 +52,9 @@ pub(super) const SNAPSHOT: &str = "
              ORDER BY kind, namespace, name LIMIT $5)
         ) AS both_kinds ORDER BY kind, namespace, name LIMIT $5
     )
-    SELECT head.revision, compacted.revision, page.revision,
+    SELECT head.revision, horizon.revision, page.revision,
         page.kind, page.namespace, page.name, log.body
-    FROM quarterdeck.head CROSS JOIN quarterdeck.compacted
+    FROM quarterdeck.head CROSS JOIN quarterdeck.horizon
     LEFT JOIN (page JOIN quarterdeck.log USING (revision)) ON true
     ORDER BY page.kind, page.namespace, page.name";
 

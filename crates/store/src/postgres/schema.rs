@@ -59,12 +59,14 @@ const MIGRATIONS: [&str; 2] = [
     CREATE TABLE quarterdeck.compacted (revision bigint NOT NULL) WITH (fillfactor = 50);
     INSERT INTO quarterdeck.compacted VALUES (0);
 "#,
-    // Locked in the order in which writers of the first release come to them; those that still run cannot write
-    // after this, since they would not know what the table does not show yet.
+    // Locked in the order in which writers of the first release come to them. Two get other names, so that those
+    // that still run can neither write nor compact: they would not know what the table does not show yet.
     r#"
-    LOCK TABLE quarterdeck.log, quarterdeck.current, quarterdeck.head IN ACCESS EXCLUSIVE MODE;
+    LOCK TABLE quarterdeck.head, quarterdeck.current, quarterdeck.log, quarterdeck.compacted
+        IN ACCESS EXCLUSIVE MODE;
     ALTER TABLE quarterdeck.current RENAME TO latest;
     ALTER INDEX quarterdeck.current_pkey RENAME TO latest_pkey;
+    ALTER TABLE quarterdeck.compacted RENAME TO horizon;
     -- One row: the table of latest revisions is as they were at this one. What came after is in the log only.
     CREATE TABLE quarterdeck.folded (revision bigint NOT NULL) WITH (fillfactor = 50);
     INSERT INTO quarterdeck.folded SELECT revision FROM quarterdeck.head;

@@ -76,6 +76,10 @@ async fn batches_behind_one_of_unknown_outcome_are_each_committed_once() {
                     panic!("{name}, turn {turn}: {outcomes:?}")
                 };
                 precondition = Precondition::At(revision);
+                // What is limited waits for those before it, and must still see what they left.
+                let limited = Precondition::AbsentIf { seen: None, below: Some(1_000_000) };
+                let refused = store.commit(&[when(limited, put(&name, "another"))]).await.unwrap();
+                assert_eq!(refused, [Outcome::Conflict(Some(revision))], "{name}, turn {turn}");
                 match done.fetch_add(1, Ordering::Relaxed) % 40 {
                     10 => proxy.lose(Loss::Answer(COMMIT, COMMIT)),
                     30 => proxy.lose(Loss::Request(COMMIT)),

@@ -5,9 +5,17 @@ use crate::{
     support::{Place, delete, loaded, model::Model, one, put, whole_snapshot},
 };
 use quarterdeck_model::Revision;
-use quarterdeck_store::{Outcome, Postgres, Sqlite, StoreError, Taker};
+use quarterdeck_store::{Backend as _, Outcome, Postgres, Sqlite, StoreError, Taker};
 use quarterdeck_testing::postgres::Postgres as Server;
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 use tokio::task::JoinSet;
 use tokio_postgres::NoTls;
 
@@ -173,9 +181,13 @@ async fn a_second_process_on_one_folder_is_refused() {
 }
 
 async fn run(url: &str, statement: &str) {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    try_run(url, statement).await.unwrap();
+}
+
+async fn try_run(url: &str, statement: &str) -> Result<(), tokio_postgres::Error> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     tokio::spawn(connection);
-    client.batch_execute(statement).await.unwrap();
+    client.batch_execute(statement).await
 }
 
 /// One server for all of it: starting one takes longer than any of these.
@@ -232,4 +244,64 @@ async fn a_postgres_database_is_made_ready_or_refused() {
     // This server offers no TLS, and what was asked for is not given up silently.
     let refused = Postgres::open(&format!("{url}?sslmode=verify-full")).await.err().unwrap();
     says(&refused.to_string(), &["TLS", "sslmode=disable"]);
+}
+
+/// Statistics are as they are on a server that has run for a while; without them every plan is quick.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_in_the_table_of_latest_revisions_is_loaded_in_time() {
+    const KEYS: usize = 2_000;
+    let server = Server::start_with(&UNSAFE_BUT_FAST).await;
+    let store = Postgres::open(&server.url()).await.unwrap();
+    for turn in 0..6 {
+        let puts: Vec<_> =
+            (0..KEYS).map(|key| put(&format!("key-{key}"), &turn.to_string())).collect();
+        for batch in puts.chunks(500) {
+            store.commit(batch).await.unwrap();
+        }
+        if turn == 1 {
+            let head = store.head().await.unwrap();
+            store.compact(head).await.unwrap();
+            run(&server.url(), "ANALYZE").await;
+        }
+    }
+    run(&server.url(), "ANALYZE quarterdeck.log, quarterdeck.latest").await;
+    let seen = Arc::new(AtomicUsize::new(0));
+    let counter = seen.clone();
+    let taker: Taker = Box::new(move |current| {
+        assert_eq!(current.body, b"5");
+        counter.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    });
+    let loading = tokio::time::timeout(Duration::from_secs(20), store.load(vec![taker]));
+    let head = loading.await.expect("loaded in time").unwrap();
+    assert_eq!((head, seen.load(Ordering::Relaxed)), (Revision(6 * KEYS as u64), KEYS));
+}
+
+/// A caller may say more than there is: what it means is all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_brought_into_the_table_never_passes_the_head() {
+    let server = Server::start_with(&UNSAFE_BUT_FAST).await;
+    let store = Postgres::open(&server.url()).await.unwrap();
+    store.commit(&[put("a", "1"), put("a", "2")]).await.unwrap();
+    store.compact(Revision(1_000)).await.unwrap();
+    let another = Postgres::open(&server.url()).await.unwrap();
+    for store in [&store, &another] {
+        let outcomes = store.commit(&[put("a", "3")]).await.unwrap();
+        assert!(matches!(outcomes[..], [Outcome::Committed(_)]), "{outcomes:?}");
+    }
+    assert_eq!(store.head().await.unwrap(), Revision(4));
+}
+
+/// A plane of the release before must not go on beside one that knows more than it: it would compact what
+/// the new one has not brought in yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn planes_of_the_first_form_neither_write_nor_compact_after_the_second() {
+    let server = Server::start_with(&UNSAFE_BUT_FAST).await;
+    drop(Postgres::open(&server.url()).await.unwrap());
+    for table in ["current", "compacted"] {
+        let asked = format!("SELECT count(*) FROM quarterdeck.{table}");
+        let refused = try_run(&server.url(), &asked).await.unwrap_err();
+        let said = refused.as_db_error().map(ToString::to_string).unwrap_or_default();
+        assert!(said.contains("does not exist"), "{refused}");
+    }
 }
