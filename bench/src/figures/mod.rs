@@ -5,6 +5,7 @@ mod costs;
 mod creates;
 mod filtered_page;
 pub(crate) mod flood;
+mod ledger;
 mod list_pages;
 pub(crate) mod million;
 mod reads_postgres;
@@ -90,5 +91,10 @@ pub(crate) const ALL: &[Figure] = &[
         name: "runs",
         about: "durable run steps, 512 runs at once, and one run alone",
         run: |folder| Box::pin(runs::run(folder)),
+    },
+    Figure {
+        name: "ledger",
+        about: "one decision of the ledger at full size",
+        run: |_| Box::pin(async { ledger::run() }),
     },
 ];

@@ -45,7 +45,7 @@ impl Actions {
         objects: &Objects,
         call: Call,
     ) -> Result<Performed, Failure> {
-        let Call { perform, target, since, resumed } = call;
+        let Call { perform, target, since, resumed, leave } = call;
         let Some(action) = self.catalog.get(&perform.action) else {
             return Err(Failure {
                 reason: "ActionNotFound".into(),
@@ -53,6 +53,18 @@ impl Actions {
                 retryable: false,
             });
         };
+        let disrupts = self.signature(&perform.action).is_some_and(|action| action.disruptive);
+        if (disrupts || perform.disruptive) && leave.is_none() {
+            // Whoever calls has asked before; this is so that there is no way around it.
+            return Err(Failure {
+                reason: "NotPermitted".into(),
+                message: format!(
+                    "{} needs leave of the ledger to disrupt its target",
+                    perform.action
+                ),
+                retryable: false,
+            });
+        }
         let left = perform.deadline.timestamp().duration_since(objects.now().timestamp());
         let left = Duration::try_from(left).unwrap_or(Duration::ZERO);
         let context = ActionContext {
@@ -91,5 +103,52 @@ impl Definitions for Known<'_> {
     fn runbook(&self, name: &str) -> Option<Arc<RunbookSpec>> {
         let object = self.world.get(Runbook::info(), "", name)?;
         object.decode::<Runbook>().ok().map(|runbook| Arc::new(runbook.spec))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objects::Clock;
+    use jiff::Timestamp;
+    use quarterdeck_model::Time;
+    use quarterdeck_providers::{Providers, http::Reach};
+    use quarterdeck_runbook::Perform;
+    use quarterdeck_store::{Sqlite, Store};
+    use serde_json::json;
+
+    /// Whatever an action that disrupts is given, it is not performed without leave.
+    #[tokio::test]
+    async fn no_action_disrupts_without_leave() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Arc::new(Sqlite::open(folder.path()).unwrap())).await.unwrap();
+        let clock: Clock = Arc::new(Timestamp::now);
+        let objects = Objects::for_test(Arc::new(store), clock).await;
+        let actions = Actions::new(Providers::new(Reach::default()).catalog().clone());
+        let mut refused = Vec::new();
+        for name in actions.names() {
+            let always = actions.signature(name).unwrap().disruptive;
+            // A runbook may say of any action that it disrupts.
+            for said in [false, true] {
+                let perform = Perform {
+                    step: "s".into(),
+                    attempt: 1,
+                    action: name.into(),
+                    input: json!({"wrong": true}),
+                    idempotency_key: "u/s".into(),
+                    deadline: Time::new(Timestamp::now()),
+                    disruptive: said,
+                };
+                let since = Time::new(Timestamp::now());
+                let call = Call { perform, target: None, since, resumed: false, leave: None };
+                let failure = actions.perform(&objects, call).await.unwrap_err();
+                assert_eq!(failure.reason == "NotPermitted", always || said, "{name}: {failure:?}");
+                if always && !said {
+                    refused.push(name.to_owned());
+                }
+            }
+        }
+        // What this release has that always disrupts.
+        assert_eq!(refused, ["power.reset", "power.set"]);
     }
 }

@@ -3,7 +3,8 @@
 //! It reads the cache, asks the pure parts what to do, calls providers, and commits. It must not
 //! know HTTP, and nothing in it may decide what a runbook means: that is the runbook crate's.
 //!
-//! Start reading at [`Engine::run`], then `runs` (the run engine) and `controllers`.
+//! Start reading at [`Engine::run`], then `runs` (the run engine), `ledger` (who may disrupt what) and
+//! `controllers`.
 
 mod actions;
 mod acts;
@@ -12,6 +13,7 @@ mod declared;
 mod events;
 mod follow;
 mod leadership;
+mod ledger;
 mod objects;
 mod observe;
 mod queue;
@@ -103,7 +105,9 @@ impl Engine {
                 parts.spawn(controllers::run(Garbage::new(store.clone()), objects.clone()));
                 parts.spawn(upkeep::run(objects.acting("upkeep")));
                 parts.spawn(upkeep::history(objects.clone()));
-                parts.spawn(runs::run(objects.acting("runs"), actions));
+                let (ledger, keeping) = ledger::start(objects.acting("ledger"));
+                parts.spawn(keeping);
+                parts.spawn(runs::run(objects.acting("runs"), actions, ledger));
                 // None of them ends by itself; should one fail, the term is begun anew.
                 if let Some(Err(error)) = parts.join_next().await {
                     tracing::error!(%error, "a part of the engine failed");

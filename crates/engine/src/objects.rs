@@ -58,6 +58,15 @@ impl Objects {
         Self { store, fence: term.fence(), clock, by: Arc::default(), told }
     }
 
+    /// Those of a term that a test has taken for a minute.
+    #[cfg(test)]
+    pub(crate) async fn for_test(store: Arc<Store>, clock: Clock) -> Self {
+        let ttl = std::time::Duration::from_secs(60);
+        let lease = store.acquire_lease("engine", "me", ttl).await.unwrap().unwrap();
+        let fence = Fence { lease: lease.name, token: lease.token };
+        Self { store, fence, clock, by: Arc::default(), told: None }
+    }
+
     /// The same for a part of the engine.
     pub(crate) fn acting(&self, controller: &'static str) -> Self {
         let by = Arc::new(Actor { controller, run: None });
@@ -249,18 +258,13 @@ mod tests {
     use super::*;
     use quarterdeck_store::Sqlite;
     use serde_json::json;
-    use std::time::Duration;
 
     #[tokio::test]
     async fn an_event_is_told_though_its_namespace_changed_meanwhile() {
         let folder = tempfile::tempdir().unwrap();
         let store =
             Arc::new(Store::open(Arc::new(Sqlite::open(folder.path()).unwrap())).await.unwrap());
-        let lease = store.acquire_lease("engine", "me", Duration::from_secs(60)).await;
-        let lease = lease.unwrap().unwrap();
-        let fence = Fence { lease: lease.name, token: lease.token };
-        let clock: Clock = Arc::new(Timestamp::now);
-        let objects = Objects { store, fence, clock, by: Arc::default(), told: None };
+        let objects = Objects::for_test(store, Arc::new(Timestamp::now)).await;
         let change = async |metadata: Value| {
             let mut value = json!({"metadata": {"name": "a", "uid": "u"}});
             value["metadata"]

@@ -10,7 +10,7 @@ use crate::{
 };
 use quarterdeck_model::{
     FieldError, FieldErrors, FieldSelector, Kind as _, KindRef, LabelSelector, kinds,
-    kinds::{Rack, Run, RunSpec, Runbook, RunbookSpec, Server, Site},
+    kinds::{Permit, Rack, Run, RunSpec, Runbook, RunbookSpec, Server, Site},
 };
 use quarterdeck_store::{ListQuery, World};
 use serde::Deserialize as _;
@@ -41,11 +41,22 @@ pub fn rules(actions: &Arc<Actions>) -> Vec<(KindRef, Rule)> {
         check_new_run(world, namespace, &run.spec)
     };
     vec![
+        (Permit::info(), Box::new(permit)),
         (Runbook::info(), Box::new(runbook)),
         (Run::info(), Box::new(run)),
         (Rack::info(), Box::new(rack)),
         (Server::info(), Box::new(server)),
     ]
+}
+
+/// Only the ledger gives permits.
+fn permit(_: &World, new: &Value, old: Option<&Value>) -> FieldErrors {
+    if unchanged(new, old) {
+        return FieldErrors::new();
+    }
+    let why =
+        "permits are given by the ledger alone; create a Run, which asks for one when it needs it";
+    vec![FieldError::forbidden("spec", why)]
 }
 
 /// A rack names halls and power feeds that its site declares. A site that is not there yet is told of by a

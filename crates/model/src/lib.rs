@@ -21,6 +21,7 @@ mod reader;
 mod scan;
 pub mod schema;
 pub mod selector;
+pub mod share;
 pub mod time;
 pub mod validate;
 

@@ -20,7 +20,7 @@ pub use expression::{
     Budget, EXPRESSION_BYTES_MAX, Expression, ExpressionError, Scope, Session, Uses,
 };
 pub use interpreter::{
-    Decision, Failure, ITEMS_MAX, Input, JOURNAL_BYTES_MAX, JOURNAL_STEPS_MAX, Note,
+    Admission, Decision, Failure, ITEMS_MAX, Input, JOURNAL_BYTES_MAX, JOURNAL_STEPS_MAX, Note,
     OUTPUT_BYTES_MAX, Perform, View, in_flight, step,
 };
 pub use params::{check_params, with_defaults};

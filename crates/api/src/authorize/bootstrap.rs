@@ -6,7 +6,10 @@ use super::rule;
 use crate::identity::{AUTHENTICATED, SERVICE_ACCOUNTS, UNAUTHENTICATED};
 use quarterdeck_model::{
     Kind as _, KindRef, kinds,
-    kinds::{ClusterRole, ClusterRoleBinding, PolicyRule, RBAC, RunbookRevision, rbac::aggregated},
+    kinds::{
+        ClusterRole, ClusterRoleBinding, Instance, Permit, PolicyRule, RBAC, RunbookRevision,
+        rbac::aggregated,
+    },
 };
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
@@ -126,11 +129,14 @@ fn roles() -> Vec<Value> {
 }
 
 /// Rules on our own kinds, one a group: reading all of them, or writing what people write. The
-/// journal of a run and what it executes are the engine's.
+/// journal of a run, what it executes and what it is permitted are the engine's. What runs where is said by whoever
+/// runs it: an instance on a server keeps others from disrupting that.
 fn own_kinds(read: bool) -> Vec<Value> {
     let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
     let own = kinds::all().iter().filter(|kind| kind.group.ends_with(".quarterdeck.dev"));
-    for kind in own.filter(|kind| read || **kind != RunbookRevision::info()) {
+    for kind in own.filter(|kind| {
+        read || ![RunbookRevision::info(), Permit::info(), Instance::info()].contains(kind)
+    }) {
         if groups.last().is_none_or(|(group, _)| *group != kind.group) {
             groups.push((kind.group, Vec::new()));
         }

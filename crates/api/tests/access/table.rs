@@ -42,6 +42,8 @@ fn row(resource: &str) -> (Level, Level) {
         | "images.inventory.quarterdeck.dev"
         | "providers.compute.quarterdeck.dev"
         | "runbooks.workflows.quarterdeck.dev"
+        | "freezes.workflows.quarterdeck.dev"
+        | "services.services.quarterdeck.dev"
         | "runs.workflows.quarterdeck.dev" => (View, Edit),
         "sites/status.inventory.quarterdeck.dev"
         | "racks/status.inventory.quarterdeck.dev"
@@ -50,6 +52,10 @@ fn row(resource: &str) -> (Level, Level) {
         | "providers/status.compute.quarterdeck.dev"
         | "runbooks/status.workflows.quarterdeck.dev"
         | "runs/status.workflows.quarterdeck.dev"
+        | "services/status.services.quarterdeck.dev"
+        | "instances.services.quarterdeck.dev"
+        | "instances/status.services.quarterdeck.dev"
+        | "permits.workflows.quarterdeck.dev"
         | "runbookrevisions.workflows.quarterdeck.dev" => (View, Cluster),
         "namespaces/status" => (Cluster, Cluster),
         "selfsubjectreviews.authentication.k8s.io"

@@ -7,6 +7,7 @@
 use super::{
     Context, FINALIZER,
     frozen::Frozen,
+    leave::Leave,
     perform::{Call, Performing},
     prepare::{Prepared, prepare, refuse},
     record::Stage,
@@ -15,7 +16,9 @@ use super::{
     wants_retry,
     written::Written,
 };
-use crate::{actions::Known, controllers::garbage, objects, objects::EngineError, observe};
+use crate::{
+    actions::Known, controllers::garbage, ledger::Asker, objects, objects::EngineError, observe,
+};
 use quarterdeck_model::{
     Key, Kind as _, Object, Revision, Time,
     kinds::{Run, RunPhase, RunSpec, RunbookRevision},
@@ -236,6 +239,8 @@ pub(super) struct Driver<'a> {
     pub(super) target: Option<Key>,
     seen: Seen,
     performing: Performing,
+    /// Whether it may disrupt its target.
+    leave: Leave,
 }
 
 /// The target as it was looked at last.
@@ -262,6 +267,12 @@ impl<'a> Driver<'a> {
         prepared: Prepared,
     ) -> Self {
         let Prepared { frozen, first } = prepared;
+        let asker = run.spec.target.clone().map(|target| Asker {
+            run: object.key.clone(),
+            uid: (*job.uid).into(),
+            target,
+            runbook: run.spec.runbook.clone(),
+        });
         let mut driver = Self {
             job,
             context,
@@ -275,13 +286,18 @@ impl<'a> Driver<'a> {
             target: job.target.clone(),
             seen: Seen::default(),
             performing: Performing::default(),
+            leave: Leave::new(context.ledger.clone(), asker),
         };
         driver.understand();
         driver
     }
 
     async fn run(mut self) -> Result<Next, EngineError> {
-        self.resume();
+        self.resume().await;
+        if self.run.spec.dry_run {
+            let now = self.context.objects.now();
+            self.leave.look(now).await;
+        }
         let mut input = Input::Wake;
         let mut shown = false;
         loop {
@@ -326,7 +342,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Begins again what the journal says was under way when the plane stopped.
-    fn resume(&mut self) {
+    async fn resume(&mut self) {
         if self.run.status.steps.is_empty() {
             return;
         }
@@ -337,6 +353,9 @@ impl<'a> Driver<'a> {
         });
         for perform in performs {
             info!(run = %self.object.key, step = perform.step, "goes on with a step");
+            if perform.disruptive {
+                self.leave.insist(now).await;
+            }
             self.perform(perform, target.clone(), true);
         }
     }
@@ -366,8 +385,8 @@ impl<'a> Driver<'a> {
     ) -> T {
         let world = self.context.objects.store().world();
         let actions = Known { actions: &self.context.actions, world: &world };
-        let uid = &self.run.metadata.uid;
-        look(self, &View { now, run: &self.asked, uid, target, actions: &actions })
+        let (uid, admission) = (&self.run.metadata.uid, self.leave.admission());
+        look(self, &View { now, run: &self.asked, uid, target, actions: &actions, admission })
     }
 
     /// Whether the run changes its target.
@@ -387,6 +406,9 @@ impl<'a> Driver<'a> {
             });
             self.complete(&mut decision);
             self.run.status = std::mem::take(&mut decision.status);
+            if decision.asks {
+                self.leave.want();
+            }
             let new = decision.changed.is_some() || !decision.notes.is_empty();
             if new && !self.record(&decision, before, now).await? {
                 // Someone changed the run: decide again on what it is now.
@@ -436,7 +458,9 @@ impl<'a> Driver<'a> {
         let since = entry.and_then(|entry| entry.start_time);
         let since = since.unwrap_or_else(|| self.context.objects.now());
         let target = self.target.clone().zip(target);
-        self.performing.begin(self.context.clone(), Call { perform, target, since, resumed });
+        let leave = self.leave.permitted();
+        self.performing
+            .begin(self.context.clone(), Call { perform, target, since, resumed, leave });
     }
 
     /// Waits for the next thing to decide on. None when the run is gone.
@@ -445,11 +469,12 @@ impl<'a> Driver<'a> {
             let left = wake.timestamp().duration_since(self.context.objects.now().timestamp());
             Duration::try_from(left).unwrap_or(Duration::ZERO)
         });
-        let at = Instant::now() + wait;
+        let (at, now) = (Instant::now() + wait, self.context.objects.now());
         loop {
             tokio::select! {
                 input = self.performing.next() => return Ok(Some(input)),
                 () = sleep_until(at) => return Ok(Some(Input::Wake)),
+                () = self.leave.news(now) => return Ok(Some(Input::Wake)),
                 () = self.job.changed.notified() => match self.look()? {
                     // Most changes are this driver's own.
                     Look::Same => {}

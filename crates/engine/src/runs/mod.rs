@@ -3,10 +3,12 @@
 //!
 //! - [`driver`] drives one run; [`prepare`] says what it executes; [`record`] writes its journal and
 //!   its story, [`written`] the journal's text; [`perform`] performs actions.
+//! - [`leave`] asks the ledger for a run's leave to disrupt its target.
 //! - [`targets`] is who holds a target and who waits; [`listeners`] wakes runs when targets change.
 
 mod driver;
 mod frozen;
+mod leave;
 mod listeners;
 mod perform;
 mod prepare;
@@ -17,10 +19,12 @@ mod written;
 use crate::{
     actions::Actions,
     follow::{Follower, Seen},
+    ledger::Ledger,
     objects::{Objects, decode},
 };
 use driver::Job;
 use frozen::FrozenCache;
+pub(crate) use leave::Permitted;
 use listeners::Listeners;
 pub(crate) use perform::Call;
 use quarterdeck_model::{
@@ -46,17 +50,19 @@ const DEFECT_PAUSE: Duration = Duration::from_secs(15);
 pub(crate) struct Context {
     pub(crate) objects: Objects,
     pub(crate) actions: Arc<Actions>,
+    ledger: Ledger,
     frozen: Arc<FrozenCache>,
     targets: Arc<Targets>,
     listeners: Arc<Listeners>,
 }
 
 /// Drives all runs, until its future is dropped.
-pub(crate) async fn run(objects: Objects, actions: Arc<Actions>) {
+pub(crate) async fn run(objects: Objects, actions: Arc<Actions>, ledger: Ledger) {
     let store = objects.store().clone();
     let context = Arc::new(Context {
         objects,
         actions,
+        ledger,
         frozen: Arc::default(),
         targets: Arc::default(),
         listeners: Arc::default(),

@@ -1,6 +1,6 @@
 //! Performing actions: each on a task of its own, so that a panic in a provider ends one step only.
 
-use super::Context;
+use super::{Context, Permitted};
 use crate::{objects::EngineError, observe};
 use quarterdeck_model::{Key, Time};
 use quarterdeck_providers::Performed;
@@ -23,6 +23,8 @@ pub(crate) struct Call {
     pub(crate) since: Time,
     /// It was begun before, and nobody knows how far it came.
     pub(crate) resumed: bool,
+    /// Leave of the ledger to disrupt the target, if the run has that.
+    pub(crate) leave: Option<Permitted>,
 }
 
 /// The actions a run has under way. Dropping it drops them.

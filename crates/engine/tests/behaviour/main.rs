@@ -14,6 +14,7 @@ mod backend;
 mod controllers;
 mod crash;
 mod following;
+mod ledger;
 mod outside;
 mod ownership;
 mod places;

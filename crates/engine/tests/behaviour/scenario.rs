@@ -256,19 +256,25 @@ impl Plane {
         what: &str,
         mut look: impl FnMut() -> Option<T>,
     ) -> T {
-        let mut watcher = self.store.watch(WatchQuery {
-            kind,
-            namespace: None,
-            labels: LabelSelector::default(),
-            fields: FieldSelector::default(),
-            since: self.store.world().revision(),
-        });
+        let watch = || {
+            self.store.watch(WatchQuery {
+                kind,
+                namespace: None,
+                labels: LabelSelector::default(),
+                fields: FieldSelector::default(),
+                since: self.store.world().revision(),
+            })
+        };
+        let mut watcher = watch();
         let looking = async {
             loop {
                 if let Some(found) = look() {
                     return found;
                 }
-                watcher.next().await.unwrap();
+                if watcher.next().await.is_err() {
+                    // Nothing changed for so long that history was forgotten up to there.
+                    watcher = watch();
+                }
             }
         };
         if let Ok(found) = timeout(LIMIT, looking).await {

@@ -2,9 +2,12 @@
 
 pub mod admission_policy;
 mod event;
+mod freeze;
 mod image;
+mod instance;
 mod namespace;
 mod object_selector;
+mod permit;
 mod provider;
 mod rack;
 pub mod rbac;
@@ -14,6 +17,7 @@ mod run;
 mod runbook;
 mod secret;
 mod server;
+mod service;
 mod service_account;
 mod site;
 
@@ -21,9 +25,14 @@ pub use admission_policy::{
     ADMISSION, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
 pub use event::{Event, EventSource};
+pub use freeze::{Freeze, FreezeExceptions, FreezeSpec, FreezeStatus};
 pub use image::{Image, ImageFormat, ImageSpec, ImageStatus};
+pub use instance::{
+    HostKind, HostReference, Instance, InstancePhase, InstanceSpec, InstanceStatus,
+};
 pub use namespace::{Namespace, NamespaceSpec, NamespaceStatus};
 pub use object_selector::{ObjectSelector, ObjectSelectorRequirement};
+pub use permit::{Permit, PermitSpec, PermitStatus, PermittedLoss};
 pub use provider::{MetalProvider, Provider, ProviderSpec, ProviderStatus, ProviderType};
 pub use rack::{Rack, RackSpec, RackStatus};
 pub use rbac::{ClusterRole, ClusterRoleBinding, PolicyRule, RBAC, Role, RoleBinding};
@@ -42,6 +51,7 @@ pub use server::{
     Bmc, BmcProtocol, BmcTls, BmcTlsVerify, Location, SecretReference, Server, ServerPhase,
     ServerSpec, ServerStatus,
 };
+pub use service::{DisruptionBudget, Service, ServiceSpec, ServiceStatus};
 pub use service_account::{LocalReference, ServiceAccount};
 pub use site::{Site, SiteSpec, SiteStatus};
 
@@ -52,6 +62,8 @@ use std::{collections::HashMap, sync::OnceLock};
 pub const INVENTORY: &str = "inventory.quarterdeck.dev";
 /// Group of managed compute.
 pub const COMPUTE: &str = "compute.quarterdeck.dev";
+/// Group of what runs on it.
+pub const SERVICES: &str = "services.quarterdeck.dev";
 /// Group of procedures.
 pub const WORKFLOWS: &str = "workflows.quarterdeck.dev";
 /// Version of all of our kinds.
@@ -96,6 +108,10 @@ fn own() -> Vec<KindRef> {
         Runbook::info(),
         Run::info(),
         RunbookRevision::info(),
+        Permit::info(),
+        Freeze::info(),
+        Service::info(),
+        Instance::info(),
     ]
 }
 

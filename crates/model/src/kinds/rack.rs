@@ -36,6 +36,9 @@ pub struct RackSpec {
     /// Power it may draw, in watts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub power_watts_max: Option<u32>,
+    /// Most of its servers that may be disrupted at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_disrupted_servers: Option<u32>,
 }
 
 fn default_units() -> u16 {

@@ -33,6 +33,9 @@ pub struct SiteSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub power_feeds: Vec<String>,
+    /// Most of its servers that may be disrupted at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_disrupted_servers: Option<u32>,
 }
 
 /// What is seen of a site.

@@ -4,7 +4,7 @@
 //! What a step gives back is unknown here, so what depends on it is said to be known only then.
 
 use super::{
-    Frame, Machine,
+    Admission, Frame, Machine,
     journal::{self, JOURNAL_STEPS_MAX},
 };
 use crate::{
@@ -99,9 +99,15 @@ impl Machine<'_> {
         match &node.verb {
             Verb::Action { name, input } => {
                 let action = self.view.actions.action(name);
-                let interrupts = node.disruptive || action.is_some_and(|action| action.disruptive);
-                let interrupts =
-                    if interrupts { "; can interrupt what runs on the target" } else { "" };
+                let ledger = match self.view.admission {
+                    Admission::Unknown => String::new(),
+                    Admission::Permitted => ", which would be permitted now".into(),
+                    Admission::Refused(why) => format!(", which would have to wait now: {why}"),
+                };
+                let interrupts = match self.disrupts(node, name) {
+                    true => format!("; can interrupt what runs on the target{ledger}"),
+                    false => String::new(),
+                };
                 let unknown =
                     if action.is_none() { "; but no provider offers this action" } else { "" };
                 match render(input) {

@@ -8,6 +8,7 @@
 //!
 //! - [`walk`] goes through steps; [`verbs`] begins and continues one, [`groups`] one that holds
 //!   others; [`frame`] gives expressions their variables; [`journal`] keeps the entries and their bounds.
+//! - [`leave`] has disruptive steps wait for the ledger.
 //! - [`undo`] compensates, [`retry`] reopens a run that ended, [`dry`] only says what would be done,
 //!   [`summary`] writes what people follow.
 
@@ -15,6 +16,7 @@ mod dry;
 mod frame;
 mod groups;
 mod journal;
+mod leave;
 mod retry;
 mod summary;
 mod undo;
@@ -47,6 +49,19 @@ pub struct View<'a> {
     pub target: Option<&'a Value>,
     /// The actions there are.
     pub actions: &'a dyn Definitions,
+    /// What the ledger says of disrupting the target.
+    pub admission: Admission<'a>,
+}
+
+/// What the ledger says of disrupting the target of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission<'a> {
+    /// Nothing yet.
+    Unknown,
+    /// The run may disrupt it until it ends.
+    Permitted,
+    /// Not now: who blocks and why, as a sentence.
+    Refused(&'a str),
 }
 
 /// What happened.
@@ -121,6 +136,8 @@ pub struct Decision {
     pub cancel: Vec<String>,
     /// When to come back if nothing else happens.
     pub wake: Option<Time>,
+    /// A step waits for leave to disrupt the target: the ledger is to be asked.
+    pub asks: bool,
     /// What to tell.
     pub notes: Vec<Note>,
     /// The run has ended.
@@ -174,6 +191,7 @@ struct Machine<'a> {
     perform: Vec<Perform>,
     cancel: Vec<String>,
     wake: Option<Time>,
+    asks: bool,
     notes: Vec<Note>,
     params: OnceCell<Value>,
     target: OnceCell<Value>,
@@ -198,6 +216,7 @@ impl<'a> Machine<'a> {
             perform: Vec::new(),
             cancel: Vec::new(),
             wake: None,
+            asks: false,
             notes: Vec::new(),
             params: OnceCell::new(),
             target: OnceCell::new(),
@@ -213,6 +232,7 @@ impl<'a> Machine<'a> {
             perform: self.perform,
             cancel: self.cancel,
             wake: self.wake.filter(|_| !done),
+            asks: self.asks && !done,
             notes: self.notes,
             done,
         }

@@ -74,16 +74,24 @@ impl Machine<'_> {
         match prepared {
             Ok(()) => {
                 if let Verb::Action { name, .. } = &node.verb {
-                    // That others begin shows in the journal; this one people may feel.
-                    if node.disruptive || self.always_disrupts(name) {
-                        self.told(name, "StepStarted", format!("step {path}: {name} begins"));
+                    if self.disrupts(node, name) && !self.may_disrupt() {
+                        self.await_leave(path, at);
+                    } else {
+                        self.begin_action(node, name, path, at);
                     }
-                    self.perform(at);
                 }
             }
             Err((reason, why)) => self.fail(path, at, reason, why),
         }
         Ok(at)
+    }
+
+    fn begin_action(&mut self, node: &Node, name: &str, path: &str, at: usize) {
+        // That others begin shows in the journal; this one people may feel.
+        if self.disrupts(node, name) {
+            self.told(name, "StepStarted", format!("step {path}: {name} begins"));
+        }
+        self.perform(at);
     }
 
     /// How many entries there may be before undoing: each step that can be undone keeps one free.
@@ -204,6 +212,12 @@ impl Machine<'_> {
     }
 
     fn action(&mut self, node: &Node, name: &str, path: &str, at: usize, frame: &Frame<'_>) {
+        if self.journal.entry(at).is_some_and(|entry| entry.phase == StepPhase::Waiting) {
+            if !self.has_leave(node, path, at) {
+                return;
+            }
+            self.begin_action(node, name, path, at);
+        }
         let Some(entry) = self.journal.entry(at) else { return };
         let (attempt, retry_time, deadline) = (entry.attempts, entry.retry_time, entry.deadline);
         let mine = retry_time.is_none()
@@ -401,7 +415,7 @@ impl Machine<'_> {
         let in_flight = entry.phase == StepPhase::Running && entry.retry_time.is_none();
         let Some(node) = self.definition.find(&entry.name).filter(|_| in_flight) else { return };
         let Verb::Action { name, .. } = &node.verb else { return };
-        let disruptive = node.disruptive || self.always_disrupts(name);
+        let disruptive = self.disrupts(node, name);
         let retries = self.journal.status.retries;
         let retry = if retries > 0 { format!("/retry {retries}") } else { String::new() };
         let own = entry.deadline;
@@ -417,10 +431,6 @@ impl Machine<'_> {
             deadline,
             disruptive,
         });
-    }
-
-    fn always_disrupts(&self, action: &str) -> bool {
-        self.view.actions.action(action).is_some_and(|action| action.disruptive)
     }
 
     pub(super) fn is_due(&self, at: usize) -> bool {
@@ -448,7 +458,7 @@ fn backoff(node: &Node, attempt: u32) -> Duration {
 }
 
 /// `since 12:01:02 until 12:06:02`, with dates when they differ.
-fn span(since: Time, until: Time) -> String {
+pub(super) fn span(since: Time, until: Time) -> String {
     let (since_text, until_text) = (since.to_string(), until.to_string());
     if since_text.get(..10) == until_text.get(..10) {
         return format!("since {} until {}", clock(since), clock(until));

@@ -33,8 +33,11 @@ fn steps(depth: u32) -> BoxedStrategy<Vec<Step>> {
 
 fn step(depth: u32) -> BoxedStrategy<Step> {
     let action = || {
-        (proptest::option::of((1..4_u32, 1..20_u64)), proptest::option::of(1..600_u64)).prop_map(
-            |(retry, timeout)| Step {
+        let retry = proptest::option::of((1..4_u32, 1..20_u64));
+        let disruptive = proptest::option::weighted(0.3, Just(true));
+        (retry, proptest::option::of(1..600_u64), disruptive).prop_map(
+            |(retry, timeout, disruptive)| Step {
+                disruptive,
                 action: Some("note.write".into()),
                 input: text("do"),
                 retry: retry.map(|(attempts, backoff)| Retry {
@@ -145,6 +148,9 @@ enum Chance {
     Crash,
     Suspend,
     Resume,
+    /// The ledger says no, and yes.
+    Refuse,
+    Permit,
     Approve(usize),
     Reject(usize),
     Cancel,
@@ -162,6 +168,8 @@ fn chances() -> impl Strategy<Value = Vec<Chance>> {
         3 => Just(Chance::Crash),
         1 => Just(Chance::Suspend),
         2 => Just(Chance::Resume),
+        2 => Just(Chance::Refuse),
+        2 => Just(Chance::Permit),
         2 => (0..3_usize).prop_map(Chance::Approve),
         1 => (0..3_usize).prop_map(Chance::Reject),
     ];
@@ -220,6 +228,17 @@ fn take(world: &mut World, chance: Chance) {
             world.run.suspend = false;
             Some(Event::Wake)
         }
+        Chance::Refuse => {
+            // A permit is never taken back while the run goes on.
+            if world.leave != Some(Ok(())) {
+                world.leave = Some(Err("somebody else is down".into()));
+            }
+            Some(Event::Wake)
+        }
+        Chance::Permit => {
+            world.leave = Some(Ok(()));
+            Some(Event::Wake)
+        }
         Chance::Approve(at) => decide_on(world, at, Verdict::Approved),
         Chance::Reject(at) => decide_on(world, at, Verdict::Rejected),
         Chance::Cancel => {
@@ -243,9 +262,12 @@ fn decide_on(world: &mut World, at: usize, decision: Verdict) -> Option<Event> {
 }
 
 /// Lets the run go on until it ends: what is under way is done, else time passes as far as the run
-/// said that it waits.
-fn to_the_end(world: &mut World) {
+/// said that it waits. Also when the ledger never says yes.
+fn to_the_end(world: &mut World, permits: bool) {
     world.run.suspend = false;
+    if permits {
+        world.leave = Some(Ok(()));
+    }
     world.happen(Event::Wake);
     for _ in 0..5_000 {
         if world.status.phase.ended() {
@@ -338,13 +360,15 @@ proptest! {
     fn every_run_ends_and_undoes_exactly_what_it_did(
         runbooks in runbooks(),
         chances in chances(),
+        permits in any::<bool>(),
     ) {
         let mut world = world(&runbooks);
+        world.leave = None;
         world.happen(Event::Wake);
         for chance in chances {
             take(&mut world, chance);
         }
-        to_the_end(&mut world);
+        to_the_end(&mut world, permits);
         let expected = match world.status.phase {
             RunPhase::Succeeded => Vec::new(),
             _ => to_undo(&world, &runbooks),
@@ -365,13 +389,15 @@ proptest! {
         chances in chances(),
         from in 0..20_usize,
         again in chances(),
+        permits in any::<bool>(),
     ) {
         let mut world = world(&runbooks);
+        world.leave = None;
         world.happen(Event::Wake);
         for chance in chances {
             take(&mut world, chance);
         }
-        to_the_end(&mut world);
+        to_the_end(&mut world, permits);
         let ended = world.status.clone();
         let steps: Vec<String> = ended.steps.iter().map(|entry| entry.name.clone()).collect();
         world.run.cancel = false;
@@ -386,7 +412,7 @@ proptest! {
         for chance in again {
             take(&mut world, chance);
         }
-        to_the_end(&mut world);
+        to_the_end(&mut world, permits);
     }
 
     #[test]

@@ -53,6 +53,35 @@ fn steps_run_in_order_and_wait() {
 }
 
 #[test]
+fn a_disruptive_step_waits_until_the_ledger_says_yes() {
+    let story = Story::of(OFF_ON)
+        .without_leave()
+        .start()
+        .step_is("power-off", StepPhase::Waiting)
+        .under_way(&[])
+        .refused("payments/api allows 1 of 10 down; 1 is: api-7")
+        .crash()
+        .under_way(&[])
+        // Longer than the step may take: its time begins when it does.
+        .passes("10m")
+        .refused("payments/api allows 1 of 10 down; 1 is: api-9")
+        .suspend()
+        .permitted()
+        .under_way(&[])
+        .resume()
+        .under_way(&["power-off"])
+        .passes("3m")
+        .is(RunPhase::Failed);
+    tell!("leave", story);
+    let story = Story::of(OFF_ON).without_leave().start().refused("freeze year-end").cancel();
+    let story = story.is(RunPhase::Cancelled);
+    tell!("leave_cancelled", story);
+    let story = Story::of(OFF_ON).timeout("1h").without_leave().start().refused("freeze year-end");
+    let story = story.passes("1h").is(RunPhase::Failed);
+    tell!("leave_deadline", story);
+}
+
+#[test]
 fn an_action_is_tried_again_with_longer_pauses_and_then_fails() {
     let story = Story::of(OFF_ON)
         .start()

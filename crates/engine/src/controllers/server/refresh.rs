@@ -100,7 +100,7 @@ impl Refreshes {
             disruptive: false,
         };
         let target = Some((server.key.clone(), Arc::new(server.value())));
-        let call = Call { perform, target, since: now, resumed: false };
+        let call = Call { perform, target, since: now, resumed: false, leave: None };
         let seen = self.actions.perform(objects, call).await?;
         Ok(Value::Object(seen.observed.unwrap_or_default()))
     }

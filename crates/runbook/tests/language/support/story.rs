@@ -121,6 +121,24 @@ impl Story {
         self.happens(&format!("the target is {state}"), Event::Wake)
     }
 
+    /// The ledger has not been asked yet.
+    pub(crate) fn without_leave(mut self) -> Self {
+        self.world.leave = None;
+        self
+    }
+
+    /// The ledger says no.
+    pub(crate) fn refused(mut self, why: &str) -> Self {
+        self.world.leave = Some(Err(why.into()));
+        self.happens(&format!("refused: {why}"), Event::Wake)
+    }
+
+    /// The ledger says yes.
+    pub(crate) fn permitted(mut self) -> Self {
+        self.world.leave = Some(Ok(()));
+        self.happens("permitted", Event::Wake)
+    }
+
     pub(crate) fn cancel(mut self) -> Self {
         self.world.run.cancel = true;
         self.happens("cancel", Event::Wake)

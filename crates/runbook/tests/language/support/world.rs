@@ -5,10 +5,11 @@
 use super::actions::{Known, server};
 use quarterdeck_model::{
     Time,
-    kinds::{RunSpec, RunStatus, RunTarget, StepPhase, StepStatus},
+    kinds::{RunPhase, RunSpec, RunStatus, RunTarget, StepPhase, StepStatus},
 };
 use quarterdeck_runbook::{
-    Decision, Definition, Failure, Input, JOURNAL_STEPS_MAX, Perform, View, in_flight, step,
+    Admission, Decision, Definition, Failure, Input, JOURNAL_STEPS_MAX, Perform, View, in_flight,
+    step,
 };
 use serde_json::{Value, json};
 use std::{
@@ -36,6 +37,8 @@ pub(crate) struct World {
     pub(crate) target: Value,
     pub(crate) now: Time,
     pub(crate) status: RunStatus,
+    /// What the ledger says: permitted unless a test says otherwise; a text is a refusal.
+    pub(crate) leave: Option<Result<(), String>>,
     /// What is performed outside now.
     pub(crate) pending: BTreeMap<String, Perform>,
     /// When the interpreter wants to be asked again.
@@ -62,6 +65,7 @@ impl World {
             target: server(),
             now: Time::new(jiff::Timestamp::constant(1_772_366_400, 0)),
             status: RunStatus::default(),
+            leave: Some(Ok(())),
             pending: BTreeMap::new(),
             wake: None,
             effects: BTreeMap::new(),
@@ -75,6 +79,11 @@ impl World {
             uid: "run-1",
             target: self.run.target.as_ref().map(|_| &self.target),
             actions: &self.known,
+            admission: match &self.leave {
+                None => Admission::Unknown,
+                Some(Ok(())) => Admission::Permitted,
+                Some(Err(why)) => Admission::Refused(why),
+            },
         }
     }
 
@@ -152,6 +161,11 @@ impl World {
             assert_eq!(entry.phase, StepPhase::Running, "{}", perform.step);
             assert_eq!(entry.attempts, perform.attempt, "{}", perform.step);
             assert!(entry.retry_time.is_none(), "{}", perform.step);
+            assert!(
+                !perform.disruptive || self.leave == Some(Ok(())),
+                "{} begins without leave",
+                perform.step
+            );
             assert!(perform.deadline >= self.now, "{} begins when its time is up", perform.step);
         }
         assert_eq!(decision.changed.is_some(), decision.status != self.status);
@@ -159,6 +173,16 @@ impl World {
         let same = (self.status.steps.get(..same), decision.status.steps.get(..same));
         assert!(same.0.is_some() && same.0 == same.1, "entries before the first that changed");
         assert_eq!(decision.done, decision.status.phase.ended());
+        let waits = |entry: &&&StepStatus| {
+            entry.phase == StepPhase::Waiting
+                && entry.does.as_deref().is_some_and(|does| self.is_action(does))
+        };
+        let waiting = entries.values().filter(waits).count();
+        assert!(!decision.asks || waiting > 0, "it asks for a step that waits");
+        assert!(
+            decision.asks || waiting == 0 || decision.status.phase == RunPhase::Suspended,
+            "what waits for leave asks for it"
+        );
         let retried = decision.status.retries != self.status.retries;
         for before in self.status.steps.iter().filter(|before| before.phase.ended() && !retried) {
             let after = entries.get(before.name.as_str());

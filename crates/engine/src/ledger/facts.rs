@@ -1,0 +1,212 @@
+//! What the book is told: objects of the kinds it is about, as the cache has them. It reads what is indexed, and
+//! decodes an object only where that does not say enough.
+
+use quarterdeck_ledger::{Book, Holder, Target};
+use quarterdeck_model::{
+    Key, Kind as _, KindRef, Object, Revision, Time,
+    kinds::{Freeze, Instance, Permit, Rack, Run, Server, Service, Site},
+};
+use quarterdeck_store::{Store, World};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+use tracing::error;
+
+/// The book, and how far it is brought.
+pub(super) struct Facts {
+    store: Arc<Store>,
+    pub(super) book: Book,
+    /// All changes up to here are in it; none before the first time.
+    at: Option<Revision>,
+    /// Permits there are, with the identity of the run that has each.
+    permits: HashMap<Key, Arc<str>>,
+    /// Those whose run may have ended.
+    look_at: BTreeSet<Key>,
+}
+
+fn followed() -> [KindRef; 8] {
+    [
+        Site::info(),
+        Rack::info(),
+        Server::info(),
+        Service::info(),
+        Instance::info(),
+        Freeze::info(),
+        Permit::info(),
+        Run::info(),
+    ]
+}
+
+impl Facts {
+    pub(super) fn new(store: Arc<Store>) -> Self {
+        let (book, permits) = (Book::default(), HashMap::new());
+        Self { store, book, at: None, permits, look_at: BTreeSet::new() }
+    }
+
+    /// All changes up to here are known.
+    pub(super) fn at(&self) -> Revision {
+        self.at.unwrap_or(Revision::ZERO)
+    }
+
+    /// Brings the book to the newest world; answers whether it was made anew.
+    pub(super) fn catch_up(&mut self, now: Time) -> bool {
+        let world = self.store.world();
+        let Some(at) = self.at else {
+            self.read_all(&world, now);
+            return true;
+        };
+        // What is newer than that world comes once more: each change says what is, not what became.
+        self.at = Some(world.revision());
+        for kind in followed() {
+            if self.store.newest(kind) <= at {
+                continue;
+            }
+            let Ok(changes) = self.store.changes(kind, at) else {
+                self.read_all(&world, now);
+                return true;
+            };
+            for (key, object) in changes {
+                match object {
+                    Some(object) => self.note(&object, now),
+                    None => self.forget(kind, &key),
+                }
+            }
+        }
+        false
+    }
+
+    fn read_all(&mut self, world: &World, now: Time) {
+        let Self { store, .. } = self;
+        *self = Self { at: Some(world.revision()), ..Self::new(store.clone()) };
+        for kind in followed().into_iter().filter(|kind| *kind != Run::info()) {
+            world.all(kind).for_each(|object| self.note(object, now));
+        }
+        self.look_at = self.permits.keys().cloned().collect();
+        self.book.take_gave_way();
+    }
+
+    /// Permits are read anew with the next look.
+    pub(super) fn look_at_permits_again(&mut self) {
+        self.at = None;
+    }
+
+    fn note(&mut self, object: &Object, now: Time) {
+        let kind = object.kind;
+        let field = |path| object.field(path).filter(|value| !value.is_empty());
+        let full = || format!("{}/{}", object.namespace(), object.name());
+        if kind == Instance::info() {
+            let (Some(service), Some(host)) = (field("spec.service"), field("spec.host.name"))
+            else {
+                return;
+            };
+            let service = format!("{}/{service}", object.namespace());
+            let available = field("status.phase") == Some("Ready");
+            // Few are down, and since when is said only of those.
+            let since = match available {
+                true => None,
+                false => read::<Instance>(object).and_then(|it| it.status.phase_since),
+            };
+            self.book.set_instance(&full(), &service, host, available, since);
+        } else if kind == Server::info() {
+            self.book.set_server(object.name(), field("spec.location.rack"));
+        } else if kind == Rack::info() {
+            if let Some(rack) = read::<Rack>(object) {
+                let limit = rack.spec.max_disrupted_servers;
+                self.book.set_rack(object.name(), &rack.spec.site, limit);
+            }
+        } else if kind == Site::info() {
+            if let Some(site) = read::<Site>(object) {
+                self.book.set_site(object.name(), site.spec.max_disrupted_servers);
+            }
+        } else if kind == Service::info() {
+            if let Some(service) = read::<Service>(object) {
+                self.book.set_service(&full(), service.spec);
+            }
+        } else if kind == Freeze::info() {
+            if let Some(freeze) = read::<Freeze>(object) {
+                self.book.set_freeze(object.name(), freeze.spec);
+            }
+        } else if kind == Permit::info() {
+            if let Some(permit) = read::<Permit>(object) {
+                let spec = &permit.spec;
+                let holder = Holder { uid: spec.run_uid.as_str().into(), name: full() };
+                let target = Target { kind: &spec.target.kind, name: &spec.target.name };
+                self.permits.insert(object.key.clone(), holder.uid.clone());
+                self.book.permit(holder, target, spec.granted.unwrap_or(now));
+            }
+        } else if kind == Run::info() && ended(object) {
+            self.may_have_ended(&object.key);
+        }
+    }
+
+    fn forget(&mut self, kind: KindRef, key: &Key) {
+        let full = || format!("{}/{}", key.namespace, key.name);
+        if kind == Instance::info() {
+            self.book.remove_instance(&full());
+        } else if kind == Server::info() {
+            self.book.remove_server(&key.name);
+        } else if kind == Rack::info() {
+            self.book.remove_rack(&key.name);
+        } else if kind == Site::info() {
+            self.book.remove_site(&key.name);
+        } else if kind == Service::info() {
+            self.book.remove_service(&full());
+        } else if kind == Freeze::info() {
+            self.book.remove_freeze(&key.name);
+        } else if kind == Permit::info() {
+            self.taken_back(key);
+        } else if kind == Run::info() {
+            self.may_have_ended(key);
+        }
+    }
+
+    /// A permit has the name of its run.
+    fn may_have_ended(&mut self, run: &Key) {
+        let key = Key::new(Permit::info(), &run.namespace, &run.name);
+        if self.permits.contains_key(&key) {
+            self.look_at.insert(key);
+        }
+    }
+
+    /// Permits whose run has ended or is gone.
+    pub(super) fn ended(&mut self) -> Vec<Key> {
+        let world = self.store.world();
+        let permits = &self.permits;
+        let is_over = |key: &Key| {
+            let run = world.get(Run::info(), &key.namespace, &key.name);
+            let run = run.filter(|run| permits.get(key).is_some_and(|uid| **uid == *run.uid()));
+            run.is_none_or(|run| ended(&run))
+        };
+        // One that goes on, as when it is retried, is looked at when it ends again.
+        self.look_at.retain(is_over);
+        self.look_at.iter().cloned().collect()
+    }
+
+    /// Forgets a permit that is there no more.
+    pub(super) fn taken_back(&mut self, key: &Key) {
+        self.look_at.remove(key);
+        if let Some(uid) = self.permits.remove(key) {
+            self.book.release(&uid);
+        }
+    }
+
+    /// What changed in the numbers of services: all of its instances, those down, and how many may be.
+    pub(super) fn take_changed(&mut self) -> Vec<(Arc<str>, (u32, u32, u32))> {
+        let changed = self.book.take_changed();
+        let numbers = |name: &Arc<str>| self.book.numbers(name);
+        changed.into_iter().filter_map(|name| Some((name.clone(), numbers(&name)?))).collect()
+    }
+}
+
+fn ended(run: &Object) -> bool {
+    matches!(run.field("status.phase"), Some("Succeeded" | "Failed" | "Cancelled"))
+}
+
+fn read<K: serde::de::DeserializeOwned>(object: &Object) -> Option<K> {
+    let read = object.decode::<K>();
+    read.inspect_err(
+        |cause| error!(object = %object.key, %cause, "the ledger cannot read an object"),
+    )
+    .ok()
+}

@@ -1,0 +1,23 @@
+//! The disruption ledger: who may disrupt what, and why not.
+//!
+//! A [`Book`] holds what a decision needs of the fleet: which instances of which services run on which
+//! servers, which of them are down, where servers stand, and what is permitted already. It is told each change,
+//! and answers a [`Request`] at a cost that grows with what runs on the target, not with the fleet.
+//!
+//! The one promise: a permit is given only when no service has more instances down than its budget says, counting
+//! what failed by itself, what other permits may take, and what this one would; and no place more servers.
+//!
+//! Pure: no clock, no store, no threads. It must not know runs, runbooks or how a change is learned of; whoever
+//! keeps a book must ask, and note what was permitted, without anything in between.
+//!
+//! Start reading at [`Book::ask`] in `decide.rs`; `book.rs` is how the counts are kept.
+
+mod book;
+mod decide;
+mod freezes;
+mod refusal;
+mod table;
+
+pub use book::{Book, Holder, Target};
+pub use decide::{Grant, Request};
+pub use refusal::{Blocker, Refusal};

@@ -1,0 +1,129 @@
+//! Refusals: who blocks and why, in a sentence that a person can act on.
+
+use crate::{
+    book::{Book, Instance, Place, PlaceKind, Service},
+    table::Number,
+};
+use quarterdeck_model::Time;
+use std::fmt::Write as _;
+
+/// What stands in the way. When it gives way, asking again can help.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Blocker {
+    /// The budget of a service, by its number in the book.
+    Service(u32),
+    /// The limit of a place, by its number in the book.
+    Place(u32),
+    /// A freeze, by its name.
+    Freeze(String),
+}
+
+/// Why not now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What stands in the way; of several, one.
+    pub blocker: Blocker,
+    /// Who blocks, how much, and since when.
+    pub message: String,
+    /// When that ends, if it is known.
+    pub until: Option<Time>,
+}
+
+/// Most instances that are named.
+const NAMED_MAX: usize = 3;
+/// Most ways to reach an owner that are named.
+const CONTACTS_MAX: usize = 2;
+
+impl Book {
+    /// `payments/api allows 1 of 10 down; 1 is: api-7 on m-0417 (not available since 2026-03-01T12:27:00Z)`. Times
+    /// are points, so that the same refusal is the same text.
+    pub(crate) fn over_budget(
+        &self,
+        number: Number,
+        service: &Service,
+        more: u32,
+        others: usize,
+    ) -> Refusal {
+        let allowed = service.most_down();
+        let down = service.down.len();
+        let mut message = format!(
+            "{} allows {allowed} of {} down; {down} {}",
+            service.name,
+            service.total,
+            if down == 1 { "is" } else { "are" }
+        );
+        let mut named = service.down.iter().filter_map(|at| self.instances.get(*at)).peekable();
+        if named.peek().is_some() {
+            let each = named.take(NAMED_MAX).map(|instance| self.how(instance));
+            let each: Vec<String> = each.collect();
+            let rest = down.saturating_sub(each.len());
+            let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+            // Writing to memory does not fail.
+            let _ = write!(message, ": {}{rest}", each.join(", "));
+        }
+        let _ = write!(message, "; this would take {more} more");
+        if others > 0 {
+            let _ = write!(message, " (and {others} other services are in the way)");
+        }
+        let contacts = service.spec.contacts.iter().take(CONTACTS_MAX).map(String::as_str);
+        let contacts = contacts.collect::<Vec<_>>().join(", ");
+        match (&service.spec.owner, contacts.as_str()) {
+            (Some(owner), "") => drop(write!(message, "; its owner is {owner}")),
+            (Some(owner), at) => drop(write!(message, "; its owner is {owner} ({at})")),
+            (None, "") => {}
+            (None, at) => drop(write!(message, "; ask {at}")),
+        }
+        Refusal { blocker: Blocker::Service(number), message, until: None }
+    }
+
+    /// How an instance is down.
+    fn how(&self, instance: &Instance) -> String {
+        let host = self.hosts.get(instance.host);
+        let name = instance.short_name();
+        let on = host.map_or("", |host| &host.name);
+        if !instance.available {
+            return match instance.since {
+                Some(since) => {
+                    let since = Time::seconds(since.timestamp());
+                    format!("{name} on {on} (not available since {since})")
+                }
+                None => format!("{name} on {on} (not available)"),
+            };
+        }
+        let permit = host.and_then(|host| host.permits.first());
+        match permit.and_then(|uid| self.permits.get(uid)) {
+            Some(permit) => {
+                let (run, since) = (&permit.holder.name, Time::seconds(permit.since.timestamp()));
+                format!("{name} on {on} (run {run} may disrupt it since {since})")
+            }
+            None => format!("{name} on {on}"),
+        }
+    }
+
+    /// `rack r-17 allows 2 of its servers to be disrupted at once; 2 are`.
+    pub(crate) fn over_limit(
+        &self,
+        number: Number,
+        place: &Place,
+        limit: u32,
+        more: u32,
+    ) -> Refusal {
+        let kind = match place.kind {
+            PlaceKind::Rack => "rack",
+            PlaceKind::Site => "site",
+        };
+        let (name, now) = (place.short_name(), place.disrupted);
+        let are = if now == 1 { "is" } else { "are" };
+        let message = format!(
+            "{kind} {name} allows {limit} of its servers to be disrupted at once; {now} {are}, and this would take \
+             {more} more (maxDisruptedServers)"
+        );
+        Refusal { blocker: Blocker::Place(number), message, until: None }
+    }
+
+    pub(crate) fn frozen(name: &str, reason: &str, end: Option<Time>) -> Refusal {
+        let until = end.map_or_else(String::new, |end| format!(" until {end}"));
+        let message = format!("freeze {name} holds{until}: {reason}");
+        Refusal { blocker: Blocker::Freeze(name.into()), message, until: end }
+    }
+}

@@ -1,0 +1,142 @@
+//! Service: what people use, as its owner sees it. Its budget is what the ledger keeps.
+
+use super::{Resource, SERVICES, V1ALPHA1};
+use crate::{
+    Column, ColumnType, Condition, FieldError, FieldErrors, Kind, ObjectMeta, Scope, kind_info,
+    share::Share,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A service as its owner sees it.
+pub type Service = Resource<ServiceSpec, ServiceStatus>;
+
+/// Least critical tier.
+const TIER_MAX: u8 = 4;
+/// Most ways to reach its owner.
+const CONTACTS_MAX: usize = 20;
+
+/// What is wanted of a service.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceSpec {
+    /// Who owns it: a team or a person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// How critical it is, from 1 (most) to 4.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier: Option<u8>,
+    /// How its owner is reached: a channel, an address, a number.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub contacts: Vec<String>,
+    /// How many of its instances may be down at once. One, when not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disruption_budget: Option<DisruptionBudget>,
+}
+
+/// How many instances may be down at once: one of the two.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DisruptionBudget {
+    /// Most instances that may be down, such as `2` or `"10%"` of all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_unavailable: Option<Share>,
+    /// Fewest instances that must be available.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_available: Option<Share>,
+}
+
+impl ServiceSpec {
+    /// How many of `all` instances may be down at once.
+    pub fn most_down(&self, all: u32) -> u32 {
+        match &self.disruption_budget {
+            Some(DisruptionBudget { max_unavailable: Some(most), .. }) => most.of(all),
+            Some(DisruptionBudget { min_available: Some(fewest), .. }) => {
+                all.saturating_sub(fewest.of(all))
+            }
+            _ => 1,
+        }
+    }
+}
+
+/// What is seen of a service.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceStatus {
+    /// Generation of the spec this status is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Healthy` when all instances are available, `Degraded` when some are not, `OverBudget` when more are not than
+    /// may, `Empty` without instances.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// Instances there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instances: Option<u32>,
+    /// Those that are not available, or may go at any moment under a permit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub down: Option<u32>,
+    /// How many more may go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disruptions_allowed: Option<u32>,
+    /// What is true of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+impl Kind for Service {
+    const GROUP: &'static str = SERVICES;
+    const VERSION: &'static str = V1ALPHA1;
+    const KIND: &'static str = "Service";
+    const PLURAL: &'static str = "services";
+    const SINGULAR: &'static str = "service";
+    const SHORT_NAMES: &'static [&'static str] = &["svc"];
+    const SCOPE: Scope = Scope::Namespaced;
+    const COLUMNS: &'static [Column] = &[
+        Column::new("Owner", "spec.owner", "Who owns it"),
+        Column::new("Tier", "spec.tier", "How critical it is, 1 most").of(ColumnType::Integer),
+        Column::new("Phase", "status.phase", "Whether its instances are available"),
+        Column::new("Instances", "status.instances", "Instances there are").of(ColumnType::Integer),
+        Column::new("Down", "status.down", "Those not available, or under a permit")
+            .of(ColumnType::Integer),
+        Column::new("Allowed", "status.disruptionsAllowed", "How many more may go")
+            .of(ColumnType::Integer),
+    ];
+    const INDEXED_FIELDS: &'static [&'static str] = &["spec.owner", "status.phase"];
+    const DESCRIPTION: &'static str = "Service is what people use, as its owner sees it: who owns it, and how many of its instances may be down.";
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn validate(&self, _: Option<&Self>, errors: &mut FieldErrors) {
+        let spec = &self.spec;
+        if spec.tier.is_some_and(|tier| tier == 0 || tier > TIER_MAX) {
+            let why = format!("must be between 1, most critical, and {TIER_MAX}");
+            errors.push(FieldError::invalid("spec.tier", spec.tier.unwrap_or_default(), why));
+        }
+        if spec.contacts.len() > CONTACTS_MAX {
+            let count = spec.contacts.len();
+            errors.push(FieldError::too_many("spec.contacts", count, CONTACTS_MAX));
+        }
+        match &spec.disruption_budget {
+            Some(DisruptionBudget { max_unavailable: Some(_), min_available: Some(_) }) => {
+                errors.push(FieldError::forbidden(
+                    "spec.disruptionBudget.minAvailable",
+                    "give maxUnavailable or minAvailable, not both",
+                ));
+            }
+            Some(DisruptionBudget { max_unavailable: None, min_available: None }) => {
+                errors.push(FieldError::required(
+                    "spec.disruptionBudget.maxUnavailable",
+                    "give maxUnavailable or minAvailable, or leave the budget out: then one may be down",
+                ));
+            }
+            _ => {}
+        }
+    }
+
+    kind_info!(Service);
+}
