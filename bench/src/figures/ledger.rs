@@ -23,7 +23,7 @@ const DECISIONS: usize = 200_000;
 /// One instance in so many is down by itself.
 const DOWN: usize = 200;
 /// Permits held at any time.
-const HELD: usize = 4_000;
+const HELD: usize = 6_000;
 const P99: f64 = 0.001;
 
 /// A step through all servers that never comes twice to one before all were seen.

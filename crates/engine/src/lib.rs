@@ -29,6 +29,7 @@ pub use objects::EngineError;
 pub use rules::{Rule, rules};
 
 use controllers::{
+    campaign::Campaigns,
     garbage::Garbage,
     namespace::Namespaces,
     place::Places,
@@ -102,6 +103,7 @@ impl Engine {
                 parts.spawn(controllers::run(Policies, objects.clone()));
                 parts.spawn(controllers::run(Quotas::new(store.clone()), objects.clone()));
                 parts.spawn(controllers::run(ServiceAccounts, objects.clone()));
+                parts.spawn(controllers::run(Campaigns, objects.clone()));
                 parts.spawn(controllers::run(Garbage::new(store.clone()), objects.clone()));
                 parts.spawn(upkeep::run(objects.acting("upkeep")));
                 parts.spawn(upkeep::history(objects.clone()));

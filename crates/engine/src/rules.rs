@@ -10,7 +10,7 @@ use crate::{
 };
 use quarterdeck_model::{
     FieldError, FieldErrors, FieldSelector, Kind as _, KindRef, LabelSelector, kinds,
-    kinds::{Permit, Rack, Run, RunSpec, Runbook, RunbookSpec, Server, Site},
+    kinds::{Campaign, Permit, Rack, Run, RunSpec, RunTarget, Runbook, RunbookSpec, Server, Site},
 };
 use quarterdeck_store::{ListQuery, World};
 use serde::Deserialize as _;
@@ -41,12 +41,49 @@ pub fn rules(actions: &Arc<Actions>) -> Vec<(KindRef, Rule)> {
         check_new_run(world, namespace, &run.spec)
     };
     vec![
+        (Campaign::info(), Box::new(campaign)),
         (Permit::info(), Box::new(permit)),
         (Runbook::info(), Box::new(runbook)),
         (Run::info(), Box::new(run)),
         (Rack::info(), Box::new(rack)),
         (Server::info(), Box::new(server)),
     ]
+}
+
+/// A campaign is checked as each of its runs would be. What it runs cannot change, so that is done once.
+fn campaign(world: &World, new: &Value, old: Option<&Value>) -> FieldErrors {
+    if old.is_some() {
+        return FieldErrors::new();
+    }
+    let Ok(campaign) = Campaign::deserialize(new) else { return FieldErrors::new() };
+    let spec = campaign.spec;
+    let Some(runbook) = world.get(Runbook::info(), "", &spec.runbook) else {
+        return unknown_runbook(world, &spec.runbook);
+    };
+    let Ok(runbook) = runbook.decode::<Runbook>() else { return FieldErrors::new() };
+    let target = RunTarget { kind: spec.targets.kind, name: String::new() };
+    let run = RunSpec {
+        runbook: spec.runbook,
+        target: Some(target),
+        params: spec.params,
+        ..RunSpec::default()
+    };
+    let mut errors = check_run(&runbook.spec, &run);
+    for error in &mut errors {
+        if let Some(rest) = error.field.strip_prefix("spec.target") {
+            error.field = format!("spec.targets{rest}");
+        }
+    }
+    errors
+}
+
+fn unknown_runbook(world: &World, name: &str) -> FieldErrors {
+    if name.is_empty() {
+        return FieldErrors::new();
+    }
+    let known: Vec<&str> = world.all(Runbook::info()).map(|found| found.name()).take(20).collect();
+    let why = format!("there is no such Runbook; there are: {}", known.join(", "));
+    vec![FieldError::invalid("spec.runbook", format!("{name:?}"), why)]
 }
 
 /// Only the ledger gives permits.
@@ -114,13 +151,7 @@ fn unchanged(new: &Value, old: Option<&Value>) -> bool {
 
 fn check_new_run(world: &World, namespace: &str, spec: &RunSpec) -> FieldErrors {
     let Some(runbook) = world.get(Runbook::info(), "", &spec.runbook) else {
-        if spec.runbook.is_empty() {
-            return FieldErrors::new();
-        }
-        let known: Vec<&str> =
-            world.all(Runbook::info()).map(|found| found.name()).take(20).collect();
-        let why = format!("there is no such Runbook; there are: {}", known.join(", "));
-        return vec![FieldError::invalid("spec.runbook", format!("{:?}", spec.runbook), why)];
+        return unknown_runbook(world, &spec.runbook);
     };
     let Ok(runbook) = runbook.decode::<Runbook>() else { return FieldErrors::new() };
     let mut errors = check_run(&runbook.spec, spec);

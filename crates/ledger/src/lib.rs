@@ -10,14 +10,17 @@
 //! Pure: no clock, no store, no threads. It must not know runs, runbooks or how a change is learned of; whoever
 //! keeps a book must ask, and note what was permitted, without anything in between.
 //!
-//! Start reading at [`Book::ask`] in `decide.rs`; `book.rs` is how the counts are kept.
+//! Start reading at [`Book::ask`] in `decide.rs`; `book.rs` is how the counts are kept. [`next_wave`] says which
+//! targets of a campaign begin next.
 
 mod book;
 mod decide;
 mod freezes;
 mod refusal;
 mod table;
+mod waves;
 
 pub use book::{Book, Holder, Target};
 pub use decide::{Grant, Request};
 pub use refusal::{Blocker, Refusal};
+pub use waves::{Counts, Halt, Item, Limits, Stage, Wave, next_wave};

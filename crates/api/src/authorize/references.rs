@@ -11,7 +11,7 @@ use crate::{
 };
 use quarterdeck_model::{
     Kind as _, KindRef, kinds,
-    kinds::{Run, Runbook, RunbookRevision, Server},
+    kinds::{Campaign, Run, Runbook, RunbookRevision, Server},
     schema::DEPTH_MAX,
 };
 use quarterdeck_store::World;
@@ -77,7 +77,19 @@ pub(super) fn check(
     let Some(spec) = new.get("spec") else { return Ok(()) };
     writer.check_secrets(&secrets_of(spec), "")?;
     if kind == Run::info() {
-        writer.check_target(spec, text("/metadata/namespace"))?;
+        let on = |path: &str| spec.pointer(path).and_then(Value::as_str).unwrap_or_default();
+        let target = (on("/target/kind"), on("/target/name"));
+        let rehearsed = spec.get("dryRun") == Some(&Value::Bool(true));
+        let verb = if rehearsed { "get" } else { "update" };
+        writer.check_target("spec.target", target, verb, text("/metadata/namespace"))?;
+    }
+    if kind == Campaign::info() {
+        let on = spec.pointer("/targets/kind").and_then(Value::as_str).unwrap_or_default();
+        // Which of them it is about is seen only when it runs.
+        writer.check_target("spec.targets", (on, ""), "update", text("/metadata/namespace"))?;
+        writer.check_runs(text("/metadata/namespace"))?;
+    }
+    if kind == Run::info() || kind == Campaign::info() {
         let chosen = chosen_secrets(world, text("/spec/runbook"));
         writer.check_secrets(&chosen, "its runbook lets the run choose it: ")?;
     }
@@ -89,8 +101,7 @@ pub(super) fn check(
 fn uses_changed(kind: KindRef, new: &Value, old: Option<&Value>) -> bool {
     let Some(old) = old else { return true };
     let within = if kind == Server::info() { "/spec/bmc" } else { "/spec" };
-    kind != Run::info()
-        && kind != RunbookRevision::info()
+    ![Run::info(), Campaign::info(), RunbookRevision::info()].contains(&kind)
         && old.pointer(within) != new.pointer(within)
 }
 
@@ -137,15 +148,17 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// A run changes its target, and a rehearsal reads it.
-    fn check_target(&self, spec: &Value, namespace: &str) -> Result<(), ApiError> {
-        let text = |path: &str| spec.pointer(path).and_then(Value::as_str).unwrap_or_default();
-        let (kind, name) = (text("/target/kind"), text("/target/name"));
+    /// A run changes its target, and a rehearsal reads it. Without a name it may be any of its kind.
+    fn check_target(
+        &self,
+        field: &str,
+        (kind, name): (&str, &str),
+        verb: &str,
+        namespace: &str,
+    ) -> Result<(), ApiError> {
         let Some(kind) = kinds::all().iter().find(|known| known.kind == kind) else {
             return Ok(());
         };
-        let rehearsed = spec.get("dryRun") == Some(&Value::Bool(true));
-        let verb = if rehearsed { "get" } else { "update" };
         let inside = match kind {
             kind if kind.namespaced() => namespace,
             // As Kubernetes asks about a Namespace.
@@ -155,12 +168,27 @@ impl Writer<'_> {
         if self.may(verb, (kind.group, kind.plural), inside, name) {
             return Ok(());
         }
+        let which = if name.is_empty() { "of any name".into() } else { format!("{name:?}") };
         let why = format!(
-            "it acts on {} {name:?}, which user {:?} cannot {verb}; ask for the verb {verb} on it",
+            "it acts on {} {which}, which user {:?} cannot {verb}; ask for the verb {verb} on it",
             kind.resource_name(),
             self.caller.user
         );
-        Err(self.refuse("spec.target", &why))
+        Err(self.refuse(field, &why))
+    }
+
+    /// A campaign creates runs.
+    fn check_runs(&self, namespace: &str) -> Result<(), ApiError> {
+        let runs = Run::info();
+        if self.may("create", (runs.group, runs.plural), namespace, "") {
+            return Ok(());
+        }
+        let why = format!(
+            "it creates runs, which user {:?} cannot in namespace {namespace}; ask for the verb create on {}",
+            self.caller.user,
+            runs.resource_name()
+        );
+        Err(self.refuse("spec.runbook", &why))
     }
 
     /// Decisions are given, changed and taken back in one's own name.

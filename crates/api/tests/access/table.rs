@@ -43,6 +43,7 @@ fn row(resource: &str) -> (Level, Level) {
         | "providers.compute.quarterdeck.dev"
         | "runbooks.workflows.quarterdeck.dev"
         | "freezes.workflows.quarterdeck.dev"
+        | "campaigns.workflows.quarterdeck.dev"
         | "services.services.quarterdeck.dev"
         | "runs.workflows.quarterdeck.dev" => (View, Edit),
         "sites/status.inventory.quarterdeck.dev"
@@ -53,6 +54,7 @@ fn row(resource: &str) -> (Level, Level) {
         | "runbooks/status.workflows.quarterdeck.dev"
         | "runs/status.workflows.quarterdeck.dev"
         | "services/status.services.quarterdeck.dev"
+        | "campaigns/status.workflows.quarterdeck.dev"
         | "instances.services.quarterdeck.dev"
         | "instances/status.services.quarterdeck.dev"
         | "permits.workflows.quarterdeck.dev"

@@ -1,6 +1,7 @@
 //! Controllers: each compares what is wanted of one kind with what is seen, and takes one step.
 //! A controller must look at the world afresh each time, and never trust what it remembers.
 
+pub(crate) mod campaign;
 pub(crate) mod garbage;
 pub(crate) mod namespace;
 pub(crate) mod place;

@@ -11,6 +11,7 @@
 
 mod admission;
 mod backend;
+mod campaigns;
 mod controllers;
 mod crash;
 mod following;

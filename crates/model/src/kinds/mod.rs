@@ -1,6 +1,7 @@
 //! Every kind, one file each. A new kind is a new file and one line in [`own`].
 
 pub mod admission_policy;
+mod campaign;
 mod event;
 mod freeze;
 mod image;
@@ -23,6 +24,10 @@ mod site;
 
 pub use admission_policy::{
     ADMISSION, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
+pub use campaign::{
+    Campaign, CampaignGroup, CampaignPhase, CampaignSpec, CampaignStatus, CampaignTargets,
+    FailureDomain,
 };
 pub use event::{Event, EventSource};
 pub use freeze::{Freeze, FreezeExceptions, FreezeSpec, FreezeStatus};
@@ -108,6 +113,7 @@ fn own() -> Vec<KindRef> {
         Runbook::info(),
         Run::info(),
         RunbookRevision::info(),
+        Campaign::info(),
         Permit::info(),
         Freeze::info(),
         Service::info(),
