@@ -246,10 +246,7 @@ impl System {
                 sent = Some((command, Instant::now(), confirmed));
                 poll = Poll::default();
             }
-            poll.pause(self, || {
-                not_yet(seen.as_str(), goal.state().as_str())
-            })
-            .await?;
+            poll.pause(self, || not_yet(seen.as_str(), goal.state().as_str())).await?;
             self.refresh().await?;
         }
     }
