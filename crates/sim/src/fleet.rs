@@ -103,6 +103,9 @@ impl Fleet {
     /// Most servers of one fleet: more than the largest that one plane is made for.
     pub const SERVERS_MAX: u32 = 500_000;
 
+    /// Changes whenever the same seed makes other objects or other machines than before.
+    pub const VERSION: u32 = 1;
+
     /// The fleet of a seed, with so many servers, at most [`Self::SERVERS_MAX`].
     #[must_use]
     pub fn new(seed: u64, servers: u32) -> Self {
@@ -119,6 +122,13 @@ impl Fleet {
         let servers = all_racks().flat_map(move |plan| plan.servers(self.seed));
         let servers = servers.map(|server| FleetObject::Server(Box::new(server)));
         secrets.chain(sites).chain(providers).chain(racks).chain(servers)
+    }
+
+    /// Name of one of its servers, if it has any.
+    #[must_use]
+    pub fn first_server(self) -> Option<String> {
+        let rack = self.sites().find_map(|plan| plan.racks(self.seed).next())?;
+        rack.servers(self.seed).next().map(|server| server.metadata.name)
     }
 
     fn sites(self) -> impl Iterator<Item = SitePlan> + Send {
