@@ -12,7 +12,7 @@ use quarterdeck_model::{
         SecretReference, Server, ServerSpec, Site, SiteSpec,
     },
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 use std::{collections::BTreeMap, iter::successors};
 
 /// Where the Secrets with the BMCs' accounts are.
@@ -83,11 +83,14 @@ impl FleetObject {
     #[must_use]
     pub fn manifest(&self) -> Value {
         fn value<K: Kind>(object: &K) -> Value {
-            // Kinds are made to be written as JSON.
-            let mut value = serde_json::to_value(object).unwrap_or_default();
-            value["apiVersion"] = K::info().api_version().into();
-            value["kind"] = json!(K::KIND);
-            value
+            let names = [("apiVersion", K::info().api_version()), ("kind", K::KIND.to_owned())];
+            let names = names.map(|(field, name)| (field.to_owned(), Value::String(name)));
+            let mut manifest = Map::from_iter(names);
+            // Kinds are made to be written as JSON, which is an object.
+            if let Ok(Value::Object(fields)) = serde_json::to_value(object) {
+                manifest.extend(fields);
+            }
+            manifest.into()
         }
         match self {
             Self::Secret(it) => value(it),

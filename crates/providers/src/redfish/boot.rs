@@ -61,7 +61,6 @@ impl Device {
 
 /// How the firmware starts the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[expect(clippy::upper_case_acronyms, reason = "spelled as Redfish spells them")]
 pub enum Mode {
     /// As UEFI.
     UEFI,

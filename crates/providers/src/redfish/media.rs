@@ -14,7 +14,6 @@ use crate::action::{ActionError, Effect, Reason};
 
 /// What kind of medium a drive takes (DSP0268, VirtualMedia.MediaTypes).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[expect(clippy::upper_case_acronyms, reason = "spelled as Redfish spells them")]
 pub enum MediaType {
     /// A CD image.
     #[default]

@@ -42,7 +42,6 @@ const COMING_UP: [PowerState; 2] = [PowerState::Off, PowerState::PoweringOn];
 
 /// How to restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[expect(clippy::enum_variant_names, reason = "spelled as Redfish spells them")]
 pub enum Restart {
     /// The operating system shuts down and the machine starts again.
     GracefulRestart,
