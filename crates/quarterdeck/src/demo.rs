@@ -24,6 +24,8 @@ const FILE: &str = "demo.toml";
 const RUN_FILE: &str = "power-cycle.yaml";
 const SERVERS: u32 = 1_000;
 const SEED: u64 = 1;
+/// The largest whole number of TOML.
+const SEED_MAX: u64 = i64::MAX.unsigned_abs();
 /// Objects written at once: as many as the store commits together.
 const WRITES_AT_ONCE: usize = 256;
 
@@ -34,7 +36,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=i64::from(Fleet::SERVERS_MAX)))]
     servers: Option<u32>,
     /// What all of the fleet follows from [default: that of the folder, or 1]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(..=SEED_MAX))]
     seed: Option<u64>,
     /// How many times as fast as in a data centre things happen at the machines
     #[arg(long, value_name = "TIMES", default_value = "10", value_parser = speed)]
@@ -138,7 +140,7 @@ fn hold(folder: &Path, flags: &Flags) -> Result<Held, Error> {
     Ok(held)
 }
 
-/// Refuses a fleet that is not the one asked for.
+/// Refuses to go on with a fleet that is not the one asked for.
 fn check(folder: &Path, held: &Held, flags: &Flags) -> Result<(), DemoError> {
     if held.version != Fleet::VERSION {
         return Err(DemoError::AnotherRelease { folder: folder.into() });
@@ -156,13 +158,11 @@ fn check(folder: &Path, held: &Held, flags: &Flags) -> Result<(), DemoError> {
 /// Notes which fleet the folder holds. Whole or not at all, whatever happens meanwhile.
 fn write(folder: &Path, held: &Held) -> Result<(), Error> {
     let (file, new) = (folder.join(FILE), folder.join("demo.toml.new"));
-    // Four plain values can be written as TOML.
-    let text = toml::to_string(held).unwrap_or_default();
-    fs::write(&new, text).and_then(|()| fs::rename(&new, &file)).map_err(|cause| Error::File {
-        action: "write",
-        path: file,
-        cause,
-    })
+    toml::to_string(held)
+        .map_err(io::Error::other)
+        .and_then(|text| fs::write(&new, text))
+        .and_then(|()| fs::rename(&new, &file))
+        .map_err(|cause| Error::File { action: "write", path: file, cause })
 }
 
 /// Writes the fleet, and notes when all of it is there.

@@ -195,13 +195,18 @@ impl Visit<'_> {
         Err(errors::no_answer(&self.authority, request, TransportError::Lost { reason }, false))
     }
 
+    /// Time left before the deadline.
+    pub(crate) fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
     /// Waits for what is there at `at`, or never; fails with `why` once it cannot be there in time.
     pub(crate) async fn wait(
         &self,
         at: Option<Instant>,
         why: impl FnOnce() -> String,
     ) -> Result<(), ActionError> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
+        let left = self.left();
         // The real one gives up when the next look would be too late.
         let last = self.deadline.checked_sub(POLL_MAX.min(left / 4)).unwrap_or(self.deadline);
         match at {

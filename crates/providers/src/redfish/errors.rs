@@ -83,16 +83,3 @@ pub fn not_in_time(system: &str, why: &str) -> ActionError {
     ActionError::retryable(Reason::Timeout, format!("{system}: {why} when the time was up"))
         .effect_unknown()
 }
-
-/// An earlier attempt may have restarted the system, and nothing tells.
-#[must_use]
-pub fn restart_unknown(system: &str) -> ActionError {
-    ActionError::permanent(
-        Reason::OutcomeUnknown,
-        format!(
-            "{system}: an earlier attempt may have restarted it and the BMC does not tell; look \
-             at the machine, then retry the step or skip it"
-        ),
-    )
-    .effect_unknown()
-}

@@ -58,7 +58,7 @@ impl Twin for BootOrder {
         let mut options: Vec<BootOption> = as_made().map(option).collect();
         let shown = visit
             .state(|state| state.rest.as_ref().map(|rest| rest.order.clone()).unwrap_or_default());
-        // Not in the order: only when it is as made, where the sort keeps what there is.
+        // Before anybody has set an order there is none, and the sort keeps them as they were made.
         options.sort_by_key(|option| shown.iter().position(|shown| *shown == option.reference));
         let order = input.order(&options, &visit.system())?;
         if options.iter().map(|option| &option.reference).eq(&order) {

@@ -51,6 +51,7 @@ fn time_to(visit: &mut Visit<'_>, input: &power_set::Input) -> Option<Duration> 
         Wanted::GracefulShutdown => shutdown,
         Wanted::Off => {
             let grace = visit.scaled(input.grace.map_or(GRACE, SpecDuration::as_std));
+            let grace = grace.min(visit.left() / 2);
             Some(shutdown.filter(|time| *time <= grace).unwrap_or(grace + cut))
         }
     }

@@ -24,11 +24,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::super::Redfish;
-use super::super::errors;
 use super::super::power::{Goal, Poll, PowerState, ResetAction, ResetType};
 use super::super::system::System;
 use super::SERVER;
-use crate::action::{Action, ActionContext, ActionError};
+use crate::action::{Action, ActionContext, ActionError, Reason};
 use crate::attempts::Unsent;
 
 /// Clocks are read in whole seconds, one each side.
@@ -126,7 +125,15 @@ impl PowerReset {
             match self.earlier(context, input, &mut system).await? {
                 Earlier::Happened => false,
                 Earlier::Unknown if !input.repeat_if_unknown => {
-                    return Err(errors::restart_unknown(&system.name()));
+                    return Err(ActionError::permanent(
+                        Reason::OutcomeUnknown,
+                        format!(
+                            "{}: an earlier attempt may have restarted it and the BMC does not \
+                             tell; look at the machine, then retry the step or skip it",
+                            system.name()
+                        ),
+                    )
+                    .effect_unknown());
                 }
                 Earlier::Unknown | Earlier::NotSent => {
                     send(&mut system, &action, input.reset_type).await?;
