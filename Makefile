@@ -5,6 +5,9 @@ DATA_DIR ?= ./data
 LISTEN ?= 127.0.0.1:6443
 # `make run PROFILE=release` builds for speed; the default builds for a quick first start.
 PROFILE ?= dev
+# Where `make demo` keeps its data. SERVERS, SEED and SPEED are those of the folder, or of `quarterdeck demo`, when
+# not set; PROFILE=release is for more than a few thousand servers.
+DEMO_DIR ?= ./demo-data
 # Where `make lab` describes its machine.
 LAB ?= lab.yaml
 # How long `make fuzz` stays with each target.
@@ -16,7 +19,7 @@ CARGO ?= cargo
 BUILD_PACKAGES := gcc libc6-dev lld make
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run lab test history fuzz lint fmt bench deny doc build-packages
+.PHONY: help setup build run demo lab test history fuzz lint fmt bench deny doc build-packages
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +36,11 @@ build: build-packages ## Build the binary, quarterdeck
 run: build-packages ## Build and start the plane with examples/ loaded; DATA_DIR=./data LISTEN=127.0.0.1:6443
 	$(CARGO) run --profile $(PROFILE) --package quarterdeck -- \
 		serve --data-dir $(DATA_DIR) --listen $(LISTEN) --load examples
+
+demo: build-packages ## Build and start a plane over a simulated fleet; SERVERS=1000 SEED=1 SPEED=10 DEMO_DIR=./demo-data
+	$(CARGO) run --profile $(PROFILE) --package quarterdeck -- \
+		demo --data-dir $(DEMO_DIR) --listen $(LISTEN) $(if $(SERVERS),--servers $(SERVERS)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(SPEED),--speed $(SPEED))
 
 lab: setup ## Start a virtual machine with a Redfish BMC to try Quarterdeck on; LAB=lab.yaml describes it
 	@$(CARGO) run --quiet --package quarterdeck-testing --example lab -- $(LAB)

@@ -46,7 +46,7 @@ impl Api {
         let Place { kind, namespace, .. } = &place;
         match write::create(self, kind, namespace, &query, value.into(), Form::Json, plane).await {
             Ok(answer) => {
-                self.brought("create", &answer).await;
+                self.brought("create", answer).await;
                 Ok(Installed::Created)
             }
             Err(error) if error.reason == "AlreadyExists" => Ok(Installed::Kept),
@@ -81,7 +81,7 @@ impl Api {
         let query = itself();
         let plane = &Caller::plane();
         let answer = write::replace(self, &target, &query, value.into(), Form::Json, plane).await?;
-        self.brought("update", &answer).await;
+        self.brought("update", answer).await;
         Ok(Installed::Updated)
     }
 }
@@ -107,14 +107,14 @@ impl Api {
                         let next = next.into();
                         let answer =
                             write::replace(self, &target, &query, next, Form::Json, &plane).await?;
-                        self.brought("update", &answer).await;
+                        self.brought("update", answer).await;
                         continue;
                     }
                     let options = DeleteOptions::only(found.uid());
                     let done =
                         delete::object(self, &target, &query, &options, Form::Json, &plane).await;
                     match done {
-                        Ok(answer) => self.brought("delete", &answer).await,
+                        Ok(answer) => self.brought("delete", answer).await,
                         // Another replica was faster.
                         Err(error) if ["NotFound", "Conflict"].contains(&error.reason) => continue,
                         Err(error) => return Err(error),
@@ -123,7 +123,7 @@ impl Api {
                 }
             };
             match write::create(self, kind, "", &query, new.into(), Form::Json, &plane).await {
-                Ok(answer) => self.brought("create", &answer).await,
+                Ok(answer) => self.brought("create", answer).await,
                 Err(error) if error.reason != "AlreadyExists" => return Err(error),
                 // By another replica; or what is to be made anew is kept by a finalizer until a later start.
                 Err(error) => info!(name, message = error.message, "is there already"),

@@ -46,6 +46,13 @@ impl Providers {
         Self { catalog, redfish }
     }
 
+    /// The same with actions added, or standing in for those of their names.
+    #[must_use]
+    pub fn with_actions(mut self, add: impl FnOnce(&mut Catalog)) -> Self {
+        add(&mut self.catalog);
+        self
+    }
+
     /// The actions by name.
     #[must_use]
     pub const fn catalog(&self) -> &Catalog {

@@ -1,6 +1,6 @@
 //! What can be asked of the binary.
 
-use crate::{backup, logs, serve, settings};
+use crate::{backup, demo, logs, serve, settings};
 use quarterdeck_api::{AuditError, SigningKeys, pki::PkiError};
 use quarterdeck_store::StoreError;
 use std::{io::Write as _, net::SocketAddr, path::PathBuf};
@@ -11,6 +11,8 @@ use std::{io::Write as _, net::SocketAddr, path::PathBuf};
 pub(crate) enum Command {
     /// Run the plane
     Serve(settings::Flags),
+    /// Run a plane over a simulated fleet, in a folder of its own: to look around without hardware
+    Demo(demo::Flags),
     /// Print the effective settings as TOML, each with where it came from
     Config(settings::Flags),
     /// Put a new key into the file with the keys that encrypt Secrets; the plane writes them anew with it
@@ -49,6 +51,8 @@ pub(crate) enum Error {
     Pki(#[from] PkiError),
     #[error("{0}")]
     Manifest(#[from] crate::manifests::ManifestError),
+    #[error("{0}")]
+    Demo(#[from] demo::DemoError),
     #[error("{object} of {file} is refused: {cause}")]
     Refused { file: String, object: String, cause: String },
     #[error(
@@ -68,6 +72,11 @@ pub(crate) fn run(command: Command) -> Result<(), Error> {
             let mut settings = settings::read(&flags)?;
             logs::start(std::mem::take(&mut settings.log), settings.log_format);
             runtime()?.block_on(serve::serve(settings))
+        }
+        Command::Demo(flags) => {
+            let mut settings = flags.settings()?;
+            logs::start(std::mem::take(&mut settings.log), settings.log_format);
+            runtime()?.block_on(demo::demo(settings, &flags))
         }
         Command::Config(flags) => print(&settings::show(&flags)?),
         Command::RotateKey(flags) => {

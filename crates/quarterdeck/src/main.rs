@@ -3,6 +3,7 @@
 mod acts;
 mod backup;
 mod command;
+mod demo;
 mod logs;
 mod manifests;
 mod serve;

@@ -1,4 +1,5 @@
-//! `quarterdeck serve`: opens the store, starts every part, and stops them in order.
+//! Running a plane: opens the store, starts every part, and stops them in order. `quarterdeck serve` does it
+//! with the real providers; who else does brings providers and objects of its own.
 
 use crate::{
     acts,
@@ -37,16 +38,40 @@ const RUNBOOKS: [(&str, &str); 5] = [
 /// How long the audit log may take for what is left when the plane stops.
 const LAST_LINES: Duration = Duration::from_secs(5);
 
-/// Runs the plane until it is asked to stop.
+/// What is said once the plane is ready, after where it is.
+#[derive(Default)]
+pub(crate) struct Hints {
+    /// Sentences, each with its line's end.
+    pub(crate) about: String,
+    /// What to try.
+    pub(crate) commands: Vec<String>,
+}
+
+/// Runs the plane with the real providers until it is asked to stop.
 pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
+    let load = settings.load.clone();
+    let mut hints = Hints::default();
+    if load.is_some() {
+        hints.commands = vec!["kubectl get fleet".into(), "kubectl describe server".into()];
+    }
+    let bring = async |api: Arc<Api>| match &load {
+        Some(folder) => load_folder(&api, folder).await,
+        None => Ok(()),
+    };
+    run(settings, Providers::new(Reach::default()), bring, hints).await
+}
+
+/// Runs a plane that acts through `providers`, and begins with what `bring` writes besides what every plane
+/// begins with.
+pub(crate) async fn run(
+    settings: Settings,
+    providers: Providers,
+    bring: impl AsyncFnOnce(Arc<Api>) -> Result<(), Error>,
+    hints: Hints,
+) -> Result<(), Error> {
     let signals = Signals::new()?;
     let folder = &settings.data_dir;
-    let file = |action, path: &Path, cause| Error::File { action, path: path.into(), cause };
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|cause| file("create", folder, cause))?;
+    make_folder(folder)?;
     let (backend, _owned) = open(&settings).await?;
     let keys = settings.key_file();
     keys.make(&jiff::Timestamp::now().to_string())?;
@@ -58,7 +83,6 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
     let address = listener.local_addr().map_err(Error::System)?;
 
     let (stop, stopping) = watch::channel(false);
-    let providers = Providers::new(Reach::default());
     let actions = Arc::new(Actions::new(providers.catalog().clone()));
     let mut rules = Rules::default();
     for (kind, rule) in quarterdeck_engine::rules(&actions) {
@@ -77,7 +101,8 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
         telling = Some(tokio::spawn(acts::log(acts, audit.clone())));
     }
     let api = Arc::new(api);
-    bring(&api, settings.load.as_deref()).await?;
+    install(&api).await?;
+    bring(api.clone()).await?;
 
     let names: Vec<String> = settings
         .names
@@ -94,7 +119,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
     issuers.into_iter().for_each(|issuer| drop(tokio::spawn(issuer.keep())));
     let acting = tokio::spawn(engine.run());
     let serving = tokio::spawn(api.serve(listener, tls));
-    announce(address, &kubeconfig, settings.load.is_some())?;
+    announce(address, &kubeconfig, &hints)?;
     info!(%address, revision = %store.world().revision(), "ready");
     signals.wait().await;
     info!("stopping");
@@ -117,6 +142,12 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
     providers.close().await;
     info!("stopped");
     Ok(())
+}
+
+/// Makes a data folder, unless it is there, that nobody else can look into.
+pub(crate) fn make_folder(folder: &Path) -> Result<(), Error> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|cause| Error::File { action: "create", path: folder.into(), cause })
 }
 
 /// The issuers of the settings.
@@ -180,10 +211,9 @@ async fn open(settings: &Settings) -> Result<(Arc<dyn Backend>, Option<FolderLoc
     }
 }
 
-/// Writes what a plane begins with: its namespaces and roles, the shipped runbooks, and the objects
-/// of `load`.
-async fn bring(api: &Api, load: Option<&Path>) -> Result<(), Error> {
-    let refused = |file: &str, object: &Value, cause: ApiError| Error::Refused {
+/// Why a plane does not begin: an object of `file` was refused.
+pub(crate) fn refused(file: &str, object: &Value, cause: ApiError) -> Error {
+    Error::Refused {
         file: file.into(),
         object: format!(
             "{} {}",
@@ -191,7 +221,11 @@ async fn bring(api: &Api, load: Option<&Path>) -> Result<(), Error> {
             object.pointer("/metadata/name").unwrap_or(&Value::Null)
         ),
         cause: cause.message,
-    };
+    }
+}
+
+/// Writes what every plane begins with: its namespaces and roles, and the shipped runbooks.
+async fn install(api: &Api) -> Result<(), Error> {
     for name in ["default", SYSTEM_NAMESPACE] {
         let namespace =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
@@ -210,32 +244,34 @@ async fn bring(api: &Api, load: Option<&Path>) -> Result<(), Error> {
             }
         }
     }
-    if let Some(folder) = load {
-        let objects = manifests::folder(folder)?;
-        let mut created = 0;
-        for (file, object) in &objects {
-            let done =
-                api.ensure(object.clone()).await.map_err(|cause| refused(file, object, cause))?;
-            created += usize::from(done == Installed::Created);
-        }
-        info!(folder = %folder.display(), created, there = objects.len() - created, "loaded");
+    Ok(())
+}
+
+/// Writes the objects of a folder that are not there.
+async fn load_folder(api: &Api, folder: &Path) -> Result<(), Error> {
+    let objects = manifests::folder(folder)?;
+    let mut created = 0;
+    for (file, object) in &objects {
+        let done =
+            api.ensure(object.clone()).await.map_err(|cause| refused(file, object, cause))?;
+        created += usize::from(done == Installed::Created);
     }
+    info!(folder = %folder.display(), created, there = objects.len() - created, "loaded");
     Ok(())
 }
 
 /// Says where the plane is, and what to try when it was started with something to look at.
-fn announce(address: SocketAddr, kubeconfig: &Path, hints: bool) -> Result<(), Error> {
+fn announce(address: SocketAddr, kubeconfig: &Path, hints: &Hints) -> Result<(), Error> {
     let kubeconfig = fs::canonicalize(kubeconfig).unwrap_or_else(|_| kubeconfig.into());
     let kubeconfig = kubeconfig.display();
     let mut text =
         format!("Quarterdeck is ready at https://{address} (kubeconfig: {kubeconfig})\n");
-    if hints {
-        text.push_str(&format!(
-            "Try next:\n  \
-               export KUBECONFIG={kubeconfig}\n  \
-               kubectl get fleet\n  \
-               kubectl describe server\n"
-        ));
+    text.push_str(&hints.about);
+    if !hints.commands.is_empty() {
+        text.push_str(&format!("Try next:\n  export KUBECONFIG={kubeconfig}\n"));
+    }
+    for command in &hints.commands {
+        text.push_str(&format!("  {command}\n"));
     }
     command::print(&text)
 }

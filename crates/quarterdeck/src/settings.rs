@@ -6,7 +6,7 @@ mod sources;
 use clap::Args;
 use quarterdeck_api::{AuditError, LogFile, OidcSettings, Policy};
 use quarterdeck_store::KeyFile;
-use sources::{Sources, gather};
+use sources::{Sources, gather, gather_alone};
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 use tracing_subscriber::EnvFilter;
 
@@ -300,6 +300,13 @@ fn environment(name: &str) -> Option<String> {
 /// Reads the settings.
 pub(crate) fn read(flags: &Flags) -> Result<Settings, SettingsError> {
     Settings::of(&gather(flags, &environment)?)
+}
+
+/// The settings of a plane that is only for show. Neither the file nor the environment of this machine counts:
+/// they may be those of a real plane, whose store must not be written to.
+pub(crate) fn for_show(data_dir: &str, listen: &str, log: &str) -> Result<Settings, SettingsError> {
+    let [data_dir, listen, log] = [data_dir, listen, log].map(|text| Some(text.to_owned()));
+    Settings::of(&gather_alone(&Flags { data_dir, listen, log, ..Flags::default() }))
 }
 
 /// The effective settings as a TOML file, each with where it came from.

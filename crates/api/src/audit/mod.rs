@@ -271,7 +271,7 @@ impl Api {
     }
 
     /// Logs what the plane itself brought.
-    pub(crate) async fn brought(&self, verb: &'static str, answer: &Answer) {
+    pub(crate) async fn brought(&self, verb: &'static str, answer: Answer) {
         if let (Some(audit), Some(subject)) = (&self.audit, answer.extensions().get::<Subject>()) {
             let Subject { key, uid, revision } = subject;
             let user = "system:quarterdeck";

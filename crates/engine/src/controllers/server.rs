@@ -25,7 +25,7 @@ use quarterdeck_model::{
 };
 use quarterdeck_store::{ListQuery, Precondition, World};
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -37,10 +37,41 @@ const INSPECTIONS_MAX: usize = 512;
 /// Keeps servers.
 #[derive(Default)]
 pub(crate) struct Servers {
-    /// Servers with an inspection in flight.
-    inspecting: Mutex<HashSet<String>>,
+    turns: Mutex<Turns>,
     /// Racks known to exist: only their coming and going matters, and they change all the time.
     racks: Mutex<HashSet<Key>>,
+}
+
+/// Whose inspection is in flight, and who waits for room, the longest first.
+#[derive(Default)]
+struct Turns {
+    inspecting: HashSet<String>,
+    waiting: VecDeque<String>,
+    /// Those in `waiting`.
+    waits: HashSet<String>,
+}
+
+impl Turns {
+    /// Whether one more inspection may begin, for the server of that name. If not, it is told when one may.
+    fn has_room(&mut self, name: &str) -> bool {
+        if self.inspecting.len() < INSPECTIONS_MAX {
+            return true;
+        }
+        if self.waits.insert(name.to_owned()) {
+            self.waiting.push_back(name.to_owned());
+        }
+        false
+    }
+
+    /// The inspection of a server is over: who may begin one in its place.
+    fn over(&mut self, name: &str) -> Option<String> {
+        if !self.inspecting.remove(name) {
+            return None;
+        }
+        let next = self.waiting.pop_front()?;
+        self.waits.remove(&next);
+        Some(next)
+    }
 }
 
 impl Controller for Servers {
@@ -56,7 +87,14 @@ impl Controller for Servers {
         }
         if object.kind == Run::info() && object.field("spec.target.kind") == Some("Server") {
             let target = object.field("spec.target.name").unwrap_or_default();
-            return vec![Key::new(Server::info(), "", target)];
+            let mut keys = vec![Key::new(Server::info(), "", target)];
+            let ended = ["Succeeded", "Failed", "Cancelled"];
+            let over = object.field("status.phase").is_some_and(|phase| ended.contains(&phase));
+            if (gone || over) && object.namespace() == SYSTEM_NAMESPACE {
+                let next = lock(&self.turns).over(target);
+                keys.extend(next.map(|next| Key::new(Server::info(), "", &next)));
+            }
+            return keys;
         }
         if object.kind == Rack::info() {
             let mut racks = lock(&self.racks);
@@ -152,7 +190,7 @@ impl Servers {
         key: &Key,
     ) -> Result<Option<Duration>, EngineError> {
         let Some((at, server)) = objects.read::<Server>("", &key.name)? else {
-            lock(&self.inspecting).remove(&*key.name);
+            lock(&self.turns).inspecting.remove(&*key.name);
             return Ok(None);
         };
         if server.status.phase == ServerPhase::Retired {
@@ -192,7 +230,7 @@ impl Servers {
                 }
             }
             Action::Inspect { number } => {
-                lock(&self.inspecting).insert(key.name.to_string());
+                lock(&self.turns).inspecting.insert(key.name.to_string());
                 let run = inspection_run(&server, &name, &situation.basis, number, situation.now);
                 if let Some((at, old)) = &inspection {
                     let key = Key::new(Run::info(), SYSTEM_NAMESPACE, &old.metadata.name);
@@ -210,13 +248,13 @@ impl Servers {
 
     /// Whether one more inspection may begin, for the server of that name.
     fn has_room(&self, name: &str, running: bool) -> bool {
-        let mut inspecting = lock(&self.inspecting);
+        let mut turns = lock(&self.turns);
         if running {
-            inspecting.insert(name.to_owned());
-        } else {
-            inspecting.remove(name);
+            turns.inspecting.insert(name.to_owned());
+            return true;
         }
-        inspecting.len() < INSPECTIONS_MAX
+        turns.inspecting.remove(name);
+        turns.has_room(name)
     }
 }
 

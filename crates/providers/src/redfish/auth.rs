@@ -15,6 +15,7 @@ use tokio::sync::MutexGuard;
 
 use super::bounded::Budget;
 use super::client::{Bmc, X_AUTH_TOKEN, explanation};
+use super::errors;
 use super::limits::{CLOSE_TIMEOUT, REFUSED_FOR};
 use super::quirks::Quirks;
 use super::resource::Path;
@@ -120,14 +121,7 @@ impl Bmc {
 
     fn refused(&self, said: &str) -> ActionError {
         let user = self.endpoint.credentials.as_ref().map_or("", |c| c.username.as_str());
-        ActionError::permanent(
-            Reason::Unauthorized,
-            format!(
-                "BMC {} does not accept the user {user:?}: {said}; correct the Secret that \
-                 spec.bmc.credentialsSecretRef names",
-                self.endpoint.authority
-            ),
-        )
+        errors::refused(self.endpoint.authority.as_str(), user, said)
     }
 
     async fn make_login(&self, budget: &Budget) -> Result<Login, LoginError> {

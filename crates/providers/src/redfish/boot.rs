@@ -12,7 +12,7 @@ use super::resource::Doc;
 
 /// What a machine can start from, in an operator's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub(super) enum Device {
+pub enum Device {
     /// The network, by PXE.
     Network,
     /// The network, by UEFI HTTP.
@@ -33,13 +33,22 @@ impl Device {
     /// The names a BMC may have for it (DSP0268, ComputerSystem.BootSource), best first.
     fn targets(self, quirks: &Quirks) -> Vec<&'static str> {
         match self {
-            Self::Network => vec!["Pxe"],
-            Self::HttpNetwork => vec!["UefiHttp"],
-            Self::Disk => vec!["Hdd"],
             Self::VirtualMedia => vec![quirks.cd_boot_target, "Cd", "UsbCd"],
-            Self::Usb => vec!["Usb"],
-            Self::FirmwareSetup => vec!["BiosSetup"],
-            Self::Default => vec!["None"],
+            _ => vec![self.target()],
+        }
+    }
+
+    /// The specification's name for it.
+    #[must_use]
+    pub const fn target(self) -> &'static str {
+        match self {
+            Self::Network => "Pxe",
+            Self::HttpNetwork => "UefiHttp",
+            Self::Disk => "Hdd",
+            Self::VirtualMedia => "Cd",
+            Self::Usb => "Usb",
+            Self::FirmwareSetup => "BiosSetup",
+            Self::Default => "None",
         }
     }
 
@@ -52,8 +61,7 @@ impl Device {
 
 /// How the firmware starts the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[expect(clippy::upper_case_acronyms, reason = "spelled as Redfish spells them")]
-pub(super) enum Mode {
+pub enum Mode {
     /// As UEFI.
     UEFI,
     /// As a BIOS did.
@@ -159,12 +167,19 @@ impl Override {
 
 /// One entry of the firmware's boot menu.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct BootOption {
-    pub(super) reference: String,
+pub struct BootOption {
+    /// What the firmware calls it: `Boot0003`.
+    pub reference: String,
     device: Option<Device>,
 }
 
 impl BootOption {
+    /// An option of which the device is known.
+    #[must_use]
+    pub fn new(reference: String, device: Device) -> Self {
+        Self { reference, device: Some(device) }
+    }
+
     /// Reads a BootOption resource (DSP0268, BootOption).
     pub(super) fn of(doc: Doc<'_>) -> Option<Self> {
         let reference = doc.text("/BootOptionReference").or_else(|| doc.text("/Id"))?;

@@ -15,6 +15,7 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use super::auth::{Auth, Login};
 use super::bounded::{Budget, parse};
+use super::errors;
 use super::limits::{
     BODY_BYTES_MAX, CONCURRENT_PER_BMC, ERROR_BYTES_MAX, REDIRECTS_MAX, REQUEST_TIMEOUT, TRIES_MAX,
 };
@@ -153,13 +154,7 @@ impl Bmc {
                 Ok(reply)
             }
             Login::Basic(_) => Err(self.refuse(&reply).await),
-            Login::None => Err(ActionError::permanent(
-                Reason::Unauthorized,
-                format!(
-                    "BMC {} asks for a login; set spec.bmc.credentialsSecretRef",
-                    self.endpoint.authority
-                ),
-            )),
+            Login::None => Err(errors::login_wanted(self.endpoint.authority.as_str())),
         }
     }
 
@@ -397,27 +392,8 @@ impl Bmc {
         error: TransportError,
         read_only: bool,
     ) -> ActionError {
-        let what = format!("BMC {}: {method} {path}: {error}", self.endpoint.authority);
-        let failed = match &error {
-            TransportError::NotConnected { .. } => ActionError::retryable(
-                Reason::Unreachable,
-                format!("{what}; check the address, the network and that the BMC is powered"),
-            ),
-            TransportError::Certificate { .. } => ActionError::permanent(
-                Reason::CertificateInvalid,
-                format!("{what}; correct the BMC's certificate or spec.bmc.tls"),
-            ),
-            TransportError::OutOfReach(_) => ActionError::permanent(Reason::Forbidden, what),
-            TransportError::Lost { .. } => ActionError::retryable(Reason::Unreachable, what),
-            TransportError::TimedOut { .. } => ActionError::retryable(Reason::Timeout, what),
-            TransportError::TooLarge { .. } => ActionError::permanent(Reason::BmcError, what),
-        };
-        let unsent = matches!(
-            error,
-            TransportError::NotConnected { .. } | TransportError::Certificate { .. }
-        );
-        let failed = if read_only || unsent { failed } else { failed.effect_unknown() };
-        failed.because(error)
+        let authority = self.endpoint.authority.as_str();
+        errors::no_answer(authority, format_args!("{method} {path}"), error, read_only)
     }
 }
 

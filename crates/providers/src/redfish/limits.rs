@@ -21,7 +21,7 @@ pub(super) const VALUES_MAX: usize = 400_000;
 pub(super) const ERROR_BYTES_MAX: usize = 64 << 10;
 
 /// One request with its whole answer. Slow firmwares need 10–20 s for a first inventory read.
-pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Tries of one request that is known to have had no effect (or can have none).
 pub(super) const TRIES_MAX: u32 = 4;
@@ -80,7 +80,7 @@ pub(super) const LOG_PAGES_MAX: usize = 4;
 pub(super) const POLL_FIRST: Duration = Duration::from_millis(500);
 
 /// Longest pause between two looks.
-pub(super) const POLL_MAX: Duration = Duration::from_secs(3);
+pub const POLL_MAX: Duration = Duration::from_secs(3);
 
 /// A setting that a BMC accepted shows within this; the slowest are iDRACs with 5–10 s.
 pub(super) const SETTLING_MAX: Duration = Duration::from_secs(20);

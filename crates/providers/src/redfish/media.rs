@@ -14,8 +14,7 @@ use crate::action::{ActionError, Effect, Reason};
 
 /// What kind of medium a drive takes (DSP0268, VirtualMedia.MediaTypes).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[expect(clippy::upper_case_acronyms, reason = "spelled as Redfish spells them")]
-pub(super) enum MediaType {
+pub enum MediaType {
     /// A CD image.
     #[default]
     CD,
@@ -126,16 +125,31 @@ pub(super) fn choose(
     slot: Option<&str>,
     media_type: MediaType,
 ) -> Result<Drive, String> {
-    let known: Vec<String> = drives.iter().map(Drive::slot).collect();
-    let fits = |drive: &Drive| match slot {
-        Some(slot) => drive.slot() == slot,
-        None => media_type.fits(&drive.doc().texts("/MediaTypes")),
+    let known: Vec<(String, Vec<String>)> =
+        drives.iter().map(|drive| (drive.slot(), drive.doc().texts("/MediaTypes"))).collect();
+    let chosen = choose_slot(&known, slot, media_type)?;
+    drives.into_iter().nth(chosen).ok_or_else(|| "it has no virtual drive".to_owned())
+}
+
+/// Which of the drives that is, known by their ids and the kinds of media they name.
+///
+/// # Errors
+/// When none fits, with those there are.
+pub fn choose_slot(
+    drives: &[(String, Vec<String>)],
+    slot: Option<&str>,
+    media_type: MediaType,
+) -> Result<usize, String> {
+    let fits = |(id, kinds): &(String, Vec<String>)| match slot {
+        Some(slot) => id == slot,
+        None => media_type.fits(kinds),
     };
-    drives.into_iter().find(fits).ok_or_else(|| {
+    drives.iter().position(fits).ok_or_else(|| {
         let wanted = slot.map_or_else(
             || format!("takes a {}", media_type.as_str()),
             |slot| format!("is called {slot:?}"),
         );
+        let known: Vec<&str> = drives.iter().map(|(id, _kinds)| id.as_str()).collect();
         format!("no virtual drive {wanted}; it has {}", known.join(", "))
     })
 }

@@ -15,6 +15,7 @@ mod boot;
 mod bounded;
 mod client;
 mod collection;
+pub mod errors;
 mod inventory;
 mod limits;
 mod media;
@@ -24,6 +25,7 @@ mod quirks;
 mod resource;
 mod system;
 mod target;
+pub mod twin;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

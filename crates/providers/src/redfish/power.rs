@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::errors::{self, not_yet};
 use super::limits::{POLL_FIRST, POLL_MAX, SETTLING_MAX};
 use super::resource::{Doc, Path};
 use super::system::System;
-use crate::action::{ActionError, Effect, Reason};
+use crate::action::{ActionError, Effect};
 
 /// A command whose answer was lost is sent again after this long without effect: longer than any
 /// firmware takes to start what it accepted, and harmless, as it names a state and not a change.
@@ -245,10 +246,7 @@ impl System {
                 sent = Some((command, Instant::now(), confirmed));
                 poll = Poll::default();
             }
-            poll.pause(self, || {
-                format!("it is {} and not yet {}", seen.as_str(), goal.state().as_str())
-            })
-            .await?;
+            poll.pause(self, || not_yet(seen.as_str(), goal.state().as_str())).await?;
             self.refresh().await?;
         }
     }
@@ -286,11 +284,7 @@ impl Poll {
     ) -> Result<(), ActionError> {
         let ended = self.until.is_some_and(|until| Instant::now() >= until);
         if ended || self.next >= system.budget.remaining() {
-            return Err(ActionError::retryable(
-                Reason::Timeout,
-                format!("{}: {} when the time was up", system.name(), waiting_for()),
-            )
-            .effect_unknown());
+            return Err(errors::not_in_time(&system.name(), &waiting_for()));
         }
         tokio::time::sleep(self.next).await;
         self.next = (self.next * 3 / 2).min(POLL_MAX);

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::bounded::Budget;
 use super::client::Bmc;
+use super::errors;
 use super::limits::SYSTEMS_OPENED_MAX;
 use super::quirks::Quirks;
 use super::resource::{Doc, Path, Resource};
@@ -67,7 +68,8 @@ impl System {
 
     /// How messages name it.
     pub(super) fn name(&self) -> String {
-        format!("BMC {}, system {}", self.bmc.endpoint.authority, self.resource.path.last_segment())
+        let authority = self.bmc.endpoint.authority.as_str();
+        errors::system_name(authority, self.resource.path.last_segment())
     }
 
     /// An error about this system.
@@ -152,7 +154,9 @@ fn identities(system: Doc<'_>) -> Vec<String> {
     ["/SerialNumber", "/SKU", "/UUID"].iter().filter_map(|name| system.text(name)).collect()
 }
 
-fn same(reported: &str, declared: &str) -> bool {
+/// Whether a serial number that is reported is the one declared.
+#[must_use]
+pub fn same(reported: &str, declared: &str) -> bool {
     reported.trim().eq_ignore_ascii_case(declared.trim())
 }
 
@@ -163,15 +167,13 @@ fn check_serial(bmc: &Bmc, system: Doc<'_>, declared: &str) -> Result<(), Action
         return Ok(());
     }
     let authority = &bmc.endpoint.authority;
-    let message = match system.text("/SerialNumber").or_else(|| reported.into_iter().next()) {
-        Some(found) => format!(
-            "BMC {authority} belongs to {found:?}, not to {declared:?}; \
-             correct spec.serial or spec.bmc.address"
-        ),
-        None => format!(
-            "BMC {authority} does not report what machine it is in, so {declared:?} cannot be \
-             verified; correct spec.bmc, or leave spec.serial empty to do without"
-        ),
-    };
+    let found = system.text("/SerialNumber").or_else(|| reported.into_iter().next());
+    if let Some(found) = found {
+        return Err(errors::another_machine(authority.as_str(), &found, declared));
+    }
+    let message = format!(
+        "BMC {authority} does not report what machine it is in, so {declared:?} cannot be \
+         verified; correct spec.bmc, or leave spec.serial empty to do without"
+    );
     Err(ActionError::permanent(Reason::SerialMismatch, message))
 }

@@ -12,29 +12,34 @@ use crate::transport::tls::{Verification, parse_sha256};
 
 /// The parts of a Server that matter here.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
-    pub(super) endpoint: Endpoint,
+pub struct Target {
+    /// The BMC and how to log in.
+    pub endpoint: Endpoint,
     /// `Id` of the system, for a BMC that has several.
-    pub(super) system_id: Option<String>,
+    pub system_id: Option<String>,
     /// What the machine must say it is, before anything is done to it.
-    pub(super) serial: Option<String>,
+    pub serial: Option<String>,
 }
 
 /// One BMC as one caller sees it. Clients are shared by this key, so a changed password or policy
 /// is a new client.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Endpoint {
+pub struct Endpoint {
     pub(super) scheme: Scheme,
-    pub(super) authority: Authority,
+    /// Host, and port where it is not the usual one.
+    pub authority: Authority,
     pub(super) verification: Verification,
-    pub(super) credentials: Option<Credentials>,
+    /// None when the Server names none.
+    pub credentials: Option<Credentials>,
 }
 
 /// A user name and password.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct Credentials {
-    pub(super) username: String,
-    pub(super) password: String,
+pub struct Credentials {
+    /// Name of the account.
+    pub username: String,
+    /// Its password.
+    pub password: String,
 }
 
 /// The password stays out of logs.
@@ -51,7 +56,10 @@ struct ServerView {
 
 impl Target {
     /// Reads the run's target and the Secrets it names.
-    pub(super) fn read(context: &ActionContext) -> Result<Self, ActionError> {
+    ///
+    /// # Errors
+    /// When it is no Server with a BMC, or a Secret lacks what is needed.
+    pub fn read(context: &ActionContext) -> Result<Self, ActionError> {
         let target = context.require_target()?;
         let ServerView { spec } = ServerView::deserialize(target.as_ref()).map_err(|error| {
             invalid(format!("the target is not a Server with a BMC: {error}")).because(error)

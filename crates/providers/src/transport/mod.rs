@@ -50,25 +50,42 @@ impl Reply {
 
 /// Why no whole answer came.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TransportError {
+pub enum TransportError {
     /// Nothing was sent.
     #[error("no connection: {reason}")]
-    NotConnected { reason: String },
+    NotConnected {
+        /// The system's or TLS's words.
+        reason: String,
+    },
     /// The name leads only to addresses that this client must not reach; nothing was sent.
     #[error("{0}")]
     OutOfReach(String),
     /// The certificate was refused; nothing was sent.
     #[error("the TLS certificate was not accepted: {reason}")]
-    Certificate { reason: String },
+    Certificate {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The request may have been received.
     #[error("the connection broke before the answer was whole: {reason}")]
-    Lost { reason: String },
+    Lost {
+        /// The system's words.
+        reason: String,
+    },
     /// The request may have been received.
     #[error("no whole answer within {} s", .after.as_secs())]
-    TimedOut { after: Duration },
+    TimedOut {
+        /// How long it was waited for.
+        after: Duration,
+    },
     /// The request was received and answered.
     #[error("the answer ({status}) is larger than {limit} bytes")]
-    TooLarge { status: StatusCode, limit: usize },
+    TooLarge {
+        /// Status of the answer.
+        status: StatusCode,
+        /// What was allowed.
+        limit: usize,
+    },
 }
 
 /// A client for one endpoint under one TLS policy. Cloning shares its connections.

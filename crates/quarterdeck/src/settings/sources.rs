@@ -59,12 +59,7 @@ pub(super) fn gather(
     flags: &Flags,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Sources, SettingsError> {
-    let mut all = Sources::default();
-    for (name, default, _) in SETTINGS {
-        if let Some(default) = default {
-            all.insert(name, Given { text: default.into(), origin: "default".into() });
-        }
-    }
+    let mut all = defaults();
     match &flags.config {
         Some(path) => file(path, true, &mut all)?,
         None => file(Path::new(DEFAULT_FILE), false, &mut all)?,
@@ -75,12 +70,33 @@ pub(super) fn gather(
             all.insert(name, Given { text, origin: format!("environment {variable}") });
         }
     }
+    given(flags, &mut all);
+    Ok(all)
+}
+
+/// Reads defaults and flags alone, whatever this machine's file and environment say.
+pub(super) fn gather_alone(flags: &Flags) -> Sources {
+    let mut all = defaults();
+    given(flags, &mut all);
+    all
+}
+
+fn defaults() -> Sources {
+    let mut all = Sources::default();
+    for (name, default, _) in SETTINGS {
+        if let Some(default) = default {
+            all.insert(name, Given { text: default.into(), origin: "default".into() });
+        }
+    }
+    all
+}
+
+fn given(flags: &Flags, all: &mut Sources) {
     for (name, text) in flags.given() {
         if let Some(text) = text {
             all.insert(name, Given { text: text.clone(), origin: format!("flag --{name}") });
         }
     }
-    Ok(all)
 }
 
 /// Adds what a TOML file sets; nothing when there is none and none is required.

@@ -17,8 +17,8 @@ pub(super) const TRY: &str = "quarterdeck.dev/inspection-try";
 const RETRY_SECONDS: i64 = 15;
 /// Longest such pause: a server that comes back is seen within this time.
 const RETRY_SECONDS_MAX: i64 = 600;
-/// Pause before a server that found no room for its inspection looks again.
-const ROOM_SECONDS: i64 = 30;
+/// Pause before a server that found no room for its inspection looks again, should nobody tell it.
+const ROOM_SECONDS: i64 = 300;
 /// A server not inspected this long after it was declared needs a person. Booting a BMC, creating
 /// the Secrets and cabling the network happen within an hour on the day a rack is filled.
 const INSPECTED_WITHIN: SignedDuration = SignedDuration::from_hours(1);

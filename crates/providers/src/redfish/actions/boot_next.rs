@@ -15,30 +15,47 @@ use crate::action::{Action, ActionContext, ActionError, Effect, Reason};
 /// Input of `boot.next`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Input {
+pub struct Input {
     /// What to start from.
-    device: Device,
+    pub device: Device,
     /// How the firmware starts it; as it is set now when left out.
     #[serde(default)]
-    mode: Option<Mode>,
+    pub mode: Option<Mode>,
     /// For `HttpNetwork`: where the boot file is; from DHCP when left out.
     #[serde(default)]
-    http_boot_uri: Option<String>,
+    pub http_boot_uri: Option<String>,
+}
+
+impl Input {
+    /// Refuses what does not go together.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidInput`], with what does not.
+    pub fn check(&self) -> Result<(), ActionError> {
+        if self.http_boot_uri.is_some() && self.device != Device::HttpNetwork {
+            return Err(ActionError::permanent(
+                Reason::InvalidInput,
+                "boot.next: httpBootUri goes with the device HttpNetwork alone",
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// Output of `boot.next`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Output {
+pub struct Output {
     /// The BMC's name for what was chosen.
-    target: &'static str,
+    pub target: &'static str,
     /// Whether a command was sent; false when the choice stood already.
-    changed: bool,
+    pub changed: bool,
     /// The BMC keeps the choice for every start, not only the next: choose again after it.
-    stays: bool,
+    pub stays: bool,
 }
 
-pub(super) struct BootNext {
+/// The action, at real BMCs.
+pub struct BootNext {
     pub(super) redfish: Redfish,
 }
 
@@ -53,12 +70,7 @@ impl Action for BootNext {
     const DISRUPTIVE: bool = false;
 
     async fn perform(&self, context: &ActionContext, input: Input) -> Result<Output, ActionError> {
-        if input.http_boot_uri.is_some() && input.device != Device::HttpNetwork {
-            return Err(ActionError::permanent(
-                Reason::InvalidInput,
-                "boot.next: httpBootUri goes with the device HttpNetwork alone",
-            ));
-        }
+        input.check()?;
         let mut system = self.redfish.open(context).await?;
         let choice = Override::choose(
             input.device,

@@ -19,26 +19,46 @@ use crate::action::{Action, ActionContext, ActionError, Effect, Reason};
 /// Input of `boot.order`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Input {
+pub struct Input {
     /// What comes first, in this order: devices (`Network`, `HttpNetwork`, `Disk`,
     /// `VirtualMedia`, `Usb`) or references of boot options (`Boot0003`). The others follow in
     /// the order they have.
-    first: Vec<String>,
+    pub first: Vec<String>,
+}
+
+impl Input {
+    /// The whole order that is asked for, of the options of the system of that name.
+    ///
+    /// # Errors
+    /// [`Reason::NotFound`] when it names something that is no option.
+    pub fn order(&self, options: &[BootOption], system: &str) -> Result<Vec<String>, ActionError> {
+        reorder(options, &self.first).map_err(|word| {
+            let known: Vec<&str> = options.iter().map(|option| option.reference.as_str()).collect();
+            ActionError::permanent(
+                Reason::NotFound,
+                format!(
+                    "{system}: no boot option is {word:?}; it has {}; correct the step's `first`",
+                    known.join(", ")
+                ),
+            )
+        })
+    }
 }
 
 /// Output of `boot.order`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Output {
+pub struct Output {
     /// References of the boot options, first to last.
-    order: Vec<String>,
+    pub order: Vec<String>,
     /// Whether a command was sent; false when the order stood already.
-    changed: bool,
+    pub changed: bool,
     /// The order is accepted and comes into force when the server starts next.
-    pending: bool,
+    pub pending: bool,
 }
 
-pub(super) struct BootOrder {
+/// The action, at real BMCs.
+pub struct BootOrder {
     pub(super) redfish: Redfish,
 }
 
@@ -55,17 +75,7 @@ impl Action for BootOrder {
     async fn perform(&self, context: &ActionContext, input: Input) -> Result<Output, ActionError> {
         let mut system = self.redfish.open(context).await?;
         let options = options(&system).await?;
-        let order = reorder(&options, &input.first).map_err(|word| {
-            let known: Vec<&str> = options.iter().map(|option| option.reference.as_str()).collect();
-            ActionError::permanent(
-                Reason::NotFound,
-                format!(
-                    "{}: no boot option is {word:?}; it has {}; correct the step's `first`",
-                    system.name(),
-                    known.join(", ")
-                ),
-            )
-        })?;
+        let order = input.order(&options, &system.name())?;
         if current(system.doc()) == order {
             return Ok(Output { order, changed: false, pending: false });
         }

@@ -13,9 +13,10 @@ use crate::action::{Action, ActionContext, ActionError};
 /// Input of `inventory.refresh`: nothing.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Input {}
+pub struct Input {}
 
-pub(super) struct InventoryRefresh {
+/// The action, at real BMCs.
+pub struct InventoryRefresh {
     pub(super) redfish: Redfish,
 }
 

@@ -14,23 +14,24 @@ use crate::action::{Action, ActionContext, ActionError, Reason};
 /// Input of `media.eject`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Input {
+pub struct Input {
     /// Id of the virtual drive; all drives when left out.
     #[serde(default)]
-    slot: Option<String>,
+    pub slot: Option<String>,
 }
 
 /// Output of `media.eject`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Output {
+pub struct Output {
     /// Ids of the virtual drives that a medium was taken out of.
-    ejected: Vec<String>,
+    pub ejected: Vec<String>,
     /// Whether a command was sent; false when the drives were empty already.
-    changed: bool,
+    pub changed: bool,
 }
 
-pub(super) struct MediaEject {
+/// The action, at real BMCs.
+pub struct MediaEject {
     pub(super) redfish: Redfish,
 }
 

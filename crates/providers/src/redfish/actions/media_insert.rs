@@ -19,36 +19,51 @@ const SCHEMES: [&str; 4] = ["http", "https", "nfs", "cifs"];
 /// Input of `media.insert`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Input {
+pub struct Input {
     /// Where the BMC fetches the image: an address with `http://`, `https://`, `nfs://` or
     /// `cifs://`.
-    image: String,
+    pub image: String,
     /// What kind of medium it is; `CD` when left out.
     #[serde(default)]
-    media_type: MediaType,
+    pub media_type: MediaType,
     /// Id of the virtual drive; the first that takes the kind of medium when left out. Whatever
     /// is in it is taken out.
     #[serde(default)]
-    slot: Option<String>,
+    pub slot: Option<String>,
     /// The machine may write to it.
     #[serde(default)]
-    writable: bool,
+    pub writable: bool,
     /// Secret with the keys `username` and `password`, for the server of the image.
     #[serde(default)]
-    credentials_secret_ref: Option<SecretReference>,
+    pub credentials_secret_ref: Option<SecretReference>,
+}
+
+impl Input {
+    /// Refuses an image that cannot be fetched; answers the user name and password for it.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidInput`] for the address, or when the Secret lacks what is needed.
+    pub fn check(&self, context: &ActionContext) -> Result<Option<(String, String)>, ActionError> {
+        check(&self.image)?;
+        let Some(reference) = &self.credentials_secret_ref else { return Ok(None) };
+        let secret = secrets::read(context, reference)?;
+        let text = |key| secrets::text(&secret, reference, key);
+        Ok(Some((text("username")?, text("password")?)))
+    }
 }
 
 /// Output of `media.insert`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Output {
+pub struct Output {
     /// Id of the virtual drive.
-    slot: String,
+    pub slot: String,
     /// Whether a command was sent; false when the image was in the drive already.
-    changed: bool,
+    pub changed: bool,
 }
 
-pub(super) struct MediaInsert {
+/// The action, at real BMCs.
+pub struct MediaInsert {
     pub(super) redfish: Redfish,
 }
 
@@ -63,15 +78,7 @@ impl Action for MediaInsert {
     const DISRUPTIVE: bool = false;
 
     async fn perform(&self, context: &ActionContext, input: Input) -> Result<Output, ActionError> {
-        check(&input.image)?;
-        let username_password = match &input.credentials_secret_ref {
-            Some(reference) => {
-                let secret = secrets::read(context, reference)?;
-                let text = |key| secrets::text(&secret, reference, key);
-                Some((text("username")?, text("password")?))
-            }
-            None => None,
-        };
+        let username_password = input.check(context)?;
         let system = self.redfish.open(context).await?;
         let drives = media::drives(&system).await?;
         let mut drive =

@@ -1,12 +1,12 @@
 //! The Redfish actions, one file each.
 
-mod boot_next;
-mod boot_order;
-mod inventory_refresh;
-mod media_eject;
-mod media_insert;
-mod power_reset;
-mod power_set;
+pub mod boot_next;
+pub mod boot_order;
+pub mod inventory_refresh;
+pub mod media_eject;
+pub mod media_insert;
+pub mod power_reset;
+pub mod power_set;
 
 use super::Redfish;
 use crate::catalog::Catalog;

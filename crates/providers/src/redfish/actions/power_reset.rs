@@ -41,8 +41,7 @@ const COMING_UP: [PowerState; 2] = [PowerState::Off, PowerState::PoweringOn];
 
 /// How to restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[expect(clippy::enum_variant_names, reason = "spelled as Redfish spells them")]
-pub(super) enum Restart {
+pub enum Restart {
     /// The operating system shuts down and the machine starts again.
     GracefulRestart,
     /// At once, without asking the operating system.
@@ -54,27 +53,28 @@ pub(super) enum Restart {
 /// Input of `power.reset`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Input {
+pub struct Input {
     /// How to restart.
-    reset_type: Restart,
+    pub reset_type: Restart,
     /// Restart again when it cannot be told whether an earlier attempt did.
     #[serde(default)]
-    repeat_if_unknown: bool,
+    pub repeat_if_unknown: bool,
 }
 
 /// Output of `power.reset`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Output {
+pub struct Output {
     /// What was asked for.
-    reset_type: Restart,
+    pub reset_type: Restart,
     /// The state seen last.
-    power_state: &'static str,
+    pub power_state: &'static str,
     /// Whether this call sent the restart; false when an earlier attempt was found to have.
-    changed: bool,
+    pub changed: bool,
 }
 
-pub(super) struct PowerReset {
+/// The action, at real BMCs.
+pub struct PowerReset {
     redfish: Redfish,
     unsent: Unsent,
 }

@@ -16,11 +16,11 @@ use super::SERVER;
 use crate::action::{Action, ActionContext, ActionError};
 
 /// What an operating system gets to shut down by itself before the power is cut.
-const GRACE: Duration = Duration::from_secs(60);
+pub const GRACE: Duration = Duration::from_secs(60);
 
 /// The state wanted, and how it may be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-pub(super) enum State {
+pub enum State {
     /// Powered on.
     On,
     /// Powered off: the operating system is asked first; the power is cut when it does not answer
@@ -35,26 +35,27 @@ pub(super) enum State {
 /// Input of `power.set`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Input {
+pub struct Input {
     /// The state wanted.
-    state: State,
+    pub state: State,
     /// For `Off`: how long the operating system gets before the power is cut; 60s by default, and
     /// at most half the time the step has.
     #[serde(default)]
-    grace: Option<SpecDuration>,
+    pub grace: Option<SpecDuration>,
 }
 
 /// Output of `power.set`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Output {
+pub struct Output {
     /// The state seen last.
-    power_state: &'static str,
+    pub power_state: &'static str,
     /// Whether a command was sent; false when the machine was there already.
-    changed: bool,
+    pub changed: bool,
 }
 
-pub(super) struct PowerSet {
+/// The action, at real BMCs.
+pub struct PowerSet {
     pub(super) redfish: Redfish,
 }
 

@@ -1,0 +1,143 @@
+//! `quarterdeck demo` as a process: a fleet to look at, kept by its folder, and apart from real planes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what is not as expected must fail the test"
+)]
+
+use quarterdeck_testing::{
+    process::{Process, Signal, run},
+    user::RunAs,
+    wait::wait_for,
+};
+use serde_json::Value;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn quarterdeck(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quarterdeck"));
+    command.args(arguments);
+    command
+}
+
+/// A demo that runs, and its folder.
+struct Demo {
+    process: Process,
+    folder: PathBuf,
+    home: PathBuf,
+}
+
+impl Demo {
+    async fn start(home: &Path, arguments: &[&str]) -> Self {
+        let folder = home.join("demo");
+        let mut command = quarterdeck(&["demo", "--listen", "127.0.0.1:0", "--speed", "1000"]);
+        command.arg("--data-dir").arg(&folder).args(arguments);
+        // What a real plane of this machine is set to must not matter.
+        command.env("QUARTERDECK_STORE", "postgres://nobody@127.0.0.1:1/real");
+        command.env("QUARTERDECK_DATA_DIR", home.join("real"));
+        let mut process = Process::start("quarterdeck", &command, RunAs::Caller, &home.join("log"));
+        process.wait_for_line("Quarterdeck is ready at https://127.0.0.1:", DEADLINE).await;
+        process.wait_for_line("kubectl get runs --watch", DEADLINE).await;
+        Self { process, folder, home: home.into() }
+    }
+
+    async fn kubectl(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("kubectl");
+        command.args(arguments).env("HOME", &self.home);
+        command.env("KUBECONFIG", self.folder.join("kubeconfig"));
+        run(&command, "").await.unwrap_or_else(|error| panic!("{error}")).stdout
+    }
+
+    /// The servers once each is ready or says what is wrong with it.
+    async fn settled(&self, wanted: usize) -> Vec<Value> {
+        wait_for(DEADLINE, "every server to be ready or to say why not", async || {
+            let list = self.kubectl(&["get", "servers", "-o", "json"]).await;
+            let list: Value = serde_json::from_str(&list).unwrap();
+            let servers = list["items"].as_array().unwrap().clone();
+            let settled = |server: &&Value| {
+                let conditions = server["status"]["conditions"].as_array();
+                let mut conditions = conditions.into_iter().flatten();
+                conditions.any(|it| {
+                    let waits = ["Queued", "Inspecting"];
+                    it["type"] == "Ready" && waits.iter().all(|reason| it["reason"] != *reason)
+                })
+            };
+            let done = servers.iter().filter(settled).count();
+            if done == wanted { Ok(servers) } else { Err(format!("{done} of {wanted}")) }
+        })
+        .await
+    }
+
+    async fn stop(mut self) {
+        let status = self.process.end(Signal::TERM, Duration::from_secs(20)).await;
+        assert!(status.success(), "{status}\n{}", self.process.output());
+    }
+}
+
+fn names(servers: &[Value]) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let mut names: Vec<_> = servers
+        .iter()
+        .map(|server| (text(&server["metadata"]["name"]), text(&server["spec"]["serial"])))
+        .collect();
+    names.sort();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demo_shows_a_fleet_and_goes_on_with_it() {
+    let home = tempfile::tempdir().unwrap();
+    let demo = Demo::start(home.path(), &["--servers", "60", "--seed", "5"]).await;
+    let first = demo.settled(60).await;
+    let ready = first.iter().filter(|it| it["status"]["phase"] == "Ready").count();
+    assert!(ready > 50, "{ready} of 60 are ready");
+    let run_file = demo.folder.join("power-cycle.yaml");
+    let created = demo.kubectl(&["create", "-f", run_file.to_str().unwrap()]).await;
+    assert!(created.contains("created"), "{created}");
+    wait_for(DEADLINE, "the fleet to be whole", async || {
+        let held = std::fs::read_to_string(demo.folder.join("demo.toml")).unwrap();
+        if held.contains("complete = true") { Ok(()) } else { Err(held) }
+    })
+    .await;
+    let gone = names(&first)[59].0.clone();
+    demo.kubectl(&["delete", "server", &gone]).await;
+    demo.stop().await;
+
+    // What was deleted stays so, and all else is as it was.
+    let demo = Demo::start(home.path(), &[]).await;
+    let again = demo.settled(59).await;
+    assert_eq!(names(&again), names(&first)[..59]);
+    demo.stop().await;
+
+    let folder = home.path().join("demo");
+    for (flag, other) in [("--seed", "6"), ("--servers", "61")] {
+        let arguments = ["demo", "--data-dir", folder.to_str().unwrap(), flag, other];
+        let said = run(&quarterdeck(&arguments), "").await.unwrap_err().reason;
+        assert!(said.contains("holds 60 servers of seed 5"), "{said}");
+        assert!(said.contains(&format!("{flag} {other}")) && said.contains("--data-dir"), "{said}");
+    }
+    assert!(!home.path().join("real").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_holds_something_else_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("quarterdeck.db"), "real").unwrap();
+    let data = folder.path().to_str().unwrap();
+    let said = run(&quarterdeck(&["demo", "--data-dir", data]), "").await.unwrap_err().reason;
+    assert!(said.contains("holds something else than a demo"), "{said}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    for wrong in ["0", "-1", "fast", "inf"] {
+        let arguments = ["demo", "--data-dir", data, &format!("--speed={wrong}")];
+        let said = run(&quarterdeck(&arguments), "").await.unwrap_err().reason;
+        assert!(said.contains("must be a number above 0"), "{said}");
+    }
+}
