@@ -3,6 +3,7 @@
 mod applies;
 mod costs;
 mod creates;
+mod enrol;
 mod filtered_page;
 pub(crate) mod flood;
 mod ledger;
@@ -91,6 +92,11 @@ pub(crate) const ALL: &[Figure] = &[
         name: "runs",
         about: "durable run steps, 512 runs at once, and one run alone",
         run: |folder| Box::pin(runs::run(folder)),
+    },
+    Figure {
+        name: "enrol",
+        about: "110,000 simulated servers from first contact to ready",
+        run: |folder| Box::pin(enrol::run(folder)),
     },
     Figure {
         name: "ledger",

@@ -13,7 +13,7 @@ use crate::{
     events::{self, Happening},
     objects::{EngineError, Objects},
 };
-use decide::{Action, BASIS, Situation, TRY, decide};
+use decide::{Action, BASIS, Room, Situation, TRY, decide};
 use jiff::Timestamp;
 use quarterdeck_model::{
     ConditionStatus, FieldSelector, Key, Kind, KindRef, LabelSelector, Object, ObjectMeta,
@@ -53,14 +53,15 @@ struct Turns {
 
 impl Turns {
     /// Whether one more inspection may begin, for the server of that name. If not, it is told when one may.
-    fn has_room(&mut self, name: &str) -> bool {
+    fn room(&mut self, name: &str) -> Room {
         if self.inspecting.len() < INSPECTIONS_MAX {
-            return true;
+            return Room::Free;
         }
-        if self.waits.insert(name.to_owned()) {
-            self.waiting.push_back(name.to_owned());
+        if !self.waits.insert(name.to_owned()) {
+            return Room::StillNone;
         }
-        false
+        self.waiting.push_back(name.to_owned());
+        Room::None
     }
 
     /// The inspection of a server is over: who may begin one in its place.
@@ -205,11 +206,15 @@ impl Servers {
             basis: basis(world, &server),
             inspection: inspection.as_ref().map(|(_, run)| run),
             can_inspect: world.get(Runbook::info(), "", INSPECT_RUNBOOK).is_some(),
-            has_room: self.has_room(&key.name, running),
+            room: self.room(&key.name, running),
             rack_found: rack.is_some_and(|rack| world.get(Rack::info(), "", rack).is_some()),
             now: Time::new(Timestamp::now()),
         };
         let (mut status, action, again) = decide(&situation);
+        if situation.room == Room::None && inspection.is_none() {
+            // It is told when there is room, and all is written then at once.
+            return Ok(again);
+        }
         drop_stale_run(objects, &mut status)?;
         let mut mutations = Vec::new();
         if status != server.status {
@@ -247,14 +252,14 @@ impl Servers {
     }
 
     /// Whether one more inspection may begin, for the server of that name.
-    fn has_room(&self, name: &str, running: bool) -> bool {
+    fn room(&self, name: &str, running: bool) -> Room {
         let mut turns = lock(&self.turns);
         if running {
             turns.inspecting.insert(name.to_owned());
-            return true;
+            return Room::Free;
         }
         turns.inspecting.remove(name);
-        turns.has_room(name)
+        turns.room(name)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use crate::{outside::Behaviour, scenario::Plane};
 use quarterdeck_model::{
-    Kind as _, Revision,
+    FieldSelector, Kind as _, LabelSelector, Revision,
     kinds::{Event, RunPhase, Server},
 };
+use quarterdeck_store::ListQuery;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -125,4 +126,40 @@ async fn a_server_is_left_alone_while_a_run_acts_on_it_or_is_still_to_inspect_it
         tokio::time::sleep(3 * HOUR).await;
         assert_eq!(looks(&plane), 0, "{phase}");
     }
+}
+
+/// More are declared at once than are inspected at once: each has its turn when another is done, and not when it
+/// happens to look again.
+#[tokio::test(start_paused = true)]
+async fn servers_that_find_no_room_have_their_turn_as_others_end() {
+    const SERVERS: usize = 1_300;
+    let plane = Plane::new().await;
+    plane
+        .runbook(
+            "inspect-server",
+            "{target: {kind: Server}, steps: [{name: inventory, action: inventory.refresh}]}",
+        )
+        .await;
+    for number in 0..SERVERS {
+        let name = format!("s-{number}");
+        plane.outside.always(&format!("refresh {name}"), Behaviour::Takes(Duration::from_secs(10)));
+        plane.server(&name).await;
+    }
+    let ready = FieldSelector::parse("status.phase=Ready").unwrap();
+    plane
+        .when(Server::info(), "all to be ready", || {
+            let world = plane.store.world();
+            let found = world.list(&ListQuery {
+                kind: Server::info(),
+                namespace: None,
+                labels: &LabelSelector::default(),
+                fields: &ready,
+                after: None,
+                limit: None,
+            });
+            (found.items.len() == SERVERS).then_some(())
+        })
+        .await;
+    let took = plane.now().duration_since(crate::scenario::beginning()).as_secs();
+    assert!(took <= 40, "three times ten seconds: {took}");
 }

@@ -18,7 +18,7 @@ const RETRY_SECONDS: i64 = 15;
 /// Longest such pause: a server that comes back is seen within this time.
 const RETRY_SECONDS_MAX: i64 = 600;
 /// Pause before a server that found no room for its inspection looks again, should nobody tell it.
-const ROOM_SECONDS: i64 = 300;
+const ROOM_SECONDS: i64 = 120;
 /// A server not inspected this long after it was declared needs a person. Booting a BMC, creating
 /// the Secrets and cabling the network happen within an hour on the day a rack is filled.
 const INSPECTED_WITHIN: SignedDuration = SignedDuration::from_hours(1);
@@ -34,10 +34,20 @@ pub(super) struct Situation<'a> {
     pub(super) inspection: Option<&'a Run>,
     /// The runbook of inspections exists.
     pub(super) can_inspect: bool,
-    /// One more inspection may begin now.
-    pub(super) has_room: bool,
+    /// Whether one more inspection may begin now.
+    pub(super) room: Room,
     pub(super) rack_found: bool,
     pub(super) now: Time,
+}
+
+/// Whether there is room for one more inspection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    Free,
+    /// Not now; mostly there is in a moment.
+    None,
+    /// Not now, and not when this was asked before.
+    StillNone,
 }
 
 /// What to do about the inspection.
@@ -118,8 +128,9 @@ fn begin(
         return (Action::Nothing, None);
     }
     let shown = condition::find(&status.conditions, "Ready").is_some();
-    if !situation.has_room {
-        if !shown {
+    if situation.room != Room::Free {
+        // When thousands are declared at once, to say so of each costs as much as to begin.
+        if !shown && situation.room == Room::StillNone {
             let message = "Many servers are inspected now; this one waits for its turn.";
             not_ready(status, "Queued", message.into(), now);
         }
