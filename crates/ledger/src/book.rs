@@ -102,12 +102,16 @@ pub(crate) struct Place {
     holds: BTreeSet<Number>,
     /// Servers in it under a permit.
     pub(crate) disrupted: u32,
+    /// Uids of the runs that have leave to disrupt it as a whole: also what comes into it.
+    permits: Vec<Arc<str>>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Permit {
     pub(crate) holder: Holder,
     hosts: Vec<Number>,
+    /// The place that is its target.
+    place: Option<Number>,
     pub(crate) since: Time,
 }
 
@@ -146,6 +150,7 @@ impl Place {
             limit: None,
             holds: BTreeSet::new(),
             disrupted: 0,
+            permits: Vec::new(),
         }
     }
 
@@ -299,6 +304,38 @@ impl Book {
             }
             self.drop_place(at);
         }
+        self.inherit(number);
+    }
+
+    /// Has a server under the permits of the places it stands in.
+    fn inherit(&mut self, number: Number) {
+        let Some(host) = self.hosts.get(number) else { return };
+        let (mut next, mut uids) = (host.rack, Vec::new());
+        while let Some(place) = next.and_then(|at| self.places.get(at)) {
+            uids.extend(place.permits.iter().filter(|uid| !host.permits.contains(uid)).cloned());
+            next = place.within;
+        }
+        for uid in uids {
+            self.put_under(&uid, number);
+        }
+    }
+
+    /// Has a server under a permit.
+    fn put_under(&mut self, uid: &Arc<str>, number: Number) {
+        let (Some(permit), Some(host)) = (self.permits.get_mut(uid), self.hosts.get_mut(number))
+        else {
+            return;
+        };
+        if host.permits.contains(uid) {
+            return;
+        }
+        permit.hosts.push(number);
+        host.permits.push(uid.clone());
+        if host.permits.len() == 1 {
+            let (rack, instances) = (host.rack, host.instances.clone());
+            self.disrupted(rack, true);
+            instances.into_iter().for_each(|instance| self.count(instance));
+        }
     }
 
     /// Notes a rack, the site it stands in, and how many of its servers may be disrupted at once.
@@ -369,6 +406,10 @@ impl Book {
             }
             self.drop_place(at);
         }
+        let held = self.places.get(number).map(|place| (place.kind, place.holds.clone()));
+        if let Some((PlaceKind::Rack, hosts)) = held {
+            hosts.into_iter().for_each(|host| self.inherit(host));
+        }
     }
 
     /// Counts a server that is disrupted, or no longer is, in a place and those around it.
@@ -396,21 +437,32 @@ impl Book {
             // A server that nobody has declared yet: what comes to run on it counts.
             hosts.push(self.hosts.entry(target.name, Host::new));
         }
-        for number in &hosts {
-            let Some(host) = self.hosts.get_mut(*number) else { continue };
-            host.permits.push(holder.uid.clone());
-            if host.permits.len() == 1 {
-                let (rack, instances) = (host.rack, host.instances.clone());
-                self.disrupted(rack, true);
-                instances.into_iter().for_each(|instance| self.count(instance));
-            }
+        let kind = match target.kind {
+            "Rack" => Some(PlaceKind::Rack),
+            "Site" => Some(PlaceKind::Site),
+            _ => None,
+        };
+        // One that nobody has declared yet, too: what comes into it goes with it.
+        let place =
+            kind.map(|kind| self.places.entry(&place_name(kind, target.name), Place::new(kind)));
+        let uid = holder.uid.clone();
+        if let Some(place) = place.and_then(|at| self.places.get_mut(at)) {
+            place.permits.push(uid.clone());
         }
-        self.permits.insert(holder.uid.clone(), Permit { holder, hosts, since });
+        let permit = Permit { holder, hosts: Vec::with_capacity(hosts.len()), place, since };
+        self.permits.insert(uid.clone(), permit);
+        hosts.into_iter().for_each(|host| self.put_under(&uid, host));
     }
 
     /// Takes a permit back, once: answers whether the run had one.
     pub fn release(&mut self, uid: &str) -> bool {
         let Some(permit) = self.permits.remove(uid) else { return false };
+        if let Some(at) = permit.place {
+            if let Some(place) = self.places.get_mut(at) {
+                place.permits.retain(|other| **other != *uid);
+            }
+            self.drop_place(at);
+        }
         for number in permit.hosts {
             let Some(host) = self.hosts.get_mut(number) else { continue };
             host.permits.retain(|other| **other != *uid);
@@ -507,6 +559,7 @@ impl Book {
         if let Some(place) = self.places.get(number)
             && !place.declared
             && place.holds.is_empty()
+            && place.permits.is_empty()
         {
             let (name, within) = (place.name.clone(), place.within);
             if within.is_none() {

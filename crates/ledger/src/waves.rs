@@ -35,7 +35,7 @@ pub struct Item<'a> {
 pub struct Limits {
     /// Targets that are tried first.
     pub canaries: usize,
-    /// Most in work at once; and most that wait for the ledger.
+    /// Most in work at once, those that wait for the ledger among them.
     pub concurrency: usize,
     /// Most failure domains with targets in work.
     pub domains: usize,
@@ -103,7 +103,7 @@ pub fn next_wave(items: &[Item<'_>], limits: &Limits) -> Wave {
         } += 1;
     }
     counts.domains = domains.len();
-    let canaries = canaries(&domains, limits.canaries);
+    let canaries = canaries(&domains, limits.canaries.min(items.len()));
     let stage = |at: &usize| items.get(*at).map_or(Stage::Left, |item| item.stage);
     let is = |wanted: Stage| canaries.iter().filter(|at| stage(at) == wanted).count();
     let failed = is(Stage::Failed);
@@ -125,12 +125,9 @@ pub fn next_wave(items: &[Item<'_>], limits: &Limits) -> Wave {
     wave
 }
 
-/// How many may begin. Those that wait for the ledger keep nobody else from working, but there are not ever more
-/// of them.
+/// How many may begin. One that waits for the ledger may go on at any moment, so it counts as one in work.
 fn room(counts: &Counts, limits: &Limits) -> usize {
-    let working = limits.concurrency.saturating_sub(counts.running);
-    let waiting = limits.concurrency.saturating_sub(counts.waiting);
-    working.min(waiting)
+    limits.concurrency.saturating_sub(counts.running.saturating_add(counts.waiting))
 }
 
 /// One of each domain, then the second of each, and so on.
@@ -156,8 +153,9 @@ fn from_domains(
     limits: &Limits,
     room: usize,
 ) -> Vec<usize> {
-    let running = items.iter().filter(|item| item.stage == Stage::Running);
-    let mut working: BTreeSet<&str> = running.map(|item| item.domain).collect();
+    let in_work = |item: &&Item<'_>| matches!(item.stage, Stage::Running | Stage::Waiting);
+    let mut working: BTreeSet<&str> =
+        items.iter().filter(in_work).map(|item| item.domain).collect();
     let mut start = Vec::new();
     let already = working.clone();
     let in_work = domains.iter().filter(|(domain, _)| already.contains(*domain));
@@ -212,6 +210,9 @@ mod tests {
         assert_eq!((wave.start, wave.halt), (vec![], Some(Halt::Canaries(1))));
         let accepted = Limits { accepted: 1, ..LIMITS };
         assert_eq!(next_wave(&items(&all), &accepted).start, [1, 3]);
+        let all = [("a", Left), ("b", Left)];
+        let everything = Limits { canaries: usize::MAX, ..LIMITS };
+        assert_eq!(next_wave(&items(&all), &everything).canaries, [0, 1]);
     }
 
     #[test]
@@ -234,7 +235,7 @@ mod tests {
             ("d", Left),
         ];
         assert_eq!(next_wave(&items(&all), &LIMITS).start, [4]);
-        // Who waits for the ledger keeps no domain from beginning.
+        // Who waits for the ledger may go on at any moment.
         let all = [
             ("a", Succeeded),
             ("a", Waiting),
@@ -243,7 +244,7 @@ mod tests {
             ("c", Left),
             ("d", Left),
         ];
-        assert_eq!(next_wave(&items(&all), &LIMITS).start, [4, 5]);
+        assert_eq!(next_wave(&items(&all), &LIMITS).start, [] as [usize; 0]);
     }
 
     #[test]
@@ -289,9 +290,10 @@ mod tests {
             let started: BTreeSet<usize> = wave.start.iter().copied().collect();
             prop_assert_eq!(started.len(), wave.start.len());
             prop_assert!(started.iter().all(|place| at(place).is_some_and(|item| item.stage == Left)));
-            prop_assert!(started.is_empty() || wave.counts.running + started.len() <= concurrency);
+            let in_work = wave.counts.running + wave.counts.waiting;
+            prop_assert!(started.is_empty() || in_work + started.len() <= concurrency);
             let before: BTreeSet<&str> =
-                items.iter().filter(|item| item.stage == Running).map(|item| item.domain).collect();
+                items.iter().filter(|item| [Running, Waiting].contains(&item.stage)).map(|item| item.domain).collect();
             let mut after = before.clone();
             after.extend(started.iter().filter_map(|place| Some(at(place)?.domain)));
             prop_assert!(wave.trying || after.len() <= domains.max(before.len()));

@@ -67,13 +67,14 @@ struct Model {
     racks: BTreeMap<u8, (u8, Option<u32>)>,
     sites: BTreeMap<u8, Option<u32>>,
     freezes: BTreeMap<u8, Option<u8>>,
-    permits: BTreeMap<u8, BTreeSet<u8>>,
+    /// What each run may disrupt, and the servers that are that, or were since.
+    permits: BTreeMap<u8, ((u8, u8), BTreeSet<u8>)>,
 }
 
 impl Model {
     /// Servers under a permit.
     fn disrupted(&self) -> BTreeSet<u8> {
-        self.permits.values().flatten().copied().collect()
+        self.permits.values().flat_map(|(_, hosts)| hosts).copied().collect()
     }
 
     fn rack_of(&self, server: u8) -> Option<u8> {
@@ -221,7 +222,7 @@ fn apply(step: Step, book: &mut Book, model: &mut Model) -> Result<(), TestCaseE
             if answer.is_ok() {
                 let holder = Holder { uid: uid.as_str().into(), name: format!("ops/{run}") };
                 book.permit(holder, asked, at());
-                model.permits.insert(run, model.hosts(target));
+                model.permits.insert(run, (target, model.hosts(target)));
             }
         }
         Step::Release(run) => {
@@ -243,6 +244,14 @@ proptest! {
         let (mut book, mut model) = (Book::default(), Model::default());
         for step in steps {
             apply(step, &mut book, &mut model)?;
+            // What comes into a place goes with it.
+            let now: Vec<_> =
+                model.permits.iter().map(|(run, (target, _))| (*run, model.hosts(*target))).collect();
+            for (run, hosts) in now {
+                if let Some((_, known)) = model.permits.get_mut(&run) {
+                    known.extend(hosts);
+                }
+            }
             let disrupted = model.disrupted();
             for service in 0..SERVICES {
                 let (total, down) = model.count(service, &disrupted);

@@ -3,8 +3,13 @@
 //! The result is a structural schema as Kubernetes defines it for custom resources: no `$ref`, each
 //! node with one type, so that clients explain, complete and validate by it.
 
-use crate::{FieldError, FieldErrors, Kind, quantity::INT_OR_STRING};
+use crate::{
+    FieldError, FieldErrors, Kind,
+    quantity::INT_OR_STRING,
+    share::{self, Share},
+};
 use schemars::generate::SchemaSettings;
+use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 use std::{collections::HashSet, fmt::Write as _};
 
@@ -191,6 +196,12 @@ fn check_at(
         && !(value.is_string() || has_type("integer", value))
     {
         errors.push(FieldError::wrong_type(path.as_str(), type_name(value), "integer,string"));
+        return;
+    }
+    if schema.get("pattern").and_then(Value::as_str) == Some(share::PATTERN)
+        && Share::deserialize(value).is_err()
+    {
+        errors.push(FieldError::invalid(path.as_str(), value, share::EXPECTED));
         return;
     }
     if let Some(allowed) = schema.get("enum").and_then(Value::as_array)

@@ -9,6 +9,13 @@ use serde::{
 };
 use std::{borrow::Cow, fmt};
 
+/// What a share must look like in a schema, when it is a text.
+pub const PATTERN: &str = "^(100|[0-9]{1,2})%$";
+
+/// What it is told to be where it is not.
+pub(crate) const EXPECTED: &str =
+    "must be a whole number from 0, such as 2, or a share, such as \"10%\"";
+
 /// A count, such as `2`, or a share, such as `"10%"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share {
@@ -92,7 +99,7 @@ impl JsonSchema for Share {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({INT_OR_STRING: true})
+        json_schema!({INT_OR_STRING: true, "pattern": PATTERN})
     }
 }
 

@@ -127,6 +127,47 @@ async fn a_demo_shows_a_fleet_and_goes_on_with_it() {
     assert!(!home.path().join("real").exists());
 }
 
+/// As the README tells it, with kubectl alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_over_a_simulated_fleet_hurts_no_service() {
+    let home = tempfile::tempdir().unwrap();
+    let demo = Demo::start(home.path(), &["--servers", "40", "--seed", "1"]).await;
+    let servers = demo.settled(40).await;
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/disruption");
+    demo.kubectl(&["apply", "-f", examples]).await;
+    for number in 0..4 {
+        let name = format!("web-{number}");
+        let ready = r#"{"status":{"phase":"Ready"}}"#;
+        let patch = ["patch", "instance", &name, "-n", "shop", "--subresource", "status"];
+        demo.kubectl(&[&patch[..], &["--type", "merge", "-p", ready]].concat()).await;
+        let host = ["get", "instance", &name, "-n", "shop", "-o", "jsonpath={.spec.host.name}"];
+        let host = demo.kubectl(&host).await;
+        assert!(servers.iter().any(|it| it["metadata"]["name"] == *host), "{host} is of the fleet");
+        demo.kubectl(&["label", "server", &host, "role=web"]).await;
+    }
+    let planned = ["wait", "campaign/restart-web", "-n", "ops", "--timeout=30s"];
+    demo.kubectl(&[&planned[..], &["--for=jsonpath={.status.targets}=4"]].concat()).await;
+    let go = r#"{"spec":{"paused":false}}"#;
+    demo.kubectl(&["patch", "campaign", "restart-web", "-n", "ops", "--type", "merge", "-p", go])
+        .await;
+    let done = wait_for(DEADLINE, "the campaign to be done", async || {
+        let permits = demo.kubectl(&["get", "permits", "-A", "-o", "name"]).await;
+        assert!(permits.lines().count() <= 1, "the service can spare one: {permits}");
+        let campaign = ["get", "campaign", "restart-web", "-n", "ops", "-o", "json"];
+        let campaign: Value = serde_json::from_str(&demo.kubectl(&campaign).await).unwrap();
+        let status = campaign["status"].clone();
+        let ended = ["Succeeded", "Failed"].iter().any(|phase| status["phase"] == *phase);
+        if ended { Ok(status) } else { Err(status.to_string()) }
+    })
+    .await;
+    // A simulated machine may fail; what must hold is that all were tried.
+    assert_eq!((&done["targets"], &done["left"]), (&Value::from(4), &Value::from(0)), "{done}");
+    let refused = ["get", "events", "-n", "ops", "--field-selector", "reason=DisruptionRefused"];
+    let refused = demo.kubectl(&refused).await;
+    assert!(refused.contains("shop/web allows 1 of 4 down; 1 is"), "{refused}");
+    demo.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_holds_something_else_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();

@@ -9,16 +9,16 @@ use quarterdeck_model::{
     FieldSelector, Key, Kind as _, KindRef, LabelSelector, Object, ObjectMeta, OwnerReference,
     Time, condition, kinds,
     kinds::{
-        Campaign, CampaignGroup, CampaignPhase, CampaignStatus, FailureDomain, Rack, Run, RunSpec,
-        RunTarget, Server, StepPhase,
+        Campaign, CampaignGroup, CampaignPhase, CampaignStatus, FailureDomain, Namespace, Rack,
+        Run, RunSpec, RunTarget, Server, StepPhase,
     },
     selector::LabelRequirement,
 };
-use quarterdeck_store::{ListQuery, Precondition, World};
+use quarterdeck_store::{ListQuery, Outcome, Precondition, World};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -29,6 +29,8 @@ const CAMPAIGN: &str = "quarterdeck.dev/campaign";
 const TRY: &str = "quarterdeck.dev/try";
 /// Changes are gathered for so long: all targets are looked at.
 const GATHER: Duration = Duration::from_secs(1);
+/// How soon a campaign looks again that could begin nothing of what it should.
+const STUCK: Duration = Duration::from_secs(15);
 /// How soon a campaign that has more to begin goes on.
 const SOON: Duration = Duration::from_millis(100);
 /// Most runs created by one look.
@@ -69,7 +71,9 @@ impl Controller for Campaigns {
         else {
             return Ok(None);
         };
-        if campaign.metadata.deletion_timestamp.is_some() {
+        let within = objects.get(&Key::new(Namespace::info(), "", &key.namespace));
+        let leaving = within.is_some_and(|namespace| namespace.deleting());
+        if leaving || campaign.metadata.deletion_timestamp.is_some() {
             // Its runs belong to it, and are cancelled as they are deleted.
             return Ok(None);
         }
@@ -92,7 +96,10 @@ impl Controller for Campaigns {
             for place in wave.start.iter().take(CREATED_AT_ONCE) {
                 let Some(target) = targets.all.get(*place) else { continue };
                 let run = new_run(&campaign, target, now);
-                mutations.push(objects.put(&run, Precondition::Absent)?);
+                // Nothing else was asked of the campaign meanwhile, and it is still there.
+                let seen = Some((key.clone(), revision));
+                let precondition = Precondition::AbsentIf { seen, below: None };
+                mutations.push(objects.put(&run, precondition)?);
             }
         }
         let begins = mutations.len();
@@ -101,11 +108,18 @@ impl Controller for Campaigns {
             campaign.status = status;
             mutations.push(objects.put(&campaign, Precondition::At(revision))?);
         }
-        if !mutations.is_empty() {
-            // Whoever came between made a change that brings us here again.
-            objects.commit(mutations).await?;
+        if mutations.is_empty() {
+            return Ok(None);
         }
-        Ok((goes_on && begins > 0).then_some(SOON))
+        // Whoever came between made a change that brings us here again.
+        let outcomes = objects.commit(mutations).await?;
+        let begun = outcomes.iter().take(begins).any(|it| matches!(it, Outcome::Committed(_)));
+        Ok(match (goes_on && begins > 0, begun) {
+            (false, _) => None,
+            (true, true) => Some(SOON),
+            // A run of that name is there, and is not one of this campaign.
+            (true, false) => Some(STUCK),
+        })
     }
 }
 
@@ -183,6 +197,15 @@ impl Targets {
             };
             let stage = run.as_deref().map_or(Stage::Left, |run| stage(run, tries, spec.retries));
             all.push(Target { name: object.name().into(), domain, stage, run, tries });
+        }
+        // Those in work on what is no target any more still count, and can be cancelled.
+        let selected: HashSet<&str> = found.items.iter().map(|object| object.name()).collect();
+        for (name, (tries, run)) in newest.iter().filter(|(name, _)| !selected.contains(*name)) {
+            let stage = stage(run, *tries, 0);
+            if matches!(stage, Stage::Running | Stage::Waiting) {
+                let (name, run) = ((*name).to_owned(), Some(Arc::clone(run)));
+                all.push(Target { name, domain: String::new(), stage, run, tries: *tries });
+            }
         }
         all.sort_by(|one, other| (&one.domain, &one.name).cmp(&(&other.domain, &other.name)));
         Some(Self { all })
@@ -343,7 +366,7 @@ fn status(campaign: &Campaign, targets: &Targets, wave: &Wave, now: Time) -> Cam
     let phase = match wave.halt {
         _ if spec.cancel && in_work == 0 => CampaignPhase::Cancelled,
         _ if over && counts.failed == 0 => CampaignPhase::Succeeded,
-        None if over => CampaignPhase::Failed,
+        _ if over => CampaignPhase::Failed,
         _ if spec.paused && begun == 0 => CampaignPhase::Planned,
         _ if spec.paused || spec.cancel => CampaignPhase::Paused,
         Some(_) => CampaignPhase::Paused,

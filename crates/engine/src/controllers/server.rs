@@ -25,6 +25,7 @@ use quarterdeck_model::{
 };
 use quarterdeck_store::{ListQuery, Precondition, World};
 use std::{
+    cell::Cell,
     collections::{BTreeMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -49,6 +50,8 @@ struct Turns {
     waiting: VecDeque<String>,
     /// Those in `waiting`.
     waits: HashSet<String>,
+    /// Rooms that came free without anybody being told.
+    owed: usize,
 }
 
 impl Turns {
@@ -64,14 +67,22 @@ impl Turns {
         Room::None
     }
 
-    /// The inspection of a server is over: who may begin one in its place.
-    fn over(&mut self, name: &str) -> Option<String> {
-        if !self.inspecting.remove(name) {
-            return None;
+    /// The inspection of a server is over: who may begin one in its place, and in those that are owed.
+    fn over(&mut self, name: &str) -> Vec<String> {
+        let free = std::mem::take(&mut self.owed) + usize::from(self.inspecting.remove(name));
+        let mut next = Vec::new();
+        while next.len() < free
+            && let Some(name) = self.waiting.pop_front()
+        {
+            self.waits.remove(&name);
+            next.push(name);
         }
-        let next = self.waiting.pop_front()?;
-        self.waits.remove(&next);
-        Some(next)
+        next
+    }
+
+    /// The same, seen where nobody can be told: that is done when the next inspection is over.
+    fn free(&mut self, name: &str) {
+        self.owed += usize::from(self.inspecting.remove(name));
     }
 }
 
@@ -93,7 +104,7 @@ impl Controller for Servers {
             let over = object.field("status.phase").is_some_and(|phase| ended.contains(&phase));
             if (gone || over) && object.namespace() == SYSTEM_NAMESPACE {
                 let next = lock(&self.turns).over(target);
-                keys.extend(next.map(|next| Key::new(Server::info(), "", &next)));
+                keys.extend(next.iter().map(|next| Key::new(Server::info(), "", next)));
             }
             return keys;
         }
@@ -191,7 +202,7 @@ impl Servers {
         key: &Key,
     ) -> Result<Option<Duration>, EngineError> {
         let Some((at, server)) = objects.read::<Server>("", &key.name)? else {
-            lock(&self.turns).inspecting.remove(&*key.name);
+            lock(&self.turns).free(&key.name);
             return Ok(None);
         };
         if server.status.phase == ServerPhase::Retired {
@@ -199,26 +210,39 @@ impl Servers {
         }
         let name = inspection_name(&server.metadata.name);
         let inspection = objects.read::<Run>(SYSTEM_NAMESPACE, &name)?;
-        let running = inspection.as_ref().is_some_and(|(_, run)| !run.status.phase.ended());
-        let rack = server.spec.location.as_ref().map(|location| location.rack.as_str());
-        let situation = Situation {
-            server: &server,
-            basis: basis(world, &server),
-            inspection: inspection.as_ref().map(|(_, run)| run),
-            can_inspect: world.get(Runbook::info(), "", INSPECT_RUNBOOK).is_some(),
-            room: self.room(&key.name, running),
-            rack_found: rack.is_some_and(|rack| world.get(Rack::info(), "", rack).is_some()),
-            now: Time::new(Timestamp::now()),
+        if inspection.as_ref().is_some_and(|(_, run)| !run.status.phase.ended()) {
+            lock(&self.turns).inspecting.insert(key.name.to_string());
+        } else {
+            lock(&self.turns).free(&key.name);
+        }
+        let (basis, now) = (basis(world, &server), Time::new(Timestamp::now()));
+        let (decision, asked) = {
+            let asked = Cell::new(Room::Free);
+            let room = || {
+                asked.set(lock(&self.turns).room(&key.name));
+                asked.get()
+            };
+            let rack = server.spec.location.as_ref().map(|location| location.rack.as_str());
+            let situation = Situation {
+                server: &server,
+                basis: basis.clone(),
+                inspection: inspection.as_ref().map(|(_, run)| run),
+                can_inspect: world.get(Runbook::info(), "", INSPECT_RUNBOOK).is_some(),
+                room: &room,
+                rack_found: rack.is_some_and(|rack| world.get(Rack::info(), "", rack).is_some()),
+                now,
+            };
+            (decide(&situation), asked.get())
         };
-        let (mut status, action, again) = decide(&situation);
-        if situation.room == Room::None && inspection.is_none() {
+        let (mut status, action, again) = decision;
+        if asked == Room::None && server.status == ServerStatus::default() {
             // It is told when there is room, and all is written then at once.
             return Ok(again);
         }
         drop_stale_run(objects, &mut status)?;
         let mut mutations = Vec::new();
         if status != server.status {
-            if let Some(event) = news(objects, key, &server.status, &status, situation.now) {
+            if let Some(event) = news(objects, key, &server.status, &status, now) {
                 mutations.push(objects.tell(&event)?);
             }
             let next = Server { status, ..server.clone() };
@@ -236,7 +260,7 @@ impl Servers {
             }
             Action::Inspect { number } => {
                 lock(&self.turns).inspecting.insert(key.name.to_string());
-                let run = inspection_run(&server, &name, &situation.basis, number, situation.now);
+                let run = inspection_run(&server, &name, &basis, number, now);
                 if let Some((at, old)) = &inspection {
                     let key = Key::new(Run::info(), SYSTEM_NAMESPACE, &old.metadata.name);
                     mutations.push(objects.delete(key, Precondition::At(*at)));
@@ -249,17 +273,6 @@ impl Servers {
             objects.commit(mutations).await?;
         }
         Ok(again)
-    }
-
-    /// Whether one more inspection may begin, for the server of that name.
-    fn room(&self, name: &str, running: bool) -> Room {
-        let mut turns = lock(&self.turns);
-        if running {
-            turns.inspecting.insert(name.to_owned());
-            return Room::Free;
-        }
-        turns.inspecting.remove(name);
-        turns.room(name)
     }
 }
 

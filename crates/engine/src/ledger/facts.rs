@@ -82,7 +82,6 @@ impl Facts {
         for kind in followed().into_iter().filter(|kind| *kind != Run::info()) {
             world.all(kind).for_each(|object| self.note(object, now));
         }
-        self.look_at = self.permits.keys().cloned().collect();
         self.book.take_gave_way();
     }
 
@@ -132,7 +131,12 @@ impl Facts {
                 let spec = &permit.spec;
                 let holder = Holder { uid: spec.run_uid.as_str().into(), name: full() };
                 let target = Target { kind: &spec.target.kind, name: &spec.target.name };
-                self.permits.insert(object.key.clone(), holder.uid.clone());
+                let before = self.permits.insert(object.key.clone(), holder.uid.clone());
+                if let Some(before) = before.filter(|before| *before != holder.uid) {
+                    self.book.release(&before);
+                }
+                // Its run may have ended before this was written.
+                self.look_at.insert(object.key.clone());
                 self.book.permit(holder, target, spec.granted.unwrap_or(now));
             }
         } else if kind == Run::info() && ended(object) {
@@ -167,6 +171,12 @@ impl Facts {
         if self.permits.contains_key(&key) {
             self.look_at.insert(key);
         }
+    }
+
+    /// Whether a run goes on, which may have been another of the same name.
+    pub(super) fn goes_on(&self, run: &Key, uid: &str) -> bool {
+        let found = self.store.world().get(Run::info(), &run.namespace, &run.name);
+        found.is_some_and(|found| *found.uid() == *uid && !ended(&found))
     }
 
     /// Permits whose run has ended or is gone.

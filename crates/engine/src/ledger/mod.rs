@@ -16,14 +16,14 @@ use quarterdeck_model::{
     Key, Kind as _, ObjectMeta, OwnerReference, Time,
     kinds::{Permit, PermitSpec, PermitStatus, Run, RunTarget},
 };
-use quarterdeck_store::{Outcome, Precondition};
+use quarterdeck_store::{Outcome, Precondition, StoreError};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 /// Keeps a permit until its run has ended, whoever deletes it.
 const FINALIZER: &str = "quarterdeck.dev/permit";
@@ -111,14 +111,22 @@ async fn keep(objects: Objects, mut asked: mpsc::UnboundedReceiver<Question>) {
             // Either way it is time to look.
             _ = store.wait_for(next, TICK) => {}
         }
-        keeper.catch_up();
         let questions = std::mem::take(&mut questions);
         let done = async {
+            if !questions.is_empty() {
+                // What any replica has acknowledged by now counts. Whoever is not answered asks again.
+                store.fresh().await?;
+            }
+            keeper.catch_up();
             keeper.answer(questions).await?;
             keeper.release().await
         };
         match done.await {
             Ok(()) => {}
+            Err(EngineError::Store(StoreError::OutcomeUnknown(why))) => {
+                error!(why, "it is not known which permits were written; the term begins anew");
+                return;
+            }
             // The term is ending, and this task with it.
             Err(EngineError::Fenced) => return,
             Err(error) => {
@@ -151,6 +159,10 @@ impl Keeper {
     async fn answer(&mut self, questions: Vec<Question>) -> Result<(), EngineError> {
         let (mut permits, mut given) = (Vec::new(), Vec::new());
         for Question { what, asker, answer } in questions {
+            if !self.facts.goes_on(&asker.run, &asker.uid) {
+                // Nobody would take its permit back.
+                continue;
+            }
             if self.facts.book.permitted(&asker.uid) {
                 let _ = answer.send(Answer::Permitted);
                 continue;
@@ -178,8 +190,15 @@ impl Keeper {
             };
             let name = format!("{}/{}", asker.run.namespace, asker.run.name);
             let holder = Holder { uid: asker.uid.clone(), name };
+            let written = self.objects.put(&permit(&asker, grant, now), Precondition::Absent);
+            match written {
+                Ok(written) => permits.push(written),
+                Err(error) => {
+                    warn!(%error, "a permit cannot be written");
+                    continue;
+                }
+            }
             self.facts.book.permit(holder, target, now);
-            permits.push(self.objects.put(&permit(&asker, grant, now), Precondition::Absent)?);
             given.push((asker, answer));
         }
         if permits.is_empty() {
@@ -188,7 +207,7 @@ impl Keeper {
         let outcomes = match self.objects.commit(permits).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
-                // It is not known which are written: those that are come back with the changes.
+                // Nothing was written, or the term ends.
                 for (asker, _) in &given {
                     self.facts.book.release(&asker.uid);
                 }
@@ -265,11 +284,12 @@ impl Keeper {
             }
         }
         // Those who gave up, or asked again by themselves, are not kept.
-        for queue in self.waiting.values_mut() {
+        self.waiting.retain(|_, queue| {
             while queue.front().is_some_and(oneshot::Sender::is_closed) {
                 queue.pop_front();
             }
-        }
+            !queue.is_empty()
+        });
     }
 }
 

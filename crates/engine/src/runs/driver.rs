@@ -406,9 +406,6 @@ impl<'a> Driver<'a> {
             });
             self.complete(&mut decision);
             self.run.status = std::mem::take(&mut decision.status);
-            if decision.asks {
-                self.leave.want();
-            }
             let new = decision.changed.is_some() || !decision.notes.is_empty();
             if new && !self.record(&decision, before, now).await? {
                 // Someone changed the run: decide again on what it is now.
@@ -417,6 +414,10 @@ impl<'a> Driver<'a> {
                     return Ok(None);
                 }
                 continue;
+            }
+            if decision.asks {
+                // Once it is recorded that the run goes on: its permit is taken back when it has ended.
+                self.leave.want();
             }
             for path in &decision.cancel {
                 self.performing.stop(path);

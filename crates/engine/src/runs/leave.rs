@@ -14,8 +14,10 @@ use tokio::{
 /// at a time.
 const AGAIN: Duration = Duration::from_secs(15);
 
-/// Pause before a disruption that has begun is noted again.
-const INSIST: Duration = Duration::from_secs(1);
+/// Pause before a question that was not answered is asked again.
+const UNANSWERED_PAUSE: Duration = Duration::from_secs(1);
+/// What a run says meanwhile.
+const UNANSWERED: &str = "the ledger waits for the store";
 
 /// Shows that the ledger permits a run to disrupt its target. Made here alone.
 #[derive(Debug, Clone, Copy)]
@@ -93,7 +95,7 @@ impl Leave {
             self.ask(What::Note, None);
             self.news(now).await;
             if self.permitted().is_none() {
-                sleep(INSIST).await;
+                sleep(UNANSWERED_PAUSE).await;
             }
         }
     }
@@ -116,8 +118,13 @@ impl Leave {
                             return;
                         }
                     }
-                    // The term is ending.
-                    Err(_) => self.state = State::Quiet,
+                    // The store could not be used, or the term is ending.
+                    Err(_) => {
+                        let why = why.take().unwrap_or_else(|| UNANSWERED.into());
+                        let at = Instant::now() + UNANSWERED_PAUSE;
+                        self.state = State::Refused { why, again: None, at };
+                        return;
+                    }
                 },
                 State::Refused { why, again, at } => {
                     let told = async {

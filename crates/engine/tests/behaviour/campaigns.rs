@@ -193,6 +193,43 @@ async fn it_pauses_goes_on_and_is_cancelled_when_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_target_that_is_none_any_more_still_counts_while_its_run_is_in_work() {
+    let plane = fleet().await;
+    campaign(&plane, json!({})).await;
+    until(&plane, "one running", |status| status.running == 1).await;
+    plane
+        .patch(Server::info(), "", "s-00", |server| {
+            server["metadata"]["labels"]["role"] = json!("none");
+        })
+        .await;
+    ask(&plane, "cancel", json!(true)).await;
+    let cancelled = phase(&plane, CampaignPhase::Cancelled).await;
+    assert_eq!(cancelled.running, 0);
+    let object = plane.store.world().all(Run::info()).next().cloned().unwrap();
+    assert_eq!(object.field("status.phase"), Some("Cancelled"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_not_its_own_is_left_alone_and_keeps_the_others_from_nothing() {
+    let plane = fleet().await;
+    campaign(&plane, json!({"paused": true, "domainsAtOnce": 3, "canary": 0})).await;
+    phase(&plane, CampaignPhase::Planned).await;
+    ask(&plane, "paused", json!(false)).await;
+    until(&plane, "running", |status| status.running > 0).await;
+    // Somebody takes the label from one of its runs: the campaign no longer knows it.
+    let names: Vec<String> =
+        plane.store.world().all(Run::info()).map(|run| run.name().to_owned()).collect();
+    plane
+        .patch(Run::info(), "default", &names[0], |run| {
+            run["metadata"]["labels"] = json!({});
+        })
+        .await;
+    let status = until(&plane, "all others done", |status| status.succeeded == 5).await;
+    assert_eq!(status.left, 1);
+    assert!(runs(&plane).values().all(|count| *count == 1), "{:?}", runs(&plane));
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_hurts_no_service_and_says_for_whom_it_waits() {
     let plane = fleet().await;
     let spec = json!({"disruptionBudget": {"maxUnavailable": 1}});

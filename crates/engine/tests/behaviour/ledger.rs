@@ -174,6 +174,45 @@ async fn what_is_permitted_is_the_same_after_a_crash() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_step_that_is_to_be_tried_again_finds_its_permit_after_a_crash() {
+    let plane = shop(json!(1)).await;
+    let again = "
+target: {kind: Server}
+steps:
+  - name: patch
+    action: disturb.it
+    with: {what: again}
+    timeout: 3h
+    retry: {attempts: 2, backoff: 10m, maxBackoff: 10m}
+";
+    plane.runbook("again", again).await;
+    plane.outside.next("again", Behaviour::Fails);
+    plane.run("r", "{runbook: again, target: {kind: Server, name: s-0}}").await;
+    let is_waiting = |run: &Run| run.status.steps.iter().any(|step| step.retry_time.is_some());
+    plane.until("r", "to be tried again", is_waiting).await;
+    let plane = plane.crash_and_restart().await;
+    none_without_a_permit(&plane);
+    plane.phase("r", RunPhase::Succeeded).await;
+    assert_eq!(plane.outside.effects(), ["again"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_ended_while_it_asked_keeps_nothing() {
+    let plane = shop(json!(1)).await;
+    for number in 0..20 {
+        let name = format!("r{number}");
+        run(&plane, &name, "s-0").await;
+        plane.ask(&name, "cancel", json!(true)).await;
+    }
+    for number in 0..20 {
+        plane.ends(&format!("r{number}")).await;
+    }
+    until_permits(&plane, 0).await;
+    run(&plane, "last", "s-1").await;
+    plane.phase("last", RunPhase::Succeeded).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_permit_goes_with_its_run_and_not_before() {
     let plane = shop(json!(1)).await;
     plane.outside.next("r", HOUR);

@@ -39,8 +39,7 @@ pub struct CampaignSpec {
     /// In how many failure domains targets are in work at once.
     #[serde(default = "domains_at_once")]
     pub domains_at_once: u32,
-    /// Most runs in work at once. Those that wait for the ledger do not count, and there are at most as many of
-    /// them again.
+    /// Most runs in work at once, those that wait for the ledger among them.
     #[serde(default = "concurrency")]
     pub concurrency: u32,
     /// Starts no further run when more targets than this have failed. Five of a hundred, when not set.

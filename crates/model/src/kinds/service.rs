@@ -140,3 +140,45 @@ impl Kind for Service {
 
     kind_info!(Service);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn refused(spec: Value) -> Vec<String> {
+        let service = json!({"metadata": {"name": "s", "namespace": "team"}, "spec": spec});
+        let errors = (Service::info().admit)(&service, None).err().unwrap_or_default();
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_budget_is_one_of_two_and_names_its_field() {
+        let budget = |budget: Value| refused(json!({"disruptionBudget": budget}));
+        assert_eq!(budget(json!({"maxUnavailable": "10%"})), Vec::<String>::new());
+        assert_eq!(budget(json!({"minAvailable": 3})), Vec::<String>::new());
+        let expected = "must be a whole number from 0, such as 2, or a share, such as \"10%\"";
+        for (wrong, shown) in
+            [(json!("200%"), "\"200%\""), (json!(-1), "-1"), (json!("3"), "\"3\"")]
+        {
+            let text =
+                format!("spec.disruptionBudget.maxUnavailable: Invalid value: {shown}: {expected}");
+            assert_eq!(budget(json!({"maxUnavailable": wrong})), [text]);
+        }
+        assert!(budget(json!({}))[0].starts_with("spec.disruptionBudget.maxUnavailable: Required"));
+        let both = budget(json!({"maxUnavailable": 1, "minAvailable": 1}));
+        assert!(both[0].starts_with("spec.disruptionBudget.minAvailable: Forbidden"), "{both:?}");
+        assert!(refused(json!({"tier": 5}))[0].starts_with("spec.tier: Invalid value: 5"));
+    }
+
+    #[test]
+    fn without_a_budget_one_may_be_down() {
+        let spec = |budget: Value| -> ServiceSpec {
+            serde_json::from_value(json!({"disruptionBudget": budget})).unwrap()
+        };
+        assert_eq!(ServiceSpec::default().most_down(10), 1);
+        assert_eq!(spec(json!({"maxUnavailable": "25%"})).most_down(10), 3);
+        assert_eq!(spec(json!({"minAvailable": "75%"})).most_down(10), 2);
+        assert_eq!(spec(json!({"minAvailable": 20})).most_down(10), 0);
+    }
+}

@@ -252,6 +252,9 @@ impl Machine<'_> {
         if let Some(retry_time) = retry_time {
             if retry_time > self.now {
                 self.wake_at(Some(retry_time));
+            } else if self.disrupts(node, name) && !self.may_disrupt() {
+                // Another plane goes on with it, which has to find the permit first.
+                self.asks = true;
             } else if self.may_start {
                 if let Some(entry) = self.journal.entry_mut(at) {
                     entry.attempts = attempt.saturating_add(1);

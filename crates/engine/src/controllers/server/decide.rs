@@ -34,8 +34,9 @@ pub(super) struct Situation<'a> {
     pub(super) inspection: Option<&'a Run>,
     /// The runbook of inspections exists.
     pub(super) can_inspect: bool,
-    /// Whether one more inspection may begin now.
-    pub(super) room: Room,
+    /// Whether one more inspection may begin now. Asked only for one that would: whoever is told no has a place in
+    /// line.
+    pub(super) room: &'a dyn Fn() -> Room,
     pub(super) rack_found: bool,
     pub(super) now: Time,
 }
@@ -128,9 +129,10 @@ fn begin(
         return (Action::Nothing, None);
     }
     let shown = condition::find(&status.conditions, "Ready").is_some();
-    if situation.room != Room::Free {
+    let room = (situation.room)();
+    if room != Room::Free {
         // When thousands are declared at once, to say so of each costs as much as to begin.
-        if !shown && situation.room == Room::StillNone {
+        if !shown && room == Room::StillNone {
             let message = "Many servers are inspected now; this one waits for its turn.";
             not_ready(status, "Queued", message.into(), now);
         }

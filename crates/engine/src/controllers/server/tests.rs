@@ -52,7 +52,7 @@ fn situation<'a>(server: &'a Server, inspection: Option<&'a Run>) -> Situation<'
         basis: "1/0/0".into(),
         inspection,
         can_inspect: true,
-        room: Room::Free,
+        room: &|| Room::Free,
         rack_found: false,
         now: time(NOW),
     }
@@ -140,10 +140,10 @@ fn a_server_that_is_not_inspected_in_time_is_overdue() {
 #[test]
 fn without_room_it_waits_its_turn() {
     let server = new_server();
-    let crowded = Situation { room: Room::None, ..situation(&server, None) };
+    let crowded = Situation { room: &|| Room::None, ..situation(&server, None) };
     let (status, ..) = decide(&crowded);
     assert!(condition::find(&status.conditions, "Ready").is_none(), "it waits a moment, mostly");
-    let crowded = Situation { room: Room::StillNone, ..situation(&server, None) };
+    let crowded = Situation { room: &|| Room::StillNone, ..situation(&server, None) };
     let (status, action, again) = decide(&crowded);
     assert_eq!(action, Action::Nothing);
     assert_eq!((status.phase, ready(&status).1), (ServerPhase::Registered, "Queued"));
