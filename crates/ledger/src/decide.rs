@@ -51,6 +51,11 @@ impl Book {
         Ok(self.lost(&hosts))
     }
 
+    /// What would be lost with a target, whether it may be or not.
+    pub fn loss(&self, target: Target<'_>) -> Grant {
+        self.lost(&self.hosts_of(target))
+    }
+
     /// No place has more servers disrupted than it allows.
     fn within_limits(&self, hosts: &[Number]) -> Result<(), Refusal> {
         let mut more: BTreeMap<Number, u32> = BTreeMap::new();

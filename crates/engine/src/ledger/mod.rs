@@ -181,7 +181,7 @@ impl Keeper {
                 (Err(refusal), What::Note) => {
                     let run = &asker.run;
                     warn!(%run, why = refusal.message, "noted a disruption that had begun without leave");
-                    Grant::default()
+                    self.facts.book.loss(target)
                 }
                 (Err(refusal), _) => {
                     self.refuse(refusal, answer);

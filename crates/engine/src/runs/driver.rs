@@ -353,11 +353,16 @@ impl<'a> Driver<'a> {
         });
         for perform in performs {
             info!(run = %self.object.key, step = perform.step, "goes on with a step");
-            if perform.disruptive {
-                self.leave.insist(now).await;
-            }
+            // One that is gone meanwhile is seen as soon as it is decided on.
+            while perform.disruptive && self.is_there() && !self.leave.insist(now).await {}
             self.perform(perform, target.clone(), true);
         }
+    }
+
+    /// Whether there still is such a run.
+    fn is_there(&self) -> bool {
+        let run = self.context.objects.get(&self.object.key);
+        run.is_some_and(|run| run.uid() == self.object.uid())
     }
 
     /// The target as it is now, read once for each version of it. None when it is gone: one of the

@@ -89,15 +89,16 @@ impl Leave {
         }
     }
 
-    /// Has a disruption counted that may have begun.
-    pub(super) async fn insist(&mut self, now: Time) {
-        while self.permitted().is_none() {
+    /// Has a disruption counted that may have begun; false when that could not be done yet.
+    pub(super) async fn insist(&mut self, now: Time) -> bool {
+        if self.permitted().is_none() {
             self.ask(What::Note, None);
             self.news(now).await;
-            if self.permitted().is_none() {
-                sleep(UNANSWERED_PAUSE).await;
-            }
         }
+        if self.permitted().is_none() {
+            sleep(UNANSWERED_PAUSE).await;
+        }
+        self.permitted().is_some()
     }
 
     /// Returns when there is something new to decide on. May be dropped and called again.

@@ -322,7 +322,7 @@ impl Pipeline {
             under_way.recent.as_ref().and_then(|recent| recent.overdue(self.fold_after))
         };
         if let Some(goal) = due {
-            within(TRY_MAX, fold_upto(&self.target, &self.under_way, goal)).await?;
+            fold_upto(&self.target, &self.under_way, goal).await?;
         }
         // Sizes are counted in what is committed.
         if !ours || !limited.is_empty() {
@@ -537,8 +537,12 @@ async fn fold_upto(
     goal: Revision,
 ) -> Result<(), StoreError> {
     let reading = locked(under_way).readings;
-    let mut client = within(TRY_MAX, connection::folder(target)).await?;
-    let folded = fold(&mut client, goal).await?;
+    // What was brought in by then stays so, when a server falls silent in between.
+    let folded = within(TRY_MAX, async {
+        let mut client = connection::folder(target).await?;
+        fold(&mut client, goal).await
+    });
+    let folded = folded.await?;
     let mut under_way = locked(under_way);
     // What was read since may be another server's.
     if under_way.readings == reading
