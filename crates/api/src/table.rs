@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(row["cells"].as_array().unwrap().len(), columns(kind).len());
         assert_eq!(row["cells"][1], "Ready");
         assert_eq!(row["cells"][2], "True");
-        assert_eq!(row["cells"][5], 7);
+        assert_eq!(row["cells"][6], 7);
         assert_eq!(row["cells"].as_array().unwrap().last().unwrap(), "3m");
         assert_eq!(row["object"]["metadata"]["resourceVersion"], "5");
         assert_eq!(row["object"]["kind"], "PartialObjectMetadata");

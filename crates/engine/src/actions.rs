@@ -149,6 +149,6 @@ mod tests {
             }
         }
         // What this release has that always disrupts.
-        assert_eq!(refused, ["power.reset", "power.set"]);
+        assert_eq!(refused, ["disk.erase", "power.reset", "power.set"]);
     }
 }

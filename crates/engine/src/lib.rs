@@ -31,6 +31,7 @@ pub use rules::{Rule, rules};
 use controllers::{
     campaign::Campaigns,
     garbage::Garbage,
+    machine::Machines,
     namespace::Namespaces,
     place::Places,
     policies::Policies,
@@ -97,6 +98,7 @@ impl Engine {
                 let mut parts = JoinSet::new();
                 parts.spawn(controllers::run(Places, objects.clone()));
                 parts.spawn(controllers::run(Servers::default(), objects.clone()));
+                parts.spawn(controllers::run(Machines::default(), objects.clone()));
                 parts.spawn(controllers::run(Refreshes::new(actions.clone()), objects.clone()));
                 parts.spawn(controllers::run(Namespaces, objects.clone()));
                 parts.spawn(controllers::run(Roles, objects.clone()));

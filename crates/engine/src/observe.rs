@@ -4,8 +4,8 @@ use crate::objects::{EngineError, Objects};
 use quarterdeck_model::{Key, Kind as _, Time, kinds::Server};
 use serde_json::{Map, Value, json};
 
-/// Merges what was seen into the status of the object at `key`. An object that is gone has none,
-/// and nothing is written when it shows all that already.
+/// Merges what was seen into the status of the object at `key`; null takes a field away. An object that is gone
+/// has none, and nothing is written when it shows all that already.
 pub(crate) async fn record(
     objects: &Objects,
     key: &Key,
@@ -15,11 +15,18 @@ pub(crate) async fn record(
     objects
         .modify(key, |value| {
             let Some(status) = status_of(value) else { return false };
-            if seen.iter().all(|(field, seen)| status.get(field) == Some(seen)) {
+            let shown = |(field, seen): (&String, &Value)| {
+                status.get(field).unwrap_or(&Value::Null) == seen
+            };
+            if seen.iter().all(shown) {
                 return false;
             }
             for (field, seen) in seen {
-                status.insert(field.clone(), seen.clone());
+                if seen.is_null() {
+                    status.remove(field);
+                } else {
+                    status.insert(field.clone(), seen.clone());
+                }
             }
             if seen.contains_key("inventory") {
                 status.insert("inventoryTime".into(), json!(now));

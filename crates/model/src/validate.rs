@@ -43,6 +43,18 @@ pub fn dns_label(name: &str) -> Result<(), String> {
         .into())
 }
 
+/// Whether `name` is the name or the address of a host, without a port.
+///
+/// # Errors
+/// A sentence that says what is expected.
+pub fn host(name: &str) -> Result<(), String> {
+    if name.parse::<std::net::IpAddr>().is_ok() || subdomain(name).is_ok() {
+        return Ok(());
+    }
+    Err("must be an IP address, or a host name of lower case alphanumeric characters, '-' and '.', without a port"
+        .into())
+}
+
 /// Whether `name` can stand between two slashes of a path: all that names of roles must be.
 ///
 /// # Errors

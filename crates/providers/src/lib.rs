@@ -18,7 +18,9 @@
 mod action;
 mod attempts;
 mod catalog;
+pub mod host;
 pub mod http;
+mod lifecycle;
 pub mod redfish;
 mod secrets;
 mod transport;
@@ -36,13 +38,15 @@ pub struct Providers {
 }
 
 impl Providers {
-    /// All providers, with `http.request` kept to `reach`.
+    /// All providers, with `http.request` and `host.wait` kept to `reach`.
     #[must_use]
     pub fn new(reach: http::Reach) -> Self {
         let redfish = redfish::Redfish::new();
         let mut catalog = Catalog::new();
         redfish.add_actions(&mut catalog);
         http::add_actions(reach, &mut catalog);
+        host::add_actions(reach, &mut catalog);
+        lifecycle::add_actions(&mut catalog);
         Self { catalog, redfish }
     }
 

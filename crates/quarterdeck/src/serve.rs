@@ -26,13 +26,21 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-/// Procedures that come with the binary.
-const RUNBOOKS: [(&str, &str); 5] = [
+/// Procedures that come with the binary, each after those it calls.
+const RUNBOOKS: [(&str, &str); 13] = [
     ("inspect-server.yaml", include_str!("../../../runbooks/inspect-server.yaml")),
     ("power-on-server.yaml", include_str!("../../../runbooks/power-on-server.yaml")),
     ("power-off-server.yaml", include_str!("../../../runbooks/power-off-server.yaml")),
     ("power-cycle-server.yaml", include_str!("../../../runbooks/power-cycle-server.yaml")),
     ("network-boot-server.yaml", include_str!("../../../runbooks/network-boot-server.yaml")),
+    ("quarantine-server.yaml", include_str!("../../../runbooks/quarantine-server.yaml")),
+    ("detach-server.yaml", include_str!("../../../runbooks/detach-server.yaml")),
+    ("return-server.yaml", include_str!("../../../runbooks/return-server.yaml")),
+    ("provision-server.yaml", include_str!("../../../runbooks/provision-server.yaml")),
+    ("reinstall-server.yaml", include_str!("../../../runbooks/reinstall-server.yaml")),
+    ("clean-server.yaml", include_str!("../../../runbooks/clean-server.yaml")),
+    ("repair-server.yaml", include_str!("../../../runbooks/repair-server.yaml")),
+    ("retire-server.yaml", include_str!("../../../runbooks/retire-server.yaml")),
 ];
 
 /// How long the audit log may take for what is left when the plane stops.

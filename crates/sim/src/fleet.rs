@@ -304,6 +304,8 @@ impl RackPlan {
                     }),
                     ..Bmc::default()
                 },
+                profile: None,
+                host_address: None,
             },
             ..Server::default()
         }

@@ -2,6 +2,7 @@
 //! is wrong is refused when it is written, and no run begins of what went wrong since.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod life;
 mod refused;
 mod shipped;
 /// The stories in which the language itself is tested.

@@ -6,6 +6,8 @@ mod event;
 mod freeze;
 mod image;
 mod instance;
+mod machine;
+mod machine_class;
 mod namespace;
 mod object_selector;
 mod permit;
@@ -18,6 +20,8 @@ mod run;
 mod runbook;
 mod secret;
 mod server;
+mod server_phase;
+mod server_profile;
 mod service;
 mod service_account;
 mod site;
@@ -35,6 +39,8 @@ pub use image::{Image, ImageFormat, ImageSpec, ImageStatus};
 pub use instance::{
     HostKind, HostReference, Instance, InstancePhase, InstanceSpec, InstanceStatus,
 };
+pub use machine::{Machine, MachinePhase, MachinePlacement, MachineSpec, MachineStatus};
+pub use machine_class::{MachineClass, MachineClassSpec, MachineClassStatus, MachineResources};
 pub use namespace::{Namespace, NamespaceSpec, NamespaceStatus};
 pub use object_selector::{ObjectSelector, ObjectSelectorRequirement};
 pub use permit::{Permit, PermitSpec, PermitStatus, PermittedLoss};
@@ -53,8 +59,13 @@ pub use runbook::{
 };
 pub use secret::Secret;
 pub use server::{
-    Bmc, BmcProtocol, BmcTls, BmcTlsVerify, Location, SecretReference, Server, ServerPhase,
+    Bmc, BmcProtocol, BmcTls, BmcTlsVerify, Location, MachineReference, SecretReference, Server,
     ServerSpec, ServerStatus,
+};
+pub use server_phase::ServerPhase;
+pub use server_profile::{
+    ExpectedDrives, ExpectedInterfaces, ExpectedProcessors, FirmwareBaseline, ServerProfile,
+    ServerProfileSpec, ServerProfileStatus,
 };
 pub use service::{DisruptionBudget, Service, ServiceSpec, ServiceStatus};
 pub use service_account::{LocalReference, ServiceAccount};
@@ -108,8 +119,11 @@ fn own() -> Vec<KindRef> {
         Site::info(),
         Rack::info(),
         Server::info(),
+        ServerProfile::info(),
         Image::info(),
         Provider::info(),
+        MachineClass::info(),
+        Machine::info(),
         Runbook::info(),
         Run::info(),
         RunbookRevision::info(),

@@ -1,6 +1,6 @@
 //! Server: a physical machine, from the day it is racked to the day it is scrapped.
 
-use super::{INVENTORY, Resource, V1ALPHA1};
+use super::{INVENTORY, Resource, ServerPhase, V1ALPHA1};
 use crate::{
     Column, ColumnType, Condition, FieldError, FieldErrors, Kind, ObjectMeta, Scope, Time,
     kind_info, validate,
@@ -23,6 +23,12 @@ pub struct ServerSpec {
     pub location: Option<Location>,
     /// How its BMC is reached.
     pub bmc: Bmc,
+    /// Name of the ServerProfile that says what must be in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Name or address at which the operating system on it is reached. Installing waits until it answers there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_address: Option<String>,
 }
 
 /// Where a server is mounted.
@@ -109,28 +115,17 @@ pub enum BmcTlsVerify {
     Skip,
 }
 
-/// Where a server is in its life.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum ServerPhase {
-    /// Known by name; nothing has been seen of it yet.
-    #[default]
-    Registered,
-    /// Being reached and looked at.
-    Inspecting,
-    /// Inspected and free.
-    Ready,
-    /// Being given an operating system.
-    Provisioning,
-    /// Carrying a machine.
-    InUse,
-    /// Being wiped.
-    Cleaning,
-    /// Failed or suspected; nothing new is placed on it.
-    Quarantined,
-    /// Being mended.
-    Repairing,
-    /// Gone for good.
-    Retired,
+/// The Machine that has a server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
+pub struct MachineReference {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its identity: another one of the same name does not have the server.
+    pub uid: String,
 }
 
 /// What is seen of a server.
@@ -148,6 +143,12 @@ pub struct ServerStatus {
     /// When the phase is overdue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase_deadline: Option<Time>,
+    /// Why it entered the phase, as whoever made it enter says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase_message: Option<String>,
+    /// The Machine that has it. While there is one, no other gets it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine_ref: Option<MachineReference>,
     /// `On`, `Off`, or a transition between.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub power_state: Option<String>,
@@ -179,6 +180,7 @@ impl Kind for Server {
         Column::new("Ready", "status.conditions[type=Ready].status", "Whether it can be used"),
         Column::new("Power", "status.powerState", "On or off"),
         Column::new("Rack", "spec.location.rack", "Rack it is mounted in"),
+        Column::new("Machine", "status.machineRef.name", "Machine that has it"),
         Column::new("Unit", "spec.location.unit", "Rack unit").of(ColumnType::Integer).wide(),
         Column::new("Serial", "status.inventory.serialNumber", "Serial number it reports"),
         Column::new("Model", "status.inventory.model", "Model it reports").wide(),
@@ -194,7 +196,11 @@ impl Kind for Server {
         "spec.bmc.address",
         "spec.bmc.credentialsSecretRef.name",
         "spec.bmc.tls.caSecretRef.name",
+        "spec.profile",
         "status.phase",
+        "status.machineRef.namespace",
+        "status.machineRef.name",
+        "status.machineRef.uid",
         "status.powerState",
         "status.inventory.serialNumber",
         "status.inventory.model",
@@ -225,6 +231,16 @@ impl Kind for Server {
                 let why = format!("must be between 1 and {}", Location::HEIGHT_MAX);
                 errors.push(FieldError::invalid("spec.location.height", height, why));
             }
+        }
+        if let Some(profile) = &spec.profile
+            && let Err(why) = validate::subdomain(profile)
+        {
+            errors.push(FieldError::invalid("spec.profile", format!("{profile:?}"), why));
+        }
+        if let Some(address) = &spec.host_address
+            && let Err(why) = validate::host(address)
+        {
+            errors.push(FieldError::invalid("spec.hostAddress", format!("{address:?}"), why));
         }
         let bmc = &spec.bmc;
         if bmc.address.is_empty() {

@@ -32,7 +32,7 @@ const NAT64: [u8; 12] = [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0];
 
 impl Reach {
     /// The rule as a plain function, which is what a resolver takes.
-    pub(super) const fn rule(self) -> fn(&IpAddr) -> bool {
+    pub(crate) const fn rule(self) -> fn(&IpAddr) -> bool {
         match self {
             Self::Network => |address| is_outside(address) && !is_own(address),
             Self::NetworkAndLoopback => is_outside,

@@ -15,6 +15,7 @@ mod boot;
 mod bounded;
 mod client;
 mod collection;
+mod erase;
 pub mod errors;
 mod inventory;
 mod limits;

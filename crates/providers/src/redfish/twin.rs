@@ -2,7 +2,8 @@
 //! from their target, and what people are told. A twin has nothing of its own but the machine.
 
 pub use super::actions::{
-    boot_next, boot_order, inventory_refresh, media_eject, media_insert, power_reset, power_set,
+    boot_next, boot_order, disk_erase, inventory_refresh, media_eject, media_insert, power_reset,
+    power_set,
 };
 pub use super::boot::{BootOption, Device, Mode};
 pub use super::limits::{POLL_MAX, REQUEST_TIMEOUT};

@@ -78,8 +78,19 @@ pub struct State {
     pub sessions: Vec<String>,
     pub last_reset: Option<String>,
     pub boot_order: Vec<String>,
+    pub disks: Vec<Disk>,
     /// Acts to do before anything else, first to last.
     pub script: VecDeque<Act>,
+}
+
+/// A disk of that machine.
+#[derive(Clone, Default)]
+pub struct Disk {
+    pub cannot_be_erased: bool,
+    /// How often it shows yet that it is being erased.
+    pub busy: u32,
+    pub erased: u32,
+    pub health: Option<&'static str>,
 }
 
 impl FakeBmc {
@@ -95,6 +106,7 @@ impl FakeBmc {
             sessions: vec![],
             last_reset: None,
             boot_order: ["Boot1", "Boot2", "Boot3"].map(str::to_owned).into(),
+            disks: vec![],
             script: VecDeque::new(),
         }));
         let handler: Arc<Handler> = Arc::new(handler);
@@ -237,6 +249,40 @@ fn serve(
     }
 }
 
+const STORAGE: &str = "/redfish/v1/Systems/node-a/Storage";
+
+/// What is below the collection of storage.
+fn storage(request: &Received, below: &str, state: &mut State) -> Act {
+    let drive = |at: usize| format!("{STORAGE}/1/Drives/{at}");
+    match (request.method.as_str(), below) {
+        ("GET", "") => json_answer(json!({"Members": [{"@odata.id": format!("{STORAGE}/1")}]})),
+        ("GET", "/1") => {
+            let drives = (0..state.disks.len()).map(|at| json!({"@odata.id": drive(at)}));
+            json_answer(json!({"Id": "1", "Drives": drives.collect::<Vec<_>>()}))
+        }
+        (method, below) => {
+            let mut parts = below.strip_prefix("/1/Drives/").unwrap_or_default().split('/');
+            let at: usize = parts.next().unwrap().parse().unwrap();
+            let Some(disk) = state.disks.get_mut(at) else { return status(404) };
+            if method == "POST" {
+                (disk.busy, disk.erased) = (2, disk.erased + 1);
+                return Act::Answer { status: 204, headers: vec![], body: String::new() };
+            }
+            let erase = json!({"#Drive.SecureErase": {
+                "target": format!("{}/Actions/Drive.SecureErase", drive(at)),
+            }});
+            let busy = disk.busy > 0;
+            disk.busy = disk.busy.saturating_sub(1);
+            json_answer(json!({
+                "Id": format!("disk-{at}"),
+                "Status": {"Health": disk.health},
+                "Operations": if busy { json!([{"OperationName": "Sanitize"}]) } else { json!([]) },
+                "Actions": if disk.cannot_be_erased { json!({}) } else { erase },
+            }))
+        }
+    }
+}
+
 /// A well-behaved BMC with one system; tests wrap it to misbehave.
 pub fn well_behaved(request: &Received, state: &mut State) -> Act {
     let path = request.path.split('?').next().unwrap().trim_end_matches('/');
@@ -246,6 +292,9 @@ pub fn well_behaved(request: &Received, state: &mut State) -> Act {
         if !state.sessions.iter().any(|session| session == token) {
             return status(401);
         }
+    }
+    if let Some(below) = path.strip_prefix(STORAGE) {
+        return storage(request, below, state);
     }
     match (request.method.as_str(), path) {
         ("GET", "/redfish/v1") => json_answer(json!({
@@ -282,6 +331,7 @@ pub fn well_behaved(request: &Received, state: &mut State) -> Act {
             "SerialNumber": "SN-1",
             "PowerState": state.power,
             "LastResetTime": state.last_reset,
+            "Storage": {"@odata.id": STORAGE},
             "Links": {"ManagedBy": [{"@odata.id": "/redfish/v1/Managers/bmc"}]},
             "Boot": {
                 "BootOrder": state.boot_order,

@@ -2,6 +2,7 @@
 
 pub mod boot_next;
 pub mod boot_order;
+pub mod disk_erase;
 pub mod inventory_refresh;
 pub mod media_eject;
 pub mod media_insert;
@@ -24,6 +25,7 @@ pub(super) fn add(redfish: &Redfish, catalog: &mut Catalog) {
     catalog
         .add(boot_next::BootNext { redfish: redfish.clone() })
         .add(boot_order::BootOrder { redfish: redfish.clone() })
+        .add(disk_erase::DiskErase { redfish: redfish.clone() })
         .add(inventory_refresh::InventoryRefresh { redfish: redfish.clone() })
         .add(media_eject::MediaEject { redfish: redfish.clone() })
         .add(media_insert::MediaInsert { redfish: redfish.clone() })

@@ -190,7 +190,8 @@ fn absent_as_empty<T>(read: Result<Vec<T>, ActionError>) -> Result<Vec<T>, Actio
     }
 }
 
-async fn drives(system: &System) -> Result<Vec<Resource>, ActionError> {
+/// The disks, each with a resource of its own.
+pub(super) async fn drives(system: &System) -> Result<Vec<Resource>, ActionError> {
     let mut drives = Vec::new();
     for storage in listed(system, "/Storage").await? {
         for path in storage.doc().links("/Drives") {

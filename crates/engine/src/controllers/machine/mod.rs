@@ -1,0 +1,327 @@
+//! Machines: each is given a server of its class, installed on it, kept there, and wiped off it in the end. What
+//! should happen is decided by [`decide`], which is pure; the rest carries it out. Nothing here touches a server but
+//! through a run.
+
+mod choose;
+mod decide;
+
+use super::Controller;
+use crate::{
+    SYSTEM_NAMESPACE,
+    events::{self, Happening},
+    objects::{EngineError, Objects},
+};
+use choose::Chosen;
+use decide::{Action, IMAGE, Situation, Task, decide};
+use quarterdeck_model::{
+    ConditionStatus, FieldSelector, Key, Kind, KindRef, LabelSelector, Object, ObjectMeta,
+    OwnerReference, Time, condition,
+    kinds::{
+        Event, Image, Machine, MachineClass, MachineReference, MachineStatus, Run, RunSpec,
+        RunTarget, Server,
+    },
+};
+use quarterdeck_store::{ListQuery, Mutation, Outcome, Precondition, World};
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// Keeps a machine until nothing is left of it.
+const FINALIZER: &str = "compute.quarterdeck.dev/machine";
+/// Labels of a run: the machine it is for.
+const MACHINE: &str = "quarterdeck.dev/machine";
+const MACHINE_NAMESPACE: &str = "quarterdeck.dev/machine-namespace";
+/// How soon a machine that found no server looks again, should nobody tell it of one.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// How many of those that wait look when a server is free: it may not be of the class of the first.
+const TOLD_OF_ONE: usize = 4;
+
+/// Keeps machines.
+#[derive(Default)]
+pub(crate) struct Machines {
+    waiting: Mutex<Waiting>,
+}
+
+/// Machines that found no server, the longest first.
+#[derive(Default)]
+struct Waiting {
+    line: VecDeque<Key>,
+    within: HashSet<Key>,
+}
+
+impl Waiting {
+    fn add(&mut self, key: &Key) {
+        if self.within.insert(key.clone()) {
+            self.line.push_back(key.clone());
+        }
+    }
+
+    fn take(&mut self, most: usize) -> Vec<Key> {
+        let count = most.min(self.line.len());
+        let taken: Vec<Key> = self.line.drain(..count).collect();
+        for key in &taken {
+            self.within.remove(key);
+        }
+        taken
+    }
+}
+
+impl Controller for Machines {
+    const NAME: &'static str = "machines";
+
+    fn follows(&self) -> Vec<KindRef> {
+        vec![Machine::info(), Server::info(), Run::info(), MachineClass::info(), Image::info()]
+    }
+
+    fn affected(&self, object: &Object, gone: bool) -> Vec<Key> {
+        let machine = |namespace: &str, name: &str| Key::new(Machine::info(), namespace, name);
+        if object.kind == Server::info() {
+            let field = |path| object.field(path).filter(|value| !value.is_empty());
+            let has = field("status.machineRef.namespace").zip(field("status.machineRef.name"));
+            if let Some((namespace, name)) = has {
+                return vec![machine(namespace, name)];
+            }
+            let free = !gone && field("status.phase") == Some("Ready");
+            return if free { self.waiting().take(TOLD_OF_ONE) } else { Vec::new() };
+        }
+        if object.kind == Run::info() {
+            let name = object.label(MACHINE).zip(object.label(MACHINE_NAMESPACE));
+            return name.map(|(name, namespace)| machine(namespace, name)).into_iter().collect();
+        }
+        // Classes, images: which machines wait for them is found by the one key.
+        vec![object.key.clone()]
+    }
+
+    async fn reconcile(
+        &self,
+        objects: &Objects,
+        key: &Key,
+    ) -> Result<Option<Duration>, EngineError> {
+        if *key.kind == *Machine::info().resource_name() {
+            return self.machine(objects, key).await;
+        }
+        let field = if *key.kind == *Image::info().resource_name() { "image" } else { "class" };
+        let fields = format!("spec.{field}={},status.phase=Pending", key.name);
+        for machine in listed(&objects.store().world(), Machine::info(), &fields) {
+            self.machine(objects, &machine.key).await?;
+        }
+        Ok(None)
+    }
+}
+
+/// Objects of a kind with these fields.
+fn listed(world: &World, kind: KindRef, fields: &str) -> Vec<std::sync::Arc<Object>> {
+    let Ok(fields) = FieldSelector::parse(fields) else { return Vec::new() };
+    let labels = &LabelSelector::default();
+    let query =
+        ListQuery { kind, namespace: None, labels, fields: &fields, after: None, limit: None };
+    world.list(&query).items
+}
+
+impl Machines {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // Each change leaves both whole but for one key, which is told of once more at worst.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn machine(&self, objects: &Objects, key: &Key) -> Result<Option<Duration>, EngineError> {
+        let Some((at, machine)) = objects.read::<Machine>(&key.namespace, &key.name)? else {
+            return Ok(None);
+        };
+        let world = objects.store().world();
+        let now = objects.now();
+        let held = format!("status.machineRef.uid={}", machine.metadata.uid);
+        let server = listed(&world, Server::info(), &held).into_iter().next();
+        let server_read = server.as_deref().map(crate::objects::decode::<Server>).transpose()?;
+        let class = objects.read::<MachineClass>("", &machine.spec.class)?.map(|(_, class)| class);
+        let image = objects.read::<Image>("", &machine.spec.image)?.map(|(_, image)| image);
+        let run = machine.status.current_run.as_deref().and_then(|run| run.split_once('/'));
+        let run = match run {
+            Some((namespace, name)) => objects.read::<Run>(namespace, name)?,
+            None => None,
+        };
+        let situation = Situation {
+            machine: &machine,
+            class: class.as_ref(),
+            image: image.as_ref(),
+            server: server_read.as_ref(),
+            run: run.as_ref().map(|(_, run)| run),
+            now,
+        };
+        let (mut status, mut action) = decide(&situation);
+        let mut again = None;
+        if action == Action::Choose {
+            let chosen = choose::server(&world, &machine, class.as_ref());
+            match chosen {
+                Chosen::Server(free) => {
+                    if take(objects, &free, &machine).await? {
+                        let message = format!("It has Server {}.", free.name());
+                        decide::not_ready(&mut status, "Waiting", message, now);
+                        status.server = Some(free.name().to_owned());
+                    }
+                    // It goes on when the change of the server is seen; or looks for another.
+                    again = Some(Duration::ZERO);
+                }
+                Chosen::None(why) => {
+                    decide::not_ready(&mut status, "NoServer", why, now);
+                    self.waiting().add(key);
+                    again = Some(LOOK_AGAIN);
+                }
+            }
+            action = Action::Nothing;
+        }
+        if action == Action::Release
+            && let Some(server) = &server
+        {
+            let mut released = crate::objects::decode::<Server>(server)?;
+            released.status.machine_ref = None;
+            let release = objects.put(&released, Precondition::At(server.revision))?;
+            objects.commit(vec![release]).await?;
+        }
+        let mutations = written(objects, key, (at, &machine), status, &action, now)?;
+        if !mutations.is_empty() {
+            let outcomes = objects.commit(mutations).await?;
+            if !matches!(outcomes.first(), Some(Outcome::Committed(_))) {
+                // Whoever came between made a change that brings us here again.
+                return Ok(again);
+            }
+        }
+        match action {
+            Action::Begin(task) => begin(objects, &machine, situation.server, task, now).await?,
+            Action::Cancel => cancel(objects, run).await?,
+            _ => {}
+        }
+        Ok(again)
+    }
+}
+
+/// What is to be written of the machine itself, and what is told of that.
+fn written(
+    objects: &Objects,
+    key: &Key,
+    (at, machine): (quarterdeck_model::Revision, &Machine),
+    status: MachineStatus,
+    action: &Action,
+    now: Time,
+) -> Result<Vec<Mutation>, EngineError> {
+    let mut next = Machine { status, ..machine.clone() };
+    let holds = &mut next.metadata.finalizers;
+    if *action == Action::Finish {
+        holds.retain(|held| held != FINALIZER);
+    } else if machine.metadata.deletion_timestamp.is_none()
+        && !holds.iter().any(|held| held == FINALIZER)
+    {
+        holds.push(FINALIZER.into());
+    }
+    if next == *machine {
+        return Ok(Vec::new());
+    }
+    if next.metadata.finalizers.is_empty() && next.metadata.deletion_timestamp.is_some() {
+        return Ok(vec![objects.delete(key.clone(), Precondition::At(at))]);
+    }
+    let mut mutations = vec![objects.put(&next, Precondition::At(at))?];
+    if let Some(event) = news(objects, key, &machine.status, &next.status, now) {
+        mutations.push(objects.tell(&event)?);
+    }
+    Ok(mutations)
+}
+
+/// Takes a free server for the machine; false when somebody was before.
+async fn take(objects: &Objects, free: &Object, machine: &Machine) -> Result<bool, EngineError> {
+    let mut server = crate::objects::decode::<Server>(free)?;
+    server.status.machine_ref = Some(MachineReference {
+        namespace: machine.metadata.namespace.clone().unwrap_or_default(),
+        name: machine.metadata.name.clone(),
+        uid: machine.metadata.uid.clone(),
+    });
+    let take = objects.put(&server, Precondition::At(free.revision))?;
+    Ok(matches!(objects.commit(vec![take]).await?.first(), Some(Outcome::Committed(_))))
+}
+
+async fn begin(
+    objects: &Objects,
+    machine: &Machine,
+    server: Option<&Server>,
+    task: Task,
+    now: Time,
+) -> Result<(), EngineError> {
+    let Some(server) = server else { return Ok(()) };
+    let meta = &machine.metadata;
+    let labels = [
+        (MACHINE, meta.name.clone()),
+        (MACHINE_NAMESPACE, meta.namespace.clone().unwrap_or_default()),
+    ];
+    let annotations = task.image.map(|image| (IMAGE.to_owned(), image));
+    let run = Run {
+        metadata: ObjectMeta {
+            name: task.name,
+            namespace: Some(SYSTEM_NAMESPACE.into()),
+            uid: uuid::Uuid::new_v4().to_string(),
+            generation: Some(1),
+            creation_timestamp: Some(Time::seconds(now.timestamp())),
+            labels: labels.map(|(label, value)| (label.to_owned(), value)).into(),
+            annotations: BTreeMap::from_iter(annotations),
+            owner_references: vec![OwnerReference {
+                api_version: Server::info().api_version(),
+                kind: Server::KIND.into(),
+                name: server.metadata.name.clone(),
+                uid: server.metadata.uid.clone(),
+                controller: Some(false),
+                block_owner_deletion: None,
+            }],
+            ..ObjectMeta::default()
+        },
+        spec: RunSpec {
+            runbook: task.runbook.into(),
+            target: Some(RunTarget {
+                kind: Server::KIND.into(),
+                name: server.metadata.name.clone(),
+            }),
+            params: task.params,
+            ..RunSpec::default()
+        },
+        ..Run::default()
+    };
+    // One that is there is this one: its name is made of what it is for.
+    objects.commit(vec![objects.put(&run, Precondition::Absent)?]).await?;
+    Ok(())
+}
+
+async fn cancel(
+    objects: &Objects,
+    run: Option<(quarterdeck_model::Revision, Run)>,
+) -> Result<(), EngineError> {
+    let Some((at, mut run)) = run else { return Ok(()) };
+    run.spec.cancel = true;
+    run.metadata.generation = run.metadata.generation.map(|number| number + 1);
+    objects.commit(vec![objects.put(&run, Precondition::At(at))?]).await?;
+    Ok(())
+}
+
+/// What is worth an event on the machine: that it runs, or why it does not.
+fn news(
+    objects: &Objects,
+    key: &Key,
+    before: &MachineStatus,
+    after: &MachineStatus,
+    now: Time,
+) -> Option<Event> {
+    let ready = condition::find(&after.conditions, "Ready")?;
+    let told = condition::find(&before.conditions, "Ready");
+    if told.is_some_and(|told| told.reason == ready.reason) || ready.reason == "Waiting" {
+        return None;
+    }
+    let trouble = ["InstallFailed", "RunFailed", "ServerLost", "ServerOutOfService"];
+    let object = objects.get(key)?;
+    let happening = Happening {
+        component: "machines",
+        reason: &ready.reason,
+        message: &ready.message,
+        warning: ready.status != ConditionStatus::True && trouble.contains(&ready.reason.as_str()),
+        number: object.revision.0,
+        place: 0,
+    };
+    Some(events::about(&object, &happening, now))
+}

@@ -1,0 +1,150 @@
+//! Machine: one managed instance of an operating system, owned by a team, whatever it runs on.
+
+use super::{COMPUTE, Resource, V1ALPHA1};
+use crate::{
+    Column, Condition, FieldError, FieldErrors, Kind, ObjectMeta, Scope, Time, kind_info, validate,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One managed instance of an operating system.
+pub type Machine = Resource<MachineSpec, MachineStatus>;
+
+/// What is wanted of a machine.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MachineSpec {
+    /// Name of its MachineClass.
+    pub class: String,
+    /// Name of the Image installed on it. Another one installs it anew.
+    pub image: String,
+    /// Where it must be; anywhere its class allows, when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<MachinePlacement>,
+}
+
+/// Where a machine must be: all that is set must be so.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MachinePlacement {
+    /// Name of the Site.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+    /// Name of the Rack.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rack: Option<String>,
+    /// Name of the Server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+}
+
+/// Where a machine is in its life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MachinePhase {
+    /// Waits for a server.
+    #[default]
+    Pending,
+    /// Is being installed.
+    Provisioning,
+    /// Runs.
+    Running,
+    /// Is being installed anew.
+    Updating,
+    /// Is to go, and waits until nothing is hurt by that.
+    Draining,
+    /// What it ran on is being wiped.
+    Deleting,
+    /// Could not be installed, or lost its server. Its message says what can be done.
+    Failed,
+}
+
+/// What is seen of a machine.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MachineStatus {
+    /// Generation of the spec this status is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Where it is in its life.
+    pub phase: MachinePhase,
+    /// When it entered the phase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase_since: Option<Time>,
+    /// The Server it is on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// The Image that is installed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Name or address at which it is reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The run that acts on it now, in its own namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current_run: Option<String>,
+    /// Servers on which it could not be installed: none of them is tried again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub failed_servers: Vec<String>,
+    /// What is true of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+impl Kind for Machine {
+    const GROUP: &'static str = COMPUTE;
+    const VERSION: &'static str = V1ALPHA1;
+    const KIND: &'static str = "Machine";
+    const PLURAL: &'static str = "machines";
+    const SINGULAR: &'static str = "machine";
+    const SHORT_NAMES: &'static [&'static str] = &["mach"];
+    const SCOPE: Scope = Scope::Namespaced;
+    const COLUMNS: &'static [Column] = &[
+        Column::new("Phase", "status.phase", "Where it is in its life"),
+        Column::new("Class", "spec.class", "Its class"),
+        Column::new("Server", "status.server", "Server it is on"),
+        Column::new("Image", "status.image", "Image that is installed"),
+        Column::new("Address", "status.address", "Where it is reached").wide(),
+        Column::new("Run", "status.currentRun", "Run that acts on it now").wide(),
+        Column::new("Reason", "status.conditions[type=Ready].reason", "Why it is ready or not"),
+    ];
+    const INDEXED_FIELDS: &'static [&'static str] =
+        &["spec.class", "spec.image", "status.phase", "status.server"];
+    // It is the name of a host, too.
+    const NAME: fn(&str) -> Result<(), String> = validate::dns_label;
+    const DESCRIPTION: &'static str =
+        "Machine is one managed instance of an operating system, owned by a team.";
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn validate(&self, old: Option<&Self>, errors: &mut FieldErrors) {
+        let spec = &self.spec;
+        let placement = spec.placement.clone().unwrap_or_default();
+        let names = [
+            ("spec.class", Some(&spec.class)),
+            ("spec.image", Some(&spec.image)),
+            ("spec.placement.site", placement.site.as_ref()),
+            ("spec.placement.rack", placement.rack.as_ref()),
+            ("spec.placement.server", placement.server.as_ref()),
+        ];
+        for (field, name) in names {
+            let Some(name) = name else { continue };
+            if let Err(why) = validate::subdomain(name) {
+                errors.push(FieldError::invalid(field, format!("{name:?}"), why));
+            }
+        }
+        let Some(old) = old else { return };
+        let why = "a machine stays what it is and where it is; create another one";
+        if old.spec.class != spec.class {
+            errors.push(FieldError::forbidden("spec.class", why));
+        }
+        if old.spec.placement != spec.placement {
+            errors.push(FieldError::forbidden("spec.placement", why));
+        }
+    }
+
+    kind_info!(Machine);
+}
