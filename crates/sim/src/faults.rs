@@ -20,18 +20,33 @@ pub enum Fault {
     PowerStuck,
     /// The connection breaks after a command had its effect, before it is answered.
     ReplyLost,
+    /// What the machine runs never takes a connection.
+    DeadHost,
+    /// What the machine runs takes several times as long to start.
+    SlowHost,
+    /// The image that the machine starts from does not match its checksum.
+    ImageCorrupt,
+    /// A memory module was left out when the machine was built.
+    MissingPart,
 }
 
 /// How often, of machines. All are assumed, so that a thousand servers show each of them.
-const OF_MACHINES: [(Fault, f64); 4] = [
+const OF_MACHINES: [(Fault, f64); 7] = [
     (Fault::DeadBmc, 0.004),
     (Fault::WrongCredentials, 0.004),
     (Fault::WrongSerial, 0.002),
     (Fault::SlowBmc, 0.02),
+    (Fault::DeadHost, 0.003),
+    (Fault::SlowHost, 0.01),
+    (Fault::MissingPart, 0.002),
 ];
 /// How often, of calls. Assumed likewise.
-const OF_CALLS: [(Fault, f64); 3] =
-    [(Fault::WedgedBmc, 0.003), (Fault::PowerStuck, 0.005), (Fault::ReplyLost, 0.005)];
+const OF_CALLS: [(Fault, f64); 4] = [
+    (Fault::WedgedBmc, 0.003),
+    (Fault::PowerStuck, 0.005),
+    (Fault::ReplyLost, 0.005),
+    (Fault::ImageCorrupt, 0.005),
+];
 
 /// An operating system that does not shut down when it is asked. Assumed.
 const DEAF: f64 = 0.05;

@@ -2,14 +2,15 @@
 //! them who knows every machine. One at a time, so that half a million take no memory here.
 
 use crate::{
+    catalogue,
     hardware::{Class, Hardware, USER, class_of_rack, password},
     places,
 };
 use quarterdeck_model::{
     Kind, KindRef, ObjectMeta,
     kinds::{
-        Bmc, Location, MetalProvider, Provider, ProviderSpec, Rack, RackSpec, Secret,
-        SecretReference, Server, ServerSpec, Site, SiteSpec,
+        Bmc, Image, Location, MachineClass, MetalProvider, Provider, ProviderSpec, Rack, RackSpec,
+        Secret, SecretReference, Server, ServerProfile, ServerSpec, Site, SiteSpec,
     },
 };
 use serde_json::{Map, Value};
@@ -19,6 +20,8 @@ use std::{collections::BTreeMap, iter::successors};
 const NAMESPACE: &str = "default";
 /// What the names of BMCs end with: a domain that leads nowhere (RFC 2606 §3).
 const DOMAIN: &str = "bmc.example.com";
+/// The same for what runs on the machines.
+const HOSTS: &str = "hosts.example.com";
 
 /// A large data centre of a company: further servers go to another site.
 const SERVERS_PER_SITE: u32 = 20_000;
@@ -48,6 +51,12 @@ pub enum FleetObject {
     Site(Site),
     /// The metal of a site, as machines come from it.
     Provider(Provider),
+    /// What a server should be.
+    Profile(Box<ServerProfile>),
+    /// A size and shape of machines.
+    Class(MachineClass),
+    /// What is installed on machines.
+    Image(Image),
     /// A rack.
     Rack(Rack),
     /// A server.
@@ -62,6 +71,9 @@ impl FleetObject {
             Self::Secret(_) => Secret::info(),
             Self::Site(_) => Site::info(),
             Self::Provider(_) => Provider::info(),
+            Self::Profile(_) => ServerProfile::info(),
+            Self::Class(_) => MachineClass::info(),
+            Self::Image(_) => Image::info(),
             Self::Rack(_) => Rack::info(),
             Self::Server(_) => Server::info(),
         }
@@ -74,6 +86,9 @@ impl FleetObject {
             Self::Secret(it) => &it.metadata,
             Self::Site(it) => &it.metadata,
             Self::Provider(it) => &it.metadata,
+            Self::Profile(it) => &it.metadata,
+            Self::Class(it) => &it.metadata,
+            Self::Image(it) => &it.metadata,
             Self::Rack(it) => &it.metadata,
             Self::Server(it) => &it.metadata,
         }
@@ -96,6 +111,9 @@ impl FleetObject {
             Self::Secret(it) => value(it),
             Self::Site(it) => value(it),
             Self::Provider(it) => value(it),
+            Self::Profile(it) => value(&**it),
+            Self::Class(it) => value(it),
+            Self::Image(it) => value(it),
             Self::Rack(it) => value(it),
             Self::Server(it) => value(&**it),
         }
@@ -107,7 +125,7 @@ impl Fleet {
     pub const SERVERS_MAX: u32 = 500_000;
 
     /// Changes whenever the same seed makes other objects or other machines than before.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// The fleet of a seed, with so many servers, at most [`Self::SERVERS_MAX`].
     #[must_use]
@@ -124,7 +142,12 @@ impl Fleet {
         let racks = all_racks().map(|plan| FleetObject::Rack(plan.rack()));
         let servers = all_racks().flat_map(move |plan| plan.servers(self.seed));
         let servers = servers.map(|server| FleetObject::Server(Box::new(server)));
-        secrets.chain(sites).chain(providers).chain(racks).chain(servers)
+        secrets
+            .chain(sites)
+            .chain(providers)
+            .chain(catalogue::objects())
+            .chain(racks)
+            .chain(servers)
     }
 
     /// Name of one of its servers, if it has any.
@@ -151,7 +174,7 @@ impl Fleet {
     }
 }
 
-fn named(name: impl Into<String>) -> ObjectMeta {
+pub(crate) fn named(name: impl Into<String>) -> ObjectMeta {
     ObjectMeta { name: name.into(), ..ObjectMeta::default() }
 }
 
@@ -304,8 +327,8 @@ impl RackPlan {
                     }),
                     ..Bmc::default()
                 },
-                profile: None,
-                host_address: None,
+                profile: Some(self.class.name.to_owned()),
+                host_address: Some(format!("u{unit:02}.{}.{HOSTS}", self.name)),
             },
             ..Server::default()
         }

@@ -5,8 +5,13 @@ use crate::{
     faults::BROKEN_PART,
     random::{Dice, name},
 };
-use quarterdeck_model::inventory::{
-    Drive, Firmware, Inventory, MemoryModule, NetworkInterface, Problem, Processor,
+use quarterdeck_model::{
+    inventory::{Drive, Firmware, Inventory, MemoryModule, NetworkInterface, Problem, Processor},
+    kinds::{
+        ExpectedDrives, ExpectedInterfaces, ExpectedProcessors, FirmwareBaseline, MachineResources,
+        ServerProfileSpec,
+    },
+    quantity::Quantity,
 };
 
 /// The account of all BMCs of a fleet.
@@ -127,6 +132,56 @@ const CLASSES: [Class; 4] = [
         bmc: [("24.09", 5), ("25.02", 4), ("25.04", 1)],
     },
 ];
+
+/// All classes.
+pub(crate) const fn classes() -> &'static [Class] {
+    &CLASSES
+}
+
+impl Class {
+    /// What a machine of the class should be, with the newest firmware in the field.
+    pub(crate) fn profile(&self) -> ServerProfileSpec {
+        let (drive, media, bytes) = self.drive;
+        let processors = |count, kind: &str| ExpectedProcessors {
+            count,
+            kind: Some(kind.to_owned()),
+            model: None,
+        };
+        let accelerators = (self.accelerators > 0).then(|| processors(self.accelerators, "GPU"));
+        let newest = |name: &str, versions: &[(&'static str, u32); 3]| {
+            let [.., (version, _)] = versions;
+            FirmwareBaseline { name: name.to_owned(), version: (*version).to_owned() }
+        };
+        ServerProfileSpec {
+            manufacturer: None,
+            model: Some(self.model.to_owned()),
+            memory: Some(Quantity::of(u64::from(self.modules) * self.module_bytes)),
+            memory_modules: Some(self.modules),
+            processors: [processors(self.sockets, "CPU")].into_iter().chain(accelerators).collect(),
+            drives: vec![ExpectedDrives {
+                count: self.drives,
+                media: Some(media.to_owned()),
+                model: Some(drive.to_owned()),
+                size: Some(Quantity::of(bytes)),
+            }],
+            network_interfaces: vec![ExpectedInterfaces {
+                count: 2,
+                speed_mbps: Some(self.mbps),
+                link_up: true,
+            }],
+            firmware: vec![newest("BIOS", &self.bios), newest("BMC", &self.bmc)],
+        }
+    }
+
+    /// What a machine of the class has at least.
+    pub(crate) fn minimum(&self) -> MachineResources {
+        MachineResources {
+            cpus: Some(self.sockets * self.cores * 2),
+            memory: Some(Quantity::of(u64::from(self.modules) * self.module_bytes)),
+            drives: Some(self.drives),
+        }
+    }
+}
 
 /// The class of the machines of one rack, which is the domain of their BMCs; none only if there are none.
 pub(crate) fn class_of_rack(seed: u64, domain: &str) -> Option<&'static Class> {

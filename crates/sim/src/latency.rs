@@ -63,6 +63,17 @@ pub(crate) const RESTART: Delay = delay(15_000, 0.5, 120_000);
 /// A setting or a medium until it shows. The slowest are iDRACs with 5–10 s (`SETTLING_MAX` of the Redfish
 /// provider); the median is assumed.
 pub(crate) const SETTLE: Delay = delay(2_000, 0.6, 15_000);
+/// From power on until the operating system takes connections, its firmware's self-tests included. Seen with servers:
+/// several minutes (metal3-io's and Ironic's guides plan for them); the median is assumed.
+pub(crate) const BOOT: Delay = delay(150_000, 0.4, 1_200_000);
+/// The same with an installation from a virtual drive before it. Assumed: an image of 2 GB at some 5 MB/s, which is what
+/// BMCs give.
+pub(crate) const INSTALL: Delay = delay(600_000, 0.4, 3_600_000);
+/// All disks of a machine erased. Assumed: disks that encrypt themselves forget their key within seconds, and a few are
+/// written over.
+pub(crate) const ERASE: Delay = delay(60_000, 1.0, 14_400_000);
+/// A host whose network or disks are slow takes so many times as long. Assumed.
+pub(crate) const SLOW_HOST: f64 = 4.0;
 /// How long a wedged BMC answers nothing. Firmwares hang now and then until they are reset
 /// (cybozu-go/setup-hw resets iDRACs daily for it); that a watchdog does it within minutes is assumed.
 pub(crate) const WEDGE: Delay = delay(240_000, 0.7, 1_800_000);
@@ -90,7 +101,7 @@ mod tests {
     #[test]
     fn delays_are_spread_around_their_median_and_end() {
         for delay in
-            [OPEN, INVENTORY, COMMAND, POWER_ON, POWER_OFF, SHUTDOWN, RESTART, SETTLE, WEDGE]
+            [OPEN, INVENTORY, COMMAND, POWER_ON, POWER_OFF, SHUTDOWN, RESTART, SETTLE, WEDGE, ERASE]
         {
             let mut dice = Dice::of(&[3]);
             let mut drawn: Vec<Duration> = (0..2001).map(|_draw| delay.draw(&mut dice)).collect();

@@ -13,6 +13,7 @@
 //! `docs/simulation.md` says where the numbers come from.
 
 mod actions;
+mod catalogue;
 mod faults;
 mod fleet;
 mod hardware;

@@ -92,7 +92,7 @@ impl Machines {
 }
 
 /// `host` or `host:port` of an address as Servers have it.
-fn authority(address: &str) -> &str {
+pub(crate) fn authority(address: &str) -> &str {
     let rest = address.split_once("://").map_or(address, |(_scheme, rest)| rest);
     rest.trim_end_matches('/')
 }

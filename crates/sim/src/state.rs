@@ -6,6 +6,7 @@ use quarterdeck_providers::redfish::twin::{Device, Mode};
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::time::Instant;
 
@@ -66,6 +67,30 @@ pub(crate) struct Rest {
     pub(crate) order: Vec<String>,
     /// What is in its virtual drives.
     pub(crate) media: [Option<String>; 2],
+    /// What runs on it; unknown until it has started here.
+    pub(crate) host: Option<Host>,
+}
+
+/// What a machine runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Host {
+    /// The image that is on its disks.
+    pub(crate) installed: Option<String>,
+    /// When its operating system takes connections, if it does.
+    pub(crate) up: Option<Instant>,
+}
+
+/// How a machine that is turned on starts, should anything be there to start.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Start {
+    /// From power on until the operating system takes connections.
+    pub(crate) boot: Duration,
+    /// The same when it is installed first.
+    pub(crate) install: Duration,
+    /// The image arrives whole.
+    pub(crate) whole: bool,
+    /// The operating system comes up at all.
+    pub(crate) alive: bool,
 }
 
 /// A choice for one start.
@@ -113,11 +138,30 @@ impl State {
         (Power::of(self.on.unwrap_or(true)), None)
     }
 
-    /// Begins to turn on, again if it is on, or off; it is there at that time.
-    pub(crate) fn turn(&mut self, on: bool, at: Instant) {
-        self.moving = Some((on, at));
-        if on && let Some(rest) = &mut self.rest {
-            rest.next = None;
+    /// Begins to turn on, again if it is on; it is there at that time.
+    pub(crate) fn turn_on(&mut self, at: Instant, start: Start) {
+        self.moving = Some((true, at));
+        let Some(rest) = &mut self.rest else { return };
+        let next = rest.next.take();
+        let host = rest.host.get_or_insert_default();
+        let up = |after: Duration| start.alive.then(|| at + after);
+        host.up = match next.map(|next| next.device) {
+            Some(Device::VirtualMedia) => {
+                let [drive, _] = &rest.media;
+                // An installer that finds its image broken stops, and what was there before is gone.
+                host.installed = drive.clone().filter(|_image| start.whole);
+                host.installed.as_ref().and_then(|_image| up(start.install))
+            }
+            Some(Device::FirmwareSetup) => None,
+            _ => host.installed.as_ref().and_then(|_image| up(start.boot)),
+        };
+    }
+
+    /// Begins to turn off; it is there at that time.
+    pub(crate) fn turn_off(&mut self, at: Instant) {
+        self.moving = Some((false, at));
+        if let Some(host) = self.rest.as_mut().and_then(|rest| rest.host.as_mut()) {
+            host.up = None;
         }
     }
 
@@ -130,7 +174,6 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_machine_costs_little() {
@@ -153,12 +196,46 @@ mod tests {
         let mut state = State::default();
         assert_eq!(state.power(now), (Power::On, None));
         state.rest().next = Some(Next { device: Device::Disk, mode: None, http_boot_uri: None });
-        state.turn(false, then);
+        state.turn_off(then);
         assert_eq!(state.power(now), (Power::PoweringOff, Some(then)));
         assert_eq!(state.power(then), (Power::Off, None));
         assert!(state.rest().next.is_some(), "it has not started");
-        state.turn(true, then);
+        state.turn_on(then, Start::default());
         assert_eq!(state.rest().next, None, "it starts");
         assert_eq!(state.power(then), (Power::On, None));
+    }
+
+    #[test]
+    fn what_is_installed_runs_when_it_is_on() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let start = Start { boot: second, install: 10 * second, whole: true, alive: true };
+        let mut state = State::default();
+        let host = |state: &State| state.rest.as_ref().unwrap().host.clone().unwrap();
+        let choose = |state: &mut State, device| {
+            state.rest().next = Some(Next { device, mode: None, http_boot_uri: None });
+        };
+        state.rest().media[0] = Some("a.iso".to_owned());
+        state.turn_on(now, start);
+        assert_eq!(host(&state), Host::default(), "nothing is on its disks");
+        choose(&mut state, Device::VirtualMedia);
+        state.turn_on(now, start);
+        let installed = Some("a.iso".to_owned());
+        assert_eq!(
+            host(&state),
+            Host { installed: installed.clone(), up: Some(now + 10 * second) }
+        );
+        state.turn_off(now);
+        assert_eq!(host(&state), Host { installed: installed.clone(), up: None });
+        state.turn_on(now, start);
+        assert_eq!(host(&state), Host { installed: installed.clone(), up: Some(now + second) });
+        choose(&mut state, Device::FirmwareSetup);
+        state.turn_on(now, start);
+        assert_eq!(host(&state).up, None);
+        state.turn_on(now, Start { alive: false, ..start });
+        assert_eq!(host(&state).up, None);
+        choose(&mut state, Device::VirtualMedia);
+        state.turn_on(now, Start { whole: false, ..start });
+        assert_eq!(host(&state), Host::default());
     }
 }

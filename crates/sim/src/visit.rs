@@ -4,7 +4,7 @@
 use crate::{
     faults::{Fault, Troubles},
     hardware::{Hardware, USER, password},
-    latency::{COMMAND, Delay, NOBODY_THERE, OPEN, SLOW, WEDGE},
+    latency::{COMMAND, Delay, NOBODY_THERE, OPEN, SLOW, SLOW_HOST, WEDGE},
     random::{Dice, name},
     simulation::Machines,
     state::State,
@@ -148,6 +148,13 @@ impl Visit<'_> {
     pub(crate) fn draw(&mut self, delay: Delay) -> Duration {
         let drawn = delay.draw(&mut self.dice);
         let drawn = if self.have(Fault::SlowBmc) { drawn.mul_f64(SLOW) } else { drawn };
+        self.machines.latency.scaled(drawn)
+    }
+
+    /// The same for what the machine runs.
+    pub(crate) fn draw_of_host(&mut self, delay: Delay) -> Duration {
+        let drawn = delay.draw(&mut self.dice);
+        let drawn = if self.have(Fault::SlowHost) { drawn.mul_f64(SLOW_HOST) } else { drawn };
         self.machines.latency.scaled(drawn)
     }
 

@@ -53,8 +53,13 @@ fn every_object_is_admitted_and_comes_after_what_it_names() {
             FleetObject::Server(it) => vec![
                 ("Rack", it.spec.location.clone().unwrap().rack),
                 ("Secret", it.spec.bmc.credentials_secret_ref.clone().unwrap().name),
+                ("ServerProfile", it.spec.profile.clone().unwrap()),
             ],
-            FleetObject::Site(_) | FleetObject::Secret(_) => Vec::new(),
+            FleetObject::Site(_)
+            | FleetObject::Secret(_)
+            | FleetObject::Profile(_)
+            | FleetObject::Class(_)
+            | FleetObject::Image(_) => Vec::new(),
         };
         for named in names {
             assert!(there.contains(&named), "{manifest} names {named:?}");

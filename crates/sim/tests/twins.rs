@@ -26,6 +26,8 @@ fn a_twin_says_of_itself_what_the_real_action_says() {
     let wanted = [
         "boot.next",
         "boot.order",
+        "disk.erase",
+        "host.wait",
         "inventory.refresh",
         "media.eject",
         "media.insert",

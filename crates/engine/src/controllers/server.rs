@@ -6,6 +6,7 @@
 pub(crate) mod refresh;
 
 mod decide;
+mod profile;
 
 use super::Controller;
 use crate::{
@@ -20,7 +21,7 @@ use quarterdeck_model::{
     OwnerReference, Time, condition,
     kinds::{
         Event, Rack, Run, RunSpec, RunTarget, Runbook, Secret, SecretReference, Server,
-        ServerPhase, ServerStatus,
+        ServerProfile, ServerStatus,
     },
 };
 use quarterdeck_store::{ListQuery, Precondition, World};
@@ -90,7 +91,14 @@ impl Controller for Servers {
     const NAME: &'static str = "servers";
 
     fn follows(&self) -> Vec<KindRef> {
-        vec![Server::info(), Run::info(), Rack::info(), Secret::info(), Runbook::info()]
+        vec![
+            Server::info(),
+            Run::info(),
+            Rack::info(),
+            Secret::info(),
+            Runbook::info(),
+            ServerProfile::info(),
+        ]
     }
 
     fn affected(&self, object: &Object, gone: bool) -> Vec<Key> {
@@ -167,6 +175,9 @@ fn servers_that_name(world: &World, key: &Key) -> Vec<Arc<Object>> {
         let fields = ["spec.bmc.credentialsSecretRef.name", "spec.bmc.tls.caSecretRef.name"];
         return fields.iter().flat_map(|field| by_field(format!("{field}={}", key.name))).collect();
     }
+    if *key.kind == *ServerProfile::info().resource_name() {
+        return by_field(format!("spec.profile={}", key.name));
+    }
     // The runbook of inspections: those that wait for it.
     by_field("status.phase=Registered".into())
 }
@@ -205,9 +216,6 @@ impl Servers {
             lock(&self.turns).free(&key.name);
             return Ok(None);
         };
-        if server.status.phase == ServerPhase::Retired {
-            return Ok(None);
-        }
         let name = inspection_name(&server.metadata.name);
         let inspection = objects.read::<Run>(SYSTEM_NAMESPACE, &name)?;
         if inspection.as_ref().is_some_and(|(_, run)| !run.status.phase.ended()) {
@@ -216,6 +224,10 @@ impl Servers {
             lock(&self.turns).free(&key.name);
         }
         let (basis, now) = (basis(world, &server), Time::new(Timestamp::now()));
+        let profile = match &server.spec.profile {
+            Some(name) => objects.read::<ServerProfile>("", name)?.map(|(_, profile)| profile),
+            None => None,
+        };
         let (decision, asked) = {
             let asked = Cell::new(Room::Free);
             let room = || {
@@ -229,6 +241,7 @@ impl Servers {
                 inspection: inspection.as_ref().map(|(_, run)| run),
                 can_inspect: world.get(Runbook::info(), "", INSPECT_RUNBOOK).is_some(),
                 room: &room,
+                profile: profile.as_ref(),
                 rack_found: rack.is_some_and(|rack| world.get(Rack::info(), "", rack).is_some()),
                 now,
             };

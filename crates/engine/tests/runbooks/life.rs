@@ -141,7 +141,7 @@ fn quarantine_server_and_detach_server() {
     let story = on("quarantine-server", json!({}), json!({"phase": "InUse"}))
         .param("message", json!("It smells burnt."))
         .start();
-    let asked = json!({"phase": "Quarantined", "message": "It smells burnt."});
+    let asked = json!({"phase": "Quarantined", "within": "168h", "message": "It smells burnt."});
     assert_eq!(input(&story, "quarantine"), &asked);
     story.gives("quarantine", phase("Quarantined")).is(RunPhase::Succeeded);
 

@@ -70,7 +70,7 @@ impl ServerPhase {
         match self {
             P::Registered => next == P::Inspecting,
             P::Inspecting => next == P::Ready,
-            P::Ready => next == P::Provisioning,
+            P::Ready => matches!(next, P::Provisioning | P::Cleaning),
             P::Provisioning => matches!(next, P::InUse | P::Cleaning),
             // Installed anew, or wiped.
             P::InUse => matches!(next, P::Provisioning | P::Cleaning),
@@ -136,7 +136,6 @@ mod tests {
         for (from, to) in [
             (P::Registered, P::Ready),
             (P::Ready, P::InUse),
-            (P::Ready, P::Cleaning),
             (P::InUse, P::Ready),
             (P::Retired, P::Ready),
             (P::Cleaning, P::InUse),

@@ -130,7 +130,7 @@ mod tests {
         let refused = enter(ServerPhase::Ready, input(json!({"phase": "InUse"})), now);
         assert_eq!(
             refused.unwrap_err(),
-            "is Ready and may not become InUse; from there it may become Provisioning, Quarantined, Repairing, Retired"
+            "is Ready and may not become InUse; from there it may become Provisioning, Cleaning, Quarantined, Repairing, Retired"
         );
     }
 

@@ -1,7 +1,7 @@
 //! The twin of `inventory.refresh`.
 
 use super::Twin;
-use crate::{latency::INVENTORY, simulation::Machines};
+use crate::{faults::Fault, latency::INVENTORY, simulation::Machines};
 use quarterdeck_providers::{
     ActionContext, ActionError,
     redfish::{
@@ -20,7 +20,12 @@ impl Twin for InventoryRefresh {
         let mut visit = machines.visit(context).await?;
         visit.takes(INVENTORY).await;
         let (power, _until) = visit.state(|state| state.power(Instant::now()));
-        let inventory = visit.hardware.inventory(visit.serial());
+        let mut inventory = visit.hardware.inventory(visit.serial());
+        if visit.have(Fault::MissingPart) {
+            let module = inventory.memory_modules.pop().and_then(|module| module.bytes);
+            let rest = |bytes: u64| bytes.saturating_sub(module.unwrap_or_default());
+            inventory.memory_bytes = inventory.memory_bytes.map(rest);
+        }
         // A simulated BMC has no clock, so its log tells no times.
         let event = |problem: &quarterdeck_model::inventory::Problem| LogEntry {
             created: None,

@@ -1,7 +1,9 @@
-//! The twins of the Redfish actions, a file for each subject. A twin is the real action with its name, types
+//! The twins of the actions at machines, a file for each subject. A twin is the real action with its name, types
 //! and flags, and does the work at a simulated machine: what is said of it cannot differ.
 
 mod boot;
+mod disk;
+mod host;
 mod inventory;
 mod media;
 mod power;
@@ -9,10 +11,11 @@ mod power;
 use crate::simulation::{Machines, Simulation};
 use quarterdeck_providers::{
     Action, ActionContext, ActionError, Catalog,
+    host::wait::HostWait,
     redfish::twin::{
-        boot_next::BootNext, boot_order::BootOrder, inventory_refresh::InventoryRefresh,
-        media_eject::MediaEject, media_insert::MediaInsert, power_reset::PowerReset,
-        power_set::PowerSet,
+        boot_next::BootNext, boot_order::BootOrder, disk_erase::DiskErase,
+        inventory_refresh::InventoryRefresh, media_eject::MediaEject, media_insert::MediaInsert,
+        power_reset::PowerReset, power_set::PowerSet,
     },
 };
 use serde_json::{Map, Value};
@@ -63,6 +66,8 @@ pub(crate) fn add(simulation: &Simulation, catalog: &mut Catalog) {
     catalog
         .add(twin::<BootNext>(simulation))
         .add(twin::<BootOrder>(simulation))
+        .add(twin::<DiskErase>(simulation))
+        .add(twin::<HostWait>(simulation))
         .add(twin::<InventoryRefresh>(simulation))
         .add(twin::<MediaEject>(simulation))
         .add(twin::<MediaInsert>(simulation))

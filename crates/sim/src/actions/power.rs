@@ -4,10 +4,10 @@
 use super::Twin;
 use crate::{
     faults::{Fault, hears},
-    latency::{POWER_OFF, POWER_ON, RESTART, SHUTDOWN},
+    latency::{BOOT, INSTALL, POWER_OFF, POWER_ON, RESTART, SHUTDOWN},
     random::name,
     simulation::Machines,
-    state::Power,
+    state::{Power, Start, State},
     visit::Visit,
 };
 use quarterdeck_model::Duration as SpecDuration;
@@ -57,6 +57,16 @@ fn time_to(visit: &mut Visit<'_>, input: &power_set::Input) -> Option<Duration> 
     }
 }
 
+/// How its operating system comes up when it is turned on.
+fn start(visit: &mut Visit<'_>) -> Start {
+    Start {
+        boot: visit.draw_of_host(BOOT),
+        install: visit.draw_of_host(INSTALL),
+        whole: !visit.have(Fault::ImageCorrupt),
+        alive: !visit.have(Fault::DeadHost),
+    }
+}
+
 /// Drives the power there, and answers whether it had to send anything. A machine that turns there already is
 /// only waited for.
 async fn drive(
@@ -65,6 +75,9 @@ async fn drive(
     time: Option<Duration>,
 ) -> Result<bool, ActionError> {
     let goal = Power::of(on);
+    let start = start(visit);
+    let turn =
+        |state: &mut State, at| if on { state.turn_on(at, start) } else { state.turn_off(at) };
     let mut sent = false;
     loop {
         let (seen, turns) = visit.state(|state| state.power(Instant::now()));
@@ -75,7 +88,7 @@ async fn drive(
             sent = true;
             match time.filter(|_time| !visit.have(Fault::PowerStuck)) {
                 Some(time) => {
-                    visit.command(RESET, |state| state.turn(on, Instant::now() + time)).await?;
+                    visit.command(RESET, |state| turn(state, Instant::now() + time)).await?;
                 }
                 None => visit.command_in_vain(RESET).await?,
             }
@@ -118,11 +131,12 @@ impl Twin for PowerReset {
 /// that blinked, unless it was to be seen off.
 async fn restart(visit: &mut Visit<'_>, how: Restart, step: u64) -> Result<(), ActionError> {
     let time = visit.draw(RESTART);
+    let start = start(visit);
     if !visit.have(Fault::PowerStuck) {
         return visit
             .command(RESET, |state| {
                 state.restarted_by = step;
-                state.turn(true, Instant::now() + time);
+                state.turn_on(Instant::now() + time, start);
             })
             .await;
     }

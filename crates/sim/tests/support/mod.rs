@@ -1,6 +1,15 @@
 //! What the tests of twins share: a fleet, its simulation, and calls of actions at its servers.
 
 #![allow(dead_code, reason = "each test file uses some of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says what is wrong by failing"
+)]
+
+pub(crate) mod plane;
 
 use quarterdeck_model::kinds::Server;
 use quarterdeck_providers::{

@@ -325,3 +325,6 @@ fn news(
     };
     Some(events::about(&object, &happening, now))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,13 @@
 //! What a server's status should be and what to do about its inspection. Pure.
 
+use super::profile;
 use crate::{INSPECT_RUNBOOK, units::UNITS_FREE};
 use jiff::SignedDuration;
 use quarterdeck_model::{
     Condition, ConditionStatus, Time, condition,
-    kinds::{BmcTlsVerify, Run, RunPhase, Server, ServerPhase, ServerStatus, StepPhase},
+    kinds::{
+        BmcTlsVerify, Run, RunPhase, Server, ServerPhase, ServerProfile, ServerStatus, StepPhase,
+    },
 };
 use std::time::Duration;
 
@@ -38,6 +41,8 @@ pub(super) struct Situation<'a> {
     /// line.
     pub(super) room: &'a dyn Fn() -> Room,
     pub(super) rack_found: bool,
+    /// The profile that it names, if that exists.
+    pub(super) profile: Option<&'a ServerProfile>,
     pub(super) now: Time,
 }
 
@@ -74,7 +79,15 @@ pub(super) fn decide(situation: &Situation<'_>) -> Decision {
     link_condition(situation, &mut status);
     trust_condition(situation, &mut status);
     complete_condition(&mut status, now);
-    let (action, again) = inspection(situation, &mut status);
+    profile::conditions(server, situation.profile, &mut status, now);
+    let (action, again) = if status.phase.out_of_service() {
+        let message = status.phase_message.clone();
+        let message = message.unwrap_or_else(|| "See the run that made it so.".into());
+        not_ready(&mut status, server.status.phase.as_str(), message, now);
+        (Action::Nothing, None)
+    } else {
+        inspection(situation, &mut status)
+    };
     let overdue = deadline(&mut status, now);
     let again = [again, overdue].into_iter().flatten().min();
     (status, action, again)
@@ -152,7 +165,9 @@ fn begin(
 
 /// The inspection succeeded.
 fn inspected(status: &mut ServerStatus, run: &Run, now: Time) {
-    if matches!(status.phase, ServerPhase::Registered | ServerPhase::Inspecting) {
+    let differs = profile::not_met(status);
+    let first = matches!(status.phase, ServerPhase::Registered | ServerPhase::Inspecting);
+    if first && differs.is_none() {
         enter(status, ServerPhase::Ready, now);
     }
     // What was seen later counts, and what was seen before does not.
@@ -164,6 +179,10 @@ fn inspected(status: &mut ServerStatus, run: &Run, now: Time) {
         .filter(|seen| seen.status == ConditionStatus::False)
         .map(|seen| (seen.reason.clone(), seen.message.clone()));
     if let Some((reason, message)) = lost {
+        not_ready(status, &reason, message, now);
+        return;
+    }
+    if let Some((reason, message)) = differs {
         not_ready(status, &reason, message, now);
         return;
     }
@@ -186,29 +205,38 @@ fn running(status: &mut ServerStatus, run: &Run, now: Time) {
     }
 }
 
-/// Until when the server should have been inspected, and that it was not. Answers when to look
-/// again. Later phases have the deadlines of the runs that make them.
+/// Until when the server should have left its phase, and that it did not. Answers when to look again. The runs that
+/// make later phases say by when those are left.
 fn deadline(status: &mut ServerStatus, now: Time) -> Option<Duration> {
-    let clear = |status: &mut ServerStatus| {
-        status.conditions.retain(|condition| condition.kind != "Overdue");
-    };
-    if !matches!(status.phase, ServerPhase::Registered | ServerPhase::Inspecting) {
-        clear(status);
-        if status.phase == ServerPhase::Ready {
-            status.phase_deadline = None;
+    let first = matches!(status.phase, ServerPhase::Registered | ServerPhase::Inspecting);
+    if first {
+        let since = *status.phase_since.get_or_insert(Time::seconds(now.timestamp()));
+        let deadline = since.timestamp().saturating_add(INSPECTED_WITHIN);
+        status.phase_deadline = Some(Time::new(deadline.unwrap_or(now.timestamp())));
+    } else if matches!(status.phase, ServerPhase::Ready | ServerPhase::InUse) {
+        status.phase_deadline = None;
+    }
+    let left = status.phase_deadline.map(|due| due.timestamp().duration_since(now.timestamp()));
+    match left {
+        Some(left) if !left.is_positive() => {}
+        left => {
+            status.conditions.retain(|condition| condition.kind != "Overdue");
+            return left.and_then(|left| Duration::try_from(left).ok());
         }
-        return None;
     }
-    let since = *status.phase_since.get_or_insert(Time::seconds(now.timestamp()));
-    let deadline = since.timestamp().saturating_add(INSPECTED_WITHIN).unwrap_or(now.timestamp());
-    status.phase_deadline = Some(Time::new(deadline));
-    let left = deadline.duration_since(now.timestamp());
-    if left.is_positive() {
-        clear(status);
-        return Duration::try_from(left).ok();
-    }
-    let message = "It was not inspected within an hour. Condition Ready says why and what to do; it is tried again by itself at least every 13 minutes, and at once when its spec or Secrets change.";
-    set(status, "Overdue", ConditionStatus::True, "InspectionOverdue", message.into(), now);
+    let (reason, message) = if first {
+        let message = "It was not inspected within an hour. Condition Ready says why and what to do; it is tried again by itself at least every 13 minutes, and at once when its spec or Secrets change.";
+        ("InspectionOverdue", message.to_owned())
+    } else {
+        let exit = match status.phase {
+            ServerPhase::Quarantined | ServerPhase::Repairing => {
+                "Run return-server when it is well, repair-server to have it mended, or retire-server to let it go."
+            }
+            _ => "Run quarantine-server with spec.force to take it out of that.",
+        };
+        ("PhaseOverdue", format!("It should not be {} any more. {exit}", status.phase))
+    };
+    set(status, "Overdue", ConditionStatus::True, reason, message, now);
     None
 }
 

@@ -5,7 +5,10 @@ use super::{
 use quarterdeck_model::{
     Condition,
     inventory::{Inventory, Unread},
-    kinds::{Bmc, BmcTlsVerify, Location, RunPhase, RunStatus, ServerSpec, StepPhase, StepStatus},
+    kinds::{
+        Bmc, BmcTlsVerify, Location, RunPhase, RunStatus, ServerPhase, ServerProfileSpec,
+        ServerSpec, StepPhase, StepStatus,
+    },
 };
 
 const NOW: &str = "2026-11-01T12:00:00Z";
@@ -54,6 +57,7 @@ fn situation<'a>(server: &'a Server, inspection: Option<&'a Run>) -> Situation<'
         can_inspect: true,
         room: &|| Room::Free,
         rack_found: false,
+        profile: None,
         now: time(NOW),
     }
 }
@@ -271,4 +275,81 @@ fn a_link_to_a_missing_rack_is_shown() {
     let (status, _, _) = decide(&Situation { rack_found: true, ..situation(&server, None) });
     let link = condition::find(&status.conditions, "LinksFound").unwrap();
     assert_eq!(link.status, ConditionStatus::True);
+}
+
+#[test]
+fn a_server_that_differs_from_its_profile_is_not_ready_and_says_in_what() {
+    let mut server = new_server();
+    server.spec.profile = Some("small".into());
+    server.status.phase = ServerPhase::Inspecting;
+    server.status.inventory = Some(Inventory::default());
+    let run = inspection(1, RunPhase::Succeeded, Some("2026-11-01T11:59:00Z"));
+    let (status, _, _) = decide(&situation(&server, Some(&run)));
+    assert_eq!(status.phase, ServerPhase::Inspecting);
+    assert_eq!(ready(&status), (ConditionStatus::False, "ProfileNotFound"));
+
+    let mut profile = ServerProfile {
+        spec: ServerProfileSpec { memory_modules: Some(2), ..ServerProfileSpec::default() },
+        ..ServerProfile::default()
+    };
+    let differs = Situation { profile: Some(&profile), ..situation(&server, Some(&run)) };
+    let (status, _, _) = decide(&differs);
+    assert_eq!(status.phase, ServerPhase::Inspecting, "it has not come so far");
+    assert_eq!(ready(&status), (ConditionStatus::False, "ProfileNotMet"));
+    let message = &condition::find(&status.conditions, "Ready").unwrap().message;
+    assert_eq!(message, "It differs from profile small: 0 of 2 memory modules are there.");
+
+    profile.spec.memory_modules = None;
+    profile.spec.firmware = serde_json::from_str(r#"[{"name": "BMC", "version": "2"}]"#).unwrap();
+    let fits = Situation { profile: Some(&profile), ..situation(&server, Some(&run)) };
+    let (status, _, _) = decide(&fits);
+    assert_eq!(status.phase, ServerPhase::Ready, "it can be used with other firmware");
+    assert_eq!(ready(&status), (ConditionStatus::True, "Inspected"));
+    let firmware = condition::find(&status.conditions, "FirmwareCurrent").unwrap();
+    assert_eq!(firmware.reason, "FirmwareDiffers");
+}
+
+#[test]
+fn a_server_out_of_service_is_left_alone_and_says_why() {
+    let mut server = new_server();
+    for phase in [ServerPhase::Quarantined, ServerPhase::Repairing, ServerPhase::Retired] {
+        server.status.phase = phase;
+        server.status.phase_message = Some("A fan is broken.".into());
+        let (status, action, _) = decide(&situation(&server, None));
+        assert_eq!(action, Action::Nothing);
+        assert_eq!(ready(&status), (ConditionStatus::False, phase.as_str()));
+        let ready = condition::find(&status.conditions, "Ready").unwrap();
+        assert_eq!(ready.message, "A fan is broken.");
+    }
+    server.status.phase = ServerPhase::Ready;
+    let run = inspection(1, RunPhase::Succeeded, Some("2026-11-01T11:00:00Z"));
+    let (status, _, _) = decide(&situation(&server, Some(&run)));
+    assert_eq!(ready(&status), (ConditionStatus::True, "Inspected"), "it is back");
+}
+
+#[test]
+fn a_phase_that_lasts_too_long_says_what_ends_it() {
+    let mut server = new_server();
+    let run = inspection(1, RunPhase::Succeeded, Some("2026-11-01T11:00:00Z"));
+    let overdue = |status: &ServerStatus| {
+        condition::find(&status.conditions, "Overdue").map(|it| it.message.clone())
+    };
+    server.status.phase = ServerPhase::Provisioning;
+    server.status.phase_deadline = Some(time("2026-11-01T13:00:00Z"));
+    let (status, _, again) = decide(&situation(&server, Some(&run)));
+    assert_eq!((overdue(&status), again), (None, Some(Duration::from_secs(3600))));
+    for (phase, exit) in [
+        (ServerPhase::Provisioning, "quarantine-server"),
+        (ServerPhase::Cleaning, "quarantine-server"),
+        (ServerPhase::Quarantined, "return-server"),
+        (ServerPhase::Repairing, "retire-server"),
+    ] {
+        server.status.phase = phase;
+        server.status.phase_deadline = Some(time("2026-11-01T11:00:00Z"));
+        let (status, _, _) = decide(&situation(&server, Some(&run)));
+        assert!(overdue(&status).unwrap().contains(exit), "{phase}");
+    }
+    server.status.phase = ServerPhase::InUse;
+    let (status, _, again) = decide(&situation(&server, Some(&run)));
+    assert_eq!((overdue(&status), status.phase_deadline, again), (None, None, None));
 }

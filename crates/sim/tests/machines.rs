@@ -1,0 +1,333 @@
+//! The lives of machines on a simulated fleet, under the real engine with the shipped runbooks: installed, installed
+//! anew, wiped; and where each is left when that does not go well.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says what is wrong by failing"
+)]
+
+mod support;
+
+use quarterdeck_model::{
+    Kind as _, KindRef, condition,
+    kinds::{
+        Instance, Machine, MachinePhase, Namespace, Run, Runbook, Server, ServerPhase, Service,
+    },
+    object,
+};
+use quarterdeck_sim::Fault;
+use quarterdeck_store::{Mutation, Outcome, Precondition, Write};
+use quarterdeck_testing::wait::wait_for;
+use serde_json::{Value, json};
+use support::plane::{DEADLINE, Plane, created};
+
+const OLD: &str = "debian-12-20260801";
+const NEW: &str = "debian-12-20261101";
+
+/// A plane whose servers are all well, and ready.
+async fn ready(servers: u32) -> Plane {
+    let plane = Plane::start(servers).await;
+    for server in 0..plane.servers.len() {
+        plane.simulation.heal(plane.address(server));
+    }
+    let namespace = json!({"metadata": {"name": "shop"}, "spec": {}});
+    plane.store.commit(vec![created(Namespace::info(), &namespace)]).await.unwrap();
+    wait_for(DEADLINE, "every server to be ready", async || {
+        let ready = |server| plane.see(server).status.phase == ServerPhase::Ready;
+        match (0..plane.servers.len()).find(|server| !ready(*server)) {
+            Some(server) => Err(format!("server {server}: {:?}", plane.ready(server))),
+            None => Ok(()),
+        }
+    })
+    .await;
+    plane
+}
+
+/// The class of a server, which is that of its rack.
+fn class(plane: &Plane, server: usize) -> String {
+    plane.servers[server].metadata.labels["hardware"].clone()
+}
+
+async fn create(plane: &Plane, name: &str, spec: Value) {
+    let machine = json!({"metadata": {"name": name, "namespace": "shop"}, "spec": spec});
+    let outcomes = plane.store.commit(vec![created(Machine::info(), &machine)]).await.unwrap();
+    assert!(matches!(outcomes[0], Outcome::Committed(_)), "{outcomes:?}");
+}
+
+/// Changes an object as a person would.
+async fn change(
+    plane: &Plane,
+    kind: KindRef,
+    (namespace, name): (&str, &str),
+    change: impl Fn(&mut Value),
+) {
+    loop {
+        let object = plane.store.fresh().await.unwrap().get(kind, namespace, name).unwrap();
+        let mut value = object.value();
+        change(&mut value);
+        if value["spec"] != object.value()["spec"] {
+            let generation = value["metadata"]["generation"].as_i64().unwrap_or(0);
+            value["metadata"]["generation"] = json!(generation + 1);
+        }
+        let write = Write::Put(object::encode(kind, &value).into());
+        let precondition = Precondition::At(object.revision);
+        let mutation = Mutation { key: object.key.clone(), write, precondition, fence: None };
+        if matches!(plane.store.commit(vec![mutation]).await.unwrap()[0], Outcome::Committed(_)) {
+            return;
+        }
+    }
+}
+
+async fn delete(plane: &Plane, name: &str) {
+    change(plane, Machine::info(), ("shop", name), |machine| {
+        machine["metadata"]["deletionTimestamp"] = json!("2026-11-02T09:00:00Z");
+    })
+    .await;
+}
+
+fn see(plane: &Plane, name: &str) -> Option<Machine> {
+    let object = plane.store.world().get(Machine::info(), "shop", name)?;
+    Some(object.decode().unwrap())
+}
+
+fn server(plane: &Plane, name: &str) -> Server {
+    plane.store.world().get(Server::info(), "", name).unwrap().decode().unwrap()
+}
+
+/// What a machine says of itself.
+fn says(machine: &Machine) -> (String, String) {
+    let ready = condition::find(&machine.status.conditions, "Ready");
+    ready.map(|ready| (ready.reason.clone(), ready.message.clone())).unwrap_or_default()
+}
+
+/// Waits until a machine is in a phase, for that reason.
+async fn until(plane: &Plane, name: &str, phase: MachinePhase, reason: &str) -> Machine {
+    let what = format!("machine {name} to be {phase:?}: {reason}");
+    wait_for(DEADLINE, &what, async || {
+        let machine = see(plane, name).ok_or("gone")?;
+        let fits = machine.status.phase == phase && says(&machine).0 == reason;
+        if fits { Ok(machine) } else { Err(format!("{:?}", machine.status)) }
+    })
+    .await
+}
+
+async fn gone(plane: &Plane, name: &str) {
+    wait_for(DEADLINE, &format!("machine {name} to be gone"), async || match see(plane, name) {
+        None => Ok(()),
+        Some(machine) => Err(format!("{:?}", machine.status)),
+    })
+    .await;
+}
+
+async fn run_of(plane: &Plane, name: &str, runbook: &str, params: Value, server: &str) {
+    let run = json!({
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"runbook": runbook, "target": {"kind": "Server", "name": server}, "params": params},
+    });
+    plane.store.commit(vec![created(Run::info(), &run)]).await.unwrap();
+    wait_for(DEADLINE, &format!("run {name} to end well"), async || {
+        let run = plane.store.world().get(Run::info(), "default", name).ok_or("gone")?;
+        match run.field("status.phase") {
+            Some("Succeeded") => Ok(()),
+            phase => Err(format!("{phase:?}")),
+        }
+    })
+    .await;
+}
+
+/// Runbooks that wait no longer for a host than a test does.
+async fn impatient(plane: &Plane) {
+    change(plane, Runbook::info(), ("", "provision-server"), |runbook| {
+        let steps = runbook["spec"]["steps"].as_array_mut().unwrap();
+        let step = steps.iter_mut().find(|step| step["name"] == "installed").unwrap();
+        step["timeout"] = json!("3s");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_is_installed_installed_anew_and_wiped() {
+    let plane = ready(4).await;
+    let class = class(&plane, 0);
+    create(&plane, "web-1", json!({"class": class, "image": OLD})).await;
+    let machine = until(&plane, "web-1", MachinePhase::Running, "Running").await;
+    let name = machine.status.server.clone().unwrap();
+    let on = server(&plane, &name);
+    assert_eq!(on.status.phase, ServerPhase::InUse);
+    assert_eq!(on.status.machine_ref.unwrap().uid, machine.metadata.uid);
+    assert_eq!(machine.status.image.as_deref(), Some(OLD));
+    assert_eq!(machine.status.address, on.spec.host_address);
+    assert_eq!(machine.status.current_run, None);
+
+    // Two more get two others; a fifth waits until one is free.
+    for other in ["web-2", "web-3", "web-4"] {
+        create(&plane, other, json!({"class": class, "image": OLD})).await;
+    }
+    for other in ["web-2", "web-3", "web-4"] {
+        until(&plane, other, MachinePhase::Running, "Running").await;
+    }
+    create(&plane, "web-5", json!({"class": class, "image": OLD})).await;
+    let waits = until(&plane, "web-5", MachinePhase::Pending, "NoServer").await;
+    assert!(says(&waits).1.contains("No server of class"), "{:?}", says(&waits));
+    let mut taken: Vec<String> = ["web-1", "web-2", "web-3", "web-4"]
+        .map(|name| see(&plane, name).unwrap().status.server.unwrap())
+        .into();
+    taken.sort();
+    taken.dedup();
+    assert_eq!(taken.len(), 4, "no two machines on one server");
+
+    change(&plane, Machine::info(), ("shop", "web-1"), |machine| {
+        machine["spec"]["image"] = json!(NEW);
+    })
+    .await;
+    wait_for(DEADLINE, "the new image", async || {
+        let machine = see(&plane, "web-1").unwrap();
+        let done = machine.status.phase == MachinePhase::Running
+            && machine.status.image.as_deref() == Some(NEW);
+        if done { Ok(()) } else { Err(format!("{:?}", machine.status)) }
+    })
+    .await;
+    assert_eq!(see(&plane, "web-1").unwrap().status.server.as_ref(), Some(&name), "it stays");
+
+    delete(&plane, "web-1").await;
+    gone(&plane, "web-1").await;
+    // Whoever waits gets what was freed.
+    let next = until(&plane, "web-5", MachinePhase::Running, "Running").await;
+    assert_eq!(next.status.server.as_ref(), Some(&name));
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_cannot_be_installed_is_quarantined_and_another_is_taken() {
+    let plane = ready(2).await;
+    impatient(&plane).await;
+    let class = class(&plane, 0);
+    let bad = &plane.servers[0].metadata.name;
+    // The machine asks for the one server first, so that it is the one.
+    plane.simulation.force(plane.address(0), Fault::DeadHost);
+    let placement = json!({"server": bad});
+    create(&plane, "pinned", json!({"class": class, "image": OLD, "placement": placement})).await;
+    wait_for(DEADLINE, "the server to be quarantined", async || {
+        let server = server(&plane, bad);
+        if server.status.phase == ServerPhase::Quarantined && server.status.machine_ref.is_none() {
+            return Ok(());
+        }
+        Err(format!("{:?}", server.status))
+    })
+    .await;
+    let pinned = until(&plane, "pinned", MachinePhase::Pending, "NoServer").await;
+    assert_eq!(pinned.status.failed_servers, [bad.clone()]);
+    assert!(says(&pinned).1.contains("is Quarantined"), "{:?}", says(&pinned));
+    delete(&plane, "pinned").await;
+    gone(&plane, "pinned").await;
+    create(&plane, "free", json!({"class": class, "image": OLD})).await;
+    let free = until(&plane, "free", MachinePhase::Running, "Running").await;
+    assert_ne!(free.status.server.as_ref(), Some(bad));
+    // Mended, it comes back.
+    plane.simulation.heal(plane.address(0));
+    run_of(&plane, "back", "return-server", json!({}), bad).await;
+    assert_eq!(server(&plane, bad).status.phase, ServerPhase::Ready);
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_machine_needs_and_is_not_there_is_said() {
+    let plane = ready(1).await;
+    let class = class(&plane, 0);
+    create(&plane, "a", json!({"class": "none", "image": OLD})).await;
+    until(&plane, "a", MachinePhase::Pending, "ClassNotFound").await;
+    create(&plane, "b", json!({"class": class, "image": "none"})).await;
+    until(&plane, "b", MachinePhase::Pending, "ImageNotFound").await;
+    let raw = json!({"metadata": {"name": "raw"}, "spec": {
+        "url": "https://images.example.com/a", "checksum": format!("sha256:{}", "0".repeat(64)), "format": "Raw",
+    }});
+    let raw = created(quarterdeck_model::kinds::Image::info(), &raw);
+    plane.store.commit(vec![raw]).await.unwrap();
+    create(&plane, "c", json!({"class": class, "image": "raw"})).await;
+    until(&plane, "c", MachinePhase::Pending, "ImageFormat").await;
+    for (name, placement) in [
+        ("d", json!({"server": "none"})),
+        ("e", json!({"rack": "none"})),
+        ("f", json!({"site": "none"})),
+    ] {
+        create(&plane, name, json!({"class": class, "image": OLD, "placement": placement})).await;
+        until(&plane, name, MachinePhase::Pending, "NoServer").await;
+    }
+    // What comes later is waited for.
+    let image = json!({"metadata": {"name": "none"}, "spec": {
+        "url": "https://images.example.com/a.iso", "checksum": format!("sha256:{}", "0".repeat(64)), "format": "Iso",
+    }});
+    let image = created(quarterdeck_model::kinds::Image::info(), &image);
+    plane.store.commit(vec![image]).await.unwrap();
+    until(&plane, "b", MachinePhase::Running, "Running").await;
+    for name in ["a", "c", "d", "e", "f"] {
+        delete(&plane, name).await;
+        gone(&plane, name).await;
+    }
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_carries_a_service_is_wiped_when_the_ledger_lets_it() {
+    let plane = ready(2).await;
+    let class = class(&plane, 0);
+    for name in ["web-1", "web-2"] {
+        create(&plane, name, json!({"class": class, "image": OLD})).await;
+        until(&plane, name, MachinePhase::Running, "Running").await;
+    }
+    let budget = json!({"disruptionBudget": {"maxUnavailable": 1}});
+    let service = json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": budget});
+    let mut mutations = vec![created(Service::info(), &service)];
+    let instance = |name: &str, phase: &str| {
+        let host = see(&plane, name).unwrap().status.server.unwrap();
+        json!({"metadata": {"name": format!("{name}-a"), "namespace": "shop"},
+               "spec": {"service": "web", "host": {"kind": "Server", "name": host}},
+               "status": {"phase": phase}})
+    };
+    // One of the two has failed by itself, so the other may not go.
+    mutations.push(created(Instance::info(), &instance("web-1", "Ready")));
+    mutations.push(created(Instance::info(), &instance("web-2", "Failed")));
+    plane.store.commit(mutations).await.unwrap();
+    delete(&plane, "web-1").await;
+    wait_for(DEADLINE, "the machine to say who blocks", async || {
+        let machine = see(&plane, "web-1").ok_or("gone")?;
+        let says = says(&machine).1;
+        let told = machine.status.phase == MachinePhase::Draining && says.contains("shop/web");
+        if told { Ok(()) } else { Err(says) }
+    })
+    .await;
+    change(&plane, Instance::info(), ("shop", "web-2-a"), |instance| {
+        instance["status"]["phase"] = json!("Ready");
+    })
+    .await;
+    gone(&plane, "web-1").await;
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_taken_away_is_missed_and_the_machine_can_go() {
+    let plane = ready(1).await;
+    let class = class(&plane, 0);
+    create(&plane, "web-1", json!({"class": class, "image": OLD})).await;
+    let machine = until(&plane, "web-1", MachinePhase::Running, "Running").await;
+    let name = machine.status.server.unwrap();
+    run_of(&plane, "quarantine", "quarantine-server", json!({"message": "It smells."}), &name)
+        .await;
+    let waits = until(&plane, "web-1", MachinePhase::Failed, "ServerOutOfService").await;
+    assert!(says(&waits).1.contains("It smells."), "{:?}", says(&waits));
+    run_of(&plane, "back", "return-server", json!({}), &name).await;
+    until(&plane, "web-1", MachinePhase::Running, "Running").await;
+    run_of(&plane, "detach", "detach-server", json!({}), &name).await;
+    until(&plane, "web-1", MachinePhase::Failed, "ServerLost").await;
+    delete(&plane, "web-1").await;
+    gone(&plane, "web-1").await;
+    assert_eq!(server(&plane, &name).status.phase, ServerPhase::Quarantined);
+    run_of(&plane, "clean", "clean-server", json!({}), &name).await;
+    assert_eq!(server(&plane, &name).status.phase, ServerPhase::Ready);
+    run_of(&plane, "retire", "retire-server", json!({}), &name).await;
+    assert_eq!(server(&plane, &name).status.phase, ServerPhase::Retired);
+    plane.stop().await;
+}
