@@ -282,9 +282,8 @@ async fn a_machine_that_carries_a_service_is_wiped_when_the_ledger_lets_it() {
     let service = json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": budget});
     let mut mutations = vec![created(Service::info(), &service)];
     let instance = |name: &str, phase: &str| {
-        let host = see(&plane, name).unwrap().status.server.unwrap();
         json!({"metadata": {"name": format!("{name}-a"), "namespace": "shop"},
-               "spec": {"service": "web", "host": {"kind": "Server", "name": host}},
+               "spec": {"service": "web", "host": {"kind": "Machine", "name": name}},
                "status": {"phase": phase}})
     };
     // One of the two has failed by itself, so the other may not go.
