@@ -219,7 +219,7 @@ async fn a_server_that_cannot_be_installed_is_quarantined_and_another_is_taken()
     })
     .await;
     let pinned = until(&plane, "pinned", MachinePhase::Pending, "NoServer").await;
-    assert_eq!(pinned.status.failed_servers, [bad.clone()]);
+    assert_eq!(pinned.status.failed_servers, std::slice::from_ref(bad));
     assert!(says(&pinned).1.contains("is Quarantined"), "{:?}", says(&pinned));
     delete(&plane, "pinned").await;
     gone(&plane, "pinned").await;
