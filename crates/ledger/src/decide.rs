@@ -47,7 +47,7 @@ impl Book {
             return Err(refusal);
         }
         self.within_limits(&hosts)?;
-        self.within_budgets(&hosts)?;
+        self.within_budgets(&hosts, request.now)?;
         Ok(self.lost(&hosts))
     }
 
@@ -80,8 +80,8 @@ impl Book {
         Ok(())
     }
 
-    /// No service has more instances down than its budget says.
-    fn within_budgets(&self, hosts: &[Number]) -> Result<(), Refusal> {
+    /// No service is disturbed outside of its windows, or has more instances down than its budget says.
+    fn within_budgets(&self, hosts: &[Number], now: Time) -> Result<(), Refusal> {
         let mut more: BTreeMap<Number, u32> = BTreeMap::new();
         let fresh = hosts.iter().filter_map(|number| self.hosts.get(*number));
         for host in fresh.filter(|host| host.permits.is_empty()) {
@@ -90,6 +90,7 @@ impl Book {
                 *more.entry(instance.service).or_default() += 1;
             }
         }
+        self.within_windows(&more, now)?;
         let over = more.iter().filter_map(|(number, more)| {
             let service = self.services.get(*number)?;
             let down = u32::try_from(service.down.len()).unwrap_or(u32::MAX);
@@ -102,6 +103,22 @@ impl Book {
             Some((number, service, more)) => {
                 Err(self.over_budget(*number, service, *more, over.len() - 1))
             }
+            None => Ok(()),
+        }
+    }
+
+    fn within_windows(&self, more: &BTreeMap<Number, u32>, now: Time) -> Result<(), Refusal> {
+        let closed = more.keys().filter_map(|number| {
+            let service = self.services.get(*number)?;
+            Some((*number, service, service.spec.closed_until(now)?))
+        });
+        // The one that opens last, since all must be open; of several, always the same.
+        let last = closed.max_by(|(_, one, until), (_, other, after)| {
+            let never = |until: &Option<Time>| (until.is_none(), *until);
+            never(until).cmp(&never(after)).then_with(|| other.name.cmp(&one.name))
+        });
+        match last {
+            Some((number, service, until)) => Err(Self::closed(number, service, until)),
             None => Ok(()),
         }
     }

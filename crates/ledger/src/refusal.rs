@@ -34,6 +34,18 @@ const NAMED_MAX: usize = 3;
 /// Most ways to reach an owner that are named.
 const CONTACTS_MAX: usize = 2;
 
+fn whom_to_ask(message: &mut String, service: &Service) {
+    let contacts = service.spec.contacts.iter().take(CONTACTS_MAX).map(String::as_str);
+    let contacts = contacts.collect::<Vec<_>>().join(", ");
+    // Writing to memory does not fail.
+    match (&service.spec.owner, contacts.as_str()) {
+        (Some(owner), "") => drop(write!(message, "; its owner is {owner}")),
+        (Some(owner), at) => drop(write!(message, "; its owner is {owner} ({at})")),
+        (None, "") => {}
+        (None, at) => drop(write!(message, "; ask {at}")),
+    }
+}
+
 impl Book {
     /// `payments/api allows 1 of 10 down; 1 is: api-7 on m-0417 (not available since 2026-03-01T12:27:00Z)`. Times
     /// are points, so that the same refusal is the same text.
@@ -65,15 +77,20 @@ impl Book {
         if others > 0 {
             let _ = write!(message, " (and {others} other services are in the way)");
         }
-        let contacts = service.spec.contacts.iter().take(CONTACTS_MAX).map(String::as_str);
-        let contacts = contacts.collect::<Vec<_>>().join(", ");
-        match (&service.spec.owner, contacts.as_str()) {
-            (Some(owner), "") => drop(write!(message, "; its owner is {owner}")),
-            (Some(owner), at) => drop(write!(message, "; its owner is {owner} ({at})")),
-            (None, "") => {}
-            (None, at) => drop(write!(message, "; ask {at}")),
-        }
+        whom_to_ask(&mut message, service);
         Refusal { blocker: Blocker::Service(number), message, until: None }
+    }
+
+    /// `payments/api is disturbed only in its maintenance windows; the next opens at 2026-03-01T22:30:00Z`.
+    pub(crate) fn closed(number: Number, service: &Service, until: Option<Time>) -> Refusal {
+        let next = until.map_or_else(
+            || "none of them ever opens".to_owned(),
+            |until| format!("the next opens at {until}"),
+        );
+        let mut message =
+            format!("{} is disturbed only in its maintenance windows; {next}", service.name);
+        whom_to_ask(&mut message, service);
+        Refusal { blocker: Blocker::Service(number), message, until }
     }
 
     /// How an instance is down.

@@ -171,3 +171,42 @@ fn freezes_hold_for_their_time_place_and_callers() {
     book.remove_freeze("year-end");
     assert!(book.take_gave_way().contains(&Blocker::Freeze("year-end".into())));
 }
+
+#[test]
+fn a_service_is_disturbed_in_its_windows_alone() {
+    let mut book = payments();
+    let spec = |windows: serde_json::Value| -> ServiceSpec {
+        serde_json::from_value(serde_json::json!({
+            "owner": "payments", "disruptionBudget": {"maxUnavailable": 5},
+            "maintenanceWindows": windows,
+        }))
+        .unwrap()
+    };
+    // 1 March 2026 is a Sunday; it is 12:30 by UTC, 13:30 in Berlin.
+    let later =
+        serde_json::json!({"start": "14:00", "duration": "1h", "timeZone": "Europe/Berlin"});
+    let mondays = serde_json::json!({"days": ["Mon"], "start": "08:00", "duration": "1h"});
+    book.set_service("payments/api", spec(serde_json::json!([mondays, later])));
+    let refusal = book.ask(&request("Server", "m-1")).unwrap_err();
+    assert_eq!(
+        refusal.message,
+        "payments/api is disturbed only in its maintenance windows; the next opens at 2026-03-01T13:00:00Z; its owner is payments"
+    );
+    assert_eq!(refusal.until.unwrap().to_string(), "2026-03-01T13:00:00Z");
+    let then = Request { now: refusal.until.unwrap(), ..request("Server", "m-1") };
+    assert!(book.ask(&then).is_ok());
+    // What is down already is not disturbed.
+    book.set_instance("payments/api-7", "payments/api", "m-7", false, Some(time(27)));
+    assert!(book.ask(&request("Server", "m-7")).is_ok());
+    // Its budget holds in the window, too.
+    book.set_service("payments/api", {
+        let open = serde_json::json!({"start": "12:00", "duration": "1h"});
+        ServiceSpec { disruption_budget: None, ..spec(serde_json::json!([open])) }
+    });
+    assert!(refused(&book, &request("Server", "m-1")).contains("allows 1 of 10 down"));
+    // Of two that are closed, the one that opens last is named.
+    book.set_service("payments/api", spec(serde_json::json!([mondays])));
+    book.set_service("payments/book", spec(serde_json::json!([later])));
+    book.set_instance("payments/book-1", "payments/book", "m-1", true, None);
+    assert!(refused(&book, &request("Server", "m-1")).contains("2026-03-02T08:00:00Z"));
+}

@@ -24,6 +24,7 @@ pub mod selector;
 pub mod share;
 pub mod time;
 pub mod validate;
+pub mod window;
 
 pub use action::ActionSignature;
 pub use condition::{Condition, ConditionStatus};

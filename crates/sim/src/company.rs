@@ -223,6 +223,7 @@ fn service_spec(team: &str, tier: u8, copies: usize, per_machine: usize) -> Serv
             max_unavailable: Some(Share::Count(most)),
             min_available: None,
         }),
+        ..ServiceSpec::default()
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::{Resource, SERVICES, V1ALPHA1};
 use crate::{
-    Column, ColumnType, Condition, FieldError, FieldErrors, Kind, ObjectMeta, Scope, kind_info,
-    share::Share,
+    Column, ColumnType, Condition, FieldError, FieldErrors, Kind, ObjectMeta, Scope, Time,
+    kind_info, share::Share, window::MaintenanceWindow,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,8 @@ pub type Service = Resource<ServiceSpec, ServiceStatus>;
 
 /// Least critical tier.
 const TIER_MAX: u8 = 4;
+/// Most maintenance windows.
+const WINDOWS_MAX: usize = 50;
 /// Most ways to reach its owner.
 const CONTACTS_MAX: usize = 20;
 
@@ -33,6 +35,10 @@ pub struct ServiceSpec {
     /// How many of its instances may be down at once. One, when not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disruption_budget: Option<DisruptionBudget>,
+    /// When its instances may be disturbed, within the budget. Always, when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub maintenance_windows: Vec<MaintenanceWindow>,
 }
 
 /// How many instances may be down at once: one of the two.
@@ -57,6 +63,16 @@ impl ServiceSpec {
             }
             _ => 1,
         }
+    }
+
+    /// Until when its instances may not be disturbed, by its maintenance windows; none while they may, and a time
+    /// without end when no window ever opens.
+    pub fn closed_until(&self, now: Time) -> Option<Option<Time>> {
+        let windows = &self.maintenance_windows;
+        if windows.is_empty() || windows.iter().any(|window| window.is_open(now)) {
+            return None;
+        }
+        Some(windows.iter().filter_map(|window| window.next(now)).min())
     }
 }
 
@@ -120,6 +136,13 @@ impl Kind for Service {
         if spec.contacts.len() > CONTACTS_MAX {
             let count = spec.contacts.len();
             errors.push(FieldError::too_many("spec.contacts", count, CONTACTS_MAX));
+        }
+        let windows = spec.maintenance_windows.len();
+        if windows > WINDOWS_MAX {
+            errors.push(FieldError::too_many("spec.maintenanceWindows", windows, WINDOWS_MAX));
+        }
+        for (at, window) in spec.maintenance_windows.iter().take(WINDOWS_MAX).enumerate() {
+            window.validate(&format!("spec.maintenanceWindows[{at}]"), errors);
         }
         match &spec.disruption_budget {
             Some(DisruptionBudget { max_unavailable: Some(_), min_available: Some(_) }) => {
