@@ -26,4 +26,4 @@ mod visit;
 pub use faults::Fault;
 pub use fleet::{Fleet, FleetObject};
 pub use latency::Latency;
-pub use simulation::Simulation;
+pub use simulation::{Effect, Simulation};

@@ -230,6 +230,7 @@ pub struct Process {
     shared: bool,
     alive: AtomicBool,
     cut_off: AtomicBool,
+    hangs: AtomicBool,
 }
 
 impl Process {
@@ -248,12 +249,23 @@ impl Process {
 
     fn new(disk: &Arc<Disk>, shared: bool) -> Arc<Self> {
         let (alive, cut_off) = (AtomicBool::new(true), AtomicBool::new(false));
-        Arc::new(Self { disk: disk.clone(), shared, alive, cut_off })
+        let hangs = AtomicBool::new(false);
+        Arc::new(Self { disk: disk.clone(), shared, alive, cut_off, hangs })
     }
 
     /// Whether it was not killed, by itself or by others.
     pub fn is_alive(&self) -> bool {
         self.alive.load(Ordering::Relaxed)
+    }
+
+    /// From now on the disk says nothing to it, and takes nothing from it; it does not know.
+    pub fn hang(&self) {
+        self.hangs.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the disk says nothing to it.
+    pub fn hangs(&self) -> bool {
+        self.hangs.load(Ordering::Relaxed)
     }
 
     /// From now on, for this process alone, the disk is away, or is not.
@@ -268,7 +280,7 @@ impl Process {
 
     /// The disk, for as long as the process lives and the disk answers.
     async fn open(&self) -> Result<MutexGuard<'_, State>, StoreError> {
-        if !self.alive.load(Ordering::Relaxed) {
+        if !self.is_alive() || self.hangs() {
             pending::<()>().await;
         }
         let state = self.disk.state();
@@ -307,7 +319,7 @@ impl Backend for Process {
             None => {
                 let outcomes = self.disk.apply(batch);
                 self.disk.pass_time().await;
-                if !self.is_alive() {
+                if !self.is_alive() || self.hangs() {
                     pending::<()>().await;
                 }
                 Ok(outcomes)

@@ -14,7 +14,6 @@ use crate::{
     objects::{EngineError, Objects},
 };
 use decide::{Action, BASIS, Room, Situation, TRY, decide};
-use jiff::Timestamp;
 use quarterdeck_model::{
     ConditionStatus, FieldSelector, Key, Kind, KindRef, LabelSelector, Object, ObjectMeta,
     OwnerReference, Time, condition,
@@ -215,7 +214,7 @@ impl Servers {
         } else {
             lock(&self.turns).free(&key.name);
         }
-        let (basis, now) = (basis(world, &server), Time::new(Timestamp::now()));
+        let (basis, now) = (basis(world, &server), objects.now());
         let (decision, asked) = {
             let asked = Cell::new(Room::Free);
             let room = || {

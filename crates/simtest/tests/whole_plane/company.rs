@@ -25,7 +25,7 @@ spec:
   target: {kind: Server}
   timeout: 2h
   steps:
-    - name: off
+    - name: stop
       action: power.set
       with: {state: 'Off'}
       timeout: 10m
@@ -33,7 +33,7 @@ spec:
       compensate: {action: power.set, with: {state: 'On'}}
     - name: work
       pause: 2m
-    - name: 'on'
+    - name: start
       action: power.set
       with: {state: 'On'}
       timeout: 5m
@@ -50,7 +50,8 @@ pub(crate) async fn found(plane: &mut Plane, servers: u32) {
         plane.create(Runbook::info(), &runbook).await;
     }
     for number in 0..SITES {
-        let mut value = json!({"metadata": {"name": format!("site-{number}")}, "spec": {}});
+        let mut value =
+            json!({"metadata": {"name": format!("site-{number}")}, "spec": {"region": "eu"}});
         if plane.dice.one_in(3) {
             value["spec"]["maxDisruptedServers"] = json!(1 + plane.dice.below(3));
         }

@@ -66,11 +66,7 @@ impl Facts {
     }
 
     /// Why a target may not be disrupted, too, while `disrupted` are.
-    pub(crate) fn refuse(
-        &self,
-        asked: &Asked<'_>,
-        disrupted: &BTreeSet<String>,
-    ) -> Option<String> {
+    pub(crate) fn refuse(&self, asked: &Asked<'_>, disrupted: &BTreeSet<String>) -> Option<String> {
         let hosts = self.hosts(asked.target);
         if let Some(name) = self.frozen(asked, &hosts) {
             return Some(format!("freeze {name} holds"));

@@ -173,7 +173,12 @@ impl Plane {
     }
 
     /// Writes as the API does on behalf of a person, and keeps the plane to its answer.
-    pub(crate) async fn write(&mut self, key: Key, write: Write, precondition: Precondition) -> bool {
+    pub(crate) async fn write(
+        &mut self,
+        key: Key,
+        write: Write,
+        precondition: Precondition,
+    ) -> bool {
         let Some((number, store)) = self.answering() else { return false };
         let mutation = Mutation { key: key.clone(), write, precondition, fence: None };
         let answer = timeout(PATIENCE, store.commit(vec![mutation.clone()])).await;
@@ -226,7 +231,11 @@ impl Plane {
 
     /// Changes an object as the API would, in the version that a replica shows; gives up when somebody came
     /// between.
-    pub(crate) async fn change(&mut self, object: &Object, change: impl FnOnce(&mut Value)) -> bool {
+    pub(crate) async fn change(
+        &mut self,
+        object: &Object,
+        change: impl FnOnce(&mut Value),
+    ) -> bool {
         let before = object.value();
         let mut value = before.clone();
         change(&mut value);

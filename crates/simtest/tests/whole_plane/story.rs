@@ -1,6 +1,9 @@
 //! What a change means, in a sentence.
 
-use quarterdeck_model::{Key, Kind as _, kinds::{Run, Server, Service}};
+use quarterdeck_model::{
+    Key, Kind as _,
+    kinds::{Run, Server, Service},
+};
 use quarterdeck_store::Change;
 use serde_json::Value;
 

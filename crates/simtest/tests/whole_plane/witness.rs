@@ -9,7 +9,7 @@ use crate::{
 };
 use jiff::SignedDuration;
 use quarterdeck_model::{
-    Key, Kind as _, Revision,
+    Key, Kind, Revision,
     kinds::{
         Freeze, Instance, InstancePhase, Permit, Rack, Run, RunPhase, Server, Service, Site,
         StepPhase, StepStatus,
@@ -74,7 +74,7 @@ fn acts(run: &Run) -> bool {
         && !HARMLESS.contains(&run.spec.runbook.as_str())
 }
 
-fn read<K: serde::de::DeserializeOwned>(change: &Change) -> Option<K> {
+fn read<K: Kind>(change: &Change) -> Option<K> {
     let body = change.body.as_ref()?;
     Some(serde_json::from_slice(body).unwrap_or_else(|why| panic!("{}: {why}", change.key)))
 }
@@ -290,7 +290,7 @@ impl Witness {
             .flat_map(|run| run.status.steps.iter().filter(done))
             .map(|step| step.name.as_str())
             .collect();
-        let new = run.status.steps.iter().filter(done);
+        let new = run.status.steps.iter().filter(done).filter(|_| !run.spec.dry_run);
         for step in new.filter(|step| !known.contains(step.name.as_str())) {
             let wanted = step.input.as_ref().and_then(|input| input.get("state"));
             let Some(wanted) = wanted.and_then(|state| state.as_str()) else { continue };
@@ -330,17 +330,21 @@ impl Witness {
             .iter()
             .find(|(_, run)| run.metadata.uid == uid)
             .map_or_else(|| format!("which is gone ({uid})"), |(key, _)| full(key));
-        self.trace.say(format!("machine {server} takes {:?}, of run {name}, {step}", effect.request));
+        self.trace
+            .say(format!("machine {server} takes {:?}, of run {name}, {step}", effect.request));
         if !effect.disrupts {
             return;
         }
         self.disruptions += 1;
         if !self.permits.values().any(|held| held.uid == uid && held.hosts.contains(&server)) {
-            self.trace.broken(format!("machine {server} is disrupted by run {name} without a permit"));
+            self.trace
+                .broken(format!("machine {server} is disrupted by run {name} without a permit"));
         }
         let now = self.clock.elapsed();
         match self.run_of(uid) {
-            None => self.trace.broken(format!("machine {server} is disrupted by a run that is gone")),
+            None => {
+                self.trace.broken(format!("machine {server} is disrupted by a run that is gone"))
+            }
             Some(run) if !acts(run) => {
                 let just = self.ended.get(uid).is_some_and(|at| *at + STOPPED_WITHIN >= now);
                 if !just {
@@ -371,7 +375,9 @@ impl Witness {
             let deadline = run.status.deadline.filter(|_| counts)?;
             let message = run.status.message.as_deref().unwrap_or_default();
             let late = deadline.timestamp() < now;
-            late.then(|| format!("run {} goes on past its deadline {deadline}: {message}", full(key)))
+            late.then(|| {
+                format!("run {} goes on past its deadline {deadline}: {message}", full(key))
+            })
         })
     }
 }
