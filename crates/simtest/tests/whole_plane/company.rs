@@ -40,6 +40,18 @@ spec:
       retry: {attempts: 3, backoff: 5s, maxBackoff: 1m}
 ";
 
+/// What is done to a whole rack.
+const WORK_ON_RACK: &str = "
+apiVersion: workflows.quarterdeck.dev/v1alpha1
+kind: Runbook
+metadata: {name: work-on-rack}
+spec:
+  target: {kind: Rack}
+  timeout: 90m
+  steps:
+    - {name: work, action: rack.work, timeout: 20m, retry: {attempts: 2, backoff: 5s}}
+";
+
 /// Creates all of it, through a replica.
 pub(crate) async fn found(plane: &mut Plane, servers: u32) {
     for namespace in ["default", "quarterdeck-system", OPERATORS, OWNERS] {
@@ -77,6 +89,7 @@ pub(crate) async fn found(plane: &mut Plane, servers: u32) {
                 let name = value["metadata"]["name"].as_str().unwrap().to_owned();
                 plane.machines.push((name, address));
                 plane.create(Server::info(), &value).await;
+                plane.manifests.push(value);
             }
             _ => {}
         }
@@ -125,13 +138,13 @@ pub(crate) async fn instance(plane: &mut Plane, service: &str) {
     plane.create(Instance::info(), &value).await;
 }
 
-/// The shipped ones in the order of their names, and one more.
+/// The shipped ones in the order of their names, and those of this company.
 fn runbooks() -> Vec<Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runbooks");
     let files = std::fs::read_dir(folder).unwrap();
     let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
     files.sort();
     let texts = files.iter().map(|file| std::fs::read_to_string(file).unwrap());
-    let texts = texts.chain([MAINTAIN.to_owned()]);
+    let texts = texts.chain([MAINTAIN.to_owned(), WORK_ON_RACK.to_owned()]);
     texts.map(|text| serde_saphyr::from_str(&text).unwrap()).collect()
 }

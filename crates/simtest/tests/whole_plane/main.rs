@@ -22,6 +22,7 @@ mod facts;
 mod faults;
 mod operations;
 mod plane;
+mod rack;
 mod randomness;
 mod regressions;
 mod seed;

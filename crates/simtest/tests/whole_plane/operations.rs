@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// What runs are made of, the more usual more often.
-const RUNBOOKS: [&str; 8] = [
+const RUNBOOKS: [&str; 9] = [
     "power-off-server",
     "power-on-server",
     "power-cycle-server",
@@ -23,6 +23,7 @@ const RUNBOOKS: [&str; 8] = [
     "maintain-server",
     "network-boot-server",
     "inspect-server",
+    "work-on-rack",
 ];
 /// Most runs that have not ended: what operators begin must be done some day.
 const OPEN_MAX: usize = 14;
@@ -42,7 +43,8 @@ pub(crate) async fn one(plane: &mut Plane) {
         68..70 => freeze(plane).await,
         70..72 => delete(plane, Freeze::info(), "operator lifts").await,
         72..75 => limit(plane).await,
-        75..77 => move_server(plane).await,
+        75 => move_server(plane).await,
+        76 => remove_or_declare(plane).await,
         77 => delete(plane, Permit::info(), "operator deletes permit").await,
         78..90 => report(plane).await,
         90..93 => change_budget(plane).await,
@@ -78,7 +80,12 @@ async fn create_run(plane: &mut Plane) {
     let runbook = plane.dice.pick(&RUNBOOKS).unwrap();
     let server = plane.dice.pick(&plane.machines.clone()).unwrap().0;
     let name = plane.name(runbook.trim_end_matches("-server"));
-    let target = json!({"kind": "Server", "name": server});
+    let target = match runbook {
+        "work-on-rack" => {
+            json!({"kind": "Rack", "name": format!("r-{}", plane.dice.below(RACKS))})
+        }
+        _ => json!({"kind": "Server", "name": server}),
+    };
     let mut spec = json!({"runbook": runbook, "target": target});
     match plane.dice.below(12) {
         0 => spec["force"] = json!(true),
@@ -208,6 +215,23 @@ async fn move_server(plane: &mut Plane) {
     let rack = format!("r-{}", plane.dice.below(RACKS));
     plane.trace.say(format!("operator moves {} to {rack}", server.name()));
     plane.change(&server, |value| value["spec"]["location"] = json!({"rack": rack})).await;
+}
+
+/// Takes a server out of the inventory, or declares one again that was taken out.
+async fn remove_or_declare(plane: &mut Plane) {
+    let known = plane.see(Server::info());
+    let missing = |value: &&Value| {
+        let name = value["metadata"]["name"].as_str();
+        !known.iter().any(|server| Some(server.name()) == name)
+    };
+    if let Some(value) = plane.manifests.iter().find(missing).cloned() {
+        plane.trace.say(format!("operator declares server {} again", value["metadata"]["name"]));
+        plane.create(Server::info(), &value).await;
+        return;
+    }
+    let Some(server) = plane.dice.pick(&known) else { return };
+    plane.trace.say(format!("operator removes server {}", server.name()));
+    plane.delete(&server).await;
 }
 
 /// What agents do: say of the instances on a machine whether they run, by whether it does.

@@ -1,7 +1,7 @@
 //! A simulated plane: replicas on one disk, over one simulated fleet, on one thread and one clock. It can be
 //! broken in every way that a seed asks for, and writes what people write.
 
-use crate::{clock::Clock, dice::Dice, trace::Trace, witness::Witness};
+use crate::{clock::Clock, dice::Dice, rack, trace::Trace, witness::Witness};
 use jiff::SignedDuration;
 use quarterdeck_engine::{Actions, Engine};
 use quarterdeck_model::{Key, KindRef, Object, Revision, object};
@@ -49,6 +49,8 @@ pub(crate) struct Plane {
     pub(crate) replicas: Vec<Option<Replica>>,
     /// Servers, with the addresses of their BMCs.
     pub(crate) machines: Vec<(String, String)>,
+    /// The same as they were declared.
+    pub(crate) manifests: Vec<Value>,
     /// Gives each object that people create another name.
     pub(crate) number: usize,
     shared: bool,
@@ -77,6 +79,7 @@ impl Plane {
             witness,
             replicas: (0..replicas).map(|_| None).collect(),
             machines: Vec::new(),
+            manifests: Vec::new(),
             number: 0,
             shared: replicas > 1,
         }
@@ -103,6 +106,7 @@ impl Plane {
         };
         let mut catalog = Catalog::new();
         self.simulation.add_actions(&mut catalog);
+        rack::add(&mut catalog, &self.witness);
         let (stop, stopping) = watch::channel(false);
         // No two clocks are the same.
         let skew = SignedDuration::from_millis(self.dice.below(2_000) as i64 - 1_000);
@@ -179,7 +183,10 @@ impl Plane {
         write: Write,
         precondition: Precondition,
     ) -> bool {
-        let Some((number, store)) = self.answering() else { return false };
+        let Some((number, store)) = self.answering() else {
+            self.trace.say("  ... and nobody answers");
+            return false;
+        };
         let mutation = Mutation { key: key.clone(), write, precondition, fence: None };
         let answer = timeout(PATIENCE, store.commit(vec![mutation.clone()])).await;
         let outcome = match answer {

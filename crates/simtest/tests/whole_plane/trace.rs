@@ -33,6 +33,10 @@ impl Trace {
     /// Tells what happens.
     pub(crate) fn say(&self, what: impl Into<String>) {
         let inner = &mut *self.0.lock().unwrap();
+        if inner.broken.is_some() {
+            // What comes after the first thing that broke only hides it.
+            return;
+        }
         let now = inner.clock.now();
         let time = format!("{now:.3}");
         let time = time.get(11..23).unwrap_or(&time);

@@ -11,8 +11,8 @@ use jiff::SignedDuration;
 use quarterdeck_model::{
     Key, Kind, Revision,
     kinds::{
-        Freeze, Instance, InstancePhase, Permit, Rack, Run, RunPhase, Server, Service, Site,
-        StepPhase, StepStatus,
+        Campaign, Freeze, Instance, InstancePhase, Permit, Rack, Run, RunPhase, RunTarget, Server,
+        Service, Site, StepPhase, StepStatus,
     },
 };
 use quarterdeck_sim::{Effect, Simulation};
@@ -52,6 +52,7 @@ pub(crate) struct Witness {
     /// When each run was seen to end.
     ended: BTreeMap<String, Duration>,
     permits: BTreeMap<Key, Held>,
+    campaigns: BTreeMap<String, Campaign>,
     pub(crate) facts: Facts,
     /// What the facts were, and until when.
     before: VecDeque<(Duration, Facts)>,
@@ -95,6 +96,7 @@ impl Witness {
             runs: BTreeMap::new(),
             ended: BTreeMap::new(),
             permits: BTreeMap::new(),
+            campaigns: BTreeMap::new(),
             facts: Facts::default(),
             before: VecDeque::new(),
             disruptions: 0,
@@ -128,6 +130,8 @@ impl Witness {
             self.run(change);
         } else if is(Permit::info()) {
             self.permit(change);
+        } else if is(Campaign::info()) {
+            put(&mut self.campaigns, full(&change.key), read::<Campaign>(change));
         } else {
             self.fact(change);
         }
@@ -257,6 +261,9 @@ impl Witness {
         } else {
             self.ended.remove(&run.metadata.uid);
         }
+        if before.is_none() {
+            self.campaign_has_room(&change.key, &run);
+        }
         self.waits_with_a_deadline(&change.key, &run);
         self.what_is_recorded_was_done(&change.key, before.as_ref(), &run);
         self.runs.insert(change.key.clone(), run);
@@ -357,6 +364,42 @@ impl Witness {
         for other in others.filter(|other| target(other) == Some(("Server", &server))) {
             let other = &other.metadata.name;
             self.trace.broken(format!("run {name} acts on {server}, which run {other} holds"));
+        }
+    }
+
+    /// A rack is worked on.
+    pub(crate) fn worked_on(&mut self, rack: &str, key: &str) {
+        let uid = key.split_once('/').map_or(key, |(uid, _)| uid);
+        self.trace.say(format!("rack {rack} is worked on"));
+        self.disruptions += 1;
+        let on = RunTarget { kind: "Rack".into(), name: rack.into() };
+        let servers = self.facts.hosts(&on);
+        let held = self.permits.values().find(|held| held.uid == uid);
+        if !held.is_some_and(|held| servers.is_subset(&held.hosts)) {
+            self.trace.broken(format!("rack {rack} is worked on without a permit"));
+        }
+    }
+
+    /// Whether a campaign may begin this run: it is not held up, and has room.
+    fn campaign_has_room(&self, key: &Key, run: &Run) {
+        let owners = |run: &Run| -> Vec<String> {
+            run.metadata.owner_references.iter().map(|owner| owner.uid.clone()).collect()
+        };
+        let of = owners(run);
+        let Some(campaign) = self.campaigns.values().find(|it| of.contains(&it.metadata.uid))
+        else {
+            return;
+        };
+        let (spec, name) = (&campaign.spec, full(key));
+        if spec.paused || spec.cancel {
+            self.trace.broken(format!("run {name} is begun by a campaign that is held up"));
+        }
+        // A person may have retried one.
+        let open = |it: &&Run| !it.status.phase.ended() && it.status.retries == 0;
+        let open = self.runs.values().filter(open).filter(|it| owners(it) == of).count();
+        if open >= usize::try_from(spec.concurrency).unwrap() {
+            let most = spec.concurrency;
+            self.trace.broken(format!("run {name} is begun while {open} go on, of {most} at once"));
         }
     }
 
