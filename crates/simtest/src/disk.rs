@@ -12,7 +12,7 @@ use std::{
     future::pending,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -231,6 +231,9 @@ pub struct Process {
     alive: AtomicBool,
     cut_off: AtomicBool,
     hangs: AtomicBool,
+    at_once: AtomicUsize,
+    /// Batches given at once are applied in order.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Process {
@@ -249,13 +252,18 @@ impl Process {
 
     fn new(disk: &Arc<Disk>, shared: bool) -> Arc<Self> {
         let (alive, cut_off) = (AtomicBool::new(true), AtomicBool::new(false));
-        let hangs = AtomicBool::new(false);
-        Arc::new(Self { disk: disk.clone(), shared, alive, cut_off, hangs })
+        let (hangs, at_once, turn) = Default::default();
+        Arc::new(Self { disk: disk.clone(), shared, alive, cut_off, hangs, at_once, turn })
     }
 
     /// Whether it was not killed, by itself or by others.
     pub fn is_alive(&self) -> bool {
         self.alive.load(Ordering::Relaxed)
+    }
+
+    /// It may give so many batches to the disk before the first is answered.
+    pub fn commits_at_once(&self, batches: usize) {
+        self.at_once.store(batches, Ordering::Relaxed);
     }
 
     /// From now on the disk says nothing to it, and takes nothing from it; it does not know.
@@ -311,6 +319,7 @@ impl Process {
 #[async_trait]
 impl Backend for Process {
     async fn commit(&self, batch: &[Mutation]) -> Result<Vec<Outcome>, StoreError> {
+        let in_turn = self.turn.lock().await;
         drop(self.open().await?);
         self.disk.pass_time().await;
         drop(self.open().await?);
@@ -318,6 +327,8 @@ impl Backend for Process {
         match self.due() {
             None => {
                 let outcomes = self.disk.apply(batch);
+                // The next one need not wait for this one's way back.
+                drop(in_turn);
                 self.disk.pass_time().await;
                 if !self.is_alive() || self.hangs() {
                     pending::<()>().await;
@@ -417,6 +428,10 @@ impl Backend for Process {
             held.until = Instant::now();
         }
         Ok(())
+    }
+
+    fn at_once(&self) -> usize {
+        self.at_once.load(Ordering::Relaxed).max(1)
     }
 
     fn shared(&self) -> bool {

@@ -54,6 +54,8 @@ pub(crate) struct Plane {
     /// Gives each object that people create another name.
     pub(crate) number: usize,
     shared: bool,
+    /// Batches on their way to the disk: one as with SQLite, or more as with PostgreSQL.
+    at_once: usize,
 }
 
 impl Plane {
@@ -82,6 +84,7 @@ impl Plane {
             manifests: Vec::new(),
             number: 0,
             shared: replicas > 1,
+            at_once: [1, 3][Dice::of(&[seed, 5]).below(2)],
         }
     }
 
@@ -100,6 +103,7 @@ impl Plane {
             true => Process::one_of_many(&self.disk),
             false => Process::alone(&self.disk),
         };
+        process.commits_at_once(self.at_once);
         let store = match Store::open(process.clone()).await {
             Ok(store) => Arc::new(store),
             Err(why) => return self.trace.say(format!("replica {number} cannot start: {why}")),
