@@ -77,12 +77,12 @@ impl Disk {
         *self.witness.lock().unwrap() = Some(Box::new(witness));
     }
 
-    /// From now on every commit takes time, on its way there and back.
+    /// From now on every commit and every read of changes takes time, on its way there and back.
     pub fn delayed_by(&self, delays: impl FnMut() -> Duration + Send + 'static) {
         *self.delays.lock().unwrap() = Some(Box::new(delays));
     }
 
-    /// Every commit is done at once again.
+    /// All is done at once again.
     pub fn at_once(&self) {
         *self.delays.lock().unwrap() = None;
     }
@@ -183,6 +183,14 @@ impl Disk {
 impl State {
     fn head(&self) -> Revision {
         Revision(self.log.len() as u64)
+    }
+
+    fn changes(&self, since: Revision, limit: usize) -> Result<Vec<Change>, StoreError> {
+        if since < self.compacted {
+            return Err(StoreError::Compacted { wanted: since, oldest: self.compacted });
+        }
+        let since = usize::try_from(since.0).unwrap();
+        Ok(self.log.iter().skip(since).take(limit).cloned().collect())
     }
 
     fn apply(&mut self, batch: &[Mutation]) -> Vec<Outcome> {
@@ -353,12 +361,13 @@ impl Backend for Process {
     }
 
     async fn changes(&self, since: Revision, limit: usize) -> Result<Vec<Change>, StoreError> {
-        let state = self.open().await?;
-        if since < state.compacted {
-            return Err(StoreError::Compacted { wanted: since, oldest: state.compacted });
-        }
-        let since = usize::try_from(since.0).unwrap();
-        Ok(state.log.iter().skip(since).take(limit).cloned().collect())
+        drop(self.open().await?);
+        self.disk.pass_time().await;
+        let changes = self.open().await?.changes(since, limit)?;
+        // Meanwhile there may be others.
+        self.disk.pass_time().await;
+        drop(self.open().await?);
+        Ok(changes)
     }
 
     async fn head(&self) -> Result<Revision, StoreError> {

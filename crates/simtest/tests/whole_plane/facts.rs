@@ -6,7 +6,7 @@ use quarterdeck_model::kinds::{FreezeSpec, RunTarget, ServiceSpec};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One running copy of a service.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Copy {
     pub(crate) service: String,
     pub(crate) host: String,

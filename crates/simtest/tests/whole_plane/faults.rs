@@ -34,24 +34,19 @@ pub(crate) async fn one(plane: &mut Plane) {
     let number = plane.dice.below(REPLICAS);
     match plane.dice.below(100) {
         0..25 => machine(plane),
-        25..45 if plane.replicas[number].is_some() => {
+        25..45 => {
             for _ in 0..plane.dice.below(POLLS_MAX) {
                 yield_now().await;
             }
             plane.kill(number).await;
         }
-        45..50 if plane.replicas[number].is_some() => plane.stop(number).await,
-        25..50 => plane.start(number).await,
+        45..50 => plane.stop(number).await,
         50..62 => at_commit(plane),
-        62..76 => cut_off(plane, number),
-        76..80 => freeze(plane, number),
-        80..84 => {
+        62..74 => cut_off(plane, number, true),
+        74..80 => freeze(plane, number),
+        80..88 => {
             plane.trace.say("the disk cannot be reached");
             plane.disk.go_away();
-        }
-        84..94 => {
-            plane.trace.say("the disk can be reached");
-            plane.disk.come_back();
         }
         _ => jump(plane),
     }
@@ -79,12 +74,31 @@ fn at_commit(plane: &mut Plane) {
 }
 
 /// The way from a replica to the disk is broken, or is mended.
-fn cut_off(plane: &mut Plane, number: usize) {
-    let Some(replica) = plane.replicas[number].as_mut() else { return };
-    replica.cut_off = !replica.cut_off;
-    replica.process.cut_off(replica.cut_off);
-    let what = if replica.cut_off { "cannot reach the disk" } else { "reaches the disk again" };
+fn cut_off(plane: &mut Plane, number: usize, is: bool) {
+    let Some(replica) = plane.replicas[number].as_mut().filter(|it| it.cut_off != is) else {
+        return;
+    };
+    replica.cut_off = is;
+    replica.process.cut_off(is);
+    let what = if is { "cannot reach the disk" } else { "reaches the disk again" };
     plane.trace.say(format!("replica {number} {what}"));
+}
+
+/// Some of the faults of the plane end by themselves, as whoever runs it sees to it.
+pub(crate) async fn end_some(plane: &mut Plane) {
+    if plane.disk.is_away() && plane.dice.one_in(6) {
+        plane.trace.say("the disk can be reached");
+        plane.disk.come_back();
+    }
+    for number in 0..plane.replicas.len() {
+        let ends = plane.dice.one_in(10);
+        match plane.replicas[number].as_ref().map(|it| it.process.hangs()) {
+            _ if !ends => {}
+            None => plane.start(number).await,
+            Some(true) => plane.kill(number).await,
+            Some(false) => cut_off(plane, number, false),
+        }
+    }
 }
 
 /// A replica hears nothing of the disk any more, and goes on with what it has.

@@ -20,6 +20,7 @@ mod company;
 mod dice;
 mod facts;
 mod faults;
+mod figure;
 mod operations;
 mod plane;
 mod rack;

@@ -75,6 +75,7 @@ async fn days(seed: u64, aloud: bool) -> Story {
     let mut step = 0;
     while step < STEPS && plane.trace.verdict().is_none() {
         step += 1;
+        faults::end_some(&mut plane).await;
         if plane.dice.below(12) < faults {
             faults::one(&mut plane).await;
         } else {

@@ -14,7 +14,11 @@ use quarterdeck_model::{
 use quarterdeck_simtest::Process;
 use quarterdeck_store::Store;
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 /// How often it is looked whether all is at rest.
 const LOOK: Duration = Duration::from_secs(5);
@@ -197,11 +201,12 @@ pub(crate) async fn replay(plane: &mut Plane) {
                 ));
             }
         }
-        let modelled = plane.witness.lock().unwrap().bodies.len();
-        let held: usize = kinds::all().iter().map(|kind| world.count(kind)).sum();
-        if plane.disk.head() == world.revision() && held != modelled {
-            let message = format!("the disk holds {held} objects, and the log leaves {modelled}");
-            plane.trace.broken(message);
+        if plane.disk.head() == world.revision() {
+            let all = kinds::all().iter().flat_map(|kind| world.all(kind));
+            let held: BTreeMap<_, _> = all.map(|it| (it.key.clone(), it.revision)).collect();
+            if held != plane.witness.lock().unwrap().bodies {
+                plane.trace.broken("what is stored is not what the log leaves");
+            }
         }
     }
 }

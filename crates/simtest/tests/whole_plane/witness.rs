@@ -139,39 +139,41 @@ impl Witness {
 
     /// Something the ledger must know, perhaps.
     fn fact(&mut self, change: &Change) {
-        let mut facts = self.facts.clone();
         let (key, name) = (full(&change.key), change.key.name.to_string());
         let kind = &*change.key.kind;
         let is = |info: quarterdeck_model::KindRef| *kind == *info.resource_name();
-        if is(Service::info()) {
-            put(&mut facts.services, key, read::<Service>(change).map(|it| it.spec));
+        let facts = &mut self.facts;
+        let before = if is(Service::info()) {
+            swap(facts, |it| &mut it.services, key, read::<Service>(change).map(|it| it.spec))
         } else if is(Instance::info()) {
             let copy = read::<Instance>(change).map(|it| Copy {
                 service: format!("{}/{}", change.key.namespace, it.spec.service),
                 host: it.spec.host.name,
                 ready: it.status.phase == InstancePhase::Ready,
             });
-            put(&mut facts.instances, key, copy);
+            swap(facts, |it| &mut it.instances, key, copy)
         } else if is(Server::info()) {
             let server = read::<Server>(change);
             if let Some(server) = &server {
                 self.machines.insert(server.spec.bmc.address.clone(), name.clone());
             }
-            put(&mut facts.servers, name, server.map(|it| it.spec.location.map(|it| it.rack)));
+            let rack = server.map(|it| it.spec.location.map(|it| it.rack));
+            swap(facts, |it| &mut it.servers, name, rack)
         } else if is(Rack::info()) {
             let rack = read::<Rack>(change);
             let rack = rack.map(|it| (it.spec.site, it.spec.max_disrupted_servers));
-            put(&mut facts.racks, name, rack);
+            swap(facts, |it| &mut it.racks, name, rack)
         } else if is(Site::info()) {
             let limit = read::<Site>(change).map(|it| it.spec.max_disrupted_servers);
-            put(&mut facts.sites, name, limit);
+            swap(facts, |it| &mut it.sites, name, limit)
         } else if is(Freeze::info()) {
-            put(&mut facts.freezes, name, read::<Freeze>(change).map(|it| it.spec));
+            swap(facts, |it| &mut it.freezes, name, read::<Freeze>(change).map(|it| it.spec))
         } else {
             return;
-        }
+        };
+        let Some(before) = before else { return };
         let now = self.clock.elapsed();
-        self.before.push_back((now, std::mem::replace(&mut self.facts, facts)));
+        self.before.push_back((now, before));
         self.forget(now);
         // What comes into a place goes with it.
         for held in self.permits.values_mut() {
@@ -410,17 +412,25 @@ impl Witness {
         orphans.map(|held| held.permit.metadata.name.clone()).collect()
     }
 
-    /// Runs that go on though their time is over, whatever the clocks said meanwhile.
+    /// A run that goes on though its time is over, whatever the clocks said meanwhile, or that says nothing.
     pub(crate) fn overdue(&self, allowance: SignedDuration) -> Option<String> {
         let now = self.clock.now() - self.clock.jumped() - allowance;
         self.runs.iter().find_map(|(key, run)| {
-            let counts = matches!(run.status.phase, RunPhase::Running | RunPhase::Suspended);
-            let deadline = run.status.deadline.filter(|_| counts)?;
             let message = run.status.message.as_deref().unwrap_or_default();
-            let late = deadline.timestamp() < now;
-            late.then(|| {
-                format!("run {} goes on past its deadline {deadline}: {message}", full(key))
-            })
+            let (name, status) = (full(key), &run.status);
+            match status.phase {
+                RunPhase::Pending | RunPhase::Queued => {
+                    let created = run.metadata.creation_timestamp?;
+                    let silent = created.timestamp() < now && !message.contains(" since ");
+                    silent
+                        .then(|| format!("run {name} waits and does not say for what: {message:?}"))
+                }
+                RunPhase::Running | RunPhase::Suspended => {
+                    let deadline = status.deadline.filter(|it| it.timestamp() < now)?;
+                    Some(format!("run {name} goes on past its deadline {deadline}: {message}"))
+                }
+                _ => None,
+            }
         })
     }
 }
@@ -430,4 +440,19 @@ fn put<V>(map: &mut BTreeMap<String, V>, key: String, value: Option<V>) {
         Some(value) => map.insert(key, value),
         None => map.remove(&key),
     };
+}
+
+/// The facts as they were before one of them is another; nothing when it is not.
+fn swap<V: PartialEq>(
+    facts: &mut Facts,
+    of: impl Fn(&mut Facts) -> &mut BTreeMap<String, V>,
+    key: String,
+    value: Option<V>,
+) -> Option<Facts> {
+    if of(facts).get(&key) == value.as_ref() {
+        return None;
+    }
+    let before = facts.clone();
+    put(of(facts), key, value);
+    Some(before)
 }
