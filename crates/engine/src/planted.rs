@@ -27,7 +27,7 @@ mod asked {
     static ASKED: AtomicU8 = AtomicU8::new(0);
     static CHANGES: AtomicU32 = AtomicU32::new(0);
     /// One change of so many is lost.
-    const LOST: u32 = 40;
+    const LOST: u32 = 12;
 
     /// Has a defect from now on, in all engines of this process.
     pub fn plant(planted: Planted) {

@@ -324,7 +324,9 @@ fn without(object: &Object, finalizer: &str) -> Result<Option<Object>, EngineErr
         held.retain(|other| other != finalizer);
         held.len() != before
     });
-    if !taken_off && !(object.deleting() && !object.held()) {
+    // One that nothing holds was let go by an earlier release, which did not come to remove it.
+    let forgotten = object.deleting() && !object.held();
+    if !taken_off && !forgotten {
         return Ok(None);
     }
     let body = object::encode(object.kind, &value);

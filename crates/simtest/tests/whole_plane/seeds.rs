@@ -139,7 +139,9 @@ fn two_runs_on_a_target_are_found() {
 
 #[test]
 fn a_change_that_is_lost_is_found() {
-    is_found(3, &[""]);
+    let unseen =
+        ["does not say for what", "without faults", "of ended runs stay", "past its deadline"];
+    is_found(3, &unseen);
 }
 
 #[test]

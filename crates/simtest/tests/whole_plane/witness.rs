@@ -34,7 +34,7 @@ const STOPPED_WITHIN: Duration = Duration::from_millis(400);
 struct Held {
     uid: String,
     permit: Permit,
-    /// Servers that are its target, or were since.
+    /// Servers that are its target.
     hosts: BTreeSet<String>,
 }
 
@@ -175,9 +175,9 @@ impl Witness {
         let now = self.clock.elapsed();
         self.before.push_back((now, before));
         self.forget(now);
-        // What comes into a place goes with it.
+        // What comes into a place goes with it, and what leaves it no longer does.
         for held in self.permits.values_mut() {
-            held.hosts.extend(self.facts.hosts(&held.permit.spec.target));
+            held.hosts = self.facts.hosts(&held.permit.spec.target);
         }
         if let Some(line) = story::of_fact(change) {
             self.trace.say(line);
