@@ -5,6 +5,10 @@
 /// A defect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
+#[cfg_attr(
+    not(feature = "planted"),
+    expect(unreachable_pub, reason = "who asks for one is not there")
+)]
 pub enum Planted {
     /// What an ended run's permit took is given back a second time, out of another run's share.
     PermitReleasedTwice = 1,
@@ -53,7 +57,7 @@ mod asked {
     }
 
     pub(crate) const fn loses_change() -> bool {
-        false
+        is(Planted::LostChange)
     }
 }
 

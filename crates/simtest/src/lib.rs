@@ -9,7 +9,6 @@
 #![forbid(unsafe_code)]
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test's own store has no better answer to a defect of its own than to fail"
 )]

@@ -12,7 +12,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test says what is wrong by failing"
+    clippy::print_stdout,
+    reason = "a test says what is wrong by failing, and a seed how it went"
 )]
 
 mod clock;

@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Seeds that are lived through with every change: as many as take a minute on a slow core, twice.
-const FIXED: RangeInclusive<u64> = 1..=40;
+const FIXED: RangeInclusive<u64> = 1..=32;
 /// A defect must show within so many seeds.
 const FOUND_WITHIN: u64 = 25;
 /// How many seeds a longer search tries when nobody says.
