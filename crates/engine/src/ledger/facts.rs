@@ -180,6 +180,11 @@ impl Facts {
         found.is_some_and(|found| *found.uid() == *uid && !ended(&found))
     }
 
+    /// Identity of the run that has a permit.
+    pub(super) fn holder(&self, permit: &Key) -> Option<&Arc<str>> {
+        self.permits.get(permit)
+    }
+
     /// Permits whose run has ended or is gone.
     pub(super) fn ended(&mut self) -> Vec<Key> {
         let world = self.store.world();

@@ -512,6 +512,7 @@ impl<'a> Driver<'a> {
     /// Lets go of everything after the end was recorded.
     async fn finish(&mut self) -> Result<(), EngineError> {
         self.performing = Performing::default();
+        self.leave.let_go();
         self.show_current_run(false).await?;
         if self.run.metadata.finalizers.iter().any(|held| held == FINALIZER) {
             garbage::release(&self.context.objects, &self.object.key, FINALIZER).await?;
