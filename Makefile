@@ -12,6 +12,8 @@ DEMO_DIR ?= ./demo-data
 LAB ?= lab.yaml
 # How long `make fuzz` stays with each target.
 SECONDS_EACH ?= 60
+# How many seeds `make soak` lives through, or which.
+SEEDS ?= 100
 # How long `make history` lets things fail.
 SECONDS ?= 600
 
@@ -19,7 +21,7 @@ CARGO ?= cargo
 BUILD_PACKAGES := gcc libc6-dev lld make
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run demo lab test history fuzz lint fmt bench deny doc build-packages
+.PHONY: help setup build run demo lab test history soak fuzz lint fmt bench deny doc build-packages
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +57,9 @@ test: setup ## Install what the tests need and run all of them
 
 history: setup ## Let replicas, PostgreSQL and the network fail under clients for SECONDS=600, and judge what they saw
 	QUARTERDECK_HISTORY_SECONDS=$(SECONDS) $(CARGO) test --package quarterdeck --test history -- --nocapture
+
+soak: build-packages ## Live through SEEDS=100 seeds of the whole plane, or SEEDS=from..to; a seed that breaks prints itself
+	SEEDS=$(SEEDS) $(CARGO) test --package quarterdeck-simtest --test whole_plane seeds::soak -- --ignored --exact --nocapture
 
 fuzz: build-packages ## Fuzz each parser that meets the outside for SECONDS_EACH=60 seconds
 	BOLERO_RANDOM_TEST_TIME_MS=$(SECONDS_EACH)000 BOLERO_RANDOM_ITERATIONS=1000000000 \

@@ -1,6 +1,7 @@
 //! Follows all objects of a kind: first what there is, then each change; after falling behind,
 //! what there is again.
 
+use crate::planted;
 use quarterdeck_model::{FieldSelector, KindRef, LabelSelector, Object};
 use quarterdeck_store::{Store, WatchEvent, WatchQuery, Watcher};
 use std::sync::Arc;
@@ -28,7 +29,8 @@ impl Follower {
     /// The next thing seen; waits for it. May be dropped and called again.
     pub(crate) async fn next(&mut self) -> Seen {
         if let Some(watcher) = &mut self.watcher {
-            if let Ok(events) = watcher.next().await {
+            if let Ok(mut events) = watcher.next().await {
+                events.retain(|_| !planted::loses_change());
                 return Seen::Changed(events);
             }
             tracing::debug!(kind = ?self.kind, "fell behind, listing again");

@@ -16,6 +16,7 @@ mod leadership;
 mod ledger;
 mod objects;
 mod observe;
+mod planted;
 mod queue;
 mod rules;
 mod runs;
@@ -26,6 +27,8 @@ mod units;
 pub use actions::Actions;
 pub use acts::{Act, Actor, BehindRun};
 pub use objects::EngineError;
+#[cfg(feature = "planted")]
+pub use planted::{Planted, plant};
 pub use rules::{Rule, rules};
 
 use controllers::{

@@ -31,7 +31,7 @@ pub enum EngineError {
 }
 
 /// How often a write is repeated on a newer version before it is left for later.
-const RETRIES_MAX: usize = 16;
+pub(crate) const RETRIES_MAX: usize = 16;
 
 /// Where the time comes from.
 pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

@@ -305,6 +305,7 @@ impl Book {
             self.drop_place(at);
         }
         self.inherit(number);
+        self.leave(number);
     }
 
     /// Has a server under the permits of the places it stands in.
@@ -317,6 +318,40 @@ impl Book {
         }
         for uid in uids {
             self.put_under(&uid, number);
+        }
+    }
+
+    /// Has a server no longer under the permits of places that it does not stand in any more: a permit is
+    /// about who is in its target now, so that a book made anew counts the same.
+    fn leave(&mut self, number: Number) {
+        let Some(host) = self.hosts.get(number) else { return };
+        let (mut next, mut around) = (host.rack, Vec::new());
+        while let Some((at, place)) = next.and_then(|at| Some((at, self.places.get(at)?))) {
+            around.push(at);
+            next = place.within;
+        }
+        let left = |uid: &&Arc<str>| {
+            let place = self.permits.get(*uid).and_then(|permit| permit.place);
+            place.is_some_and(|place| !around.contains(&place))
+        };
+        let left: Vec<Arc<str>> = host.permits.iter().filter(left).cloned().collect();
+        for uid in left {
+            if let Some(permit) = self.permits.get_mut(&uid) {
+                permit.hosts.retain(|other| *other != number);
+            }
+            self.take_from_under(&uid, number);
+        }
+    }
+
+    /// Has a server no longer under a permit.
+    fn take_from_under(&mut self, uid: &str, number: Number) {
+        let Some(host) = self.hosts.get_mut(number) else { return };
+        host.permits.retain(|other| **other != *uid);
+        if host.permits.is_empty() {
+            let (rack, instances) = (host.rack, host.instances.clone());
+            self.disrupted(rack, false);
+            instances.into_iter().for_each(|instance| self.count(instance));
+            self.drop_host(number);
         }
     }
 
@@ -408,7 +443,10 @@ impl Book {
         }
         let held = self.places.get(number).map(|place| (place.kind, place.holds.clone()));
         if let Some((PlaceKind::Rack, hosts)) = held {
-            hosts.into_iter().for_each(|host| self.inherit(host));
+            for host in hosts {
+                self.inherit(host);
+                self.leave(host);
+            }
         }
     }
 
@@ -463,16 +501,7 @@ impl Book {
             }
             self.drop_place(at);
         }
-        for number in permit.hosts {
-            let Some(host) = self.hosts.get_mut(number) else { continue };
-            host.permits.retain(|other| **other != *uid);
-            if host.permits.is_empty() {
-                let (rack, instances) = (host.rack, host.instances.clone());
-                self.disrupted(rack, false);
-                instances.into_iter().for_each(|instance| self.count(instance));
-                self.drop_host(number);
-            }
-        }
+        permit.hosts.into_iter().for_each(|number| self.take_from_under(uid, number));
         true
     }
 

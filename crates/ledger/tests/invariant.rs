@@ -67,7 +67,7 @@ struct Model {
     racks: BTreeMap<u8, (u8, Option<u32>)>,
     sites: BTreeMap<u8, Option<u32>>,
     freezes: BTreeMap<u8, Option<u8>>,
-    /// What each run may disrupt, and the servers that are that, or were since.
+    /// What each run may disrupt, and the servers that are that.
     permits: BTreeMap<u8, ((u8, u8), BTreeSet<u8>)>,
 }
 
@@ -140,12 +140,66 @@ impl Model {
     }
 }
 
+fn service_name(service: u8) -> String {
+    format!("team/service-{service}")
+}
+
+fn target_name((kind, name): (u8, u8)) -> (&'static str, String) {
+    match kind {
+        0 => ("Server", format!("s-{name}")),
+        1 => ("Rack", format!("r-{name}")),
+        _ => ("Site", format!("site-{name}")),
+    }
+}
+
+/// Whether a target may be disrupted.
+fn ask(book: &Book, target: (u8, u8)) -> bool {
+    let (kind, name) = target_name(target);
+    let target = Target { kind, name: &name };
+    book.ask(&Request { target, namespace: "ops", runbook: "patch", now: at() }).is_ok()
+}
+
+impl Model {
+    /// A book that is told all of it, and nothing of how it came to be.
+    fn book(&self) -> Book {
+        let mut book = Book::default();
+        for (site, limit) in &self.sites {
+            book.set_site(&format!("site-{site}"), *limit);
+        }
+        for (rack, (site, limit)) in &self.racks {
+            book.set_rack(&format!("r-{rack}"), &format!("site-{site}"), *limit);
+        }
+        for (server, rack) in &self.servers {
+            let rack = rack.map(|rack| format!("r-{rack}"));
+            book.set_server(&format!("s-{server}"), rack.as_deref());
+        }
+        for (service, spec) in &self.services {
+            book.set_service(&service_name(*service), spec.clone());
+        }
+        for (name, (service, server, available)) in &self.instances {
+            let (name, host) = (format!("team/i-{name}"), format!("s-{server}"));
+            book.set_instance(&name, &service_name(*service), &host, *available, None);
+        }
+        for (name, rack) in &self.freezes {
+            let racks = rack.map(|rack| format!("r-{rack}")).into_iter().collect();
+            let spec = FreezeSpec { reason: "year end".into(), racks, ..FreezeSpec::default() };
+            book.set_freeze(&format!("f-{name}"), spec);
+        }
+        for (run, (target, _)) in &self.permits {
+            let uid = format!("u-{run}");
+            let holder = Holder { uid: uid.as_str().into(), name: format!("ops/{run}") };
+            let (kind, name) = target_name(*target);
+            book.permit(holder, Target { kind, name: &name }, at());
+        }
+        book
+    }
+}
+
 fn at() -> Time {
     Time::new(Timestamp::UNIX_EPOCH)
 }
 
 fn apply(step: Step, book: &mut Book, model: &mut Model) -> Result<(), TestCaseError> {
-    let service_name = |service: u8| format!("team/service-{service}");
     match step {
         Step::Service(service, budget) => {
             let budget = budget.map(|(most, share)| DisruptionBudget {
@@ -210,11 +264,7 @@ fn apply(step: Step, book: &mut Book, model: &mut Model) -> Result<(), TestCaseE
             if book.permitted(&uid) {
                 return Ok(());
             }
-            let (kind, name) = match target {
-                (0, server) => ("Server", format!("s-{server}")),
-                (1, rack) => ("Rack", format!("r-{rack}")),
-                (_, site) => ("Site", format!("site-{site}")),
-            };
+            let (kind, name) = target_name(target);
             let asked = Target { kind, name: &name };
             let request = Request { target: asked, namespace: "ops", runbook: "patch", now: at() };
             let answer = book.ask(&request);
@@ -244,12 +294,12 @@ proptest! {
         let (mut book, mut model) = (Book::default(), Model::default());
         for step in steps {
             apply(step, &mut book, &mut model)?;
-            // What comes into a place goes with it.
+            // What comes into a place goes with it, and what leaves it no longer does.
             let now: Vec<_> =
                 model.permits.iter().map(|(run, (target, _))| (*run, model.hosts(*target))).collect();
             for (run, hosts) in now {
                 if let Some((_, known)) = model.permits.get_mut(&run) {
-                    known.extend(hosts);
+                    *known = hosts;
                 }
             }
             let disrupted = model.disrupted();
@@ -260,6 +310,21 @@ proptest! {
                     Some((all, gone, _)) => prop_assert_eq!((all, gone), (total, down)),
                     None => prop_assert_eq!(total, 0),
                 }
+            }
+        }
+        let anew = model.book();
+        for service in 0..SERVICES {
+            let name = format!("team/service-{service}");
+            prop_assert_eq!(
+                anew.numbers(&name).map(|(all, gone, _)| (all, gone)).unwrap_or_default(),
+                book.numbers(&name).map(|(all, gone, _)| (all, gone)).unwrap_or_default(),
+                "a book made anew from what is stored counts the same"
+            );
+        }
+        for (kind, names) in [(0, SERVERS), (1, RACKS), (2, SITES)] {
+            for name in 0..names {
+                let (live, made) = (ask(&book, (kind, name)), ask(&anew, (kind, name)));
+                prop_assert_eq!(live, made, "a book made anew answers the same");
             }
         }
     }

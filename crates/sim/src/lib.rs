@@ -29,4 +29,4 @@ pub use company::{Company, instances_on, is_team};
 pub use faults::Fault;
 pub use fleet::{Fleet, FleetObject};
 pub use latency::Latency;
-pub use simulation::Simulation;
+pub use simulation::{Effect, Simulation};

@@ -5,16 +5,31 @@ use crate::{
     faults::{ByHand, Fault, Troubles},
     latency::{Latency, WEDGE},
     random::{Dice, name},
-    state::States,
+    state::{Power, State, States},
 };
 use quarterdeck_providers::Catalog;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 
 /// What is drawn for a machine, for each call of it, and when a test asks, are sequences of their own.
 const MACHINE: u64 = 11;
 const CALL: u64 = 12;
 const HAND: u64 = 13;
+
+/// Something that is done to a machine, at the moment when it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effect<'a> {
+    /// Address of its BMC.
+    pub address: &'a str,
+    /// The request that has this effect.
+    pub request: &'a str,
+    /// What runs on the machine is interrupted.
+    pub disrupts: bool,
+    /// Idempotency key of the action that sends it.
+    pub key: &'a str,
+}
+
+type Witness = Box<dyn Fn(&Effect<'_>) + Send + Sync>;
 
 /// All simulated machines of a process. There is one at any address. Cloning shares them.
 #[derive(Clone)]
@@ -24,13 +39,32 @@ pub(crate) struct Machines {
     pub(crate) seed: u64,
     pub(crate) latency: Latency,
     pub(crate) states: States,
+    /// Who looks at every effect.
+    pub(crate) witness: OnceLock<Witness>,
 }
 
 impl Simulation {
     /// The machines that follow from `seed`.
     #[must_use]
     pub fn new(seed: u64, latency: Latency) -> Self {
-        Self(Arc::new(Machines { seed, latency, states: States::default() }))
+        let (states, witness) = (States::default(), OnceLock::new());
+        Self(Arc::new(Machines { seed, latency, states, witness }))
+    }
+
+    /// Has everything looked at that is done to a machine. Only the first witness is ever asked.
+    pub fn witnessed_by(&self, witness: impl Fn(&Effect<'_>) + Send + Sync + 'static) {
+        let _ = self.0.witness.set(Box::new(witness));
+    }
+
+    /// Whether the machine at `address` is on; none while it turns on or off.
+    #[must_use]
+    pub fn is_on(&self, address: &str) -> Option<bool> {
+        let power = |state: &mut State| state.power(Instant::now()).0;
+        match self.0.states.with(name(authority(address)), power) {
+            Power::On => Some(true),
+            Power::Off => Some(false),
+            Power::PoweringOn | Power::PoweringOff => None,
+        }
     }
 
     /// Puts the twins of the Redfish actions into a catalogue, in place of the real ones.

@@ -6,7 +6,7 @@ use crate::{
     hardware::{Hardware, USER, password},
     latency::{COMMAND, Delay, NOBODY_THERE, OPEN, SLOW, SLOW_HOST, WEDGE},
     random::{Dice, name},
-    simulation::Machines,
+    simulation::{Effect, Machines},
     state::State,
 };
 use quarterdeck_providers::{
@@ -23,6 +23,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 const NO_SESSION: &str = "There is no valid session established with the implementation.";
 /// The request that is sent first, and the one that reads the system.
 const ROOT: &str = "GET /redfish/v1/";
+/// The request that changes its power, and interrupts what runs on the machine.
+pub(crate) const RESET: &str = "POST /redfish/v1/Systems/1/Actions/ComputerSystem.Reset";
 /// Id of the one system of each BMC.
 const SYSTEM: &str = "1";
 
@@ -34,6 +36,7 @@ pub(crate) struct Visit<'m> {
     pub(crate) dice: Dice,
     troubles: Troubles,
     authority: String,
+    key: String,
     deadline: Instant,
     pub(crate) hardware: Hardware,
 }
@@ -54,8 +57,10 @@ impl Machines {
         let troubles = self.troubles(machine, by_hand).and_of_call(by_hand, &mut dice);
         let hardware = Hardware::of(self.seed, &authority);
         let deadline = Instant::from_std(context.deadline);
+        let key = context.idempotency_key.clone();
+        let machines = self;
         let mut visit =
-            Visit { machines: self, machine, dice, troubles, authority, deadline, hardware };
+            Visit { machines, machine, dice, troubles, authority, key, deadline, hardware };
         visit.reach().await?;
         visit.log_in(&target)?;
         visit.make_sure(&target)?;
@@ -185,6 +190,10 @@ impl Visit<'_> {
             change(state);
             state.effects = state.effects.saturating_add(1);
         });
+        if let Some(witness) = self.machines.witness.get() {
+            let disrupts = request == RESET;
+            witness(&Effect { address: &self.authority, request, disrupts, key: &self.key });
+        }
         self.answer(request)
     }
 

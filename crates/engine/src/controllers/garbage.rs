@@ -4,9 +4,9 @@
 //! fresh one lacks it, and a removal holds only for the version that was looked at.
 
 use super::Controller;
-use crate::objects::{EngineError, Objects};
-use quarterdeck_model::{Key, KindRef, Object, OwnerReference, Time, kinds};
-use quarterdeck_store::{BATCH_MAX, Mutation, Precondition, Store, World};
+use crate::objects::{EngineError, Objects, RETRIES_MAX};
+use quarterdeck_model::{Key, KindRef, Object, OwnerReference, Time, kinds, object};
+use quarterdeck_store::{BATCH_MAX, Mutation, Outcome, Precondition, Store, StoreError, World};
 use serde::Deserialize;
 use serde_json::Value;
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -293,27 +293,43 @@ fn without_owners(
     objects.put_value(object, &value)
 }
 
-/// Takes a finalizer off; the object goes when it was the last one.
+/// Takes a finalizer off. An object on its way out goes when it was the last one, in the same commit: nobody
+/// would look again at one that is held by nothing any more.
 pub(crate) async fn release(
     objects: &Objects,
     key: &Key,
     finalizer: &str,
 ) -> Result<(), EngineError> {
-    objects
-        .modify(key, |value| {
-            value.pointer_mut("/metadata/finalizers").and_then(Value::as_array_mut).is_some_and(
-                |list| {
-                    let before = list.len();
-                    list.retain(|held| held != finalizer);
-                    list.len() != before
-                },
-            )
-        })
-        .await?;
-    let Some(object) = objects.get(key) else { return Ok(()) };
-    if object.deleting() && !object.held() {
-        let delete = objects.delete(key.clone(), Precondition::At(object.revision));
-        objects.commit(vec![delete]).await?;
+    for _ in 0..RETRIES_MAX {
+        let Some(object) = objects.get(key) else { return Ok(()) };
+        let Some(without) = without(&object, finalizer)? else { return Ok(()) };
+        let released = match without.deleting() && !without.held() {
+            true => objects.delete(key.clone(), Precondition::At(object.revision)),
+            false => objects.put_value(&object, &without.value()),
+        };
+        if matches!(objects.commit(vec![released]).await?.first(), Some(Outcome::Committed(_))) {
+            return Ok(());
+        }
+        objects.store().fresh().await?;
     }
-    Ok(())
+    Err(StoreError::Unavailable(format!("{key} changes too often to be let go")).into())
+}
+
+/// The object without a finalizer; none when there is nothing to do about it.
+fn without(object: &Object, finalizer: &str) -> Result<Option<Object>, EngineError> {
+    let mut value = object.value();
+    let held = value.pointer_mut("/metadata/finalizers").and_then(Value::as_array_mut);
+    let taken_off = held.is_some_and(|held| {
+        let before = held.len();
+        held.retain(|other| other != finalizer);
+        held.len() != before
+    });
+    // One that nothing holds was let go by an earlier release, which did not come to remove it.
+    let forgotten = object.deleting() && !object.held();
+    if !taken_off && !forgotten {
+        return Ok(None);
+    }
+    let body = object::encode(object.kind, &value);
+    let object = Object::from_body(object.kind, object.key.clone(), object.revision, &body);
+    object.map(Some).map_err(|error| EngineError::Unreadable(error.to_string()))
 }

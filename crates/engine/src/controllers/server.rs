@@ -15,7 +15,6 @@ use crate::{
     objects::{EngineError, Objects},
 };
 use decide::{Action, BASIS, Room, Situation, TRY, decide};
-use jiff::Timestamp;
 use quarterdeck_model::{
     ConditionStatus, FieldSelector, Key, Kind, KindRef, LabelSelector, Object, ObjectMeta,
     OwnerReference, Time, condition,
@@ -223,7 +222,7 @@ impl Servers {
         } else {
             lock(&self.turns).free(&key.name);
         }
-        let (basis, now) = (basis(world, &server), Time::new(Timestamp::now()));
+        let (basis, now) = (basis(world, &server), objects.now());
         let profile = match &server.spec.profile {
             Some(name) => objects.read::<ServerProfile>("", name)?.map(|(_, profile)| profile),
             None => None,

@@ -19,7 +19,7 @@ use quarterdeck_model::{
 use quarterdeck_store::{Outcome, Precondition, StoreError};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -67,10 +67,15 @@ struct Question {
     answer: oneshot::Sender<Answer>,
 }
 
+/// Kept by all that acts on a permit. It is not taken back while any of these is there: the end of a run is
+/// known to the ledger, by way of the store, before its driver has heard of it and has stopped what it does.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct InUse(#[expect(dead_code, reason = "it is there to be counted")] Arc<()>);
+
 /// What the ledger says.
 pub(crate) enum Answer {
     /// The target may be disrupted until the run ends.
-    Permitted,
+    Permitted(InUse),
     /// Not now.
     Refused {
         /// Who blocks and why.
@@ -101,7 +106,8 @@ pub(crate) fn start(objects: Objects) -> (Ledger, impl Future<Output = ()> + Sen
 async fn keep(objects: Objects, mut asked: mpsc::UnboundedReceiver<Question>) {
     let store = objects.store().clone();
     let statuses = statuses::start(objects.clone());
-    let mut keeper = Keeper { facts: Facts::new(store.clone()), objects, waiting: HashMap::new() };
+    let facts = Facts::new(store.clone());
+    let mut keeper = Keeper { objects, facts, waiting: HashMap::new(), in_use: HashMap::new() };
     let mut questions = Vec::new();
     loop {
         let next = keeper.facts.at().next();
@@ -144,6 +150,8 @@ struct Keeper {
     facts: Facts,
     /// Who waits for what to give way, the longest first.
     waiting: HashMap<Blocker, VecDeque<oneshot::Sender<()>>>,
+    /// Permits that something acts on, by the identity of their run.
+    in_use: HashMap<Arc<str>, Weak<()>>,
 }
 
 impl Keeper {
@@ -164,7 +172,7 @@ impl Keeper {
                 continue;
             }
             if self.facts.book.permitted(&asker.uid) {
-                let _ = answer.send(Answer::Permitted);
+                let _ = answer.send(Answer::Permitted(self.used_by(&asker.uid)));
                 continue;
             }
             let now = self.objects.now();
@@ -174,7 +182,7 @@ impl Keeper {
             let decided = self.facts.book.ask(&request);
             let grant = match (decided, what) {
                 (Ok(_), What::Look) => {
-                    let _ = answer.send(Answer::Permitted);
+                    let _ = answer.send(Answer::Permitted(InUse::default()));
                     continue;
                 }
                 (Ok(grant), _) => grant,
@@ -217,7 +225,7 @@ impl Keeper {
         };
         for ((asker, answer), outcome) in given.into_iter().zip(outcomes) {
             if matches!(outcome, Outcome::Committed(_)) {
-                let _ = answer.send(Answer::Permitted);
+                let _ = answer.send(Answer::Permitted(self.used_by(&asker.uid)));
                 continue;
             }
             self.facts.book.release(&asker.uid);
@@ -226,6 +234,19 @@ impl Keeper {
             let _ = answer.send(Answer::Refused { why, again, until: None });
         }
         Ok(())
+    }
+
+    /// What a run keeps while it acts on its permit.
+    fn used_by(&mut self, uid: &Arc<str>) -> InUse {
+        let in_use = self.in_use.get(uid).and_then(Weak::upgrade).unwrap_or_default();
+        self.in_use.insert(uid.clone(), Arc::downgrade(&in_use));
+        InUse(in_use)
+    }
+
+    /// Whether something still acts on a permit. It stops in a moment, and the permit is looked at again.
+    fn is_in_use(&self, permit: &Key) -> bool {
+        let in_use = self.facts.holder(permit).and_then(|uid| self.in_use.get(uid));
+        in_use.is_some_and(|in_use| in_use.strong_count() > 0)
     }
 
     fn refuse(&mut self, refusal: Refusal, answer: oneshot::Sender<Answer>) {
@@ -240,6 +261,12 @@ impl Keeper {
     async fn release(&mut self) -> Result<(), EngineError> {
         let (mut keys, mut deletes) = (Vec::new(), Vec::new());
         for key in self.facts.ended() {
+            if self.is_in_use(&key) {
+                continue;
+            }
+            if let Some(uid) = self.facts.holder(&key) {
+                self.in_use.remove(uid);
+            }
             // Its finalizer keeps it for nobody else.
             match self.objects.get(&key) {
                 Some(permit) => {

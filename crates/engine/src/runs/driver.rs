@@ -17,7 +17,13 @@ use super::{
     written::Written,
 };
 use crate::{
-    actions::Known, controllers::garbage, ledger::Asker, objects, objects::EngineError, observe,
+    actions::Known,
+    controllers::garbage,
+    ledger::Asker,
+    objects,
+    objects::EngineError,
+    observe,
+    planted::{self, Planted},
 };
 use quarterdeck_model::{
     Key, Kind as _, Object, Revision, Time,
@@ -471,6 +477,7 @@ impl<'a> Driver<'a> {
 
     /// Waits for the next thing to decide on. None when the run is gone.
     async fn next_input(&mut self, wake: Option<Time>) -> Result<Option<Input>, EngineError> {
+        let wake = wake.filter(|_| !planted::is(Planted::WaitWithoutDeadline));
         let wait = wake.map_or(IDLE, |wake| {
             let left = wake.timestamp().duration_since(self.context.objects.now().timestamp());
             Duration::try_from(left).unwrap_or(Duration::ZERO)
@@ -505,6 +512,7 @@ impl<'a> Driver<'a> {
     /// Lets go of everything after the end was recorded.
     async fn finish(&mut self) -> Result<(), EngineError> {
         self.performing = Performing::default();
+        self.leave.let_go();
         self.show_current_run(false).await?;
         if self.run.metadata.finalizers.iter().any(|held| held == FINALIZER) {
             garbage::release(&self.context.objects, &self.object.key, FINALIZER).await?;

@@ -1,7 +1,7 @@
 //! Leave of one run to disrupt its target: asked for when a step wants it, and again when it was refused and
 //! something gave way.
 
-use crate::ledger::{Answer, Asker, Ledger, What};
+use crate::ledger::{Answer, Asker, InUse, Ledger, What};
 use quarterdeck_model::Time;
 use quarterdeck_runbook::Admission;
 use std::time::Duration;
@@ -20,8 +20,8 @@ const UNANSWERED_PAUSE: Duration = Duration::from_secs(1);
 const UNANSWERED: &str = "the ledger waits for the store";
 
 /// Shows that the ledger permits a run to disrupt its target. Made here alone.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Permitted(());
+#[derive(Debug, Clone)]
+pub(crate) struct Permitted(#[expect(dead_code, reason = "it is there to be kept")] Option<InUse>);
 
 /// What a run knows of its leave.
 pub(super) struct Leave {
@@ -43,19 +43,20 @@ enum State {
         again: Option<oneshot::Receiver<()>>,
         at: Instant,
     },
-    Permitted,
+    /// With what keeps the permit, when there is a target.
+    Permitted(Option<InUse>),
 }
 
 impl Leave {
     pub(super) fn new(ledger: Ledger, asker: Option<Asker>) -> Self {
-        let state = if asker.is_some() { State::Quiet } else { State::Permitted };
+        let state = if asker.is_some() { State::Quiet } else { State::Permitted(None) };
         Self { ledger, asker, state }
     }
 
     /// What the interpreter is told.
     pub(super) fn admission(&self) -> Admission<'_> {
         match &self.state {
-            State::Permitted => Admission::Permitted,
+            State::Permitted(_) => Admission::Permitted,
             State::Refused { why, .. } | State::Asked { why: Some(why), .. } => {
                 Admission::Refused(why)
             }
@@ -64,7 +65,15 @@ impl Leave {
     }
 
     pub(super) fn permitted(&self) -> Option<Permitted> {
-        matches!(self.state, State::Permitted).then_some(Permitted(()))
+        match &self.state {
+            State::Permitted(in_use) => Some(Permitted(in_use.clone())),
+            _ => None,
+        }
+    }
+
+    /// Nothing acts on the permit any more: it may be taken back.
+    pub(super) fn let_go(&mut self) {
+        self.state = State::Quiet;
     }
 
     /// A step waits for leave.
@@ -105,10 +114,10 @@ impl Leave {
     pub(super) async fn news(&mut self, now: Time) {
         loop {
             match &mut self.state {
-                State::Quiet | State::Permitted => std::future::pending().await,
+                State::Quiet | State::Permitted(_) => std::future::pending().await,
                 State::Asked { answer, why } => match answer.await {
-                    Ok(Answer::Permitted) => {
-                        self.state = State::Permitted;
+                    Ok(Answer::Permitted(in_use)) => {
+                        self.state = State::Permitted(Some(in_use));
                         return;
                     }
                     Ok(Answer::Refused { why: new, again, until }) => {

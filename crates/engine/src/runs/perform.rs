@@ -1,7 +1,11 @@
 //! Performing actions: each on a task of its own, so that a panic in a provider ends one step only.
 
 use super::{Context, Permitted};
-use crate::{objects::EngineError, observe};
+use crate::{
+    objects::EngineError,
+    observe,
+    planted::{self, Planted},
+};
 use quarterdeck_model::{Key, Time};
 use quarterdeck_providers::Performed;
 use quarterdeck_runbook::{Failure, Input, Perform};
@@ -94,6 +98,11 @@ fn defect(step: Option<&Step>) -> Failure {
 
 async fn perform(context: Arc<Context>, call: Call) -> Result<Value, Failure> {
     let key = call.target.as_ref().map(|(key, _)| key.clone());
+    if planted::is(Planted::StepRecordedBeforeItsEffect) && call.leave.is_some() {
+        let begun = async move { context.actions.perform(&context.objects, call).await };
+        drop(tokio::spawn(begun));
+        return Ok(Value::Null);
+    }
     let Performed { output, observed } = context.actions.perform(&context.objects, call).await?;
     // First what was seen, then the step's end: the next step may look at the target.
     if let Some((key, observed)) = key.zip(observed) {

@@ -2,7 +2,7 @@
 
 use crate::scenario::Plane;
 use quarterdeck_model::{
-    Kind as _, KindRef,
+    Kind as _, KindRef, condition,
     kinds::{
         ClusterRole, Event, Image, Namespace, Rack, Run, RunPhase, RunbookRevision, Secret, Server,
         ServiceAccount, Site,
@@ -329,4 +329,20 @@ async fn no_service_account_outlives_its_namespace() {
     for name in &names {
         assert!(!there(&plane, ServiceAccount::info(), name, "default"), "{name}");
     }
+}
+
+/// Whoever compares the times of a server with those of its runs finds them from one clock.
+#[tokio::test(start_paused = true)]
+async fn what_a_server_says_has_the_time_of_the_engines_clock() {
+    let plane = Plane::new().await;
+    plane.server("s").await;
+    let since = plane
+        .when(Server::info(), "the server to say why it is not ready", || {
+            let server = plane.store.world().get(Server::info(), "", "s")?;
+            let server: Server = server.decode().unwrap();
+            Some(condition::find(&server.status.conditions, "Ready")?.last_transition_time)
+        })
+        .await;
+    let ago = plane.now().duration_since(since.timestamp());
+    assert!((0..60).contains(&ago.as_secs()), "{since} was {ago:#} ago");
 }

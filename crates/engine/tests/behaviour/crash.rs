@@ -2,7 +2,6 @@
 //! its actions. What starts next goes on, and all comes out the same.
 
 use crate::{
-    backend::{Disk, Fault},
     outside::{Behaviour, Call, Outside},
     scenario::{Plane, beginning, line},
 };
@@ -10,6 +9,7 @@ use quarterdeck_model::{
     Kind as _,
     kinds::{Event, Run, RunPhase},
 };
+use quarterdeck_simtest::{Disk, Fault};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 use tokio::{runtime::Builder, time::Instant};

@@ -10,7 +10,6 @@
 )]
 
 mod admission;
-mod backend;
 mod campaigns;
 mod controllers;
 mod crash;

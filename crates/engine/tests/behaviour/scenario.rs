@@ -1,9 +1,6 @@
 //! A plane in a test, told as a story: what a person writes, what they see.
 
-use crate::{
-    backend::{Disk, Process},
-    outside::Outside,
-};
+use crate::outside::Outside;
 use jiff::Timestamp;
 use quarterdeck_engine::{Actions, Engine};
 use quarterdeck_model::{
@@ -11,6 +8,7 @@ use quarterdeck_model::{
     kinds::{Event, Image, Run, RunPhase, Runbook, Server},
     object,
 };
+use quarterdeck_simtest::{Disk, Process};
 use quarterdeck_store::{Mutation, Outcome, Precondition, Store, WatchQuery, Write};
 use serde_json::{Value, json};
 use std::{

@@ -8,6 +8,7 @@ use quarterdeck_model::{
     Kind as _,
     kinds::{Run, RunPhase},
 };
+use quarterdeck_simtest::Fault;
 use serde_json::json;
 use std::time::Duration;
 
@@ -190,6 +191,30 @@ async fn a_deleted_run_undoes_what_it_did_and_then_goes() {
     assert_eq!(plane.see("r").status.phase, RunPhase::Compensating, "it stays until all is undone");
     plane.gone("r").await;
     assert_eq!(plane.outside.effects(), ["a", "undo-a"]);
+}
+
+/// Seed 2105 of the whole plane: it had let go of the run, and died before it removed it.
+#[tokio::test(start_paused = true)]
+async fn a_deleted_run_goes_at_whatever_commit_the_process_dies() {
+    for at in 1..=12 {
+        for fault in [Fault::DiesBefore, Fault::DiesAfter] {
+            let mut plane = undoable().await;
+            plane.outside.next("b", Behaviour::Takes(60 * SECOND));
+            plane.run("r", "{runbook: u}").await;
+            plane.outside.called("b", 1).await;
+            plane.delete(Run::info(), "default", "r").await;
+            plane.disk.fail_at(plane.disk.commits() + at, fault);
+            let disk = plane.disk.clone();
+            let died = tokio::select! {
+                () = plane.gone("r") => false,
+                () = disk.died.notified() => true,
+            };
+            if died {
+                plane = plane.crash_and_restart().await;
+                plane.gone("r").await;
+            }
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,6 @@
 //! What goes wrong around a run: its runbook, its target, its actions, the store.
 
 use crate::{
-    backend::Fault,
     outside::Behaviour,
     scenario::{Plane, line},
 };
@@ -9,6 +8,7 @@ use quarterdeck_model::{
     Kind as _, condition,
     kinds::{Image, Run, RunPhase, Runbook, RunbookRevision},
 };
+use quarterdeck_simtest::Fault;
 use serde_json::json;
 use std::time::Duration;
 

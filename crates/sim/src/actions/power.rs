@@ -8,7 +8,7 @@ use crate::{
     random::name,
     simulation::Machines,
     state::{Power, Start, State},
-    visit::Visit,
+    visit::{RESET, Visit},
 };
 use quarterdeck_model::Duration as SpecDuration;
 use quarterdeck_providers::{
@@ -23,8 +23,6 @@ use quarterdeck_providers::{
 };
 use std::time::Duration;
 use tokio::time::Instant;
-
-const RESET: &str = "POST /redfish/v1/Systems/1/Actions/ComputerSystem.Reset";
 
 impl Twin for PowerSet {
     async fn simulate(

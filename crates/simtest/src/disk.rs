@@ -12,18 +12,28 @@ use std::{
     future::pending,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
+
+/// Looks at what a batch has changed, before anybody hears of it.
+type Witness = Box<dyn FnMut(&[Change]) + Send>;
+/// Says how long the next way to the disk or back takes.
+type Delays = Box<dyn FnMut() -> Duration + Send>;
 
 /// What is durable.
 #[derive(Default)]
-pub(crate) struct Disk {
+pub struct Disk {
     state: Mutex<State>,
+    witness: Mutex<Option<Witness>>,
+    delays: Mutex<Option<Delays>>,
     /// Tells that a process died at a commit.
-    pub(crate) died: Notify,
+    pub died: Notify,
 }
 
 #[derive(Default)]
@@ -44,7 +54,7 @@ struct Held {
 
 /// What becomes of one commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// The process dies before it is applied.
     DiesBefore,
     /// It is applied, and the process dies before it hears of it.
@@ -62,36 +72,96 @@ impl Disk {
         self.state.lock().unwrap()
     }
 
+    /// Has every batch looked at that changes something, in order. The witness must not use the disk.
+    pub fn witnessed_by(&self, witness: impl FnMut(&[Change]) + Send + 'static) {
+        *self.witness.lock().unwrap() = Some(Box::new(witness));
+    }
+
+    /// From now on every commit and every read of changes takes time, on its way there and back.
+    pub fn delayed_by(&self, delays: impl FnMut() -> Duration + Send + 'static) {
+        *self.delays.lock().unwrap() = Some(Box::new(delays));
+    }
+
+    /// All is done at once again.
+    pub fn at_once(&self) {
+        *self.delays.lock().unwrap() = None;
+    }
+
+    /// Applies a batch and has it looked at.
+    fn apply(&self, batch: &[Mutation]) -> Vec<Outcome> {
+        let (outcomes, changes) = {
+            let mut state = self.state();
+            let before = state.log.len();
+            let outcomes = state.apply(batch);
+            (outcomes, state.log[before..].to_vec())
+        };
+        if let Some(witness) = self.witness.lock().unwrap().as_mut().filter(|_| !changes.is_empty())
+        {
+            witness(&changes);
+        }
+        outcomes
+    }
+
+    async fn pass_time(&self) {
+        let delay = self.delays.lock().unwrap().as_mut().map(|delays| delays());
+        if let Some(delay) = delay.filter(|delay| !delay.is_zero()) {
+            sleep(delay).await;
+        }
+    }
+
+    /// The change of a revision, if there was one.
+    pub fn change(&self, revision: Revision) -> Option<Change> {
+        let at = usize::try_from(revision.0).unwrap().checked_sub(1)?;
+        self.state().log.get(at).cloned()
+    }
+
+    /// The newest revision.
+    pub fn head(&self) -> Revision {
+        self.state().head()
+    }
+
+    /// Whether nobody can reach it.
+    pub fn is_away(&self) -> bool {
+        self.state().away
+    }
+
+    /// The fault that was asked for does not happen.
+    pub fn forget_fault(&self) {
+        self.state().fault = None;
+    }
+
     /// Commits asked for so far.
-    pub(crate) fn commits(&self) -> usize {
+    pub fn commits(&self) -> usize {
         self.state().commits
     }
 
     /// What happens at the `at`th commit, counted from 1.
-    pub(crate) fn fail_at(&self, at: usize, fault: Fault) {
+    pub fn fail_at(&self, at: usize, fault: Fault) {
         self.state().fault = Some((at, fault));
     }
 
     /// Whether the fault that was asked for did not happen yet.
-    pub(crate) fn fault_is_due(&self) -> bool {
+    pub fn fault_is_due(&self) -> bool {
         self.state().fault.is_some()
     }
 
-    pub(crate) fn go_away(&self) {
+    /// Nobody can use it until [`Disk::come_back`].
+    pub fn go_away(&self) {
         self.state().away = true;
     }
 
-    pub(crate) fn come_back(&self) {
+    /// It can be used again.
+    pub fn come_back(&self) {
         self.state().away = false;
     }
 
     /// Oldest revision that can be read.
-    pub(crate) fn compacted(&self) -> Revision {
+    pub fn compacted(&self) -> Revision {
         self.state().compacted
     }
 
     /// Every body that `key` ever had, oldest first.
-    pub(crate) fn versions(&self, matches: impl Fn(&Key) -> bool) -> Vec<serde_json::Value> {
+    pub fn versions(&self, matches: impl Fn(&Key) -> bool) -> Vec<serde_json::Value> {
         let state = self.state();
         let bodies = state.log.iter().filter(|change| matches(&change.key));
         bodies
@@ -101,7 +171,7 @@ impl Disk {
     }
 
     /// Takes a lease from whoever holds it, as if its holder had been silent for too long.
-    pub(crate) fn take_lease(&self, name: &str) {
+    pub fn take_lease(&self, name: &str) {
         let mut state = self.state();
         let held = state.leases.get_mut(name).unwrap();
         held.lease.token += 1;
@@ -113,6 +183,14 @@ impl Disk {
 impl State {
     fn head(&self) -> Revision {
         Revision(self.log.len() as u64)
+    }
+
+    fn changes(&self, since: Revision, limit: usize) -> Result<Vec<Change>, StoreError> {
+        if since < self.compacted {
+            return Err(StoreError::Compacted { wanted: since, oldest: self.compacted });
+        }
+        let since = usize::try_from(since.0).unwrap();
+        Ok(self.log.iter().skip(since).take(limit).cloned().collect())
     }
 
     fn apply(&mut self, batch: &[Mutation]) -> Vec<Outcome> {
@@ -155,38 +233,74 @@ impl State {
 }
 
 /// One process that uses the disk.
-pub(crate) struct Process {
+pub struct Process {
     disk: Arc<Disk>,
     shared: bool,
     alive: AtomicBool,
+    cut_off: AtomicBool,
+    hangs: AtomicBool,
+    at_once: AtomicUsize,
+    /// Batches given at once are applied in order.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Process {
     /// A process that alone owns the disk: leases of those before it ended with them.
-    pub(crate) fn alone(disk: &Arc<Disk>) -> Arc<Self> {
+    pub fn alone(disk: &Arc<Disk>) -> Arc<Self> {
         for held in disk.state().leases.values_mut() {
             held.until = Instant::now();
         }
-        Arc::new(Self { disk: disk.clone(), shared: false, alive: AtomicBool::new(true) })
+        Self::new(disk, false)
     }
 
     /// One of several processes.
-    pub(crate) fn one_of_many(disk: &Arc<Disk>) -> Arc<Self> {
-        Arc::new(Self { disk: disk.clone(), shared: true, alive: AtomicBool::new(true) })
+    pub fn one_of_many(disk: &Arc<Disk>) -> Arc<Self> {
+        Self::new(disk, true)
+    }
+
+    fn new(disk: &Arc<Disk>, shared: bool) -> Arc<Self> {
+        let (alive, cut_off) = (AtomicBool::new(true), AtomicBool::new(false));
+        let (hangs, at_once, turn) = Default::default();
+        Arc::new(Self { disk: disk.clone(), shared, alive, cut_off, hangs, at_once, turn })
+    }
+
+    /// Whether it was not killed, by itself or by others.
+    pub fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Relaxed)
+    }
+
+    /// It may give so many batches to the disk before the first is answered.
+    pub fn commits_at_once(&self, batches: usize) {
+        self.at_once.store(batches, Ordering::Relaxed);
+    }
+
+    /// From now on the disk says nothing to it, and takes nothing from it; it does not know.
+    pub fn hang(&self) {
+        self.hangs.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the disk says nothing to it.
+    pub fn hangs(&self) -> bool {
+        self.hangs.load(Ordering::Relaxed)
+    }
+
+    /// From now on, for this process alone, the disk is away, or is not.
+    pub fn cut_off(&self, is: bool) {
+        self.cut_off.store(is, Ordering::Relaxed);
     }
 
     /// Nothing it does reaches the disk any more, and it hears nothing.
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         self.alive.store(false, Ordering::Relaxed);
     }
 
     /// The disk, for as long as the process lives and the disk answers.
     async fn open(&self) -> Result<MutexGuard<'_, State>, StoreError> {
-        if !self.alive.load(Ordering::Relaxed) {
+        if !self.is_alive() || self.hangs() {
             pending::<()>().await;
         }
         let state = self.disk.state();
-        if state.away {
+        if state.away || self.cut_off.load(Ordering::Relaxed) {
             return Err(StoreError::Unavailable("it is away".into()));
         }
         Ok(state)
@@ -213,18 +327,30 @@ impl Process {
 #[async_trait]
 impl Backend for Process {
     async fn commit(&self, batch: &[Mutation]) -> Result<Vec<Outcome>, StoreError> {
+        let in_turn = self.turn.lock().await;
+        drop(self.open().await?);
+        self.disk.pass_time().await;
         drop(self.open().await?);
         let unknown = || StoreError::OutcomeUnknown("the connection broke".into());
         match self.due() {
-            None => Ok(self.open().await?.apply(batch)),
+            None => {
+                let outcomes = self.disk.apply(batch);
+                // The next one need not wait for this one's way back.
+                drop(in_turn);
+                self.disk.pass_time().await;
+                if !self.is_alive() || self.hangs() {
+                    pending::<()>().await;
+                }
+                Ok(outcomes)
+            }
             Some(Fault::DiesBefore) => self.dies().await,
             Some(Fault::DiesAfter) => {
-                self.disk.state().apply(batch);
+                self.disk.apply(batch);
                 self.dies().await
             }
             Some(Fault::UnknownBefore) => Err(unknown()),
             Some(Fault::UnknownAfter) => {
-                self.disk.state().apply(batch);
+                self.disk.apply(batch);
                 Err(unknown())
             }
             Some(Fault::GoesAway) => {
@@ -235,12 +361,13 @@ impl Backend for Process {
     }
 
     async fn changes(&self, since: Revision, limit: usize) -> Result<Vec<Change>, StoreError> {
-        let state = self.open().await?;
-        if since < state.compacted {
-            return Err(StoreError::Compacted { wanted: since, oldest: state.compacted });
-        }
-        let since = usize::try_from(since.0).unwrap();
-        Ok(state.log.iter().skip(since).take(limit).cloned().collect())
+        drop(self.open().await?);
+        self.disk.pass_time().await;
+        let changes = self.open().await?.changes(since, limit)?;
+        // Meanwhile there may be others.
+        self.disk.pass_time().await;
+        drop(self.open().await?);
+        Ok(changes)
     }
 
     async fn head(&self) -> Result<Revision, StoreError> {
@@ -310,6 +437,10 @@ impl Backend for Process {
             held.until = Instant::now();
         }
         Ok(())
+    }
+
+    fn at_once(&self) -> usize {
+        self.at_once.load(Ordering::Relaxed).max(1)
     }
 
     fn shared(&self) -> bool {
