@@ -42,7 +42,8 @@ impl Field {
     }
 
     pub(super) fn has(self, number: i8) -> bool {
-        u32::try_from(number).is_ok_and(|number| self.bits.checked_shr(number).unwrap_or(0) & 1 == 1)
+        u32::try_from(number)
+            .is_ok_and(|number| self.bits.checked_shr(number).unwrap_or(0) & 1 == 1)
     }
 
     /// The first of its numbers from `number` on.
