@@ -37,6 +37,7 @@ use controllers::{
     policies::Policies,
     quotas::Quotas,
     roles::Roles,
+    schedule::Schedules,
     server::{Servers, refresh::Refreshes},
     service_accounts::ServiceAccounts,
     upkeep,
@@ -106,6 +107,7 @@ impl Engine {
                 parts.spawn(controllers::run(Quotas::new(store.clone()), objects.clone()));
                 parts.spawn(controllers::run(ServiceAccounts, objects.clone()));
                 parts.spawn(controllers::run(Campaigns, objects.clone()));
+                parts.spawn(controllers::run(Schedules, objects.clone()));
                 parts.spawn(controllers::run(Garbage::new(store.clone()), objects.clone()));
                 parts.spawn(upkeep::run(objects.acting("upkeep")));
                 parts.spawn(upkeep::history(objects.clone()));

@@ -9,6 +9,7 @@ pub(crate) mod place;
 pub(crate) mod policies;
 pub(crate) mod quotas;
 pub(crate) mod roles;
+pub(crate) mod schedule;
 pub(crate) mod server;
 pub(crate) mod service_accounts;
 pub(crate) mod upkeep;
