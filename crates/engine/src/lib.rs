@@ -21,6 +21,7 @@ mod rules;
 mod runs;
 mod secrets;
 mod shards;
+mod starting;
 mod units;
 
 pub use actions::Actions;

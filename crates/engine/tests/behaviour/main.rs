@@ -22,5 +22,6 @@ mod places;
 mod queues;
 mod refreshing;
 mod scenario;
+mod schedules;
 mod stopping;
 mod trouble;
