@@ -37,6 +37,7 @@ use controllers::{
     place::Places,
     policies::Policies,
     quotas::Quotas,
+    remedy::Remedies,
     roles::Roles,
     schedule::Schedules,
     server::{Servers, refresh::Refreshes},
@@ -109,6 +110,7 @@ impl Engine {
                 parts.spawn(controllers::run(ServiceAccounts, objects.clone()));
                 parts.spawn(controllers::run(Campaigns, objects.clone()));
                 parts.spawn(controllers::run(Schedules, objects.clone()));
+                parts.spawn(controllers::run(Remedies::new(objects.clone()), objects.clone()));
                 parts.spawn(controllers::run(Garbage::new(store.clone()), objects.clone()));
                 parts.spawn(upkeep::run(objects.acting("upkeep")));
                 parts.spawn(upkeep::history(objects.clone()));

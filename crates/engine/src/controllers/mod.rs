@@ -8,6 +8,7 @@ pub(crate) mod namespace;
 pub(crate) mod place;
 pub(crate) mod policies;
 pub(crate) mod quotas;
+pub(crate) mod remedy;
 pub(crate) mod roles;
 pub(crate) mod schedule;
 pub(crate) mod server;

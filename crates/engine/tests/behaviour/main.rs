@@ -21,6 +21,7 @@ mod ownership;
 mod places;
 mod queues;
 mod refreshing;
+mod remedies;
 mod scenario;
 mod schedules;
 mod stopping;
