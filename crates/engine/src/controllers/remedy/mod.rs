@@ -118,7 +118,8 @@ impl Controller for Remedies {
             now,
         };
         let decision = decide(&situation);
-        let mutations = self.written(objects, key, (at, &remedy), &decision, now)?;
+        let mutations =
+            self.written(objects, (key, watched.question.kind), (at, &remedy), &decision, now)?;
         if !mutations.is_empty() {
             // Whoever came between made a change that brings us here again.
             objects.commit(mutations).await?;
@@ -197,8 +198,8 @@ impl Remedies {
         let name = &remedy.metadata.name;
         let mut attempts = Vec::with_capacity(watched.runs.len());
         for run in &watched.runs {
-            let found = world.get(Run::info(), SYSTEM_NAMESPACE, run);
-            match found.filter(|found| found.label(REMEDY) == Some(name)) {
+            // One that somebody took its labels from is known by its name.
+            match world.get(Run::info(), SYSTEM_NAMESPACE, run) {
                 Some(found) => attempts.extend(attempt(world, remedy, &found)),
                 None => self.watching.with(name, |it| {
                     it.runs.remove(run);
@@ -211,7 +212,7 @@ impl Remedies {
     fn written(
         &self,
         objects: &Objects,
-        key: &Key,
+        (key, kind): (&Key, KindRef),
         (at, remedy): (Revision, &Remedy),
         decision: &Decision,
         now: Time,
@@ -222,9 +223,7 @@ impl Remedies {
             mutations.extend(run(name).and_then(|found| judged(objects, &found, *outcome)));
         }
         for begin in &decision.begin {
-            let target = self.watching.get(&key.name).and_then(|watched| {
-                objects.get(&Key::new(watched.question.kind, "", &begin.target))
-            });
+            let target = objects.get(&Key::new(kind, "", &begin.target));
             let Some(target) = target else { continue };
             let run = new_run(remedy, &target, begin, now);
             // Known before it is there, so that no look comes in between.
