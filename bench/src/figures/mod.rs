@@ -3,8 +3,8 @@
 mod applies;
 mod costs;
 mod creates;
-mod enrol;
 mod filtered_page;
+mod fleet;
 pub(crate) mod flood;
 mod ledger;
 mod list_pages;
@@ -94,9 +94,9 @@ pub(crate) const ALL: &[Figure] = &[
         run: |folder| Box::pin(runs::run(folder)),
     },
     Figure {
-        name: "enrol",
-        about: "110,000 simulated servers from first contact to ready",
-        run: |folder| Box::pin(enrol::run(folder)),
+        name: "fleet",
+        about: "110,000 simulated servers from first contact to ready, and a campaign over 40,000 of them",
+        run: |folder| Box::pin(fleet::run(folder)),
     },
     Figure {
         name: "ledger",

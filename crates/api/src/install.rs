@@ -6,7 +6,7 @@ use crate::{
     delete::{self, DeleteOptions},
     identity::Caller,
     negotiate::Form,
-    path::Query,
+    path::{Query, Subresource},
     server::Api,
     status::ApiError,
     write::{self, Target},
@@ -52,6 +52,39 @@ impl Api {
             Err(error) if error.reason == "AlreadyExists" => Ok(Installed::Kept),
             Err(error) => Err(error),
         }
+    }
+
+    /// Writes what is seen of an object, as who watches over it does; an object that is gone is none.
+    ///
+    /// # Errors
+    /// When it is not a valid object, or cannot be written.
+    pub async fn report(&self, value: Value) -> Result<(), ApiError> {
+        let place = Place::of(&value)?;
+        let Place { kind, namespace, name } = &place;
+        let target = Target { kind, namespace, name, part: Some(Subresource::Status) };
+        let (query, plane) = (itself(), &Caller::plane());
+        match write::replace(self, &target, &query, value.into(), Form::Json, plane).await {
+            Ok(answer) => self.brought("update", answer).await,
+            Err(error) if error.reason == "NotFound" => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Deletes an object, if it is there.
+    ///
+    /// # Errors
+    /// When it cannot be deleted.
+    pub async fn remove(&self, kind: KindRef, namespace: &str, name: &str) -> Result<(), ApiError> {
+        let target = Target { kind, namespace, name, part: None };
+        let (query, plane) = (itself(), &Caller::plane());
+        let options = DeleteOptions::default();
+        match delete::object(self, &target, &query, &options, Form::Json, plane).await {
+            Ok(answer) => self.brought("delete", answer).await,
+            Err(error) if error.reason == "NotFound" => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Creates a shipped object, or brings it up to date if nobody has changed it.

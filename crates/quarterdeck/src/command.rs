@@ -1,6 +1,7 @@
 //! What can be asked of the binary.
 
 use crate::{backup, demo, logs, serve, settings};
+use clap::CommandFactory as _;
 use quarterdeck_api::{AuditError, SigningKeys, pki::PkiError};
 use quarterdeck_store::StoreError;
 use std::{io::Write as _, net::SocketAddr, path::PathBuf};
@@ -19,6 +20,7 @@ pub(crate) enum Command {
     RotateKey(settings::Flags),
     /// Put a new key into the file with the keys that sign tokens of service accounts; the plane signs with it
     RotateServiceAccountKey(settings::Flags),
+    /// Write the store to a file, as it is at one moment; the plane may run meanwhile
     Backup {
         #[command(flatten)]
         flags: settings::Flags,
@@ -34,6 +36,8 @@ pub(crate) enum Command {
         #[arg(value_name = "FILE")]
         from: PathBuf,
     },
+    #[command(flatten)]
+    Verb(quarterdeck_cli::Verb),
 }
 
 /// Why the binary ends with a failure.
@@ -63,11 +67,27 @@ pub(crate) enum Error {
     File { action: &'static str, path: PathBuf, cause: std::io::Error },
     #[error("the system refuses: {0}")]
     System(std::io::Error),
+    #[error("{0}")]
+    Verb(#[from] quarterdeck_cli::Error),
 }
 
-/// Does what was asked.
-pub(crate) fn run(command: Command) -> Result<(), Error> {
+impl Error {
+    /// What the process ends with.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Verb(error) => error.exit_code(),
+            _ => 1,
+        }
+    }
+}
+
+/// Does what was asked, and answers what the process ends with.
+pub(crate) fn run(command: Command) -> Result<u8, Error> {
     match command {
+        Command::Verb(verb) => {
+            let outcome = quarterdeck_cli::run(verb, &mut Command::command())?;
+            return Ok(outcome.exit_code());
+        }
         Command::Serve(flags) => {
             let mut settings = settings::read(&flags)?;
             logs::start(std::mem::take(&mut settings.log), settings.log_format);
@@ -101,7 +121,8 @@ pub(crate) fn run(command: Command) -> Result<(), Error> {
         }
         Command::Backup { flags, to } => backup::backup(&settings::read(&flags)?, &to),
         Command::Restore { flags, from } => backup::restore(&settings::read(&flags)?, &from),
-    }
+    }?;
+    Ok(0)
 }
 
 /// What runs tasks.

@@ -62,7 +62,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
     if load.is_some() {
         hints.commands = vec!["kubectl get fleet".into(), "kubectl describe server".into()];
     }
-    let bring = async |api: Arc<Api>| match &load {
+    let bring = async |api: Arc<Api>, _: Arc<Store>| match &load {
         Some(folder) => load_folder(&api, folder).await,
         None => Ok(()),
     };
@@ -74,7 +74,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Error> {
 pub(crate) async fn run(
     settings: Settings,
     providers: Providers,
-    bring: impl AsyncFnOnce(Arc<Api>) -> Result<(), Error>,
+    bring: impl AsyncFnOnce(Arc<Api>, Arc<Store>) -> Result<(), Error>,
     hints: Hints,
 ) -> Result<(), Error> {
     let signals = Signals::new()?;
@@ -110,7 +110,7 @@ pub(crate) async fn run(
     }
     let api = Arc::new(api);
     install(&api).await?;
-    bring(api.clone()).await?;
+    bring(api.clone(), store.clone()).await?;
 
     let names: Vec<String> = settings
         .names

@@ -9,8 +9,9 @@ use crate::{
 use quarterdeck_model::{
     Kind, KindRef, ObjectMeta,
     kinds::{
-        Bmc, Image, Location, MachineClass, MetalProvider, Provider, ProviderSpec, Rack, RackSpec,
-        Secret, SecretReference, Server, ServerProfile, ServerSpec, Site, SiteSpec,
+        Bmc, Campaign, Freeze, Image, Location, Machine, MachineClass, MetalProvider, Namespace,
+        Provider, ProviderSpec, Rack, RackSpec, Secret, SecretReference, Server, ServerProfile,
+        ServerSpec, Service, Site, SiteSpec,
     },
 };
 use serde_json::{Map, Value};
@@ -61,6 +62,16 @@ pub enum FleetObject {
     Rack(Rack),
     /// A server.
     Server(Box<Server>),
+    /// A team's.
+    Namespace(Namespace),
+    /// What people use.
+    Service(Service),
+    /// What a team runs its services on.
+    Machine(Machine),
+    /// A runbook over many servers.
+    Campaign(Box<Campaign>),
+    /// A time in which nothing is disturbed.
+    Freeze(Freeze),
 }
 
 impl FleetObject {
@@ -76,6 +87,11 @@ impl FleetObject {
             Self::Image(_) => Image::info(),
             Self::Rack(_) => Rack::info(),
             Self::Server(_) => Server::info(),
+            Self::Namespace(_) => Namespace::info(),
+            Self::Service(_) => Service::info(),
+            Self::Machine(_) => Machine::info(),
+            Self::Campaign(_) => Campaign::info(),
+            Self::Freeze(_) => Freeze::info(),
         }
     }
 
@@ -91,6 +107,11 @@ impl FleetObject {
             Self::Image(it) => &it.metadata,
             Self::Rack(it) => &it.metadata,
             Self::Server(it) => &it.metadata,
+            Self::Namespace(it) => &it.metadata,
+            Self::Service(it) => &it.metadata,
+            Self::Machine(it) => &it.metadata,
+            Self::Campaign(it) => &it.metadata,
+            Self::Freeze(it) => &it.metadata,
         }
     }
 
@@ -116,6 +137,11 @@ impl FleetObject {
             Self::Image(it) => value(it),
             Self::Rack(it) => value(it),
             Self::Server(it) => value(&**it),
+            Self::Namespace(it) => value(it),
+            Self::Service(it) => value(it),
+            Self::Machine(it) => value(it),
+            Self::Campaign(it) => value(&**it),
+            Self::Freeze(it) => value(it),
         }
     }
 }
@@ -155,6 +181,16 @@ impl Fleet {
     pub fn first_server(self) -> Option<String> {
         let rack = self.sites().find_map(|plan| plan.racks(self.seed).next())?;
         rack.servers(self.seed).next().map(|server| server.metadata.name)
+    }
+
+    /// How many servers of each class there are.
+    pub(crate) fn servers_of_classes(self) -> BTreeMap<&'static str, usize> {
+        let mut classes = BTreeMap::new();
+        for rack in self.sites().flat_map(move |plan| plan.racks(self.seed)) {
+            let count = usize::try_from(rack.count).unwrap_or_default();
+            *classes.entry(rack.class.name).or_insert(0) += count;
+        }
+        classes
     }
 
     fn sites(self) -> impl Iterator<Item = SitePlan> + Send {

@@ -14,6 +14,7 @@
 
 mod actions;
 mod catalogue;
+mod company;
 mod faults;
 mod fleet;
 mod hardware;
@@ -24,6 +25,7 @@ mod simulation;
 mod state;
 mod visit;
 
+pub use company::{Company, instances_on, is_team};
 pub use faults::Fault;
 pub use fleet::{Fleet, FleetObject};
 pub use latency::Latency;

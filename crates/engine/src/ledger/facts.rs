@@ -3,10 +3,10 @@
 
 use quarterdeck_ledger::{Book, Holder, Target};
 use quarterdeck_model::{
-    Key, Kind as _, KindRef, Object, Revision, Time,
-    kinds::{Freeze, Instance, Permit, Rack, Run, Server, Service, Site},
+    FieldSelector, Key, Kind as _, KindRef, LabelSelector, Object, Revision, Time,
+    kinds::{Freeze, Instance, Machine, Permit, Rack, Run, Server, Service, Site},
 };
-use quarterdeck_store::{Store, World};
+use quarterdeck_store::{ListQuery, Store, World};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
@@ -23,13 +23,17 @@ pub(super) struct Facts {
     permits: HashMap<Key, Arc<str>>,
     /// Those whose run may have ended.
     look_at: BTreeSet<Key>,
+    /// The server that each machine is on, by the machine's `namespace/name`.
+    machines: HashMap<String, String>,
 }
 
-fn followed() -> [KindRef; 8] {
+/// In this order: what an instance is on is known before the instance.
+fn followed() -> [KindRef; 9] {
     [
         Site::info(),
         Rack::info(),
         Server::info(),
+        Machine::info(),
         Service::info(),
         Instance::info(),
         Freeze::info(),
@@ -41,7 +45,8 @@ fn followed() -> [KindRef; 8] {
 impl Facts {
     pub(super) fn new(store: Arc<Store>) -> Self {
         let (book, permits) = (Book::default(), HashMap::new());
-        Self { store, book, at: None, permits, look_at: BTreeSet::new() }
+        let (look_at, machines) = (BTreeSet::new(), HashMap::new());
+        Self { store, book, at: None, permits, look_at, machines }
     }
 
     /// All changes up to here are known.
@@ -69,7 +74,7 @@ impl Facts {
             for (key, object) in changes {
                 match object {
                     Some(object) => self.note(&object, now),
-                    None => self.forget(kind, &key),
+                    None => self.forget(kind, &key, now),
                 }
             }
         }
@@ -99,6 +104,12 @@ impl Facts {
             else {
                 return;
             };
+            let on_machine = field("spec.host.kind") == Some("Machine");
+            let machine = on_machine.then(|| format!("{}/{host}", object.namespace()));
+            // One on a machine that has no server yet is on nothing that anybody can disrupt.
+            let server =
+                machine.as_ref().map(|machine| self.machines.get(machine).unwrap_or(machine));
+            let host = server.map_or(host, String::as_str);
             let service = format!("{}/{service}", object.namespace());
             let available = field("status.phase") == Some("Ready");
             // Few are down, and since when is said only of those.
@@ -107,6 +118,8 @@ impl Facts {
                 false => read::<Instance>(object).and_then(|it| it.status.phase_since),
             };
             self.book.set_instance(&full(), &service, host, available, since);
+        } else if kind == Machine::info() {
+            self.machine_is_on(&object.key, field("status.server"), now);
         } else if kind == Server::info() {
             self.book.set_server(object.name(), field("spec.location.rack"));
         } else if kind == Rack::info() {
@@ -144,10 +157,12 @@ impl Facts {
         }
     }
 
-    fn forget(&mut self, kind: KindRef, key: &Key) {
+    fn forget(&mut self, kind: KindRef, key: &Key, now: Time) {
         let full = || format!("{}/{}", key.namespace, key.name);
         if kind == Instance::info() {
             self.book.remove_instance(&full());
+        } else if kind == Machine::info() {
+            self.machine_is_on(key, None, now);
         } else if kind == Server::info() {
             self.book.remove_server(&key.name);
         } else if kind == Rack::info() {
@@ -162,6 +177,32 @@ impl Facts {
             self.taken_back(key);
         } else if kind == Run::info() {
             self.may_have_ended(key);
+        }
+    }
+
+    /// Brings the instances of a machine to where it is now.
+    fn machine_is_on(&mut self, key: &Key, server: Option<&str>, now: Time) {
+        let machine = format!("{}/{}", key.namespace, key.name);
+        if self.machines.get(&machine).map(String::as_str) == server {
+            return;
+        }
+        match server {
+            Some(server) => self.machines.insert(machine, server.to_owned()),
+            None => self.machines.remove(&machine),
+        };
+        let fields = format!("spec.host.kind=Machine,spec.host.name={}", key.name);
+        let Ok(fields) = FieldSelector::parse(&fields) else { return };
+        let world = self.store.world();
+        let instances = world.list(&ListQuery {
+            kind: Instance::info(),
+            namespace: Some(&key.namespace),
+            labels: &LabelSelector::default(),
+            fields: &fields,
+            after: None,
+            limit: None,
+        });
+        for instance in instances.items {
+            self.note(&instance, now);
         }
     }
 

@@ -38,6 +38,8 @@ pub enum HostKind {
     /// A Server itself.
     #[default]
     Server,
+    /// A Machine, in the namespace of the instance.
+    Machine,
 }
 
 /// Where an instance is.

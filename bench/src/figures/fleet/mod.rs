@@ -1,6 +1,9 @@
 //! How fast servers come from first contact to ready: the whole engine over SQLite, everything durable, with
 //! simulated BMCs that answer at once. The limit is a rate; beside it stands what another system's makers have
-//! measured. Ten times fewer servers show whether the time for each grows with the fleet.
+//! measured. Ten times fewer servers show whether the time for each grows with the fleet. Then a campaign goes over
+//! many of them, under services with a million instances.
+
+mod campaign;
 
 use crate::{
     Failure,
@@ -21,7 +24,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinHandle};
 
 const SERVERS: u32 = 110_000;
 const FEWER: u32 = 11_000;
@@ -72,14 +75,31 @@ fn with_phase(store: &Store, phase: &str) -> usize {
         .len()
 }
 
+/// An engine over the simulated fleet, as long as it is kept.
+struct Running {
+    stop: watch::Sender<bool>,
+    engine: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(store: &Arc<Store>) -> Self {
+        let simulation = Simulation::new(SEED, Latency::None);
+        let real = Providers::new(Reach::default());
+        let providers = real.with_actions(|catalog| simulation.add_actions(catalog));
+        let actions = Arc::new(Actions::new(providers.catalog().clone()));
+        let (stop, stopping) = watch::channel(false);
+        let engine = tokio::spawn(Engine::new(store.clone(), actions, stopping).run());
+        Self { stop, engine }
+    }
+
+    async fn stop(self) -> Result<(), Failure> {
+        self.stop.send_replace(true);
+        Ok(self.engine.await?)
+    }
+}
+
 /// Servers a second, from the moment the engine begins.
-async fn enrol(folder: &Path, servers: u32) -> Result<f64, Failure> {
-    std::fs::create_dir_all(folder)?;
-    let store = Arc::new(Store::open(Arc::new(Sqlite::open(folder)?)).await?);
-    let simulation = Simulation::new(SEED, Latency::None);
-    let providers =
-        Providers::new(Reach::default()).with_actions(|catalog| simulation.add_actions(catalog));
-    let actions = Arc::new(Actions::new(providers.catalog().clone()));
+async fn enrol(store: &Arc<Store>, servers: u32) -> Result<f64, Failure> {
     let namespaces = ["default", SYSTEM_NAMESPACE]
         .map(|name| write(Namespace::info(), json!({"metadata": {"name": name}})));
     let runbook = json!({"metadata": {"name": INSPECT_RUNBOOK}, "spec": {
@@ -89,20 +109,29 @@ async fn enrol(folder: &Path, servers: u32) -> Result<f64, Failure> {
     }});
     let mut all: Vec<Mutation> = namespaces.into();
     all.push(write(Runbook::info(), runbook));
+    let mut labelled = 0;
     for object in Fleet::new(SEED, servers).objects() {
-        all.push(write(object.kind(), object.manifest()));
+        let mut manifest = object.manifest();
+        if object.kind() == Server::info()
+            && labelled < campaign::TARGETS
+            && let Some(labels) = manifest.pointer_mut("/metadata/labels")
+            && let Some(labels) = labels.as_object_mut()
+        {
+            labelled += 1;
+            labels.insert(campaign::LABEL.into(), "yes".into());
+        }
+        all.push(write(object.kind(), manifest));
         if all.len() >= BATCH {
             store.commit(std::mem::take(&mut all)).await?;
         }
     }
     store.commit(all).await?;
-    let (stop, stopping) = watch::channel(false);
     let begin = Instant::now();
-    let engine = tokio::spawn(Engine::new(store.clone(), actions, stopping).run());
+    let running = Running::start(store);
     let wanted = f64::from(servers) * SHARE;
     let took = loop {
         tokio::time::sleep(LOOK).await;
-        let ready = with_phase(&store, "Ready");
+        let ready = with_phase(store, "Ready");
         #[expect(clippy::cast_precision_loss, reason = "a fleet is small as numbers go")]
         if ready as f64 >= wanted {
             break begin.elapsed();
@@ -111,15 +140,15 @@ async fn enrol(folder: &Path, servers: u32) -> Result<f64, Failure> {
             return Err(format!("{ready} of {servers} servers were ready after {LONGEST:?}").into());
         }
     };
-    stop.send_replace(true);
-    engine.await?;
+    running.stop().await?;
     Ok(wanted / took.as_secs_f64())
 }
 
 pub(crate) async fn run(folder: &Path) -> Result<Vec<Row>, Failure> {
-    let fewer = enrol(&folder.join("fewer"), FEWER).await?;
-    let all = enrol(&folder.join("all"), SERVERS).await?;
-    Ok(vec![
+    let fewer = enrol(&open(&folder.join("fewer")).await?, FEWER).await?;
+    let store = open(&folder.join("all")).await?;
+    let all = enrol(&store, SERVERS).await?;
+    let mut rows = vec![
         Row {
             what: format!("{SERVERS} servers from Registered to Ready, BMCs without latency, all durable"),
             ours: Quantity::per_second(all),
@@ -136,5 +165,12 @@ pub(crate) async fn run(folder: &Path) -> Result<Vec<Row>, Failure> {
             theirs: Quantity::per_second(fewer),
             aim: Aim::AtLeast(0.8),
         },
-    ])
+    ];
+    rows.extend(campaign::run(&store).await?);
+    Ok(rows)
+}
+
+async fn open(folder: &Path) -> Result<Arc<Store>, Failure> {
+    std::fs::create_dir_all(folder)?;
+    Ok(Arc::new(Store::open(Arc::new(Sqlite::open(folder)?)).await?))
 }

@@ -1,14 +1,19 @@
-//! `quarterdeck demo`: a plane over a simulated fleet, in a data folder of its own that remembers which fleet
-//! it holds. It must never write to the store of a real plane.
+//! `quarterdeck demo`: a plane over a simulated fleet with a company on it, in a data folder of its own that
+//! remembers which fleet it holds. It must never write to the store of a real plane.
+
+mod tenants;
 
 use crate::{
     command::Error,
     serve::{self, Hints, refused},
     settings::{self, Settings, SettingsError},
 };
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use quarterdeck_api::Api;
+use quarterdeck_model::Time;
 use quarterdeck_providers::{Providers, http::Reach};
-use quarterdeck_sim::{Fleet, Latency, Simulation};
+use quarterdeck_sim::{Company, Fleet, FleetObject, Latency, Simulation};
+use quarterdeck_store::Store;
 use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
@@ -47,6 +52,9 @@ pub(crate) struct Flags {
     /// Address and port; port 0 picks a free one
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6443")]
     listen: String,
+    /// Only sites, racks and servers: no teams, services, machines or campaigns
+    #[arg(long)]
+    idle: bool,
     /// What is logged: a level, or filters such as info,quarterdeck_engine=debug
     #[arg(long, value_name = "FILTER", default_value = "warn")]
     log: String,
@@ -105,9 +113,14 @@ pub(crate) async fn demo(settings: Settings, flags: &Flags) -> Result<(), Error>
     let providers = real.with_actions(|catalog| simulation.add_actions(catalog));
     let hints = hints(&folder, fleet, &held, flags.speed)?;
     // It goes on after the plane is ready: there is something to look at long before a large fleet is whole.
-    let bring = async |api: Arc<Api>| {
+    let idle = flags.idle;
+    let bring = async |api: Arc<Api>, store: Arc<Store>| {
+        let company = (!idle).then(|| Company::of(fleet));
         if !held.complete {
-            tokio::spawn(fill(api, fleet, held, folder));
+            tokio::spawn(fill(api.clone(), fleet, company, held, folder));
+        }
+        if !idle {
+            tokio::spawn(tenants::run(api, store));
         }
         Ok(())
     };
@@ -166,8 +179,12 @@ fn write(folder: &Path, held: &Held) -> Result<(), Error> {
 }
 
 /// Writes the fleet, and notes when all of it is there.
-async fn fill(api: Arc<Api>, fleet: Fleet, held: Held, folder: PathBuf) {
-    let filled = match bring(&api, fleet).await {
+async fn fill(api: Arc<Api>, fleet: Fleet, company: Option<Company>, held: Held, folder: PathBuf) {
+    let company = company.iter().flat_map(|company| {
+        let plans = company.plans(end_of_year(jiff::Zoned::now().date()));
+        company.objects().chain(plans).collect::<Vec<_>>()
+    });
+    let filled = match bring(&api, fleet.objects().chain(company)).await {
         Ok(()) => write(&folder, &Held { complete: true, ..held }),
         Err(error) => Err(error),
     };
@@ -177,11 +194,23 @@ async fn fill(api: Arc<Api>, fleet: Fleet, held: Held, folder: PathBuf) {
     }
 }
 
+/// The end of that year, or of the next when it is too near to be prepared for.
+fn end_of_year(today: Date) -> (Time, Time) {
+    let year = if today.month() == 12 { today.year() + 1 } else { today.year() };
+    let at = |year, month, day| {
+        let noon = Date::new(year, month, day)
+            .ok()
+            .and_then(|day| day.at(12, 0, 0, 0).to_zoned(TimeZone::UTC).ok());
+        Time::new(noon.map_or(Timestamp::MAX, |noon| noon.timestamp()))
+    };
+    (at(year, 12, 18), at(year + 1, 1, 4))
+}
+
 /// Writes what is not there, each kind after those it names.
-async fn bring(api: &Arc<Api>, fleet: Fleet) -> Result<(), Error> {
+async fn bring(api: &Arc<Api>, objects: impl Iterator<Item = FleetObject>) -> Result<(), Error> {
     let mut writes = JoinSet::new();
     let mut kind = None;
-    for object in fleet.objects() {
+    for object in objects {
         let next = Some(object.kind());
         let limit = if next == kind { WRITES_AT_ONCE } else { 1 };
         kind = next;
@@ -236,7 +265,7 @@ fn hints(folder: &Path, fleet: Fleet, held: &Held, speed: f64) -> Result<Hints, 
         "Its fleet is simulated: {servers} servers of seed {seed}, where things happen {speed} times as fast as in a data centre.\n"
     );
     let commands = vec![
-        "kubectl get sites".into(),
+        "kubectl get sites,campaigns,services -A".into(),
         "kubectl get servers --field-selector status.phase=Ready | head".into(),
         "kubectl get servers --field-selector status.phase!=Ready    # and why".into(),
         format!("kubectl describe server {server}"),
