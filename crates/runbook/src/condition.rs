@@ -72,7 +72,7 @@ mod tests {
             ("params.x == 1", "params is not known here: a condition is about the object alone"),
             ("target.status.powerState", "must be true or false, not"),
             ("target.status.", "not a CEL expression"),
-            ("", "not a CEL expression"),
+            ("", "the expression is empty"),
         ] {
             let told = Condition::mistakes(text, Server::info()).join("; ");
             assert_eq!(told.is_empty(), wanted.is_empty(), "{text}: {told}");
