@@ -22,6 +22,7 @@ mod rules;
 mod runs;
 mod secrets;
 mod shards;
+mod starting;
 mod units;
 
 pub use actions::Actions;
@@ -39,7 +40,9 @@ use controllers::{
     place::Places,
     policies::Policies,
     quotas::Quotas,
+    remedy::Remedies,
     roles::Roles,
+    schedule::Schedules,
     server::{Servers, refresh::Refreshes},
     service_accounts::ServiceAccounts,
     upkeep,
@@ -109,6 +112,8 @@ impl Engine {
                 parts.spawn(controllers::run(Quotas::new(store.clone()), objects.clone()));
                 parts.spawn(controllers::run(ServiceAccounts, objects.clone()));
                 parts.spawn(controllers::run(Campaigns, objects.clone()));
+                parts.spawn(controllers::run(Schedules, objects.clone()));
+                parts.spawn(controllers::run(Remedies::new(objects.clone()), objects.clone()));
                 parts.spawn(controllers::run(Garbage::new(store.clone()), objects.clone()));
                 parts.spawn(upkeep::run(objects.acting("upkeep")));
                 parts.spawn(upkeep::history(objects.clone()));

@@ -6,11 +6,15 @@
 use crate::{
     actions::{Actions, Known},
     declared::{Undeclared, undeclared},
+    starting,
     units::taken,
 };
 use quarterdeck_model::{
     FieldError, FieldErrors, FieldSelector, Kind as _, KindRef, LabelSelector, kinds,
-    kinds::{Campaign, Permit, Rack, Run, RunSpec, RunTarget, Runbook, RunbookSpec, Server, Site},
+    kinds::{
+        Campaign, CampaignSpec, Permit, Rack, Remedy, Run, RunSpec, RunTarget, Runbook,
+        RunbookSpec, Schedule, Server, Site,
+    },
 };
 use quarterdeck_store::{ListQuery, World};
 use serde::Deserialize as _;
@@ -46,6 +50,8 @@ pub fn rules(actions: &Arc<Actions>) -> Vec<(KindRef, Rule)> {
         (Runbook::info(), Box::new(runbook)),
         (Run::info(), Box::new(run)),
         (Rack::info(), Box::new(rack)),
+        (Remedy::info(), Box::new(starting::remedy)),
+        (Schedule::info(), Box::new(starting::schedule)),
         (Server::info(), Box::new(server)),
     ]
 }
@@ -56,7 +62,11 @@ fn campaign(world: &World, new: &Value, old: Option<&Value>) -> FieldErrors {
         return FieldErrors::new();
     }
     let Ok(campaign) = Campaign::deserialize(new) else { return FieldErrors::new() };
-    let spec = campaign.spec;
+    check_campaign(world, campaign.spec)
+}
+
+/// Checks a campaign as a run of it.
+pub(crate) fn check_campaign(world: &World, spec: CampaignSpec) -> FieldErrors {
     let Some(runbook) = world.get(Runbook::info(), "", &spec.runbook) else {
         return unknown_runbook(world, &spec.runbook);
     };
@@ -77,7 +87,7 @@ fn campaign(world: &World, new: &Value, old: Option<&Value>) -> FieldErrors {
     errors
 }
 
-fn unknown_runbook(world: &World, name: &str) -> FieldErrors {
+pub(crate) fn unknown_runbook(world: &World, name: &str) -> FieldErrors {
     if name.is_empty() {
         return FieldErrors::new();
     }
@@ -138,7 +148,7 @@ fn server(world: &World, new: &Value, old: Option<&Value>) -> FieldErrors {
 
 /// Whether these fields of the spec are as they were. What came to be wrong later is not refused with each
 /// change of something else.
-fn same(new: &Value, old: Option<&Value>, fields: &[&str]) -> bool {
+pub(crate) fn same(new: &Value, old: Option<&Value>, fields: &[&str]) -> bool {
     fn field<'o>(object: &'o Value, name: &str) -> Option<&'o Value> {
         object.get("spec")?.get(name)
     }
@@ -149,7 +159,7 @@ fn unchanged(new: &Value, old: Option<&Value>) -> bool {
     old.is_some_and(|old| old.get("spec") == new.get("spec"))
 }
 
-fn check_new_run(world: &World, namespace: &str, spec: &RunSpec) -> FieldErrors {
+pub(crate) fn check_new_run(world: &World, namespace: &str, spec: &RunSpec) -> FieldErrors {
     let Some(runbook) = world.get(Runbook::info(), "", &spec.runbook) else {
         return unknown_runbook(world, &spec.runbook);
     };

@@ -8,6 +8,7 @@
 
 pub mod action;
 pub mod condition;
+pub mod cron;
 pub mod duration;
 pub mod error;
 pub mod inventory;

@@ -5,6 +5,7 @@
 //! time and what happened are passed in, what to do is given back. The engine performs and records.
 
 mod check;
+mod condition;
 mod definition;
 mod expression;
 mod interpreter;
@@ -13,6 +14,7 @@ pub mod policy;
 mod template;
 
 pub use check::{Definitions, check, check_frozen};
+pub use condition::Condition;
 pub use definition::{
     ACTION_TIMEOUT, BACKOFF, BACKOFF_MAX, CALL_DEPTH_MAX, Definition, RUN_TIMEOUT, WAIT_TIMEOUT,
 };

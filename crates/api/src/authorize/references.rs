@@ -11,7 +11,7 @@ use crate::{
 };
 use quarterdeck_model::{
     Kind as _, KindRef, kinds,
-    kinds::{Campaign, Run, Runbook, RunbookRevision, Server},
+    kinds::{Campaign, Remedy, Run, Runbook, RunbookRevision, Schedule, Server},
     schema::DEPTH_MAX,
 };
 use quarterdeck_store::World;
@@ -21,6 +21,8 @@ use std::{
     fmt::{self, Write as _},
 };
 
+/// Namespace of the runs of remedies: the engine's.
+const SYSTEM_NAMESPACE: &str = "quarterdeck-system";
 /// Most runbooks looked into for one run: more than calls may reach.
 const RUNBOOKS_MAX: usize = 256;
 
@@ -87,11 +89,19 @@ pub(super) fn check(
         let on = spec.pointer("/targets/kind").and_then(Value::as_str).unwrap_or_default();
         // Which of them it is about is seen only when it runs.
         writer.check_target("spec.targets", (on, ""), "update", text("/metadata/namespace"))?;
-        writer.check_runs(text("/metadata/namespace"))?;
+        writer.check_creates((Run::info(), "spec.runbook"), text("/metadata/namespace"))?;
     }
     if kind == Run::info() || kind == Campaign::info() {
-        let chosen = chosen_secrets(world, text("/spec/runbook"));
-        writer.check_secrets(&chosen, "its runbook lets the run choose it: ")?;
+        writer.check_runbook(world, text("/spec/runbook"))?;
+    }
+    if kind == Schedule::info() {
+        writer.check_schedule(world, spec, text("/metadata/namespace"))?;
+    }
+    if kind == Remedy::info() {
+        // Which of them it is about is seen only when it looks.
+        writer.check_target("spec.kind", (text("/spec/kind"), ""), "update", "")?;
+        writer.check_creates((Run::info(), "spec.runbook"), SYSTEM_NAMESPACE)?;
+        writer.check_runbook(world, text("/spec/runbook"))?;
     }
     Ok(())
 }
@@ -177,18 +187,47 @@ impl Writer<'_> {
         Err(self.refuse(field, &why))
     }
 
-    /// A campaign creates runs.
-    fn check_runs(&self, namespace: &str) -> Result<(), ApiError> {
-        let runs = Run::info();
-        if self.may("create", (runs.group, runs.plural), namespace, "") {
+    /// A run may use what its runbook lets it choose.
+    fn check_runbook(&self, world: &World, runbook: &str) -> Result<(), ApiError> {
+        let chosen = chosen_secrets(world, runbook);
+        self.check_secrets(&chosen, "its runbook lets the run choose it: ")
+    }
+
+    /// A schedule starts a run, or a campaign and its runs, again and again.
+    fn check_schedule(&self, world: &World, spec: &Value, namespace: &str) -> Result<(), ApiError> {
+        let on = |path: &str| spec.pointer(path).and_then(Value::as_str).unwrap_or_default();
+        if spec.get("run").is_some_and(Value::is_object) {
+            let target = (on("/run/target/kind"), on("/run/target/name"));
+            self.check_target("spec.run.target", target, "update", namespace)?;
+            self.check_creates((Run::info(), "spec.run"), namespace)?;
+            self.check_runbook(world, on("/run/runbook"))?;
+        }
+        if spec.get("campaign").is_some_and(Value::is_object) {
+            let target = (on("/campaign/targets/kind"), "");
+            self.check_target("spec.campaign.targets", target, "update", namespace)?;
+            self.check_creates((Campaign::info(), "spec.campaign"), namespace)?;
+            self.check_creates((Run::info(), "spec.campaign.runbook"), namespace)?;
+            self.check_runbook(world, on("/campaign/runbook"))?;
+        }
+        Ok(())
+    }
+
+    /// It creates objects in its writer's place.
+    fn check_creates(
+        &self,
+        (kind, field): (KindRef, &str),
+        namespace: &str,
+    ) -> Result<(), ApiError> {
+        if self.may("create", (kind.group, kind.plural), namespace, "") {
             return Ok(());
         }
         let why = format!(
-            "it creates runs, which user {:?} cannot in namespace {namespace}; ask for the verb create on {}",
+            "it creates {}, which user {:?} cannot in namespace {namespace}; ask for the verb create on {}",
+            kind.plural,
             self.caller.user,
-            runs.resource_name()
+            kind.resource_name()
         );
-        Err(self.refuse("spec.runbook", &why))
+        Err(self.refuse(field, &why))
     }
 
     /// Decisions are given, changed and taken back in one's own name.

@@ -47,6 +47,8 @@ fn row(resource: &str) -> (Level, Level) {
         | "runbooks.workflows.quarterdeck.dev"
         | "freezes.workflows.quarterdeck.dev"
         | "campaigns.workflows.quarterdeck.dev"
+        | "schedules.workflows.quarterdeck.dev"
+        | "remedies.workflows.quarterdeck.dev"
         | "services.services.quarterdeck.dev"
         | "runs.workflows.quarterdeck.dev" => (View, Edit),
         "sites/status.inventory.quarterdeck.dev"
@@ -61,6 +63,8 @@ fn row(resource: &str) -> (Level, Level) {
         | "runs/status.workflows.quarterdeck.dev"
         | "services/status.services.quarterdeck.dev"
         | "campaigns/status.workflows.quarterdeck.dev"
+        | "schedules/status.workflows.quarterdeck.dev"
+        | "remedies/status.workflows.quarterdeck.dev"
         | "instances.services.quarterdeck.dev"
         | "instances/status.services.quarterdeck.dev"
         | "permits.workflows.quarterdeck.dev"

@@ -202,6 +202,85 @@ async fn runs_act_on_what_their_writer_may_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_starts_by_itself_starts_what_its_writer_may() {
+    let plane = plane().await;
+    namespaces(&plane, &["quarterdeck-system"]).await;
+    plane.must("POST", SERVERS, server("bmc", "login")).await;
+    bind(&plane, "a", ("ClusterRole", "edit"), user("ann")).await;
+    let ann = Person::new(&plane, "ann", &[]);
+    let schedules = "/apis/workflows.quarterdeck.dev/v1alpha1/namespaces/a/schedules";
+    let schedule = |name: &str, what: Value| {
+        let mut spec = json!({"schedule": "@daily"});
+        spec.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
+        json!({"metadata": {"name": name}, "spec": spec})
+    };
+    let run = json!({"run": {"runbook": "x", "target": {"kind": "Server", "name": "s"}}});
+    let told = ann.refused("POST", schedules, schedule("one", run.clone())).await;
+    assert!(
+        told.contains("spec.run.target: it acts on servers.inventory.quarterdeck.dev"),
+        "{told}"
+    );
+    let campaign = json!({"campaign": {"runbook": "x",
+        "targets": {"kind": "Server", "selector": {"matchLabels": {"a": "b"}}}}});
+    let told = ann.refused("POST", schedules, schedule("two", campaign.clone())).await;
+    assert!(told.contains("spec.campaign.targets: it acts on servers"), "{told}");
+    // Who may act on servers may have them acted on, and others may not change when.
+    role(&plane, "", "own", json!([rule(&["update"], "inventory.quarterdeck.dev", "servers")]))
+        .await;
+    bind(&plane, "", ("ClusterRole", "own"), user("ann")).await;
+    ann.must("POST", schedules, schedule("one", run)).await;
+    ann.must("POST", schedules, schedule("two", campaign)).await;
+    bind(&plane, "a", ("ClusterRole", "edit"), user("bob")).await;
+    let bob = Person::new(&plane, "bob", &[]);
+    for name in ["one", "two"] {
+        let change = json!({"spec": {"schedule": "* * * * *"}});
+        bob.refused("PATCH", &format!("{schedules}/{name}"), change).await;
+    }
+    // Who may create campaigns, and no runs, has none created.
+    let group = "workflows.quarterdeck.dev";
+    let some =
+        json!([rule(&["create"], group, "schedules"), rule(&["create"], group, "campaigns")]);
+    role(&plane, "b", "some", some).await;
+    bind(&plane, "b", ("Role", "some"), user("ann")).await;
+    let elsewhere = schedules.replace("/a/", "/b/");
+    let campaign = schedule(
+        "three",
+        json!({"campaign": {"runbook": "x",
+        "targets": {"kind": "Server", "selector": {"matchLabels": {"a": "b"}}}}}),
+    );
+    let told = ann.refused("POST", &elsewhere, campaign).await;
+    assert!(told.contains("spec.campaign.runbook: it creates runs"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remedy_does_what_its_writer_may() {
+    let plane = plane().await;
+    namespaces(&plane, &["quarterdeck-system"]).await;
+    let remedies = "/apis/workflows.quarterdeck.dev/v1alpha1/remedies";
+    let group = "workflows.quarterdeck.dev";
+    role(&plane, "", "writers", json!([rule(&["create", "patch"], group, "remedies")])).await;
+    bind(&plane, "", ("ClusterRole", "writers"), user("ann")).await;
+    let ann = Person::new(&plane, "ann", &[]);
+    let remedy = json!({"metadata": {"name": "r"}, "spec": {"kind": "Server", "runbook": "x",
+        "when": "target.status.phase == \"Ready\""}});
+    let told = ann.refused("POST", remedies, remedy.clone()).await;
+    assert!(
+        told.contains("spec.kind: it acts on servers.inventory.quarterdeck.dev of any name"),
+        "{told}"
+    );
+    role(&plane, "", "own", json!([rule(&["update"], "inventory.quarterdeck.dev", "servers")]))
+        .await;
+    bind(&plane, "", ("ClusterRole", "own"), user("ann")).await;
+    let told = ann.refused("POST", remedies, remedy.clone()).await;
+    assert!(
+        told.contains("it creates runs, which user \"ann\" cannot in namespace quarterdeck-system"),
+        "{told}"
+    );
+    bind(&plane, "quarterdeck-system", ("ClusterRole", "edit"), user("ann")).await;
+    ann.must("POST", remedies, remedy).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn decisions_are_in_ones_own_name() {
     let plane = plane().await;
     for name in ["ann", "bob"] {

@@ -20,6 +20,8 @@ mod ownership;
 mod places;
 mod queues;
 mod refreshing;
+mod remedies;
 mod scenario;
+mod schedules;
 mod stopping;
 mod trouble;

@@ -5,6 +5,7 @@
 mod life;
 mod refused;
 mod shipped;
+mod starting;
 /// The stories in which the language itself is tested.
 #[path = "../../../runbook/tests/language/support/mod.rs"]
 mod support;

@@ -15,16 +15,16 @@ use std::{
 };
 use tokio::sync::watch;
 
-fn actions() -> Arc<Actions> {
+pub(crate) fn actions() -> Arc<Actions> {
     Arc::new(Actions::new(Providers::new(Reach::default()).catalog().clone()))
 }
 
-fn open(folder: &tempfile::TempDir) -> Arc<Sqlite> {
+pub(crate) fn open(folder: &tempfile::TempDir) -> Arc<Sqlite> {
     Arc::new(Sqlite::open(folder.path()).unwrap())
 }
 
 /// Writes an object past admission, as one that was admitted in another time.
-async fn put(store: &Store, kind: KindRef, namespace: &str, name: &str, spec: Value) {
+pub(crate) async fn put(store: &Store, kind: KindRef, namespace: &str, name: &str, spec: Value) {
     let value = json!({
         "apiVersion": kind.api_version(),
         "kind": kind.kind,

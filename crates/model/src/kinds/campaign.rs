@@ -100,6 +100,41 @@ impl CampaignSpec {
     pub fn failures(&self, targets: u32) -> u32 {
         self.failure_limit.unwrap_or(Share::Percent(5)).of(targets).max(self.accepted_failures)
     }
+
+    /// What is wrong with it, wherever it is written.
+    pub(super) fn validate(&self, path: &str, errors: &mut FieldErrors) {
+        if self.runbook.is_empty() {
+            errors.push(FieldError::required(
+                format!("{path}.runbook"),
+                "name the Runbook to execute",
+            ));
+        }
+        if self.targets.kind.is_empty() {
+            errors.push(FieldError::required(
+                format!("{path}.targets.kind"),
+                "name the kind of the targets",
+            ));
+        }
+        self.targets.selector.validate(&format!("{path}.targets.selector"), errors);
+        if self.targets.selector == ObjectSelector::default() {
+            let why =
+                "select targets by their labels; a campaign over everything is hardly ever meant";
+            errors.push(FieldError::required(format!("{path}.targets.selector"), why));
+        }
+        for (field, number, most) in [
+            ("concurrency", self.concurrency, CONCURRENCY_MAX),
+            ("domainsAtOnce", self.domains_at_once, CONCURRENCY_MAX),
+        ] {
+            if number == 0 || number > most {
+                let why = format!("must be between 1 and {most}");
+                errors.push(FieldError::invalid(format!("{path}.{field}"), number, why));
+            }
+        }
+        if self.retries > RETRIES_MAX {
+            let why = format!("must be at most {RETRIES_MAX}");
+            errors.push(FieldError::invalid(format!("{path}.retries"), self.retries, why));
+        }
+    }
 }
 
 // serde asks for a reference.
@@ -243,31 +278,7 @@ impl Kind for Campaign {
             let name = format!("{:?}", self.metadata.name);
             errors.push(FieldError::invalid("metadata.name", name, why));
         }
-        if spec.runbook.is_empty() {
-            errors.push(FieldError::required("spec.runbook", "name the Runbook to execute"));
-        }
-        if spec.targets.kind.is_empty() {
-            errors.push(FieldError::required("spec.targets.kind", "name the kind of the targets"));
-        }
-        spec.targets.selector.validate("spec.targets.selector", errors);
-        if spec.targets.selector == ObjectSelector::default() {
-            let why =
-                "select targets by their labels; a campaign over everything is hardly ever meant";
-            errors.push(FieldError::required("spec.targets.selector", why));
-        }
-        for (field, number, most) in [
-            ("spec.concurrency", spec.concurrency, CONCURRENCY_MAX),
-            ("spec.domainsAtOnce", spec.domains_at_once, CONCURRENCY_MAX),
-        ] {
-            if number == 0 || number > most {
-                let why = format!("must be between 1 and {most}");
-                errors.push(FieldError::invalid(field, number, why));
-            }
-        }
-        if spec.retries > RETRIES_MAX {
-            let why = format!("must be at most {RETRIES_MAX}");
-            errors.push(FieldError::invalid("spec.retries", spec.retries, why));
-        }
+        spec.validate("spec", errors);
         if let Some(old) = old {
             let fixed = [
                 ("spec.runbook", spec.runbook == old.spec.runbook),

@@ -14,10 +14,12 @@ mod permit;
 mod provider;
 mod rack;
 pub mod rbac;
+mod remedy;
 mod resource;
 mod resource_quota;
 mod run;
 mod runbook;
+mod schedule;
 mod secret;
 mod server;
 mod server_phase;
@@ -47,6 +49,9 @@ pub use permit::{Permit, PermitSpec, PermitStatus, PermittedLoss};
 pub use provider::{MetalProvider, Provider, ProviderSpec, ProviderStatus, ProviderType};
 pub use rack::{Rack, RackSpec, RackStatus};
 pub use rbac::{ClusterRole, ClusterRoleBinding, PolicyRule, RBAC, Role, RoleBinding};
+pub use remedy::{
+    AffectedObject, Remedy, RemedyDomain, RemedyPhase, RemedyPlace, RemedySpec, RemedyStatus,
+};
 pub use resource::Resource;
 pub use resource_quota::{ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus};
 pub use run::{
@@ -56,6 +61,9 @@ pub use run::{
 pub use runbook::{
     Approve, Compensation, ForEach, Handler, NESTING_MAX, Parameter, ParameterType, Retry, Runbook,
     RunbookSpec, RunbookStatus, RunbookTarget, Step, Then,
+};
+pub use schedule::{
+    ConcurrencyPolicy, Schedule, SchedulePhase, ScheduleSpec, ScheduleStatus, ScheduledRun,
 };
 pub use secret::Secret;
 pub use server::{
@@ -128,6 +136,8 @@ fn own() -> Vec<KindRef> {
         Run::info(),
         RunbookRevision::info(),
         Campaign::info(),
+        Schedule::info(),
+        Remedy::info(),
         Permit::info(),
         Freeze::info(),
         Service::info(),
