@@ -49,6 +49,7 @@ pub(crate) fn kind() -> KindRef {
         categories: &["api-extensions"],
         scope: Scope::Cluster,
         has_status: false,
+        scale: None,
         columns: &[
             Column::new("Kind", "spec.names.kind", "What its objects are"),
             Column::new("Group", "spec.group", "Group of the API"),

@@ -35,6 +35,7 @@ use controllers::{
     namespace::Namespaces,
     place::Places,
     policies::Policies,
+    pool::Pools,
     quotas::Quotas,
     roles::Roles,
     server::{Servers, refresh::Refreshes},
@@ -99,6 +100,7 @@ impl Engine {
                 parts.spawn(controllers::run(Places, objects.clone()));
                 parts.spawn(controllers::run(Servers::default(), objects.clone()));
                 parts.spawn(controllers::run(Machines::default(), objects.clone()));
+                parts.spawn(controllers::run(Pools, objects.clone()));
                 parts.spawn(controllers::run(Refreshes::new(actions.clone()), objects.clone()));
                 parts.spawn(controllers::run(Namespaces, objects.clone()));
                 parts.spawn(controllers::run(Roles, objects.clone()));

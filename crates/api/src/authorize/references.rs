@@ -11,7 +11,7 @@ use crate::{
 };
 use quarterdeck_model::{
     Kind as _, KindRef, kinds,
-    kinds::{Campaign, Run, Runbook, RunbookRevision, Server},
+    kinds::{Campaign, Machine, MachinePool, Run, Runbook, RunbookRevision, Server},
     schema::DEPTH_MAX,
 };
 use quarterdeck_store::World;
@@ -87,7 +87,14 @@ pub(super) fn check(
         let on = spec.pointer("/targets/kind").and_then(Value::as_str).unwrap_or_default();
         // Which of them it is about is seen only when it runs.
         writer.check_target("spec.targets", (on, ""), "update", text("/metadata/namespace"))?;
-        writer.check_runs(text("/metadata/namespace"))?;
+        let why = (Run::info(), "spec.runbook");
+        writer.check_made(why, "create", text("/metadata/namespace"))?;
+    }
+    if kind == MachinePool::info() {
+        for verb in ["create", "update", "delete"] {
+            let why = (Machine::info(), "spec.template");
+            writer.check_made(why, verb, text("/metadata/namespace"))?;
+        }
     }
     if kind == Run::info() || kind == Campaign::info() {
         let chosen = chosen_secrets(world, text("/spec/runbook"));
@@ -100,6 +107,14 @@ pub(super) fn check(
 /// server's credentials are sent is as much as which they are.
 fn uses_changed(kind: KindRef, new: &Value, old: Option<&Value>) -> bool {
     let Some(old) = old else { return true };
+    if kind == MachinePool::info() {
+        // How many there are is what the right to scale it says.
+        let rest = |pool: &Value| {
+            let spec = pool.get("spec").and_then(Value::as_object).cloned().unwrap_or_default();
+            spec.into_iter().filter(|(name, _)| name != "replicas").collect::<Map<_, _>>()
+        };
+        return rest(old) != rest(new);
+    }
     let within = if kind == Server::info() { "/spec/bmc" } else { "/spec" };
     ![Run::info(), Campaign::info(), RunbookRevision::info()].contains(&kind)
         && old.pointer(within) != new.pointer(within)
@@ -177,18 +192,23 @@ impl Writer<'_> {
         Err(self.refuse(field, &why))
     }
 
-    /// A campaign creates runs.
-    fn check_runs(&self, namespace: &str) -> Result<(), ApiError> {
-        let runs = Run::info();
-        if self.may("create", (runs.group, runs.plural), namespace, "") {
+    /// What the plane makes in its name, as runs of a campaign or machines of a pool.
+    fn check_made(
+        &self,
+        (made, field): (KindRef, &str),
+        verb: &str,
+        namespace: &str,
+    ) -> Result<(), ApiError> {
+        if self.may(verb, (made.group, made.plural), namespace, "") {
             return Ok(());
         }
         let why = format!(
-            "it creates runs, which user {:?} cannot in namespace {namespace}; ask for the verb create on {}",
+            "it {verb}s {}, which user {:?} cannot in namespace {namespace}; ask for the verb {verb} on {}",
+            made.plural,
             self.caller.user,
-            runs.resource_name()
+            made.resource_name()
         );
-        Err(self.refuse("spec.runbook", &why))
+        Err(self.refuse(field, &why))
     }
 
     /// Decisions are given, changed and taken back in one's own name.
