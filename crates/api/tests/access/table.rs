@@ -45,6 +45,7 @@ fn row(resource: &str) -> (Level, Level) {
         | "machineclasses.compute.quarterdeck.dev"
         | "machines.compute.quarterdeck.dev"
         | "machinepools.compute.quarterdeck.dev"
+        | "machinepools/scale.compute.quarterdeck.dev"
         | "runbooks.workflows.quarterdeck.dev"
         | "freezes.workflows.quarterdeck.dev"
         | "campaigns.workflows.quarterdeck.dev"
