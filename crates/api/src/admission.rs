@@ -174,11 +174,13 @@ pub(crate) fn update(
             new = old.clone();
             put(&mut new, "status", status);
         }
+        // What is written of it is put into what there is.
+        Some(Subresource::Scale) => {}
         None if kind.has_status => put(&mut new, "status", old.get("status").cloned()),
         None => {}
     }
     let mut admitted = admit(kind, &new, Some(old))?;
-    if part.is_none() && body_changed(old, &admitted) {
+    if part != Some(Subresource::Status) && body_changed(old, &admitted) {
         let generation = old_meta.and_then(|m| m.get("generation")).and_then(Value::as_i64);
         let meta = metadata_mut(&mut admitted)?;
         meta.insert("generation".into(), (generation.unwrap_or(0) + 1).into());

@@ -49,6 +49,7 @@ pub(crate) fn kind() -> KindRef {
         categories: &["api-extensions"],
         scope: Scope::Cluster,
         has_status: false,
+        scale: None,
         columns: &[
             Column::new("Kind", "spec.names.kind", "What its objects are"),
             Column::new("Group", "spec.group", "Group of the API"),
@@ -130,7 +131,15 @@ fn definition(kind: KindRef) -> Value {
     columns.push(json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}));
     let fields: Vec<Value> =
         kind.indexed_fields.iter().map(|path| json!({"jsonPath": format!(".{path}")})).collect();
-    let subresources = if kind.has_status { json!({"status": {}}) } else { json!({}) };
+    let mut subresources = if kind.has_status { json!({"status": {}}) } else { json!({}) };
+    if let (Some(scale), Some(subresources)) = (kind.scale, subresources.as_object_mut()) {
+        let paths = json!({
+            "specReplicasPath": format!(".{}", scale.wanted),
+            "statusReplicasPath": format!(".{}", scale.seen),
+            "labelSelectorPath": format!(".{}", scale.selector),
+        });
+        subresources.insert("scale".into(), paths);
+    }
     let condition = |name: &str, reason: &str, message: &str| {
         json!({
             "type": name, "status": "True", "reason": reason, "message": message,

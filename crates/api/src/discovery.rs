@@ -1,7 +1,7 @@
 //! What this server serves, in the forms clients discover it: legacy lists and aggregated
 //! discovery. All of it follows from the kinds; it never changes while the process runs.
 
-use crate::definitions;
+use crate::{definitions, scale::SCALE};
 use quarterdeck_model::{
     Kind as _, KindRef,
     kinds::{self, ServiceAccount},
@@ -144,6 +144,13 @@ pub(crate) fn resources(name: &str, version: &str) -> Option<Value> {
                 "verbs": PART_VERBS,
             }));
         }
+        if kind.scale.is_some() {
+            list.push(json!({
+                "name": format!("{}/scale", kind.plural), "singularName": "",
+                "namespaced": kind.namespaced(),
+                "group": SCALE.0, "version": SCALE.1, "kind": SCALE.2, "verbs": PART_VERBS,
+            }));
+        }
         if *kind == ServiceAccount::info() {
             list.push(json!({
                 "name": "serviceaccounts/token", "singularName": "", "namespaced": true,
@@ -210,7 +217,11 @@ fn entry(kind: KindRef) -> Value {
         let response = json!({"group": TOKEN.0, "version": TOKEN.1, "kind": TOKEN.2});
         json!({"subresource": "token", "responseKind": response, "verbs": ["create"]})
     });
-    let parts: Vec<Value> = status.into_iter().chain(token).collect();
+    let scale = kind.scale.map(|_| {
+        let response = json!({"group": SCALE.0, "version": SCALE.1, "kind": SCALE.2});
+        json!({"subresource": "scale", "responseKind": response, "verbs": PART_VERBS})
+    });
+    let parts: Vec<Value> = status.into_iter().chain(scale).chain(token).collect();
     json!({
         "resource": kind.plural,
         "responseKind": response,

@@ -38,6 +38,7 @@ mod quota;
 mod read;
 mod review;
 mod rules;
+mod scale;
 mod server;
 mod status;
 mod table;

@@ -9,13 +9,13 @@ use crate::{
     negotiate::Form,
     path::{Query, Subresource},
     policies::{self, Attempt, Doing},
-    read,
+    read, scale,
     server::Api,
     status::ApiError,
     write::{Put, RETRIES_MAX, Target, emptied_first, finalizers, put, remove},
 };
 use jiff::Timestamp;
-use quarterdeck_model::{KindRef, Time};
+use quarterdeck_model::{KindRef, Object, Time};
 use quarterdeck_store::Precondition;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -64,10 +64,14 @@ pub(crate) async fn modify(
         check_finalizers(kind, name, &old_value, &value)?;
         api.check_write(caller, (&world, kind), &mut value, Some(&old_value))?;
         let (doing, dry_run) = (Doing::Update, query.dry_run);
-        let (new, before) = (Some(&value), Some(&old_value));
         let of = part.map_or("", Subresource::name);
+        let scales = part.and(kind.scale).filter(|_| part == Some(Subresource::Scale));
+        // Of a scale, that is what is judged, as in Kubernetes.
+        let seen = scales.map(|scales| [scale::of(scales, &value), scale::of(scales, &old_value)]);
+        let [new, before] = seen.as_ref().map_or([&value, &old_value], |[new, old]| [new, old]);
+        let (new, old_seen) = (Some(new), Some(before));
         let attempt =
-            Attempt { caller, doing, kind, part: of, namespace, name, dry_run, new, old: before };
+            Attempt { caller, doing, kind, part: of, namespace, name, dry_run, new, old: old_seen };
         let passed = policies::admit(api, &world, &attempt)?;
 
         let now = Time::seconds(Timestamp::now());
@@ -79,7 +83,7 @@ pub(crate) async fn modify(
         };
         // A write that changes nothing is no change: no revision, no event.
         let Some(managed) = managed else {
-            let mut answer = read::one(&old, query, form)?;
+            let mut answer = shown(part, &old, query, form)?;
             passed.tell(&mut answer);
             return Ok(answer);
         };
@@ -95,12 +99,25 @@ pub(crate) async fn modify(
             }
         };
         if let Some(object) = written {
-            let mut answer = read::one(&object, query, form)?;
+            let mut answer = shown(part, &object, query, form)?;
             passed.tell(&mut answer);
             return Ok(answer);
         }
     }
     Err(ApiError::stale(kind, name))
+}
+
+/// The object, or the part of it that was written, as an answer.
+fn shown(
+    part: Option<Subresource>,
+    object: &Object,
+    query: &Query,
+    form: Form,
+) -> Result<Answer, ApiError> {
+    match (part, object.kind.scale) {
+        (Some(Subresource::Scale), Some(scales)) => Ok(scale::one(scales, object)),
+        _ => read::one(object, query, form),
+    }
 }
 
 /// Takes `metadata.managedFields` out of an object.

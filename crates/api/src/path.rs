@@ -16,6 +16,7 @@ const QUERY_BYTES_MAX: usize = 16 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Subresource {
     Status,
+    Scale,
 }
 
 impl Subresource {
@@ -23,6 +24,7 @@ impl Subresource {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Status => "status",
+            Self::Scale => "scale",
         }
     }
 }
@@ -168,6 +170,10 @@ fn resource(group: &str, version: &str, rest: &[&str]) -> Result<Endpoint, ApiEr
         [name] => Ok(Endpoint::Object { kind, namespace, name: (*name).into(), part: None }),
         [name, "status"] if kind.has_status => {
             let part = Some(Subresource::Status);
+            Ok(Endpoint::Object { kind, namespace, name: (*name).into(), part })
+        }
+        [name, "scale"] if kind.scale.is_some() => {
+            let part = Some(Subresource::Scale);
             Ok(Endpoint::Object { kind, namespace, name: (*name).into(), part })
         }
         _ => Err(ApiError::no_such_path()),

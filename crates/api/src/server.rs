@@ -18,10 +18,11 @@ use crate::{
     metrics::Metrics,
     negotiate::{self, Form},
     openapi,
-    path::{self, Endpoint, Query},
+    path::{self, Endpoint, Query, Subresource},
     policies::Policies,
     read, review,
     rules::Rules,
+    scale,
     status::ApiError,
     watch,
     write::{self, Target},
@@ -565,6 +566,9 @@ impl Api {
                 .await;
         }
         match *request.method() {
+            Method::GET | Method::HEAD if target.part == Some(Subresource::Scale) => {
+                scale::get(self, target).await
+            }
             Method::GET | Method::HEAD => {
                 let Target { kind, namespace, name, .. } = *target;
                 read::get(self, kind, namespace, name, &query, form).await
@@ -572,6 +576,9 @@ impl Api {
             Method::PUT => {
                 let query = named(query, Options::Update, &request)?;
                 let body = body::written(request).await?;
+                if target.part == Some(Subresource::Scale) {
+                    return scale::replace(self, target, &query, body, caller).await;
+                }
                 write::replace(self, target, &query, body, form, caller).await
             }
             Method::PATCH => {
@@ -582,6 +589,9 @@ impl Api {
                     if media == ChangeType::Apply { Options::Apply } else { Options::Patch };
                 let query = named(query, options, &request)?;
                 let body = body::bytes(request).await?;
+                if target.part == Some(Subresource::Scale) {
+                    return scale::patch(self, target, &query, (media, &body), caller).await;
+                }
                 let change = media.read(target.kind, target.part, &body)?;
                 write::patch(self, target, &query, &change, form, caller).await
             }

@@ -513,7 +513,7 @@ async fn policies_that_cannot_work_are_refused_with_their_field() {
             json!({"validations": [{"expression": "true"}], "matchConstraints": {"resourceRules": [
                 {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets", "secrets/token"]}]}}),
             "spec.matchConstraints.resourceRules[0].resources[1]",
-            "only objects (RESOURCE), their status (RESOURCE/status) and serviceaccounts/token are judged here",
+            "only objects (RESOURCE), their status (RESOURCE/status) and scale (RESOURCE/scale), and serviceaccounts/token are judged here",
         ),
         (
             json!({"validations": [{"expression": "true"}], "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}}),

@@ -39,6 +39,7 @@ use controllers::{
     namespace::Namespaces,
     place::Places,
     policies::Policies,
+    pool::Pools,
     quotas::Quotas,
     remedy::Remedies,
     roles::Roles,
@@ -105,6 +106,7 @@ impl Engine {
                 parts.spawn(controllers::run(Places, objects.clone()));
                 parts.spawn(controllers::run(Servers::default(), objects.clone()));
                 parts.spawn(controllers::run(Machines::default(), objects.clone()));
+                parts.spawn(controllers::run(Pools, objects.clone()));
                 parts.spawn(controllers::run(Refreshes::new(actions.clone()), objects.clone()));
                 parts.spawn(controllers::run(Namespaces, objects.clone()));
                 parts.spawn(controllers::run(Roles, objects.clone()));

@@ -69,6 +69,17 @@ impl Column {
     }
 }
 
+/// Where a kind says how many of something there are: what its subresource `/scale` reads and writes, as dotted paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scale {
+    /// How many are wanted; the one field that is written.
+    pub wanted: &'static str,
+    /// How many there are.
+    pub seen: &'static str,
+    /// The label selector, as a text, of those.
+    pub selector: &'static str,
+}
+
 /// A kind's rules, written once in its file under `kinds/`.
 pub trait Kind: Serialize + DeserializeOwned + JsonSchema + Clone + Send + Sync + 'static {
     /// API group, empty for the core.
@@ -89,6 +100,8 @@ pub trait Kind: Serialize + DeserializeOwned + JsonSchema + Clone + Send + Sync 
     const SCOPE: Scope;
     /// Has a `/status` subresource, so that writes of the object leave `status` alone.
     const STATUS: bool = true;
+    /// Has a `/scale` subresource, so that autoscalers and `kubectl scale` need to know nothing else of the kind.
+    const SCALE: Option<Scale> = None;
     /// Printer columns between NAME and AGE.
     const COLUMNS: &'static [Column];
     /// Dotted paths of fields that can be selected on and are indexed.
@@ -133,6 +146,8 @@ pub struct KindInfo {
     pub scope: Scope,
     /// Has `/status`.
     pub has_status: bool,
+    /// Has `/scale`.
+    pub scale: Option<Scale>,
     /// Printer columns.
     pub columns: &'static [Column],
     /// Indexed fields.
@@ -214,6 +229,7 @@ pub const fn describe<K: Kind>(
         categories: K::CATEGORIES,
         scope: K::SCOPE,
         has_status: K::STATUS,
+        scale: K::SCALE,
         columns: K::COLUMNS,
         indexed_fields: K::INDEXED_FIELDS,
         description: K::DESCRIPTION,

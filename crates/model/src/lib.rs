@@ -31,7 +31,7 @@ pub use action::ActionSignature;
 pub use condition::{Condition, ConditionStatus};
 pub use duration::Duration;
 pub use error::{FieldError, FieldErrors};
-pub use kind::{Column, ColumnType, Kind, KindInfo, KindRef, Scope};
+pub use kind::{Column, ColumnType, Kind, KindInfo, KindRef, Scale, Scope};
 pub use meta::{ObjectMeta, ObjectReference, OwnerReference};
 pub use object::{DecodeError, Key, Object, Pack, Revision, Uid};
 pub use pick::Picker;

@@ -53,6 +53,28 @@ async fn objects_are_applied_and_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pools_are_scaled() {
+    const POOL: &str = "
+apiVersion: compute.quarterdeck.dev/v1alpha1
+kind: MachinePool
+metadata: {name: web, namespace: default}
+spec:
+  replicas: 2
+  template: {spec: {class: none, image: none}}
+";
+    let plane = plane().await;
+    plane.apply(POOL).await;
+    let said = plane.kubectl(&["scale", "machinepool/web", "--replicas=5"]).await;
+    assert_eq!(said, "machinepool.compute.quarterdeck.dev/web scaled\n");
+    assert_eq!(object(&plane, &["mpool", "web"]).await["spec"]["replicas"], 5);
+    let scale = object(&plane, &["mpool", "web", "--subresource=scale"]).await;
+    assert_eq!((&scale["kind"], &scale["spec"]["replicas"]), (&"Scale".into(), &5.into()));
+    // Somebody else was there before.
+    let stale = ["scale", "mpool/web", "--current-replicas=2", "--replicas=3"];
+    assert!(refusal(&plane, &stale).await.contains("replicas"), "it is not at two");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn mistakes_are_explained() {
     let plane = plane().await;
     for (manifest, part) in [

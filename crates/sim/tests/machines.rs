@@ -12,73 +12,25 @@
 mod support;
 
 use quarterdeck_model::{
-    Kind as _, KindRef, condition,
-    kinds::{
-        Instance, Machine, MachinePhase, Namespace, Run, Runbook, Server, ServerPhase, Service,
-    },
-    object,
+    Kind as _, condition,
+    kinds::{Instance, Machine, MachinePhase, Runbook, Server, ServerPhase, Service},
 };
 use quarterdeck_sim::Fault;
-use quarterdeck_store::{Mutation, Outcome, Precondition, Write};
+use quarterdeck_store::Outcome;
 use quarterdeck_testing::wait::wait_for;
 use serde_json::{Value, json};
-use support::plane::{DEADLINE, Plane, created};
+use support::{
+    people::{change, class, ready, run_of},
+    plane::{DEADLINE, Plane, created},
+};
 
 const OLD: &str = "debian-12-20260801";
 const NEW: &str = "debian-12-20261101";
-
-/// A plane whose servers are all well, and ready.
-async fn ready(servers: u32) -> Plane {
-    let plane = Plane::start(servers).await;
-    for server in 0..plane.servers.len() {
-        plane.simulation.heal(plane.address(server));
-    }
-    let namespace = json!({"metadata": {"name": "shop"}, "spec": {}});
-    plane.store.commit(vec![created(Namespace::info(), &namespace)]).await.unwrap();
-    wait_for(DEADLINE, "every server to be ready", async || {
-        let ready = |server| plane.see(server).status.phase == ServerPhase::Ready;
-        match (0..plane.servers.len()).find(|server| !ready(*server)) {
-            Some(server) => Err(format!("server {server}: {:?}", plane.ready(server))),
-            None => Ok(()),
-        }
-    })
-    .await;
-    plane
-}
-
-/// The class of a server, which is that of its rack.
-fn class(plane: &Plane, server: usize) -> String {
-    plane.servers[server].metadata.labels["hardware"].clone()
-}
 
 async fn create(plane: &Plane, name: &str, spec: Value) {
     let machine = json!({"metadata": {"name": name, "namespace": "shop"}, "spec": spec});
     let outcomes = plane.store.commit(vec![created(Machine::info(), &machine)]).await.unwrap();
     assert!(matches!(outcomes[0], Outcome::Committed(_)), "{outcomes:?}");
-}
-
-/// Changes an object as a person would.
-async fn change(
-    plane: &Plane,
-    kind: KindRef,
-    (namespace, name): (&str, &str),
-    change: impl Fn(&mut Value),
-) {
-    loop {
-        let object = plane.store.fresh().await.unwrap().get(kind, namespace, name).unwrap();
-        let mut value = object.value();
-        change(&mut value);
-        if value["spec"] != object.value()["spec"] {
-            let generation = value["metadata"]["generation"].as_i64().unwrap_or(0);
-            value["metadata"]["generation"] = json!(generation + 1);
-        }
-        let write = Write::Put(object::encode(kind, &value).into());
-        let precondition = Precondition::At(object.revision);
-        let mutation = Mutation { key: object.key.clone(), write, precondition, fence: None };
-        if matches!(plane.store.commit(vec![mutation]).await.unwrap()[0], Outcome::Committed(_)) {
-            return;
-        }
-    }
 }
 
 async fn delete(plane: &Plane, name: &str) {
@@ -118,22 +70,6 @@ async fn gone(plane: &Plane, name: &str) {
     wait_for(DEADLINE, &format!("machine {name} to be gone"), async || match see(plane, name) {
         None => Ok(()),
         Some(machine) => Err(format!("{:?}", machine.status)),
-    })
-    .await;
-}
-
-async fn run_of(plane: &Plane, name: &str, runbook: &str, params: Value, server: &str) {
-    let run = json!({
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {"runbook": runbook, "target": {"kind": "Server", "name": server}, "params": params},
-    });
-    plane.store.commit(vec![created(Run::info(), &run)]).await.unwrap();
-    wait_for(DEADLINE, &format!("run {name} to end well"), async || {
-        let run = plane.store.world().get(Run::info(), "default", name).ok_or("gone")?;
-        match run.field("status.phase") {
-            Some("Succeeded") => Ok(()),
-            phase => Err(format!("{phase:?}")),
-        }
     })
     .await;
 }

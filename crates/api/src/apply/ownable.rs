@@ -25,7 +25,7 @@ const SYSTEM: [&str; 11] = [
 /// The name of a part, as managed fields have it.
 pub(crate) fn part_name(part: Option<Subresource>) -> &'static str {
     match part {
-        Some(Subresource::Status) => "status",
+        Some(part) => part.name(),
         None => "",
     }
 }
@@ -37,6 +37,7 @@ pub(crate) fn strip(kind: KindRef, part: Option<Subresource>, set: &mut FieldSet
         ("apiVersion" | "kind", _) => false,
         ("status", None) => !kind.has_status,
         (name, Some(Subresource::Status)) => name == "status",
+        (name, Some(Subresource::Scale)) => name == "spec",
         _ => true,
     });
     if let Some(meta) = set.fields.get_mut("metadata") {
@@ -62,6 +63,8 @@ pub(crate) fn only_part(kind: KindRef, part: Option<Subresource>, object: &mut V
                 meta.retain(|name, _| SYSTEM.contains(&name.as_str()));
             }
         }
+        // A scale is not applied.
+        Some(Subresource::Scale) => {}
         None if kind.has_status => drop(fields.remove("status")),
         None => {}
     }

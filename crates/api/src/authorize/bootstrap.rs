@@ -143,6 +143,7 @@ fn own_kinds(read: bool) -> Vec<Value> {
         if let Some((_, resources)) = groups.last_mut() {
             resources.push(kind.plural.into());
             resources.extend((read && kind.has_status).then(|| format!("{}/status", kind.plural)));
+            resources.extend(kind.scale.map(|_| format!("{}/scale", kind.plural)));
         }
     }
     let verbs = if read { &READ[..] } else { &WRITE[..] };

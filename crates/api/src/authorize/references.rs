@@ -11,7 +11,9 @@ use crate::{
 };
 use quarterdeck_model::{
     Kind as _, KindRef, kinds,
-    kinds::{Campaign, Remedy, Run, Runbook, RunbookRevision, Schedule, Server},
+    kinds::{
+        Campaign, Machine, MachinePool, Remedy, Run, Runbook, RunbookRevision, Schedule, Server,
+    },
     schema::DEPTH_MAX,
 };
 use quarterdeck_store::World;
@@ -89,7 +91,14 @@ pub(super) fn check(
         let on = spec.pointer("/targets/kind").and_then(Value::as_str).unwrap_or_default();
         // Which of them it is about is seen only when it runs.
         writer.check_target("spec.targets", (on, ""), "update", text("/metadata/namespace"))?;
-        writer.check_creates((Run::info(), "spec.runbook"), text("/metadata/namespace"))?;
+        let why = (Run::info(), "spec.runbook");
+        writer.check_made(why, "create", text("/metadata/namespace"))?;
+    }
+    if kind == MachinePool::info() {
+        for verb in ["create", "update", "delete"] {
+            let why = (Machine::info(), "spec.template");
+            writer.check_made(why, verb, text("/metadata/namespace"))?;
+        }
     }
     if kind == Run::info() || kind == Campaign::info() {
         writer.check_runbook(world, text("/spec/runbook"))?;
@@ -100,7 +109,7 @@ pub(super) fn check(
     if kind == Remedy::info() {
         // Which of them it is about is seen only when it looks.
         writer.check_target("spec.kind", (text("/spec/kind"), ""), "update", "")?;
-        writer.check_creates((Run::info(), "spec.runbook"), SYSTEM_NAMESPACE)?;
+        writer.check_made((Run::info(), "spec.runbook"), "create", SYSTEM_NAMESPACE)?;
         writer.check_runbook(world, text("/spec/runbook"))?;
     }
     Ok(())
@@ -110,6 +119,14 @@ pub(super) fn check(
 /// server's credentials are sent is as much as which they are.
 fn uses_changed(kind: KindRef, new: &Value, old: Option<&Value>) -> bool {
     let Some(old) = old else { return true };
+    if kind == MachinePool::info() {
+        // How many there are is what the right to scale it says.
+        let rest = |pool: &Value| {
+            let spec = pool.get("spec").and_then(Value::as_object).cloned().unwrap_or_default();
+            spec.into_iter().filter(|(name, _)| name != "replicas").collect::<Map<_, _>>()
+        };
+        return rest(old) != rest(new);
+    }
     let within = if kind == Server::info() { "/spec/bmc" } else { "/spec" };
     ![Run::info(), Campaign::info(), RunbookRevision::info()].contains(&kind)
         && old.pointer(within) != new.pointer(within)
@@ -199,33 +216,34 @@ impl Writer<'_> {
         if spec.get("run").is_some_and(Value::is_object) {
             let target = (on("/run/target/kind"), on("/run/target/name"));
             self.check_target("spec.run.target", target, "update", namespace)?;
-            self.check_creates((Run::info(), "spec.run"), namespace)?;
+            self.check_made((Run::info(), "spec.run"), "create", namespace)?;
             self.check_runbook(world, on("/run/runbook"))?;
         }
         if spec.get("campaign").is_some_and(Value::is_object) {
             let target = (on("/campaign/targets/kind"), "");
             self.check_target("spec.campaign.targets", target, "update", namespace)?;
-            self.check_creates((Campaign::info(), "spec.campaign"), namespace)?;
-            self.check_creates((Run::info(), "spec.campaign.runbook"), namespace)?;
+            self.check_made((Campaign::info(), "spec.campaign"), "create", namespace)?;
+            self.check_made((Run::info(), "spec.campaign.runbook"), "create", namespace)?;
             self.check_runbook(world, on("/campaign/runbook"))?;
         }
         Ok(())
     }
 
-    /// It creates objects in its writer's place.
-    fn check_creates(
+    /// What the plane makes in its name, as runs of a campaign or machines of a pool.
+    fn check_made(
         &self,
-        (kind, field): (KindRef, &str),
+        (made, field): (KindRef, &str),
+        verb: &str,
         namespace: &str,
     ) -> Result<(), ApiError> {
-        if self.may("create", (kind.group, kind.plural), namespace, "") {
+        if self.may(verb, (made.group, made.plural), namespace, "") {
             return Ok(());
         }
         let why = format!(
-            "it creates {}, which user {:?} cannot in namespace {namespace}; ask for the verb create on {}",
-            kind.plural,
+            "it {verb}s {}, which user {:?} cannot in namespace {namespace}; ask for the verb {verb} on {}",
+            made.plural,
             self.caller.user,
-            kind.resource_name()
+            made.resource_name()
         );
         Err(self.refuse(field, &why))
     }

@@ -2,7 +2,11 @@
 //! Source: OpenAPI 3.0.3; Kubernetes "OpenAPI V3".
 
 use super::path;
-use crate::{change::ChangeType, definitions};
+use crate::{
+    change::ChangeType,
+    definitions,
+    scale::{self, PATCHES},
+};
 use quarterdeck_model::{KindRef, ObjectMeta, schema};
 use serde_json::{Map, Value, json};
 
@@ -10,12 +14,16 @@ const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 const PATCH: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
+const SCALE: &str = "io.k8s.api.autoscaling.v1.Scale";
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 
 /// The document of one group and version.
 pub(super) fn document(group: &str, version: &str, kinds: &[KindRef]) -> Value {
     let mut schemas = shared();
     let mut paths = Map::new();
+    if kinds.iter().any(|kind| kind.scale.is_some()) {
+        schemas.insert(SCALE.to_owned(), scale_schema());
+    }
     for kind in kinds {
         let name = schema_name(kind);
         schemas.insert(name.clone(), kind_schema(kind));
@@ -132,6 +140,33 @@ fn schema_name(kind: KindRef) -> String {
 
 fn reference(name: &str) -> Value {
     json!({"allOf": [{"$ref": format!("#/components/schemas/{name}")}], "default": {}})
+}
+
+fn scale_gvk() -> Value {
+    let (group, version, kind) = scale::SCALE;
+    json!({"group": group, "version": version, "kind": kind})
+}
+
+/// How many of something an object wants and has.
+fn scale_schema() -> Value {
+    let text = || json!({"type": "string"});
+    let count = || json!({"type": "integer", "format": "int32"});
+    json!({
+        "type": "object",
+        "description": "Scale is how many of something an object wants and has.",
+        "properties": {
+            "apiVersion": text(),
+            "kind": text(),
+            "metadata": reference(META),
+            "spec": {"type": "object", "properties": {"replicas": count()}},
+            "status": {
+                "type": "object",
+                "properties": {"replicas": count(), "selector": text()},
+                "required": ["replicas"],
+            },
+        },
+        "x-kubernetes-group-version-kind": [scale_gvk()],
+    })
 }
 
 fn gvk(kind: KindRef) -> Value {
@@ -322,6 +357,22 @@ impl Paths<'_> {
                 "parameters": place,
             });
             self.paths.insert(format!("{collection}/{{name}}/status"), status);
+        }
+        if kind.scale.is_some() {
+            let path = format!("{collection}/{{name}}/scale");
+            let scale = Paths { kind, name: SCALE, paths: self.paths };
+            let operations = ["get", "put", "patch"].map(|action| {
+                let mut operation = scale.operation(action, SCALE, "Scale");
+                set(&mut operation, "x-kubernetes-group-version-kind", scale_gvk());
+                let content = operation.pointer_mut("/requestBody/content");
+                if let Some(content) = content.and_then(Value::as_object_mut) {
+                    content.retain(|media, _| action != "patch" || PATCHES.contains(&&**media));
+                }
+                (action.to_owned(), operation)
+            });
+            let mut operations: Map<String, Value> = operations.into_iter().collect();
+            operations.insert("parameters".into(), place.into());
+            self.paths.insert(path, operations.into());
         }
     }
 }

@@ -96,13 +96,13 @@ fn parts<'a>(
 ) -> impl Iterator<Item = FieldError> + 'a {
     let judged = |plural: &str, part: &str| match part {
         TOKEN => ["*", ServiceAccount::info().plural].contains(&plural),
-        part => ["", "*", Subresource::Status.name()].contains(&part),
+        part => ["", "*", Subresource::Status.name(), Subresource::Scale.name()].contains(&part),
     };
     constraints.resource_rules.iter().enumerate().flat_map(move |(rule, resources)| {
         let named = resources.resources.iter().enumerate();
         named.filter_map(move |(at, given)| {
             let (plural, part) = given.split_once('/')?;
-            let why = "only objects (RESOURCE), their status (RESOURCE/status) and serviceaccounts/token are judged here";
+            let why = "only objects (RESOURCE), their status (RESOURCE/status) and scale (RESOURCE/scale), and serviceaccounts/token are judged here";
             let field = format!("{field}.resourceRules[{rule}].resources[{at}]");
             (!judged(plural, part)).then(|| FieldError::invalid(field, format!("{given:?}"), why))
         })

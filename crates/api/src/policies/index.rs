@@ -120,7 +120,8 @@ impl Index {
             for kind in kinds::all() {
                 let status = kind.has_status.then_some(Subresource::Status.name());
                 let token = (*kind == ServiceAccount::info()).then_some(TOKEN);
-                for part in [""].into_iter().chain(status).chain(token) {
+                let scale = kind.scale.map(|_| Subresource::Scale.name());
+                for part in [""].into_iter().chain(status).chain(scale).chain(token) {
                     for doing in [Doing::Create, Doing::Update, Doing::Delete] {
                         if matching::may_be_meant(&bound, kind, part, doing) {
                             let place = (kind.group, kind.plural, part, doing);

@@ -1,7 +1,7 @@
 //! A write as policies see it: what is done to what, by whom, and the values their expressions read. Pure.
 //! Source: `admission.k8s.io/v1 AdmissionRequest`.
 
-use crate::identity::Caller;
+use crate::{identity::Caller, scale::SCALE};
 use quarterdeck_model::{Kind as _, KindRef, kinds::Namespace};
 use quarterdeck_runbook::Scope;
 use quarterdeck_store::World;
@@ -57,6 +57,7 @@ pub(super) fn request(attempt: &Attempt<'_>) -> Value {
     let Attempt { caller, doing, kind, part, namespace, name, dry_run, .. } = *attempt;
     let (group, version, of) = match part {
         TOKEN => ("authentication.k8s.io", "v1", "TokenRequest"),
+        "scale" => SCALE,
         _ => (kind.group, kind.version, kind.kind),
     };
     let of_kind = json!({"group": group, "version": version, "kind": of});

@@ -7,6 +7,7 @@ pub(crate) mod machine;
 pub(crate) mod namespace;
 pub(crate) mod place;
 pub(crate) mod policies;
+pub(crate) mod pool;
 pub(crate) mod quotas;
 pub(crate) mod remedy;
 pub(crate) mod roles;

@@ -8,6 +8,7 @@ mod image;
 mod instance;
 mod machine;
 mod machine_class;
+mod machine_pool;
 mod namespace;
 mod object_selector;
 mod permit;
@@ -43,6 +44,11 @@ pub use instance::{
 };
 pub use machine::{Machine, MachinePhase, MachinePlacement, MachineSpec, MachineStatus};
 pub use machine_class::{MachineClass, MachineClassSpec, MachineClassStatus, MachineResources};
+pub use machine_pool::{
+    MachinePool, MachinePoolPhase, MachinePoolSpec, MachinePoolStatus, MachineTemplate,
+    MachineTemplateMeta, MachineTemplateSpec, PoolDeletePolicy, PoolPlacement, PoolRollingUpdate,
+    PoolSpread, PoolStrategy, PoolStrategyType, PoolUnhealthy, SpreadDomain,
+};
 pub use namespace::{Namespace, NamespaceSpec, NamespaceStatus};
 pub use object_selector::{ObjectSelector, ObjectSelectorRequirement};
 pub use permit::{Permit, PermitSpec, PermitStatus, PermittedLoss};
@@ -132,6 +138,7 @@ fn own() -> Vec<KindRef> {
         Provider::info(),
         MachineClass::info(),
         Machine::info(),
+        MachinePool::info(),
         Runbook::info(),
         Run::info(),
         RunbookRevision::info(),

@@ -9,6 +9,7 @@
     reason = "a test says what is wrong by failing"
 )]
 
+pub(crate) mod people;
 pub(crate) mod plane;
 
 use quarterdeck_model::kinds::Server;

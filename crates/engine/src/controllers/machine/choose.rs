@@ -11,10 +11,45 @@ use quarterdeck_model::{
 };
 use quarterdeck_store::{ListQuery, World};
 use sha2::{Digest as _, Sha256};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Free servers that are looked at one by one; more are gone through by racks. No rack holds as many.
 const FEW: usize = 256;
+
+/// Free servers of a class where the machine may be, by rack: for who puts machines into places.
+pub(in crate::controllers) fn free_by_rack(
+    world: &World,
+    machine: &Machine,
+    class: &MachineClass,
+) -> BTreeMap<String, Vec<Arc<Object>>> {
+    let mut racks: BTreeMap<String, Vec<Arc<Object>>> = BTreeMap::new();
+    let Some(search) = Search::of(world, machine, class) else { return racks };
+    let Ok(sites) = search.sites() else { return racks };
+    let (all, _) = search.free("", None);
+    for server in all {
+        let rack = server.field("spec.location.rack").unwrap_or_default();
+        match racks.get_mut(rack) {
+            Some(there) => there.push(server),
+            None => drop(racks.insert(rack.to_owned(), vec![server])),
+        }
+    }
+    // All of one rack may be used, or none.
+    let may = |there: &[Arc<Object>]| {
+        there.first().is_some_and(|first| search.may_stand(first, sites.as_deref()))
+    };
+    racks.retain(|_, there| may(there));
+    racks
+}
+
+/// Whether a machine of the class could be on a server.
+pub(in crate::controllers) fn fits(
+    world: &World,
+    machine: &Machine,
+    class: &MachineClass,
+    server: &Object,
+) -> bool {
+    Search::of(world, machine, class).is_some_and(|search| search.fits(server).is_ok())
+}
 
 /// What was found.
 pub(super) enum Chosen {
@@ -26,9 +61,9 @@ pub(super) enum Chosen {
 /// A free server for the machine.
 pub(super) fn server(world: &World, machine: &Machine, class: Option<&MachineClass>) -> Chosen {
     let Some(class) = class else { return Chosen::None(String::new()) };
-    let Some(labels) = class.spec.servers.selector() else { return Chosen::None(String::new()) };
-    let wish = machine.spec.placement.clone().unwrap_or_default();
-    let search = Search { world, machine, class, labels, wish };
+    let Some(search) = Search::of(world, machine, class) else {
+        return Chosen::None(String::new());
+    };
     if let Some(name) = &search.wish.server {
         return search.named(name);
     }
@@ -36,7 +71,7 @@ pub(super) fn server(world: &World, machine: &Machine, class: Option<&MachineCla
         Ok(sites) => sites,
         Err(why) => return Chosen::None(why),
     };
-    let (few, more) = search.free("");
+    let (few, more) = search.free("", Some(FEW));
     if !more {
         let few = few.into_iter().filter(|server| search.may_stand(server, sites.as_deref()));
         return search.first_of(few.collect::<Vec<_>>());
@@ -55,7 +90,14 @@ struct Search<'a> {
     wish: MachinePlacement,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    /// None when the class's labels cannot be selected by.
+    fn of(world: &'a World, machine: &'a Machine, class: &'a MachineClass) -> Option<Self> {
+        let labels = class.spec.servers.selector()?;
+        let wish = machine.spec.placement.clone().unwrap_or_default();
+        Some(Self { world, machine, class, labels, wish })
+    }
+
     /// The one server that the machine names.
     fn named(&self, name: &str) -> Chosen {
         let Some(server) = self.world.get(Server::info(), "", name) else {
@@ -162,14 +204,14 @@ impl Search<'_> {
 
     /// Free servers of one rack. Those who want servers of one rack at once begin at different ones.
     fn in_rack(&self, rack: &str) -> Vec<Arc<Object>> {
-        let (mut there, _) = self.free(&format!(",spec.location.rack={rack}"));
+        let (mut there, _) = self.free(&format!(",spec.location.rack={rack}"), Some(FEW));
         let start = self.start() / 65_537 % there.len().max(1);
         there.rotate_left(start);
         there
     }
 
-    /// The first few free servers of the class, and whether there are more.
-    fn free(&self, also: &str) -> (Vec<Arc<Object>>, bool) {
+    /// The first free servers of the class, and whether there are more.
+    fn free(&self, also: &str, limit: Option<usize>) -> (Vec<Arc<Object>>, bool) {
         let fields = format!("status.phase=Ready,status.machineRef.uid={also}");
         let Ok(fields) = FieldSelector::parse(&fields) else { return (Vec::new(), false) };
         let kind: KindRef = Server::info();
@@ -179,7 +221,7 @@ impl Search<'_> {
             labels: &self.labels,
             fields: &fields,
             after: None,
-            limit: Some(FEW),
+            limit,
         };
         let page = self.world.list(&query);
         (page.items, page.more)

@@ -2,7 +2,7 @@
 //! should happen is decided by [`decide`], which is pure; the rest carries it out. Nothing here touches a server but
 //! through a run.
 
-mod choose;
+pub(super) mod choose;
 mod decide;
 
 use super::Controller;
