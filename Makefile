@@ -59,7 +59,8 @@ history: setup ## Let replicas, PostgreSQL and the network fail under clients fo
 fuzz: build-packages ## Fuzz each parser that meets the outside for SECONDS_EACH=60 seconds
 	BOLERO_RANDOM_TEST_TIME_MS=$(SECONDS_EACH)000 BOLERO_RANDOM_ITERATIONS=1000000000 \
 	BOLERO_RANDOM_MAX_LEN=4096 $(CARGO) test --release \
-		--package quarterdeck-model --package quarterdeck-runbook --package quarterdeck-api fuzz_
+		--package quarterdeck-model --package quarterdeck-runbook --package quarterdeck-api \
+		--package quarterdeck-cli fuzz_
 
 lint: build-packages ## Check formatting and run clippy, warnings refused
 	$(CARGO) fmt --all --check

@@ -213,6 +213,27 @@ impl Plane {
         }
     }
 
+    /// Makes an object be as this says, by server-side apply; what somebody else has set is taken over.
+    pub(crate) async fn apply(
+        &self,
+        kind: KindRef,
+        namespace: &str,
+        name: &str,
+        object: &Value,
+        dry_run: bool,
+    ) -> Result<Value, Error> {
+        let parameters = PatchParams {
+            dry_run,
+            force: true,
+            field_manager: Some(MANAGER.into()),
+            ..PatchParams::default()
+        };
+        let api = self.api(kind, Within::Namespace(namespace));
+        let applied = api.patch(name, &parameters, &Patch::Apply(object)).await;
+        let what = format!("changing {} {name}", kind.singular);
+        Ok(value(&applied.map_err(|error| self.failed(&what, error))?))
+    }
+
     /// Deletes an object that must be there; what is left of it is one that waits to go.
     pub(crate) async fn delete(
         &self,

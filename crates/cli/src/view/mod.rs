@@ -3,6 +3,7 @@
 
 pub(crate) mod bar;
 pub(crate) mod campaign;
+pub(crate) mod enrol;
 pub(crate) mod harm;
 pub(crate) mod machine;
 pub(crate) mod parts;

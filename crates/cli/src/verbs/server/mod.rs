@@ -1,5 +1,6 @@
 //! `quarterdeck server`: servers, what is joined to one, and the runbooks that ship for them.
 
+mod enrol;
 mod life;
 mod show;
 
@@ -56,6 +57,18 @@ With --force it works from any state: whatever run holds the server is cancelled
     Detach(life::TakeArguments),
     /// Power a server off for good, erase its disks, and take it out of service
     Retire(life::RetireArguments),
+    /// Create the servers that a CSV or YAML file describes, once all of it is right
+    #[command(after_long_help = "Examples:
+  quarterdeck server enrol -f servers.csv --dry-run
+  quarterdeck server enrol -f servers.csv                # and again later: what is there is left
+  quarterdeck server enrol -f servers.yaml --update      # changes those that are not as the file says
+  export-of-racks | quarterdeck server enrol -f -
+
+Columns of CSV, in any order, named by the first line: name, bmc, credentials (NAMESPACE/NAME of a Secret), serial, rack,
+unit, height, profile, hostAddress, labels (a=b;c=d). YAML: a list of the same, or whole Server manifests.
+
+It ends with 0 when all was done, 2 when something is wrong in the file, 1 when the plane refused something later.")]
+    Enrol(enrol::EnrolArguments),
 }
 
 /// One server.
@@ -137,6 +150,7 @@ pub(crate) async fn server(verb: ServerVerb) -> Result<Outcome, Error> {
         ServerVerb::Repair(it) => life::repair(&it).await,
         ServerVerb::Clean(it) => life::clean(&it).await,
         ServerVerb::Detach(it) => life::detach(&it).await,
+        ServerVerb::Enrol(it) => enrol::enrol(&it).await,
         ServerVerb::Retire(it) => life::retire(&it).await,
         ServerVerb::Power(it) => {
             let runbook = match it.action {
