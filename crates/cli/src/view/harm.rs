@@ -5,8 +5,8 @@ use super::words::{are, size};
 use quarterdeck_model::kinds::{Instance, Service};
 use std::collections::BTreeMap;
 
-/// A line for each service that has instances there.
-pub(crate) fn harm(instances: &[Instance], services: &[Service]) -> Vec<String> {
+/// A line for each service that has instances there; `waits` when the ledger is asked before.
+pub(crate) fn harm(instances: &[Instance], services: &[Service], waits: bool) -> Vec<String> {
     let mut here: BTreeMap<String, usize> = BTreeMap::new();
     for instance in instances {
         let namespace = instance.metadata.namespace.as_deref().unwrap_or_default();
@@ -14,7 +14,7 @@ pub(crate) fn harm(instances: &[Instance], services: &[Service]) -> Vec<String> 
     }
     let line =
         |(name, here): (String, usize)| match services.iter().find(|it| full_name(it) == name) {
-            Some(service) => budgeted(&name, here, service),
+            Some(service) => budgeted(&name, here, service, waits),
             None => format!("◌ service {name}: {here} of its instances {} here", are(here)),
         };
     here.into_iter().map(line).collect()
@@ -25,12 +25,13 @@ fn full_name(service: &Service) -> String {
     format!("{namespace}/{}", service.metadata.name)
 }
 
-fn budgeted(name: &str, here: usize, service: &Service) -> String {
+fn budgeted(name: &str, here: usize, service: &Service, waits: bool) -> String {
     let (spec, status) = (&service.spec, &service.status);
     let allowed = status.disruptions_allowed.unwrap_or(0);
     let (mark, then) = match size(allowed) >= here {
         true => ("◌", ""),
-        false => ("✗", ", so it waits until the ledger permits it"),
+        false if waits => ("✗", ", so it waits until the ledger permits it"),
+        false => ("✗", ", and the ledger is not asked"),
     };
     let contacts = match spec.contacts.is_empty() {
         true => String::new(),

@@ -291,13 +291,16 @@ fn machines() {
 #[test]
 fn what_would_be_hurt_is_told_before() {
     let server::Joined { instances, services, .. } = joined();
-    let mut lines = harm(&instances, &services);
-    lines.extend(harm(&instances, &[]));
+    let mut lines = harm(&instances, &services, true);
+    lines.extend(harm(&instances, &services, false));
+    lines.extend(harm(&instances, &[], true));
     assert_eq!(
         lines,
         [
             "✗ service payments/api: 1 of its 10 instances is here, and 0 more may go, so it waits until the ledger \
              permits it; its owner is payments",
+            "✗ service payments/api: 1 of its 10 instances is here, and 0 more may go, and the ledger is not asked; its \
+             owner is payments",
             "◌ service payments/api: 1 of its instances is here",
         ]
     );

@@ -6,7 +6,7 @@ use crate::{
     Error, Outcome,
     confirm::Asking,
     follow::follow,
-    output::list,
+    output::{list, note},
     plane::{Plane, Seen},
     verbs::Common,
 };
@@ -78,7 +78,7 @@ pub(super) async fn create(arguments: &CreateArguments) -> Result<Outcome, Error
     there_is(&plane, Server::info(), arguments.server.as_ref()).await?;
     let namespace = &plane.namespace;
     let names = names(&arguments.name, arguments.count);
-    // All or none: the last must not be refused when the others are there.
+    // None is created of which one would be refused. A quota that all of them exceed is seen only below.
     if names.len() > 1 {
         for name in &names {
             let object = manifest(arguments, namespace, name);
@@ -88,7 +88,11 @@ pub(super) async fn create(arguments: &CreateArguments) -> Result<Outcome, Error
     let mut created = Vec::new();
     for name in &names {
         let object = manifest(arguments, namespace, name);
-        created.push(plane.create(Machine::info(), namespace, &object, false).await?);
+        let made = plane.create(Machine::info(), namespace, &object, false).await;
+        if made.is_err() && !created.is_empty() {
+            note(&format!("{} of {} were created before {name}", created.len(), names.len()));
+        }
+        created.push(made?);
     }
     if arguments.follow {
         return all_followed(&plane, &names, common).await;

@@ -72,6 +72,6 @@ async fn told(plane: &Plane, machine: Machine) -> Result<Vec<String>, Error> {
         None => format!("Machine {name} is deleted; it has no server."),
     };
     let mut lines = vec![first];
-    lines.extend(harm(&joined.instances, &joined.services));
+    lines.extend(harm(&joined.instances, &joined.services, true));
     Ok(lines)
 }

@@ -11,6 +11,9 @@ use crate::{
 };
 use quarterdeck_model::kinds::Server;
 
+/// The one that takes something away without asking the ledger.
+const DETACH: &str = "detach-server";
+
 /// Which server, and why.
 #[derive(Debug, clap::Args)]
 pub struct QuarantineArguments {
@@ -107,7 +110,7 @@ pub(super) async fn clean(it: &TakeArguments) -> Result<Outcome, Error> {
 
 pub(super) async fn detach(it: &TakeArguments) -> Result<Outcome, Error> {
     let what = "is taken from its machine at once, whatever runs on it, and quarantined";
-    take(it, "detach-server", &[], what).await
+    take(it, DETACH, &[], what).await
 }
 
 pub(super) async fn retire(it: &RetireArguments) -> Result<Outcome, Error> {
@@ -129,13 +132,15 @@ async fn take(
 ) -> Result<Outcome, Error> {
     let plane = Plane::open(&it.common.connection).await?;
     if it.asking.asks() && !it.following.dry_run() {
-        it.asking.confirm(&told(&plane, &it.name, what).await?, &it.name)?;
+        // Nothing is done to what runs on a server that is detached, and nobody is asked.
+        let waits = runbook != DETACH;
+        it.asking.confirm(&told(&plane, &it.name, what, waits).await?, &it.name)?;
     }
     begun(&plane, runbook, &it.name, params, &it.following, &it.common).await
 }
 
 /// What is told before: what is done, and which machine and services lose by it.
-async fn told(plane: &Plane, name: &str, what: &str) -> Result<Vec<String>, Error> {
+async fn told(plane: &Plane, name: &str, what: &str, waits: bool) -> Result<Vec<String>, Error> {
     let server: Seen<Server> = plane.read("", name).await?;
     let mut raw = Raw::new("ServerView");
     let machine = of_machine(&server.object);
@@ -144,6 +149,6 @@ async fn told(plane: &Plane, name: &str, what: &str) -> Result<Vec<String>, Erro
     let mut lines = vec![format!("Server {name} {what}.")];
     let machine = view::server::machine(&server.object);
     lines.extend(machine.map(|machine| format!("◌ machine {machine} has it")));
-    lines.extend(harm(&instances, &services));
+    lines.extend(harm(&instances, &services, waits));
     Ok(lines)
 }
