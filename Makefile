@@ -64,7 +64,8 @@ soak: build-packages ## Live through SEEDS=100 seeds of the whole plane, or SEED
 fuzz: build-packages ## Fuzz each parser that meets the outside for SECONDS_EACH=60 seconds
 	BOLERO_RANDOM_TEST_TIME_MS=$(SECONDS_EACH)000 BOLERO_RANDOM_ITERATIONS=1000000000 \
 	BOLERO_RANDOM_MAX_LEN=4096 $(CARGO) test --release \
-		--package quarterdeck-model --package quarterdeck-runbook --package quarterdeck-api fuzz_
+		--package quarterdeck-model --package quarterdeck-runbook --package quarterdeck-api \
+		--package quarterdeck-cli fuzz_
 
 lint: build-packages ## Check formatting and run clippy, warnings refused
 	$(CARGO) fmt --all --check

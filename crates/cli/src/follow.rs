@@ -28,6 +28,8 @@ pub(crate) struct Story<K> {
     pub(crate) news: fn(Option<&K>, &K, Time) -> Vec<String>,
     /// How it ended, once it has.
     pub(crate) outcome: fn(&K) -> Option<Outcome>,
+    /// What it means that it is gone; that is a mistake, if nothing is said.
+    pub(crate) gone: Option<Outcome>,
     /// What is said to whoever stops following.
     pub(crate) goes_on: fn(&K) -> String,
 }
@@ -49,7 +51,10 @@ pub(crate) async fn follow<K: Kind>(
     output: Output,
     story: &Story<K>,
 ) -> Result<Outcome, Error> {
-    let last: Seen<K> = plane.read(namespace, name).await?;
+    let last: Seen<K> = match (plane.read(namespace, name).await, story.gone) {
+        (Err(Error::NotFound(_)), Some(outcome)) => return Ok(outcome),
+        (read, _) => read?,
+    };
     let mut following = Following { story, screen: Screen::new(), output, last, lost: false };
     following.first()?;
     if let Some(outcome) = following.ended()? {
@@ -67,7 +72,9 @@ pub(crate) async fn follow<K: Kind>(
             change = changes.next() => match change {
                 Some(Ok(Event::Init)) => listed = false,
                 Some(Ok(Event::InitDone)) if listed => {}
-                Some(Ok(Event::InitDone | Event::Delete(_))) => return Err(gone::<K>(name)),
+                Some(Ok(Event::InitDone | Event::Delete(_))) => {
+                    return following.gone(name);
+                }
                 Some(Ok(Event::Apply(object) | Event::InitApply(object))) => {
                     listed = true;
                     following.changed(seen(object)?)?;
@@ -90,11 +97,20 @@ pub(crate) async fn follow<K: Kind>(
     }
 }
 
-fn gone<K: Kind>(name: &str) -> Error {
-    Error::NotFound(format!("{} {name} was deleted while it was followed", K::SINGULAR))
-}
+impl<K: Kind> Following<'_, K> {
+    /// It is not there any more.
+    fn gone(&mut self, name: &str) -> Result<Outcome, Error> {
+        let Some(outcome) = self.story.gone else {
+            let why = format!("{} {name} was deleted while it was followed", K::SINGULAR);
+            return Err(Error::NotFound(why));
+        };
+        match self.output.data() {
+            true => self.output.print(String::new, || self.last.raw.clone())?,
+            false => self.screen.add(&[format!("✓ {} {name} is gone", K::SINGULAR)])?,
+        }
+        Ok(outcome)
+    }
 
-impl<K> Following<'_, K> {
     fn first(&mut self) -> Result<(), Error> {
         self.tell(|story, last| (story.news)(None, last, now()))
     }

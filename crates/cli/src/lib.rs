@@ -1,11 +1,14 @@
-//! The verbs of `quarterdeck` that kubectl has none for: `run`, `campaign`, `server`, `top`, `why`, `timeline`. They
+//! The verbs of `quarterdeck` that kubectl has none for: `run`, `campaign`, `server`, `machine`, `top`, `why`, `timeline`. They
 //! are clients of the API and nothing else: what they do, kubectl could do. Must not know the parts that serve.
 //!
-//! `verbs/` has one file a verb, with its effects; `view/` is what is shown, and pure; `plane.rs` is the one place that
+//! `verbs/` has one file a verb, with its effects; `view/` is what is shown, and `enrol/` what files say of servers, both
+//! pure; `plane.rs` is the one place that
 //! talks to the plane.
 
 mod completion;
+mod confirm;
 mod connect;
+mod enrol;
 mod error;
 mod follow;
 mod held;

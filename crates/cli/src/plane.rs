@@ -9,7 +9,7 @@ use crate::{
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use kube::{
     Api, Client,
-    api::{DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     core::{ApiResource, GroupVersionKind, PartialObjectMeta},
     runtime::{WatchStreamExt as _, watcher},
 };
@@ -210,6 +210,44 @@ impl Plane {
                 Err(self.unknown(kind, namespace, name).await)
             }
             Err(error) => Err(self.failed(&format!("changing {} {name}", kind.singular), error)),
+        }
+    }
+
+    /// Makes an object be as this says, by server-side apply; what somebody else has set is taken over.
+    pub(crate) async fn apply(
+        &self,
+        kind: KindRef,
+        namespace: &str,
+        name: &str,
+        object: &Value,
+        dry_run: bool,
+    ) -> Result<Value, Error> {
+        let parameters = PatchParams {
+            dry_run,
+            force: true,
+            field_manager: Some(MANAGER.into()),
+            ..PatchParams::default()
+        };
+        let api = self.api(kind, Within::Namespace(namespace));
+        let applied = api.patch(name, &parameters, &Patch::Apply(object)).await;
+        let what = format!("changing {} {name}", kind.singular);
+        Ok(value(&applied.map_err(|error| self.failed(&what, error))?))
+    }
+
+    /// Deletes an object that must be there; what is left of it is one that waits to go.
+    pub(crate) async fn delete(
+        &self,
+        kind: KindRef,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Value, Error> {
+        let api = self.api(kind, Within::Namespace(namespace));
+        match api.delete(name, &DeleteParams::default()).await {
+            Ok(left) => Ok(left.left().map(|object| value(&object)).unwrap_or_default()),
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                Err(self.unknown(kind, namespace, name).await)
+            }
+            Err(error) => Err(self.failed(&format!("deleting {} {name}", kind.singular), error)),
         }
     }
 

@@ -9,109 +9,24 @@
     reason = "what is not as expected must fail the test"
 )]
 
+mod verbs {
+    pub(crate) mod demo;
+    pub(crate) mod enrol;
+    pub(crate) mod machines;
+    pub(crate) mod servers;
+}
+
 use quarterdeck_testing::{
-    process::{CommandError, Process, Signal, run},
+    process::{Process, Signal, run},
     user::RunAs,
     wait::wait_for,
 };
-use serde_json::{Value, json};
-use std::{
-    fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use serde_json::Value;
+use std::{fs, os::unix::fs::symlink, path::Path};
+use verbs::demo::{DEADLINE, Demo, ended, freeze};
 
-const DEADLINE: Duration = Duration::from_secs(60);
 /// A server of the fleet; the campaign of the examples is about others.
 const SERVER: &str = "server/ams1-a01-01-u09";
-
-/// A freeze over these racks; everywhere, when there are none.
-fn freeze(racks: &[&str]) -> String {
-    let spec = json!({"reason": "peak season", "end": "2999-01-01T00:00:00Z", "racks": racks});
-    let version = "workflows.quarterdeck.dev/v1alpha1";
-    json!({"apiVersion": version, "kind": "Freeze", "metadata": {"name": "peak"}, "spec": spec})
-        .to_string()
-}
-
-/// A plane over a simulated fleet.
-struct Demo {
-    process: Process,
-    home: tempfile::TempDir,
-}
-
-impl Demo {
-    async fn start() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_quarterdeck"));
-        command.args(["demo", "--listen", "127.0.0.1:0", "--speed", "500", "--servers", "30"]);
-        command.arg("--data-dir").arg(home.path().join("demo"));
-        let log = home.path().join("log");
-        let mut process = Process::start("quarterdeck", &command, RunAs::Caller, &log);
-        process.wait_for_line("kubectl get runs --watch", DEADLINE).await;
-        let demo = Self { home, process };
-        wait_for(DEADLINE, "every server to be looked at", async || {
-            let top = demo.json(&["top"]).await;
-            let (total, ready) = (&top["servers"]["total"], &top["servers"]["ready"]);
-            if *total == 30 && ready.as_u64() > Some(25) { Ok(()) } else { Err(top.to_string()) }
-        })
-        .await;
-        demo
-    }
-
-    fn kubeconfig(&self) -> PathBuf {
-        self.home.path().join("demo/kubeconfig")
-    }
-
-    fn command(&self, program: &Path, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program);
-        command.args(arguments).env("HOME", self.home.path()).env("KUBECONFIG", self.kubeconfig());
-        command
-    }
-
-    fn quarterdeck(&self, arguments: &[&str]) -> Command {
-        self.command(Path::new(env!("CARGO_BIN_EXE_quarterdeck")), arguments)
-    }
-
-    /// What a verb answers that ends well.
-    async fn says(&self, arguments: &[&str]) -> String {
-        let output = run(&self.quarterdeck(arguments), "").await;
-        output.unwrap_or_else(|error| panic!("{error}")).stdout
-    }
-
-    /// The same as data.
-    async fn json(&self, arguments: &[&str]) -> Value {
-        let text = self.says(&[arguments, &["-o", "json"]].concat()).await;
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
-    }
-
-    /// What a verb says that does not end well, and its exit code.
-    async fn refuses(&self, arguments: &[&str]) -> (String, i32) {
-        ended(run(&self.quarterdeck(arguments), "").await)
-    }
-
-    async fn kubectl(&self, arguments: &[&str], input: &str) -> String {
-        let output = run(&self.command(Path::new("kubectl"), arguments), input).await;
-        output.unwrap_or_else(|error| panic!("{error}")).stdout
-    }
-
-    /// Starts a verb that goes on, with its output in a file.
-    fn start_verb(&self, name: &str, arguments: &[&str]) -> Process {
-        let log = self.home.path().join(name);
-        Process::start(name, &self.quarterdeck(arguments), RunAs::Caller, &log)
-    }
-
-    async fn stop(mut self) {
-        let status = self.process.end(Signal::TERM, Duration::from_secs(20)).await;
-        assert!(status.success(), "{status}\n{}", self.process.output());
-    }
-}
-
-fn ended<T: std::fmt::Debug>(result: Result<T, CommandError>) -> (String, i32) {
-    let error = result.expect_err("it must not end well");
-    (error.reason, error.code.expect("it ends by itself"))
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn verbs_drive_a_plane() {
@@ -123,6 +38,15 @@ async fn verbs_drive_a_plane() {
     what_is_asked_wrongly(&demo).await;
     as_somebody_without_rights(&demo).await;
     on_a_terminal(&demo).await;
+    demo.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verbs_drive_the_lives_of_servers_and_machines() {
+    let demo = Demo::start().await;
+    verbs::machines::live(&demo).await;
+    verbs::servers::live(&demo).await;
+    verbs::enrol::live(&demo).await;
     demo.stop().await;
 }
 
@@ -152,8 +76,10 @@ async fn servers_and_runs(demo: &Demo) {
     assert!(view["runs"].as_array().unwrap().len() >= 3, "{view}");
     let rack = demo.says(&["server", "list", "--site", "ams1", "--rack", "ams1-a01-01"]).await;
     assert!(rack.starts_with("NAME") && rack.contains("ams1-a01-01-u09"), "{rack}");
-    let fine = demo.says(&["why", SERVER]).await;
-    assert!(fine.contains("nothing is known to be wrong with it"), "{fine}");
+    // Of this fleet it is one whose firmware is behind.
+    let why = demo.says(&["why", SERVER]).await;
+    assert!(why.contains("FirmwareCurrent is False: FirmwareDiffers"), "{why}");
+    assert!(why.contains("kubectl describe serverprofile compute-gen5"), "{why}");
 
     let timeline = demo.json(&["timeline", SERVER]).await;
     let sources: Vec<&str> = timeline["entries"]

@@ -1,8 +1,10 @@
-//! The verbs: what each is asked, and what it does. One file a verb. A kind that gets verbs of its own (`machine`) is a
-//! new file here and a line in [`Verb`].
+//! The verbs: what each is asked, and what it does. One file a verb. A kind that gets verbs of its own is a new
+//! file here and a line in [`Verb`].
 
 mod campaign;
+mod joined;
 mod listing;
+mod machine;
 mod run;
 mod server;
 mod timeline;
@@ -28,9 +30,12 @@ pub enum Verb {
     /// Plan, follow and steer campaigns: a runbook over many targets
     #[command(subcommand)]
     Campaign(campaign::CampaignVerb),
-    /// See servers, and start what ships for them: power, inspect
+    /// See servers, and start what ships for them: power, inspect, quarantine, repair and more
     #[command(subcommand)]
     Server(server::ServerVerb),
+    /// See, create, reinstall, reboot and delete machines: operating systems on servers
+    #[command(subcommand)]
+    Machine(machine::MachineVerb),
     /// What happens now: servers, runs, permits, campaigns, and who waits longest
     Top(top::TopArguments),
     /// Why something does not go on: who blocks, since and until when, and what can be done
@@ -68,6 +73,7 @@ pub fn run(verb: Verb, program: &mut clap::Command) -> Result<Outcome, Error> {
             Verb::Run(verb) => run::run(verb).await,
             Verb::Campaign(verb) => campaign::campaign(verb).await,
             Verb::Server(verb) => server::server(verb).await,
+            Verb::Machine(verb) => machine::machine(verb).await,
             Verb::Top(arguments) => top::top(&arguments).await,
             Verb::Why(arguments) => why::why(&arguments).await,
             Verb::Timeline(arguments) => timeline::timeline(&arguments).await,

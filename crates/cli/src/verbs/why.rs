@@ -1,6 +1,6 @@
 //! `quarterdeck why`: gathers what an answer follows from, and shows it.
 
-use super::{Common, now, visible};
+use super::{Common, joined::on_server, now, visible};
 use crate::{
     Error, Outcome,
     named::Named,
@@ -8,8 +8,8 @@ use crate::{
     view::why::{self, Why},
 };
 use quarterdeck_model::{
-    Kind as _,
-    kinds::{Campaign, Instance, Permit, Run, Server, Service},
+    Kind,
+    kinds::{Campaign, Instance, Machine, Permit, Run, Server, Service},
 };
 
 /// What is asked about.
@@ -17,6 +17,7 @@ use quarterdeck_model::{
 #[command(after_long_help = "Examples:
   quarterdeck why run/power-cycle-x7 -n ops     # what it waits for, and who blocks
   quarterdeck why server/ams1-a01-01-u01
+  quarterdeck why machine/shop/web-1
   quarterdeck why campaign/ops/restart-web
   quarterdeck why service/web -n shop           # what of it is down, and who waits for it")]
 pub struct WhyArguments {
@@ -42,11 +43,11 @@ async fn answer(plane: &Plane, named: &Named, namespace: &str) -> Result<Why, Er
     Ok(match named {
         _ if named.is::<Run>() => {
             let run: Run = seen(object)?.object;
-            let holder = ahead(plane, &run).await?;
+            let holder = maybe_run(plane, run.status.queued_behind.as_ref()).await?;
             why::run(&run, holder.as_ref(), now())
         }
         _ if named.is::<Server>() => {
-            let on = format!("spec.target.kind=Server,spec.target.name={}", named.name);
+            let on = on_server(&named.name);
             let permits =
                 visible::<Permit>(plane, Within::Everywhere, &Selection::fields(&on)).await?;
             // Those that have ended are what happened, not what happens.
@@ -55,6 +56,15 @@ async fn answer(plane: &Plane, named: &Named, namespace: &str) -> Result<Why, Er
             );
             let runs = visible::<Run>(plane, Within::Everywhere, &Selection::fields(open)).await?;
             why::server(&seen(object)?.object, &runs, &permits, now())
+        }
+        _ if named.is::<Machine>() => {
+            let machine: Machine = seen(object)?.object;
+            let server = match &machine.status.server {
+                Some(name) => maybe::<Server>(plane, "", name).await?,
+                None => None,
+            };
+            let run = maybe_run(plane, machine.status.current_run.as_ref()).await?;
+            why::machine(&machine, server.as_ref(), run.as_ref(), now())
         }
         _ if named.is::<Campaign>() => why::campaign(&seen(object)?.object, now()),
         _ if named.is::<Service>() => {
@@ -71,15 +81,17 @@ async fn answer(plane: &Plane, named: &Named, namespace: &str) -> Result<Why, Er
     })
 }
 
-/// The run that this one is queued behind.
-async fn ahead(plane: &Plane, run: &Run) -> Result<Option<Run>, Error> {
-    let Some((namespace, name)) =
-        run.status.queued_behind.as_ref().and_then(|ahead| ahead.split_once('/'))
-    else {
-        return Ok(None);
-    };
-    match plane.find(Run::info(), namespace, name).await {
-        // It is in a namespace of others.
+/// The run of that name, `ops/cycle-x7`, if there is one that may be seen.
+async fn maybe_run(plane: &Plane, name: Option<&String>) -> Result<Option<Run>, Error> {
+    match name.and_then(|name| name.split_once('/')) {
+        Some((namespace, name)) => maybe(plane, namespace, name).await,
+        None => Ok(None),
+    }
+}
+
+async fn maybe<K: Kind>(plane: &Plane, namespace: &str, name: &str) -> Result<Option<K>, Error> {
+    match plane.find(K::info(), namespace, name).await {
+        // It is of others.
         Err(Error::Refused(_)) => Ok(None),
         found => found?.map(|found| seen(found).map(|it| it.object)).transpose(),
     }

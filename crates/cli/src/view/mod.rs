@@ -3,6 +3,10 @@
 
 pub(crate) mod bar;
 pub(crate) mod campaign;
+pub(crate) mod enrol;
+pub(crate) mod harm;
+pub(crate) mod machine;
+pub(crate) mod parts;
 pub(crate) mod plan;
 pub(crate) mod refusal;
 pub(crate) mod run;

@@ -1,18 +1,16 @@
 //! Servers: one line each in a list; all that is joined to one.
 
 use super::{
+    parts::{self, Page, SHOWN_MAX},
     run::{self, full_name},
     table::table,
     time::age,
 };
 use quarterdeck_model::{
-    Condition, ConditionStatus, Time, condition,
+    Time, condition,
     inventory::Inventory,
     kinds::{Event, Instance, Permit, Rack, Run, Server, Service, Site},
 };
-
-/// Runs and events of a server that are shown; the newest.
-pub(crate) const SHOWN_MAX: usize = 8;
 
 /// A server and what is joined to it.
 #[derive(Debug, Default)]
@@ -23,6 +21,7 @@ pub(crate) struct Joined {
     /// Newest first.
     pub(crate) runs: Vec<Run>,
     pub(crate) permits: Vec<Permit>,
+    /// Of the server itself, and of the machine that has it.
     pub(crate) instances: Vec<Instance>,
     pub(crate) services: Vec<Service>,
     /// Newest last.
@@ -32,7 +31,9 @@ pub(crate) struct Joined {
 /// Columns of a list of servers.
 pub(crate) fn heading(wide: bool) -> Vec<&'static str> {
     let mut heading = vec!["NAME", "PHASE", "READY", "POWER", "HEALTH", "RACK", "RUN", "REASON"];
-    heading.extend(wide.then_some(["UNIT", "MODEL", "SERIAL", "BMC", "AGE"]).iter().flatten());
+    heading.extend(
+        wide.then_some(["UNIT", "MODEL", "SERIAL", "BMC", "MACHINE", "AGE"]).iter().flatten(),
+    );
     heading
 }
 
@@ -59,66 +60,52 @@ pub(crate) fn row(server: &Server, wide: bool, now: Time) -> Vec<String> {
             text(inventory.and_then(|it| it.model.as_ref())),
             text(inventory.and_then(|it| it.serial_number.as_ref()).or(spec.serial.as_ref())),
             spec.bmc.address.clone(),
+            machine(server).unwrap_or_default(),
             age(server.metadata.creation_timestamp, now),
         ]);
     }
     row
 }
 
+/// The machine that has it, `shop/web-1`.
+pub(crate) fn machine(server: &Server) -> Option<String> {
+    let machine = server.status.machine_ref.as_ref()?;
+    Some(format!("{}/{}", machine.namespace, machine.name))
+}
+
 /// A server and all that is joined to it.
 pub(crate) fn show(joined: &Joined, now: Time) -> String {
     let server = &joined.server;
     let (spec, status) = (&server.spec, &server.status);
-    let mut facts = vec![("place", place(joined))];
+    let place = parts::place(spec.location.as_ref(), joined.rack.as_ref(), joined.site.as_ref());
     let since = status
         .phase_since
         .map_or_else(String::new, |_| format!(" for {}", age(status.phase_since, now)));
-    facts.push(("phase", format!("{:?}{since}", status.phase)));
-    facts.push(("power", status.power_state.clone().unwrap_or_else(|| "not known".into())));
-    let hardware = status.inventory.as_ref().map(hardware);
-    facts.push(("hardware", hardware.unwrap_or_else(|| "not inspected yet".into())));
-    facts.push(("bmc", format!("{} ({:?})", spec.bmc.address, spec.bmc.protocol)));
-    facts.push(("run", status.current_run.clone().unwrap_or_else(|| "none acts on it now".into())));
-    let mut text = format!("server {}\n", server.metadata.name);
-    for (name, fact) in facts {
-        text.push_str(&format!("  {name:<10}{fact}\n"));
+    let why = status.phase_message.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+    let or = |text: Option<String>, none: &str| text.unwrap_or_else(|| none.to_owned());
+    let mut page = Page::new(&format!("server {}", server.metadata.name));
+    page.fact("place", &place);
+    page.fact("phase", &format!("{:?}{since}{why}", status.phase));
+    page.fact("power", &or(status.power_state.clone(), "not known"));
+    page.fact("hardware", &or(status.inventory.as_ref().map(hardware), "not inspected yet"));
+    if let Some(profile) = &spec.profile {
+        page.fact("profile", profile);
     }
-    let mut section = |title: &str, lines: Vec<String>| {
-        if !lines.is_empty() {
-            text.push_str(&format!("{title}\n"));
-            text.extend(lines.into_iter().map(|line| format!("  {line}\n")));
-        }
-    };
-    let told = |it: &Condition| condition_line(it, now);
-    section("conditions", status.conditions.iter().map(told).collect());
-    section("permits", joined.permits.iter().map(|it| permit(it, now)).collect());
-    section("instances", joined.instances.iter().map(instance).collect());
-    section("services", joined.services.iter().map(service).collect());
+    page.fact("bmc", &format!("{} ({:?})", spec.bmc.address, spec.bmc.protocol));
+    page.fact("machine", &or(machine(server), "none has it"));
+    page.fact("run", &or(status.current_run.clone(), "none acts on it now"));
+    page.section("conditions", status.conditions.iter().map(|it| parts::condition(it, now)));
+    page.section("permits", joined.permits.iter().map(|it| parts::permit(it, now)));
+    page.section("instances", joined.instances.iter().map(parts::instance));
+    page.section("services", joined.services.iter().map(parts::service));
     let runs = joined.runs.iter().take(SHOWN_MAX).map(|it| run::row(it, false, now));
     let runs: Vec<Vec<String>> = runs.collect();
     if !runs.is_empty() {
         let lines = table(&run::heading(false), &runs);
-        section("runs", lines.lines().map(str::to_owned).collect());
+        page.section("runs", lines.lines().map(str::to_owned));
     }
-    let first = joined.events.len().saturating_sub(SHOWN_MAX);
-    section("events", joined.events.iter().skip(first).map(|it| event(it, now)).collect());
-    text
-}
-
-fn place(joined: &Joined) -> String {
-    let Some(location) = &joined.server.spec.location else { return "not said".into() };
-    let unit = location.unit.map_or_else(String::new, |unit| format!(", unit {unit}"));
-    let rack = match &joined.rack {
-        Some(_) => format!("rack {}", location.rack),
-        None => format!("rack {} (which cannot be found)", location.rack),
-    };
-    let hall = joined.rack.as_ref().and_then(|rack| rack.spec.hall.as_ref());
-    let hall = hall.map_or_else(String::new, |hall| format!("hall {hall}, "));
-    let site = joined.site.as_ref();
-    let site = site.map_or_else(String::new, |site| {
-        format!("site {} ({}), ", site.metadata.name, site.spec.region)
-    });
-    format!("{site}{hall}{rack}{unit}")
+    page.section("events", parts::events(&joined.events, now));
+    page.text()
 }
 
 /// Model, size and health in one line.
@@ -134,57 +121,6 @@ fn hardware(found: &Inventory) -> String {
     let model = Some(model).filter(|model| !model.is_empty());
     let all = [model, cpus, memory, drives, serial, health];
     all.into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-/// Conditions that are good when they are false.
-const GOOD_WHEN_FALSE: [&str; 1] = ["Overdue"];
-
-/// Whether a condition is as it should be.
-pub(crate) fn good(condition: &Condition) -> bool {
-    let wanted = match GOOD_WHEN_FALSE.contains(&condition.kind.as_str()) {
-        true => ConditionStatus::False,
-        false => ConditionStatus::True,
-    };
-    condition.status == wanted
-}
-
-fn condition_line(it: &Condition, now: Time) -> String {
-    let mark = if good(it) { "✓" } else { "✗" };
-    let since = age(Some(it.last_transition_time), now);
-    format!("{mark} {} {:?} for {since}: {}: {}", it.kind, it.status, it.reason, it.message)
-}
-
-fn permit(it: &Permit, now: Time) -> String {
-    let namespace = it.metadata.namespace.as_deref().unwrap_or_default();
-    let held = age(it.spec.granted, now);
-    format!("● run {namespace}/{} may disrupt it, for {held}", it.metadata.name)
-}
-
-fn instance(it: &Instance) -> String {
-    let namespace = it.metadata.namespace.as_deref().unwrap_or_default();
-    let why = it.status.message.as_ref().map_or_else(String::new, |why| format!(": {why}"));
-    let (name, phase) = (&it.metadata.name, it.status.phase);
-    format!("{namespace}/{name} of service {}, {phase:?}{why}", it.spec.service)
-}
-
-fn service(it: &Service) -> String {
-    let namespace = it.metadata.namespace.as_deref().unwrap_or_default();
-    let (spec, status) = (&it.spec, &it.status);
-    let owner = spec.owner.as_ref().map_or_else(String::new, |owner| format!(", owner {owner}"));
-    let tier = spec.tier.map_or_else(String::new, |tier| format!(", tier {tier}"));
-    format!(
-        "{namespace}/{}{owner}{tier}, {}: {} of {} down, {} more may go",
-        it.metadata.name,
-        status.phase.as_deref().unwrap_or("Unknown"),
-        status.down.unwrap_or(0),
-        status.instances.unwrap_or(0),
-        status.disruptions_allowed.unwrap_or(0)
-    )
-}
-
-fn event(it: &Event, now: Time) -> String {
-    let at = it.event_time.or(it.last_timestamp);
-    format!("{:>6} ago   {}   {}", age(at, now), it.reason, it.message)
 }
 
 /// The run that acts on a server, if it is among those known.

@@ -1,11 +1,11 @@
 //! What is shown, as it is shown: one snapshot each, at a fixed time.
 
-use super::{campaign, plan, run, server, table::table, timeline, top, why};
+use super::{campaign, harm::harm, machine, plan, run, server, table::table, timeline, top, why};
 use jiff::SignedDuration;
 use quarterdeck_ledger::Stage;
 use quarterdeck_model::{
     Time,
-    kinds::{Campaign, Permit, Run, Server},
+    kinds::{Campaign, Machine, Permit, Run, Server},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -221,6 +221,112 @@ fn joined() -> server::Joined {
             "reason": "RunStarted", "message": "run ops/cycle-1 started", "eventTime": "2026-03-01T12:26:00Z",
         }))],
     }
+}
+
+fn a_machine(status: Value) -> Machine {
+    let meta = json!({
+        "name": "web-1", "namespace": "shop", "uid": "w", "generation": 1, "creationTimestamp": "2026-03-01T12:00:00Z",
+    });
+    let spec = json!({"class": "compute-gen4", "image": "debian-13"});
+    read(json!({"metadata": meta, "spec": spec, "status": status}))
+}
+
+fn not_ready(reason: &str, message: &str) -> Value {
+    json!([{
+        "type": "Ready", "status": "False", "reason": reason, "message": message,
+        "lastTransitionTime": "2026-03-01T12:28:00Z",
+    }])
+}
+
+/// One that is to be installed anew, and waits for leave.
+fn updating() -> Machine {
+    let message = format!("Server m-0417 is being installed anew by run ops/cycle-1. {REFUSAL}");
+    a_machine(json!({
+        "phase": "Updating", "phaseSince": "2026-03-01T12:28:00Z", "server": "m-0417", "image": "debian-12",
+        "currentRun": "ops/cycle-1", "address": "web-1.example.com", "conditions": not_ready("Updating", &message),
+    }))
+}
+
+fn without_server() -> Machine {
+    let message = "no Server of class compute-gen4 is free";
+    a_machine(json!({"phase": "Pending", "conditions": not_ready("NoServer", message)}))
+}
+
+/// A server that was quarantined for too long.
+fn quarantined() -> Server {
+    let mut server = a_server();
+    server.status = read(json!({
+        "phase": "Quarantined", "phaseSince": "2026-02-01T12:00:00Z", "phaseDeadline": "2026-02-08T12:00:00Z",
+        "phaseMessage": "fan 3 is loud", "machineRef": {"namespace": "shop", "name": "web-1", "uid": "w"},
+        "conditions": [
+            {"type": "ProfileMet", "status": "False", "reason": "ProfileNotMet", "lastTransitionTime": "2026-02-01T12:00:00Z",
+             "message": "15 of 16 memory modules are there, by ServerProfile c510."},
+            {"type": "Overdue", "status": "True", "reason": "PhaseOverdue", "lastTransitionTime": "2026-02-08T12:00:00Z",
+             "message": "It should not be Quarantined any more."},
+        ],
+    }));
+    server.spec.profile = Some("c510".into());
+    server
+}
+
+#[test]
+fn machines() {
+    let all = [updating(), without_server()];
+    let server::Joined { server, rack, site, permits, instances, services, events, .. } = joined();
+    let machine = updating();
+    let run = Some(refused());
+    let server = Some(server);
+    let joined =
+        machine::Joined { machine, server, rack, site, run, permits, instances, services, events };
+    insta::assert_snapshot!("machine_show", machine::show(&joined, now()));
+    let row = |it: &Machine| machine::row(it, true, now());
+    insta::assert_snapshot!("machine_list", list(&machine::heading(true), &all, row));
+    let mut lines = machine::frame(&updating(), now());
+    lines.extend(machine::news(None, &without_server(), now()));
+    lines.extend(machine::news(Some(&without_server()), &updating(), now()));
+    lines.extend(machine::news(Some(&updating()), &updating(), now()));
+    insta::assert_snapshot!("machine_followed", lines.join("\n"));
+}
+
+#[test]
+fn what_would_be_hurt_is_told_before() {
+    let server::Joined { instances, services, .. } = joined();
+    let mut lines = harm(&instances, &services, true);
+    lines.extend(harm(&instances, &services, false));
+    lines.extend(harm(&instances, &[], true));
+    assert_eq!(
+        lines,
+        [
+            "✗ service payments/api: 1 of its 10 instances is here, and 0 more may go, so it waits until the ledger \
+             permits it; its owner is payments",
+            "✗ service payments/api: 1 of its 10 instances is here, and 0 more may go, and the ledger is not asked; its \
+             owner is payments",
+            "◌ service payments/api: 1 of its instances is here",
+        ]
+    );
+}
+
+#[test]
+fn why_a_machine_does_not_run() {
+    let run_failed = a_machine(json!({
+        "phase": "Failed", "server": "m-0417", "image": "debian-12", "currentRun": "ops/cycle-2",
+        "conditions": not_ready("RunFailed", "Run ops/cycle-2 could not reinstall Server m-0417."),
+    }));
+    let out = a_machine(json!({
+        "phase": "Failed", "server": "m-0417", "image": "debian-13",
+        "conditions": not_ready("ServerOutOfService", "Server m-0417 is Quarantined: fan 3 is loud"),
+    }));
+    let runs = a_machine(json!({"phase": "Running", "server": "m-1", "image": "debian-13"}));
+    let all = [
+        why::machine(&without_server(), None, None, now()),
+        why::machine(&updating(), Some(&a_server()), Some(&refused()), now()),
+        why::machine(&run_failed, None, Some(&failed()), now()),
+        why::machine(&out, Some(&quarantined()), None, now()),
+        why::machine(&runs, None, None, now()),
+        why::server(&quarantined(), &[], &[], now()),
+    ];
+    let text: Vec<String> = all.iter().map(|it| why::text(it, now())).collect();
+    insta::assert_snapshot!("why_machine", text.join("\n"));
 }
 
 #[test]

@@ -51,6 +51,26 @@ pub(crate) fn entries(
     all
 }
 
+/// Adds what is known of the server of a machine, since the machine is there.
+pub(crate) fn join(
+    entries: &mut Vec<Entry>,
+    server: &Value,
+    events: &[Event],
+    since: Option<Time>,
+) {
+    let name = server.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    let mut all = conditions(server);
+    all.extend(events.iter().filter_map(event));
+    for entry in all.into_iter().filter(|entry| Some(entry.time) >= since) {
+        let who = match entry.who.as_str() {
+            "" => format!("server/{name}"),
+            who => format!("server/{name}, {who}"),
+        };
+        entries.push(Entry { who, ..entry });
+    }
+    entries.sort_by_key(|entry| entry.time);
+}
+
 fn time(object: &Value, path: &str) -> Option<Time> {
     object.pointer(path)?.as_str()?.parse().ok().map(Time::new)
 }

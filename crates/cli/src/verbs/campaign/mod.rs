@@ -78,6 +78,7 @@ const STORY: Story<Campaign> = Story {
     frame: view::campaign::frame,
     news: view::campaign::news,
     outcome,
+    gone: None,
     goes_on: |campaign| {
         let (name, namespace) =
             (&campaign.metadata.name, campaign.metadata.namespace.as_deref().unwrap_or_default());

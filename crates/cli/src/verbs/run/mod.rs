@@ -85,6 +85,7 @@ pub(crate) const STORY: Story<Run> = Story {
     frame: view::run::frame,
     news: view::run::news,
     outcome,
+    gone: None,
     goes_on: |run| {
         let (name, namespace) = (&run.metadata.name, run.metadata.namespace.as_deref());
         let name = format!("{name} -n {}", namespace.unwrap_or_default());

@@ -49,6 +49,13 @@ pub(crate) struct Following {
     no_follow: bool,
 }
 
+impl Following {
+    /// Nothing is to be done.
+    pub(crate) fn dry_run(&self) -> bool {
+        self.dry_run
+    }
+}
+
 /// A run to be started.
 pub(crate) struct Begin<'a> {
     pub(crate) runbook: &'a str,

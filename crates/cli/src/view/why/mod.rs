@@ -1,16 +1,21 @@
 //! Why something does not go on: what stands in the way, since when, until when, who, and what can be done.
 
 mod campaign;
+mod machine;
 mod run;
 mod server;
 mod service;
 
 pub(crate) use campaign::campaign;
+pub(crate) use machine::machine;
 pub(crate) use run::run;
 pub(crate) use server::{anything, server};
 pub(crate) use service::service;
 
-use super::time::{age, point};
+use super::{
+    refusal::Refused,
+    time::{age, point},
+};
 use quarterdeck_model::Time;
 use serde::Serialize;
 
@@ -80,4 +85,15 @@ pub(crate) fn text(why: &Why, now: Time) -> String {
 /// `12m`, for sentences.
 fn ago(since: Option<Time>, now: Time) -> String {
     since.map_or_else(|| "some time".into(), |_| age(since, now))
+}
+
+/// That the ledger does not permit something yet.
+fn refusal(refused: &Refused<'_>) -> Finding {
+    Finding {
+        what: format!("step {} waits for leave to disrupt", refused.step.name),
+        who: refused.blocker.who(),
+        since: refused.since,
+        until: refused.until,
+        message: refused.sentence.to_owned(),
+    }
 }

@@ -1,6 +1,6 @@
 //! Why a run does not go on.
 
-use super::{Finding, Why, ago};
+use super::{Finding, Why, ago, refusal};
 use crate::view::{
     refusal::{Blocker, Refused, refused},
     run::{full_name, phase, target},
@@ -147,13 +147,7 @@ fn not_permitted(why: &mut Why, run: &Run, refused: &Refused<'_>, now: Time) {
         }
         Blocker::Other => String::new(),
     };
-    why.findings.push(Finding {
-        what: format!("step {} waits for leave to disrupt", refused.step.name),
-        who: refused.blocker.who(),
-        since: refused.since,
-        until: refused.until,
-        message: refused.sentence.to_owned(),
-    });
+    why.findings.push(refusal(refused));
     why.next.push("wait: it goes on by itself when that gives way".into());
     why.next.extend(Some(next).filter(|next| !next.is_empty()));
 }

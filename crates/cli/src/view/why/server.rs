@@ -1,9 +1,11 @@
 //! What is not as it should be with a server, or with anything that has conditions.
 
-use super::{Finding, Why, ago};
+use super::{Finding, Why, ago, refusal};
 use crate::view::{
-    run::{full_name, phase},
-    server::{current, good},
+    parts::good,
+    refusal::refused,
+    run::{self, full_name},
+    server::{current, machine},
     time::{between, point},
     words::{count, size},
 };
@@ -19,9 +21,9 @@ pub(crate) fn server(server: &Server, runs: &[Run], permits: &[Permit], now: Tim
     let (name, status) = (&server.metadata.name, &server.status);
     let mut why = Why::new(format!("server/{name}"), format!("{:?}", status.phase), "");
     why.findings.extend(conditions(&status.conditions));
-    why.findings.extend(overdue(server, now));
+    why.findings.extend(phase(server, now));
     if let Some(run) = current(server, runs) {
-        why.findings.push(acts(run));
+        why.findings.extend(acts(run));
         why.next.push(format!(
             "see why that run does not go on: quarterdeck why run/{}",
             full_name(run)
@@ -50,14 +52,20 @@ pub(crate) fn server(server: &Server, runs: &[Run], permits: &[Permit], now: Tim
             ..Finding::default()
         });
     }
-    let wrong = status.conditions.iter().filter(|it| !good(it)).count();
+    let out = usize::from(status.phase.out_of_service());
+    let wrong = status.conditions.iter().filter(|it| !good(it)).count() + out;
     why.summary = match (wrong, why.findings.is_empty()) {
         (0, true) => "nothing is known to be wrong with it".into(),
         (0, false) => "nothing is known to be wrong with it; this happens to it now".into(),
         (1, _) => "one thing is not as it should be".into(),
         (more, _) => format!("{more} things are not as they should be"),
     };
-    if wrong > 0 {
+    why.next.extend(exits(server));
+    why.next.extend(profile(server));
+    if let Some(machine) = machine(server) {
+        why.next.push(format!("see the machine that has it: quarterdeck why machine/{machine}"));
+    }
+    if wrong > out {
         why.next.push(format!("look at it again: quarterdeck server inspect {name}"));
     }
     why.next.push(format!("see all about it: quarterdeck server show {name}"));
@@ -65,7 +73,7 @@ pub(crate) fn server(server: &Server, runs: &[Run], permits: &[Permit], now: Tim
 }
 
 /// Conditions that are not as they should be.
-fn conditions(all: &[Condition]) -> impl Iterator<Item = Finding> {
+pub(super) fn conditions(all: &[Condition]) -> impl Iterator<Item = Finding> {
     all.iter().filter(|it| !good(it)).map(|it| Finding {
         what: format!("{} is {:?}: {}", it.kind, it.status, it.reason),
         since: Some(it.last_transition_time),
@@ -74,12 +82,17 @@ fn conditions(all: &[Condition]) -> impl Iterator<Item = Finding> {
     })
 }
 
-/// The phase it should have left, and how it does.
-fn overdue(server: &Server, now: Time) -> Option<Finding> {
+/// A phase that it should leave, or in which it is out of service.
+pub(super) fn phase(server: &Server, now: Time) -> Option<Finding> {
     let status = &server.status;
-    let until = status.phase_deadline?;
-    let late = if between(now, until).is_negative() { " and is overdue" } else { "" };
+    let out = status.phase.out_of_service();
+    if status.phase_deadline.is_none() && !out {
+        return None;
+    }
+    let late = status.phase_deadline.is_some_and(|until| between(now, until).is_negative());
+    let late = if late { " and is overdue" } else { "" };
     let exit = match status.phase {
+        _ if out => status.phase_message.as_deref().unwrap_or("nobody said why"),
         ServerPhase::Registered | ServerPhase::Inspecting => {
             "it leaves this phase when an inspection succeeds"
         }
@@ -88,20 +101,66 @@ fn overdue(server: &Server, now: Time) -> Option<Finding> {
     Some(Finding {
         what: format!("it is {:?}{late}", status.phase),
         since: status.phase_since,
-        until: Some(until),
+        until: status.phase_deadline,
         message: exit.into(),
         ..Finding::default()
     })
 }
 
-fn acts(run: &Run) -> Finding {
+/// How to see what it should be, when it is not.
+pub(super) fn profile(server: &Server) -> Option<String> {
+    let name = server.spec.profile.as_ref()?;
+    let mut all = server.status.conditions.iter();
+    let unlike = all.any(|it| ["ProfileMet", "FirmwareCurrent"].contains(&&*it.kind) && !good(it));
+    unlike.then(|| format!("see what it should be: kubectl describe serverprofile {name}"))
+}
+
+/// How it leaves the phase it is in, where that is for people to say.
+pub(super) fn exits(server: &Server) -> Vec<String> {
+    let name = &server.metadata.name;
+    let overdue = server.status.conditions.iter().any(|it| it.kind == "Overdue" && !good(it));
+    let verb = |say: &str, verb: &str| format!("{say}: quarterdeck server {verb} {name}");
+    match server.status.phase {
+        ServerPhase::Quarantined => vec![
+            verb("when it is well, put it back to work (return-server)", "return"),
+            verb("have it mended (repair-server)", "repair") + " --message TEXT",
+            verb("erase its disks, and free it from its machine (clean-server)", "clean"),
+            verb("let it go for good (retire-server)", "retire"),
+        ],
+        ServerPhase::Repairing => vec![
+            "when it is mended, approve the step of its repair-server run that waits".into(),
+            verb("or put it back to work without that (return-server)", "return") + " --force",
+            verb("let it go for good (retire-server)", "retire") + " --force",
+        ],
+        ServerPhase::Retired => vec![
+            verb("to take it back, quarantine it first (quarantine-server)", "quarantine")
+                + " --message TEXT",
+            verb("then put it back to work (return-server)", "return"),
+        ],
+        ServerPhase::Registered | ServerPhase::Inspecting => Vec::new(),
+        _ if overdue => vec![
+            verb("take it out of that (quarantine-server)", "quarantine")
+                + " --force --message TEXT",
+        ],
+        _ => Vec::new(),
+    }
+}
+
+/// What a run does to it, and whose leave that waits for.
+pub(super) fn acts(run: &Run) -> Vec<Finding> {
     let step = run.status.step.as_ref().map_or_else(String::new, |step| format!(", step {step}"));
-    Finding {
-        what: format!("a run acts on it: {} {}{step}", run.spec.runbook, phase(run)),
+    let does = if run.status.phase.ended() { "acted" } else { "acts" };
+    let acts = Finding {
+        what: format!("a run {does} on it: {} {}{step}", run.spec.runbook, run::phase(run)),
         who: Some(format!("run/{}", full_name(run))),
         since: run.status.start_time,
         until: run.status.deadline,
         message: run.status.message.clone().unwrap_or_default(),
+    };
+    match refused(run) {
+        // The ledger says it in more detail.
+        Some(refused) => vec![Finding { message: String::new(), ..acts }, refusal(&refused)],
+        None => vec![acts],
     }
 }
 

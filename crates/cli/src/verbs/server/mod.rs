@@ -1,5 +1,9 @@
 //! `quarterdeck server`: servers, what is joined to one, and the runbooks that ship for them.
 
+mod enrol;
+mod life;
+mod show;
+
 use super::{
     Common,
     listing::{self, Listing},
@@ -9,16 +13,14 @@ use super::{
 use crate::{
     Error, Outcome,
     named::Named,
-    output::note,
-    plane::{Plane, Seen, Selection, Within},
-    view::{self, server::Joined},
+    plane::{Plane, Selection, Within},
+    view,
 };
 use quarterdeck_model::{
-    Kind,
-    kinds::{Event, Instance, Permit, Rack, Run, Server, Service, Site},
+    Kind as _,
+    kinds::{Rack, Server, Site},
 };
-use serde_json::{Value, json};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// What can be asked about servers.
 #[derive(Debug, clap::Subcommand)]
@@ -37,6 +39,36 @@ follows one.")]
     Power(PowerArguments),
     /// Reach a server's BMC and read its hardware anew, by a run
     Inspect(InspectArguments),
+    /// Keep anything new off a server; what runs on it goes on
+    #[command(after_long_help = "Example:
+  quarterdeck server quarantine m-0417 --message 'fan 3 is loud; exchange it'
+
+With --force it works from any state: whatever run holds the server is cancelled.")]
+    Quarantine(life::QuarantineArguments),
+    /// Look at a server that was quarantined or repaired, and put it back to work if it is well
+    Return(life::ReturnArguments),
+    /// Have a server mended: open a ticket, wait for a person's word, and return it
+    #[command(after_long_help = "Example:
+  quarterdeck server repair m-0417 --message 'disk 2 is dead' --ticket-url https://tickets.example.com/new --no-follow")]
+    Repair(life::RepairArguments),
+    /// Power a server off, erase its disks, and free it from its machine
+    Clean(life::TakeArguments),
+    /// Take a server from its machine whatever state either is in, and quarantine it
+    Detach(life::TakeArguments),
+    /// Power a server off for good, erase its disks, and take it out of service
+    Retire(life::RetireArguments),
+    /// Create the servers that a CSV or YAML file describes, once all of it is right
+    #[command(after_long_help = "Examples:
+  quarterdeck server enrol -f servers.csv --dry-run
+  quarterdeck server enrol -f servers.csv                # and again later: what is there is left
+  quarterdeck server enrol -f servers.yaml --update      # changes those that are not as the file says
+  export-of-racks | quarterdeck server enrol -f -
+
+Columns of CSV, in any order, named by the first line: name, bmc, credentials (NAMESPACE/NAME of a Secret), serial, rack,
+unit, height, profile, hostAddress, labels (a=b;c=d). YAML: a list of the same, or whole Server manifests.
+
+It ends with 0 when all was done, 2 when something is wrong in the file, 1 when the plane refused something later.")]
+    Enrol(enrol::EnrolArguments),
 }
 
 /// One server.
@@ -112,7 +144,14 @@ pub struct InspectArguments {
 pub(crate) async fn server(verb: ServerVerb) -> Result<Outcome, Error> {
     match verb {
         ServerVerb::List(arguments) => listed(&arguments).await,
-        ServerVerb::Show(one) => show(&one).await,
+        ServerVerb::Show(one) => show::show(&one).await,
+        ServerVerb::Quarantine(it) => life::quarantine(&it).await,
+        ServerVerb::Return(it) => life::give_back(&it).await,
+        ServerVerb::Repair(it) => life::repair(&it).await,
+        ServerVerb::Clean(it) => life::clean(&it).await,
+        ServerVerb::Detach(it) => life::detach(&it).await,
+        ServerVerb::Enrol(it) => enrol::enrol(&it).await,
+        ServerVerb::Retire(it) => life::retire(&it).await,
         ServerVerb::Power(it) => {
             let runbook = match it.action {
                 Power::On => "power-on-server",
@@ -139,8 +178,20 @@ async fn started(
     common: &Common,
 ) -> Result<Outcome, Error> {
     let plane = Plane::open(&common.connection).await?;
+    begun(&plane, runbook, name, params, following, common).await
+}
+
+/// Begins a runbook on a server.
+async fn begun(
+    plane: &Plane,
+    runbook: &str,
+    name: &str,
+    params: &[String],
+    following: &Following,
+    common: &Common,
+) -> Result<Outcome, Error> {
     let target = Named { kind: Server::info(), namespace: None, name: name.to_owned() };
-    begin(&plane, &Begin { runbook, target: Some(&target), params, following }, common).await
+    begin(plane, &Begin { runbook, target: Some(&target), params, following }, common).await
 }
 
 async fn listed(arguments: &ListArguments) -> Result<Outcome, Error> {
@@ -176,110 +227,4 @@ async fn racks_of(plane: &Plane, site: &str) -> Result<BTreeSet<String>, Error> 
     let of_it = Selection::fields(format!("spec.site={site}"));
     let racks = plane.objects::<Rack>(Within::Everywhere, &of_it).await?;
     Ok(racks.into_iter().map(|rack| rack.metadata.name).collect())
-}
-
-/// The objects that [`Joined`] is made of, as they came.
-#[derive(Default)]
-struct Raw {
-    fields: serde_json::Map<String, Value>,
-    unseen: Vec<String>,
-}
-
-impl Raw {
-    /// Takes what was listed, or notes that it may not be seen.
-    fn take<K>(
-        &mut self,
-        field: &str,
-        listed: Result<Vec<Seen<K>>, Error>,
-    ) -> Result<Vec<K>, Error> {
-        let listed = match listed {
-            Err(Error::Refused(why)) => {
-                self.unseen.push(format!("{field}: {why}"));
-                Vec::new()
-            }
-            other => other?,
-        };
-        let (raw, objects) = listed.into_iter().map(|it| (it.raw, it.object)).unzip();
-        self.fields.insert(field.into(), Value::Array(raw));
-        Ok(objects)
-    }
-}
-
-async fn show(one: &OneServer) -> Result<Outcome, Error> {
-    let plane = Plane::open(&one.common.connection).await?;
-    let server: Seen<Server> = plane.read("", &one.name).await?;
-    let mut raw = Raw::default();
-    raw.fields.insert("kind".into(), "ServerView".into());
-    raw.fields.insert("server".into(), server.raw);
-    let joined = joined(&plane, server.object, &mut raw).await?;
-    for what in &raw.unseen {
-        note(&format!("not shown: {what}"));
-    }
-    raw.fields.insert("unseen".into(), json!(raw.unseen));
-    let text = || view::server::show(&joined, now());
-    one.common.output.print(text, || Value::Object(raw.fields.clone()))?;
-    Ok(Outcome::Done)
-}
-
-async fn joined(plane: &Plane, server: Server, raw: &mut Raw) -> Result<Joined, Error> {
-    let name = server.metadata.name.clone();
-    let mut joined = Joined { server, ..Joined::default() };
-    if let Some(location) = &joined.server.spec.location {
-        joined.rack = one(plane, "rack", &location.rack, raw).await?;
-    }
-    if let Some(rack) = &joined.rack {
-        joined.site = one(plane, "site", &rack.spec.site, raw).await?;
-    }
-    let on = format!("spec.target.kind=Server,spec.target.name={name}");
-    let on = Selection::fields(on);
-    joined.runs = raw.take("runs", plane.all(Within::Everywhere, &on).await)?;
-    joined.runs.sort_by_key(|run: &Run| std::cmp::Reverse(run.metadata.creation_timestamp));
-    joined.permits = raw.take("permits", plane.all::<Permit>(Within::Everywhere, &on).await)?;
-    let here = Selection::fields(format!("spec.host.kind=Server,spec.host.name={name}"));
-    let instances = plane.all::<Instance>(Within::Everywhere, &here).await;
-    joined.instances = raw.take("instances", instances)?;
-    joined.services = raw.take("services", services(plane, &joined.instances).await)?;
-    let about = format!("involvedObject.kind=Server,involvedObject.name={name}");
-    let events = plane.all(Within::Everywhere, &Selection::fields(about)).await;
-    joined.events = raw.take("events", events)?;
-    joined.events.sort_by_key(|event: &Event| event.event_time.or(event.last_timestamp));
-    Ok(joined)
-}
-
-/// The object of that name, unless there is none or it may not be seen.
-async fn one<K: Kind>(
-    plane: &Plane,
-    field: &str,
-    name: &str,
-    raw: &mut Raw,
-) -> Result<Option<K>, Error> {
-    let found = match plane.find(K::info(), "", name).await {
-        Err(Error::Refused(why)) => {
-            raw.unseen.push(format!("{field}: {why}"));
-            None
-        }
-        other => other?,
-    };
-    let Some(found) = found else { return Ok(None) };
-    raw.fields.insert(field.into(), found.clone());
-    Ok(Some(crate::plane::seen(found)?.object))
-}
-
-/// Those that the instances are of.
-async fn services(plane: &Plane, instances: &[Instance]) -> Result<Vec<Seen<Service>>, Error> {
-    let mut names: HashMap<&str, BTreeSet<&str>> = HashMap::new();
-    for instance in instances {
-        let namespace = instance.metadata.namespace.as_deref().unwrap_or_default();
-        names.entry(namespace).or_default().insert(&instance.spec.service);
-    }
-    let mut all = Vec::new();
-    for (namespace, names) in names {
-        for name in names {
-            // An instance of a service that is not there is only that.
-            if let Some(found) = plane.find(Service::info(), namespace, name).await? {
-                all.push(crate::plane::seen(found)?);
-            }
-        }
-    }
-    Ok(all)
 }
