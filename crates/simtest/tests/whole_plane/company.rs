@@ -3,7 +3,7 @@
 use crate::plane::Plane;
 use quarterdeck_model::{
     Kind as _,
-    kinds::{Instance, Namespace, Rack, Runbook, Secret, Server, Service, Site},
+    kinds::{Instance, Namespace, Rack, Runbook, Secret, Server, ServerProfile, Service, Site},
 };
 use quarterdeck_sim::{Fleet, FleetObject};
 use serde_json::{Value, json};
@@ -82,6 +82,9 @@ pub(crate) async fn found(plane: &mut Plane, servers: u32) {
         match object {
             FleetObject::Secret(_) => {
                 let _ = plane.create(Secret::info(), &object.manifest()).await;
+            }
+            FleetObject::Profile(_) => {
+                let _ = plane.create(ServerProfile::info(), &object.manifest()).await;
             }
             FleetObject::Server(_) => {
                 let value = server(plane.machines.len(), &object.manifest());
