@@ -14,13 +14,17 @@ pub(crate) struct Asking {
 impl Asking {
     /// Somebody is to be asked.
     pub(crate) fn asks(self) -> bool {
-        !self.yes && io::stdin().is_terminal() && io::stderr().is_terminal()
+        !self.yes && io::stdin().is_terminal()
     }
 
     /// Says what would happen, and has the name typed.
     pub(crate) fn confirm(self, told: &[String], name: &str) -> Result<(), Error> {
         if !self.asks() {
             return Ok(());
+        }
+        if !io::stderr().is_terminal() {
+            let why = "nothing was done: it asks on standard error, which is no terminal; give --yes if it is meant";
+            return Err(Error::Refused(why.into()));
         }
         told.iter().for_each(|line| note(line));
         let mut terminal = io::stderr().lock();

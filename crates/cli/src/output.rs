@@ -1,6 +1,6 @@
 //! What a verb answers: text for people, or the same as data. Nothing is asked of the plane here.
 
-use crate::Error;
+use crate::{Error, safe::safe};
 use serde_json::{Value, json};
 use std::io::{self, Write as _};
 
@@ -50,7 +50,7 @@ impl Output {
         value: impl FnOnce() -> Value,
     ) -> Result<(), Error> {
         match self.output {
-            Format::Text | Format::Wide => print(&text()),
+            Format::Text | Format::Wide => print(&safe(&text())),
             Format::Json => print(&format!("{:#}\n", plain(value()))),
             Format::Yaml => {
                 let text = serde_saphyr::to_string(&plain(value())).map_err(io::Error::other)?;
@@ -93,5 +93,5 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
 /// Says something beside the answer, on standard error.
 pub(crate) fn note(text: &str) {
     // Nothing is left to do if standard error is gone.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", safe(text));
 }

@@ -213,8 +213,8 @@ impl Plane {
         }
     }
 
-    /// Makes an object be as this says, by server-side apply; what somebody else has set is taken over.
-    pub(crate) async fn apply(
+    /// Makes an object be as this says, and leaves what it does not say.
+    pub(crate) async fn merge(
         &self,
         kind: KindRef,
         namespace: &str,
@@ -222,16 +222,12 @@ impl Plane {
         object: &Value,
         dry_run: bool,
     ) -> Result<Value, Error> {
-        let parameters = PatchParams {
-            dry_run,
-            force: true,
-            field_manager: Some(MANAGER.into()),
-            ..PatchParams::default()
-        };
+        let field_manager = Some(MANAGER.into());
+        let parameters = PatchParams { dry_run, field_manager, ..PatchParams::default() };
         let api = self.api(kind, Within::Namespace(namespace));
-        let applied = api.patch(name, &parameters, &Patch::Apply(object)).await;
+        let merged = api.patch(name, &parameters, &Patch::Merge(object)).await;
         let what = format!("changing {} {name}", kind.singular);
-        Ok(value(&applied.map_err(|error| self.failed(&what, error))?))
+        Ok(value(&merged.map_err(|error| self.failed(&what, error))?))
     }
 
     /// Deletes an object that must be there; what is left of it is one that waits to go.
@@ -313,6 +309,12 @@ impl Plane {
                 "the plane at {place} does not know who you are: {}; the certificate or token may have expired",
                 status.message
             )),
+            kube::Error::Api(status) if status.code == 429 || status.code >= 500 => {
+                Error::Connection(format!(
+                    "{doing}: the plane at {place} has too much to do, or trouble of its own: {}; try again",
+                    status.message
+                ))
+            }
             kube::Error::Api(status) => Error::Refused(format!(
                 "the plane refuses {doing}: {}",
                 if status.message.is_empty() { &status.reason } else { &status.message }

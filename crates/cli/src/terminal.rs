@@ -1,7 +1,7 @@
 //! Where lines are shown: a terminal, whose last lines are drawn anew in place, or a file or pipe, to which lines are
 //! only added. What the lines say is decided elsewhere.
 
-use crate::{Error, output::print};
+use crate::{Error, output::print, safe::safe_line};
 use std::{
     env,
     io::{self, IsTerminal as _},
@@ -32,7 +32,8 @@ impl Screen {
     /// Shows these lines in place of those drawn before.
     pub(crate) fn draw(&mut self, lines: &[String]) -> Result<(), Error> {
         let (width, height) = size();
-        let lines = fitted(lines, width, height.saturating_sub(1));
+        let lines: Vec<String> = lines.iter().map(|line| safe_line(line).into_owned()).collect();
+        let lines = fitted(&lines, width, height.saturating_sub(1));
         let mut text = match self.drawn {
             0 => String::new(),
             // Up to the first of them, and all below is erased.
@@ -49,7 +50,7 @@ impl Screen {
     /// Adds lines that stay.
     pub(crate) fn add(&mut self, lines: &[String]) -> Result<(), Error> {
         self.drawn = 0;
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let text: String = lines.iter().map(|line| format!("{}\n", safe_line(line))).collect();
         print(&text)
     }
 }

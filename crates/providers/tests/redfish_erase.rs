@@ -72,3 +72,17 @@ async fn a_machine_that_cannot_be_erased_is_not_called_clean() {
         assert!(!some_cannot || erased(&seen).iter().all(|times| *times == 0), "all or none");
     }
 }
+
+#[tokio::test]
+async fn a_disk_that_is_erased_later_is_waited_for_by_its_task() {
+    let later = Disk { task: vec!["New", "Running", "Completed"], ..Disk::default() };
+    let (_bmc, caller, seen) = machine(vec![later]);
+    caller.call("disk.erase", json!({})).await.unwrap();
+    assert_eq!(erased(&seen), [1]);
+    assert_eq!(seen.lock().unwrap()[0].task, ["Completed"], "it looked until then");
+
+    let fails = Disk { task: vec!["Running", "Exception"], ..Disk::default() };
+    let (_bmc, caller, _) = machine(vec![Disk::default(), fails]);
+    let error = caller.call("disk.erase", json!({})).await.unwrap_err();
+    assert!(error.message.contains("disk disk-1 was not erased: task 1 is Exception"), "{error}");
+}

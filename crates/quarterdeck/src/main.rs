@@ -38,7 +38,8 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             // Nothing is left to do if standard error is gone.
-            let _ = writeln!(io::stderr(), "quarterdeck: {error}");
+            let said = error.to_string();
+            let _ = writeln!(io::stderr(), "quarterdeck: {}", quarterdeck_cli::safe(&said));
             ExitCode::from(error.exit_code())
         }
     }

@@ -162,10 +162,12 @@ async fn a_server_that_cannot_be_installed_is_quarantined_and_another_is_taken()
     create(&plane, "free", json!({"class": class, "image": OLD})).await;
     let free = until(&plane, "free", MachinePhase::Running, "Running").await;
     assert_ne!(free.status.server.as_ref(), Some(bad));
-    // Mended, it comes back.
+    // Mended and wiped, it comes back: what was written to its disks may be somebody's.
     plane.simulation.heal(plane.address(0));
-    run_of(&plane, "back", "return-server", json!({}), bad).await;
-    assert_eq!(server(&plane, bad).status.phase, ServerPhase::Ready);
+    assert!(server(&plane, bad).status.disks_may_hold_data);
+    run_of(&plane, "back", "clean-server", json!({}), bad).await;
+    let back = server(&plane, bad).status;
+    assert_eq!((back.phase, back.disks_may_hold_data), (ServerPhase::Ready, false));
     plane.stop().await;
 }
 

@@ -160,9 +160,12 @@ async fn a_pool_is_spread_scaled_updated_mended_and_removed() {
     plane.store.commit(vec![delete]).await.unwrap();
     wait_for(DEADLINE, "all machines to be wiped and gone", async || {
         let left = machines(&plane);
-        let free = |server| {
-            let server = plane.see(server);
-            server.status.phase == ServerPhase::Ready && server.status.machine_ref.is_none()
+        let free = |at| {
+            let seen = plane.see(at);
+            // The one that somebody took out of service stays so until somebody returns it.
+            let quarantined = seen.metadata.name == server;
+            let phase = if quarantined { ServerPhase::Quarantined } else { ServerPhase::Ready };
+            seen.status.phase == phase && seen.status.machine_ref.is_none()
         };
         let clean = (0..plane.servers.len()).all(free);
         if left.is_empty() && clean { Ok(()) } else { Err(format!("{left:?}")) }

@@ -1,12 +1,16 @@
 //! Columns, as kubectl sets them.
 
+use crate::safe::safe_line;
+
 /// Between two columns.
 const GAP: &str = "   ";
 
 /// Rows under a heading.
 pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let heading = heading.iter().map(|cell| (*cell).to_owned()).collect();
-    let all: Vec<Vec<String>> = std::iter::once(heading).chain(rows.iter().cloned()).collect();
+    // A cell with two lines would be two rows.
+    let safe = |row: &Vec<String>| row.iter().map(|cell| safe_line(cell).into_owned()).collect();
+    let all: Vec<Vec<String>> = std::iter::once(heading).chain(rows.iter().map(safe)).collect();
     lines(&all).into_iter().map(|line| line + "\n").collect()
 }
 

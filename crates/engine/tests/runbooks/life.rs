@@ -24,7 +24,7 @@ fn input<'s>(story: &'s Story, path: &str) -> &'s Value {
 }
 
 fn phase(phase: &str) -> Value {
-    json!({"phase": phase, "before": "Ready"})
+    json!({"phase": phase, "before": "Ready", "disksMayHoldData": false})
 }
 
 fn off() -> Value {
@@ -82,7 +82,8 @@ fn a_server_without_an_address_is_not_waited_for() {
         .gives("insert", json!({"slot": "Cd", "changed": true}))
         .gives("choose", json!({"target": "Cd", "changed": true, "stays": false}))
         .gives("power-on/power-on", powered())
-        .under_way(&["eject"]);
+        // Nobody knows when the installer has read its medium.
+        .under_way(&["in-use"]);
 }
 
 #[test]
@@ -194,6 +195,11 @@ fn return_server() {
         .under_way(&["ready"])
         .gives("ready", phase("Ready"))
         .is(RunPhase::Succeeded);
+    let by_hand = on("return-server", json!({}), json!({"phase": "Quarantined"}))
+        .param("wiped", json!(true))
+        .start()
+        .gives("look", powered());
+    assert_eq!(input(&by_hand, "ready"), &json!({"phase": "Ready", "wiped": true}));
     let machine = json!({"namespace": "shop", "name": "web-1", "uid": "u"});
     on("return-server", json!({}), json!({"phase": "Quarantined", "machineRef": machine}))
         .start()
@@ -230,5 +236,6 @@ fn retire_server() {
         .param("erase", json!(false))
         .start()
         .gives("power-off/power-off", off())
+        .gives("detach", json!({}))
         .under_way(&["retire"]);
 }

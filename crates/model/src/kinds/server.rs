@@ -146,6 +146,9 @@ pub struct ServerStatus {
     /// Why it entered the phase, as whoever made it enter says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase_message: Option<String>,
+    /// Something was written to its disks for a machine, and they were not wiped since: it cannot become free.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub disks_may_hold_data: bool,
     /// The Machine that has it. While there is one, no other gets it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub machine_ref: Option<MachineReference>,

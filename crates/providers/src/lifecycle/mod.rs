@@ -2,7 +2,7 @@
 //! outside: what they decide becomes part of the Server's status.
 
 mod detach;
-mod phase;
+pub(crate) mod phase;
 
 use crate::catalog::Catalog;
 

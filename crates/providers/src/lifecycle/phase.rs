@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+/// Field of a Server's status; absent when its disks were wiped since a machine was on them.
+pub(crate) const MAY_HOLD_DATA: &str = "disksMayHoldData";
 /// Longest message that is kept.
 const MESSAGE_CHARS_MAX: usize = 1_024;
 
@@ -24,6 +26,9 @@ pub(super) struct Input {
     /// Why, as a sentence.
     #[serde(default)]
     message: Option<String>,
+    /// Its disks were wiped by other means than `disk.erase`.
+    #[serde(default)]
+    wiped: bool,
 }
 
 /// Output of `server.phase`.
@@ -43,6 +48,8 @@ pub(super) struct Output {
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
+    /// Its disks may hold data of a machine.
+    disks_may_hold_data: bool,
 }
 
 /// The action.
@@ -64,6 +71,7 @@ impl Action for ServerPhaseAction {
             ("phase".to_owned(), json!(output.phase)),
             ("phaseDeadline".to_owned(), json!(output.deadline)),
             ("phaseMessage".to_owned(), json!(output.message)),
+            (MAY_HOLD_DATA.to_owned(), json!(output.disks_may_hold_data.then_some(true))),
         ];
         Some(rest.into_iter().chain(since).collect())
     }
@@ -73,7 +81,9 @@ impl Action for ServerPhaseAction {
         let before = target.pointer("/status/phase").cloned().unwrap_or_default();
         // A server that nobody has looked at has no status yet.
         let before = serde_json::from_value(before).unwrap_or_default();
-        enter(before, input, context.first_attempt_at).map_err(|why| {
+        let held = target.pointer("/status").and_then(|status| status.get(MAY_HOLD_DATA));
+        let held = held.and_then(Value::as_bool).unwrap_or_default();
+        enter((before, held), input, context.first_attempt_at).map_err(|why| {
             let name = target.pointer("/metadata/name").and_then(Value::as_str);
             let message = format!("Server {} {why}", name.unwrap_or_default());
             ActionError::permanent(Reason::InvalidInput, message)
@@ -81,9 +91,19 @@ impl Action for ServerPhaseAction {
     }
 }
 
-/// What becomes of a server, or why it may not.
-fn enter(before: ServerPhase, input: Input, now: Timestamp) -> Result<Output, String> {
-    let Input { phase, within, message } = input;
+/// What becomes of a server, of which is known where it was and whether its disks may hold data; or why it may not.
+fn enter(
+    (before, held): (ServerPhase, bool),
+    input: Input,
+    now: Timestamp,
+) -> Result<Output, String> {
+    let Input { phase, within, message, wiped } = input;
+    let disks_may_hold_data = phase == ServerPhase::Provisioning || held && !wiped;
+    if phase == ServerPhase::Ready && disks_may_hold_data {
+        return Err(
+            "has disks that may hold data of a machine; run clean-server, or say that they are wiped (return-server with wiped: true)".into(),
+        );
+    }
     if !before.may_become(phase) {
         let next: Vec<&str> = before.next().into_iter().map(ServerPhase::as_str).collect();
         return Err(format!(
@@ -97,7 +117,7 @@ fn enter(before: ServerPhase, input: Input, now: Timestamp) -> Result<Output, St
         Time::seconds(now.saturating_add(within).unwrap_or(Timestamp::MAX))
     });
     let message = message.map(|text| text.chars().take(MESSAGE_CHARS_MAX).collect());
-    Ok(Output { phase, before, since, deadline, message })
+    Ok(Output { phase, before, since, deadline, message, disks_may_hold_data })
 }
 
 #[cfg(test)]
@@ -112,26 +132,42 @@ mod tests {
     fn a_phase_that_may_follow_is_entered_and_another_is_refused_by_name() {
         let now = "2026-11-02T08:00:00Z".parse().unwrap();
         let entered = enter(
-            ServerPhase::Ready,
+            (ServerPhase::Ready, false),
             input(json!({"phase": "Provisioning", "within": "2h", "message": "for shop/web-1"})),
             now,
         );
         assert_eq!(
             json!(ServerPhaseAction::observed(&entered.unwrap())),
             json!({"phase": "Provisioning", "phaseSince": "2026-11-02T08:00:00Z",
-                   "phaseDeadline": "2026-11-02T10:00:00Z", "phaseMessage": "for shop/web-1"})
+                   "phaseDeadline": "2026-11-02T10:00:00Z", "phaseMessage": "for shop/web-1",
+                   "disksMayHoldData": true})
         );
-        let again = enter(ServerPhase::InUse, input(json!({"phase": "InUse"})), now).unwrap();
+        let again =
+            enter((ServerPhase::InUse, true), input(json!({"phase": "InUse"})), now).unwrap();
         assert_eq!(
             json!(ServerPhaseAction::observed(&again)),
-            json!({"phase": "InUse", "phaseDeadline": null, "phaseMessage": null}),
+            json!({"phase": "InUse", "phaseDeadline": null, "phaseMessage": null,
+                   "disksMayHoldData": true}),
             "it keeps the time since when it is there"
         );
-        let refused = enter(ServerPhase::Ready, input(json!({"phase": "InUse"})), now);
+        let refused = enter((ServerPhase::Ready, false), input(json!({"phase": "InUse"})), now);
         assert_eq!(
             refused.unwrap_err(),
             "is Ready and may not become InUse; from there it may become Provisioning, Cleaning, Quarantined, Repairing, Retired"
         );
+    }
+
+    #[test]
+    fn a_server_that_may_hold_data_is_not_free_before_it_is_wiped() {
+        let now = "2026-11-02T08:00:00Z".parse().unwrap();
+        let from = (ServerPhase::Quarantined, true);
+        let ready = || json!({"phase": "Ready"});
+        assert!(enter(from, input(ready()), now).unwrap_err().contains("run clean-server"));
+        let wiped = enter(from, input(json!({"phase": "Ready", "wiped": true})), now).unwrap();
+        assert!(!wiped.disks_may_hold_data);
+        assert!(enter((ServerPhase::Cleaning, false), input(ready()), now).is_ok());
+        let back = enter(from, input(json!({"phase": "InUse"})), now).unwrap();
+        assert!(back.disks_may_hold_data, "its machine is on them");
     }
 
     #[test]

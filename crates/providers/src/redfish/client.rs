@@ -95,6 +95,30 @@ impl Bmc {
         self.accepted(&Method::POST, path, &reply)
     }
 
+    /// The same where the service may do it later: the task that it is, if it is not done yet (DSP0266 §13.6).
+    pub(super) async fn post_task(
+        &self,
+        path: &Path,
+        body: &Value,
+        budget: &Budget,
+    ) -> Result<Option<Path>, ActionError> {
+        let reply = self.send_as_user(Method::POST, path, Some(body), None, budget).await?;
+        self.accepted(&Method::POST, path, &reply)?;
+        if reply.status != StatusCode::ACCEPTED {
+            return Ok(None);
+        }
+        let shown: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        let task = shown.get("@odata.id").and_then(Value::as_str).and_then(Path::parse);
+        let unnamed = || {
+            let message = format!(
+                "BMC {}: POST {path}: it takes the command for later and names no task to look at",
+                self.endpoint.authority
+            );
+            ActionError::permanent(Reason::BmcError, message).effect_unknown()
+        };
+        task.map(Some).ok_or_else(unnamed)
+    }
+
     /// Changes properties of a resource that was just read. If another client changed it in
     /// between (412), it is read again and the change repeated once.
     pub(super) async fn patch(

@@ -23,11 +23,13 @@ struct Disk {
     resource: Resource,
     /// It was seen being erased.
     begun: bool,
+    /// What the service does it by, when it does it later.
+    task: Option<Path>,
 }
 
 impl Disk {
     fn new(resource: Resource) -> Self {
-        let mut disk = Self { resource, begun: false };
+        let mut disk = Self { resource, begun: false, task: None };
         disk.begun = disk.is_busy();
         disk
     }
@@ -67,9 +69,9 @@ pub(super) async fn all(system: &System) -> Result<Vec<String>, ActionError> {
             "it cannot erase {names}; wipe the machine by other means and return it by hand"
         )));
     }
-    for disk in disks.iter().filter(|disk| !disk.is_busy()) {
+    for disk in disks.iter_mut().filter(|disk| !disk.is_busy()) {
         let Some(command) = disk.command() else { continue };
-        system.bmc.post(&command, &json!({}), &system.budget).await?;
+        disk.task = system.bmc.post_task(&command, &json!({}), &system.budget).await?;
     }
     wait(system, &mut disks, Instant::now() + QUIET).await?;
     Ok(disks.iter().map(Disk::name).collect())
@@ -79,12 +81,19 @@ async fn wait(system: &System, disks: &mut [Disk], quiet: Instant) -> Result<(),
     let mut poll = Poll::default();
     loop {
         for disk in disks.iter_mut() {
+            if let Some(task) = disk.task.take() {
+                if !ended(system, &disk.name(), &task).await? {
+                    disk.task = Some(task);
+                    continue;
+                }
+                disk.begun = true;
+            }
             let read = system.bmc.get(&disk.resource.path, &system.budget).await;
             disk.resource = read.map_err(ActionError::effect_unknown)?;
             disk.begun |= disk.is_busy();
         }
         let may_begin = Instant::now() < quiet;
-        let left = |disk: &&Disk| disk.is_busy() || may_begin && !disk.begun;
+        let left = |disk: &&Disk| disk.task.is_some() || disk.is_busy() || may_begin && !disk.begun;
         let left: Vec<&Disk> = disks.iter().filter(left).collect();
         if left.is_empty() {
             return whole(system, disks);
@@ -92,6 +101,26 @@ async fn wait(system: &System, disks: &mut [Disk], quiet: Instant) -> Result<(),
         let names = names(&left);
         poll.pause(system, || format!("disks are still being erased ({names})")).await?;
     }
+}
+
+/// Whether a task has ended well; a task that has not is the disk's failure.
+async fn ended(system: &System, disk: &str, task: &Path) -> Result<bool, ActionError> {
+    let read = system.bmc.get(task, &system.budget).await.map_err(ActionError::effect_unknown)?;
+    let state = read.doc().text("/TaskState").unwrap_or_default();
+    let fails = matches!(
+        state.as_str(),
+        "Exception" | "Killed" | "Cancelled" | "Interrupted" | "Suspended"
+    );
+    let well = read.doc().text("/TaskStatus").is_none_or(|status| status == "OK");
+    if fails || state == "Completed" && !well {
+        let message = format!(
+            "{}: disk {disk} was not erased: task {} is {state}; look at the BMC's log",
+            system.name(),
+            task.last_segment()
+        );
+        return Err(ActionError::permanent(Reason::BmcError, message));
+    }
+    Ok(state == "Completed")
 }
 
 /// What is broken afterwards may hold what it held before.

@@ -91,6 +91,8 @@ pub struct Disk {
     pub busy: u32,
     pub erased: u32,
     pub health: Option<&'static str>,
+    /// States of the task by which it is erased, one a look; it is done at once without any.
+    pub task: Vec<&'static str>,
 }
 
 impl FakeBmc {
@@ -249,6 +251,7 @@ fn serve(
     }
 }
 
+const TASKS: &str = "/redfish/v1/TaskService/Tasks/";
 const STORAGE: &str = "/redfish/v1/Systems/node-a/Storage";
 
 /// What is below the collection of storage.
@@ -265,7 +268,12 @@ fn storage(request: &Received, below: &str, state: &mut State) -> Act {
             let at: usize = parts.next().unwrap().parse().unwrap();
             let Some(disk) = state.disks.get_mut(at) else { return status(404) };
             if method == "POST" {
-                (disk.busy, disk.erased) = (2, disk.erased + 1);
+                disk.erased += 1;
+                if !disk.task.is_empty() {
+                    let task = json!({"@odata.id": format!("{TASKS}{at}")});
+                    return Act::Answer { status: 202, headers: vec![], body: task.to_string() };
+                }
+                disk.busy = 2;
                 return Act::Answer { status: 204, headers: vec![], body: String::new() };
             }
             let erase = json!({"#Drive.SecureErase": {
@@ -292,6 +300,13 @@ pub fn well_behaved(request: &Received, state: &mut State) -> Act {
         if !state.sessions.iter().any(|session| session == token) {
             return status(401);
         }
+    }
+    if let Some(disk) = path.strip_prefix(TASKS) {
+        let Some(disk) = state.disks.get_mut(disk.parse::<usize>().unwrap()) else {
+            return status(404);
+        };
+        let now = if disk.task.len() > 1 { disk.task.remove(0) } else { disk.task[0] };
+        return json_answer(json!({"TaskState": now, "TaskStatus": "OK"}));
     }
     if let Some(below) = path.strip_prefix(STORAGE) {
         return storage(request, below, state);

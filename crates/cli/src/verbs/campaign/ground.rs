@@ -10,7 +10,8 @@ use quarterdeck_ledger::Stage;
 use quarterdeck_model::{
     Condition, ConditionStatus, Kind, condition, kinds,
     kinds::{
-        Campaign, Instance, ObjectSelector, ObjectSelectorRequirement, Rack, Run, RunPhase, Server,
+        Campaign, HostKind, Instance, ObjectSelector, ObjectSelectorRequirement, Rack, Run,
+        RunPhase, Server,
     },
 };
 use serde_json::Value;
@@ -43,7 +44,13 @@ pub(super) async fn ground(plane: &Plane, campaign: &Campaign) -> Result<Ground,
     for instance in seen::<Instance>(plane, &mut ground).await? {
         let namespace = instance.metadata.namespace.unwrap_or_default();
         let service = format!("{namespace}/{}", instance.spec.service);
-        on.entry(instance.spec.host.name).or_default().push(service);
+        let host = instance.spec.host;
+        // Only the name of a machine has a namespace before it.
+        let host = match host.kind {
+            HostKind::Server => host.name,
+            HostKind::Machine => format!("{namespace}/{}", host.name),
+        };
+        on.entry(host).or_default().push(service);
     }
     if kind != Server::info() {
         on.clear();
@@ -145,6 +152,11 @@ fn target(
     let ready = condition::find(&conditions, "Ready");
     let not_ready = ready.filter(|ready| ready.status != ConditionStatus::True);
     let stage = stages.get(&name).copied().unwrap_or(Stage::Left);
+    // What runs on the server itself, and on the machine that has it.
+    let machine = text("/status/machineRef/namespace").zip(text("/status/machineRef/name"));
+    let mut services = on.remove(&name).unwrap_or_default();
+    let machine = machine.map(|(namespace, machine)| format!("{namespace}/{machine}"));
+    services.extend(machine.and_then(|machine| on.remove(&machine)).unwrap_or_default());
     Target {
         site: racks.get(&rack).cloned().unwrap_or_default(),
         rack,
@@ -152,7 +164,7 @@ fn target(
         held_by: text("/status/currentRun").filter(|_| stage == Stage::Left),
         not_ready: not_ready.map(|it| format!("{}: {}", it.reason, it.message)),
         stage,
-        services: on.remove(&name).unwrap_or_default(),
+        services,
         name,
     }
 }

@@ -145,7 +145,7 @@ async fn one<'a>(plane: &Plane, mut job: Job<'a>, dry_run: bool) -> Result<Job<'
     let (row, kind) = (job.row, Server::info());
     let written = match job.step.action {
         Action::Create => plane.create(kind, "", &row.object, dry_run).await.map(drop),
-        Action::Update => plane.apply(kind, "", &row.name, &row.object, dry_run).await.map(drop),
+        Action::Update => plane.merge(kind, "", &row.name, &row.object, dry_run).await.map(drop),
         Action::Keep | Action::Differ => Ok(()),
     };
     match written {

@@ -242,6 +242,9 @@ impl<'a> Search<'a> {
             return Err(format!("is {phase}"));
         }
         let Ok(read) = server.decode::<Server>() else { return Err("cannot be read".into()) };
+        if let Some(run) = &read.status.current_run {
+            return Err(format!("is held by run {run}"));
+        }
         let name = &read.metadata.name;
         if self.machine.status.failed_servers.contains(name) {
             return Err("failed to be installed before".into());

@@ -62,6 +62,8 @@ enum Purpose {
     Install,
     Reinstall,
     Clean,
+    /// The same for a server that somebody has quarantined: it stays so.
+    Wipe,
 }
 
 impl Purpose {
@@ -69,7 +71,7 @@ impl Purpose {
         match self {
             Self::Install => "provision-server",
             Self::Reinstall => "reinstall-server",
-            Self::Clean => "clean-server",
+            Self::Clean | Self::Wipe => "clean-server",
         }
     }
 
@@ -78,13 +80,14 @@ impl Purpose {
             Self::Install => "install",
             Self::Reinstall => "reinstall",
             Self::Clean => "clean",
+            Self::Wipe => "wipe",
         }
     }
 
     /// Names of runs begin with the machine's and its purpose's.
     fn of(run: &str, machine: &str) -> Option<Self> {
         let rest = run.strip_prefix(machine)?.strip_prefix('-')?;
-        let all = [Self::Install, Self::Reinstall, Self::Clean];
+        let all = [Self::Install, Self::Reinstall, Self::Clean, Self::Wipe];
         all.into_iter().find(|it| rest.split('-').next() == Some(it.word()))
     }
 
@@ -92,8 +95,13 @@ impl Purpose {
         match self {
             Self::Install => MachinePhase::Provisioning,
             Self::Reinstall => MachinePhase::Updating,
-            Self::Clean => MachinePhase::Draining,
+            Self::Clean | Self::Wipe => MachinePhase::Draining,
         }
+    }
+
+    /// It ends what the machine has on its server.
+    const fn ends(self) -> bool {
+        matches!(self, Self::Clean | Self::Wipe)
     }
 }
 
@@ -124,9 +132,18 @@ fn follow(
     let server = status.server.clone().unwrap_or_default();
     let Some(run) = situation.run else {
         if situation.server.is_none() {
-            // It was taken away meanwhile: what there was to do has nothing to be done to.
             status.current_run = None;
+            if status.failed_servers.contains(&server) && !deleting {
+                // It was let go since it could not be installed.
+                status.server = None;
+                return keep(situation, status);
+            }
+            // It was taken away meanwhile: what there was to do has nothing to be done to.
             return lost(situation, status);
+        }
+        if deleting && !purpose.ends() {
+            status.current_run = None;
+            return remove(situation, status);
         }
         enter(status, purpose.phase(), situation.now);
         let message = format!("Run {name} is to {} Server {server}.", purpose.word());
@@ -141,11 +158,13 @@ fn follow(
     };
     if !run.status.phase.ended() {
         working(situation, status, purpose, run, name);
-        let stop = deleting && purpose != Purpose::Clean && !run.spec.cancel;
+        // Nothing is done any more to a server that is another's by now.
+        let in_vain = deleting || situation.server.is_none();
+        let stop = in_vain && !purpose.ends() && !run.spec.cancel;
         return if stop { Action::Cancel } else { Action::Nothing };
     }
     match (purpose, run.status.phase) {
-        (Purpose::Clean, RunPhase::Succeeded) => {
+        (Purpose::Clean | Purpose::Wipe, RunPhase::Succeeded) => {
             status.current_run = None;
             remove(situation, status)
         }
@@ -156,7 +175,11 @@ fn follow(
         }
         (Purpose::Install, _) if deleting => {
             status.current_run = None;
-            remove(situation, status)
+            match situation.server {
+                // It is quarantined by that run alone.
+                Some(server) => decided(situation, status, Purpose::Clean, server),
+                None => remove(situation, status),
+            }
         }
         (Purpose::Install, _) => {
             if !status.failed_servers.contains(&server) {
@@ -186,7 +209,7 @@ fn working(
 ) {
     let wiped = situation.server.is_some_and(|server| server.status.phase == ServerPhase::Cleaning);
     let phase = match purpose {
-        Purpose::Clean if wiped => MachinePhase::Deleting,
+        purpose if wiped && purpose.ends() => MachinePhase::Deleting,
         purpose => purpose.phase(),
     };
     enter(status, phase, situation.now);
@@ -219,12 +242,16 @@ fn stuck(
     let machine = situation.machine;
     let server = status.server.clone().unwrap_or_default();
     let deleting = machine.metadata.deletion_timestamp.is_some();
-    if purpose == Purpose::Clean && situation.server.is_none() {
+    let Some(has) = situation.server else {
         // Somebody has detached the server: there is nothing to wait for.
         status.current_run = None;
         return;
-    }
+    };
     if purpose == Purpose::Reinstall {
+        if has.status.phase != ServerPhase::InUse {
+            // What was on its disks may be gone in part.
+            status.image = None;
+        }
         let wanted = run.metadata.annotations.get(IMAGE);
         if deleting || wanted != Some(&machine.spec.image) {
             // Something else is wanted of it now.
@@ -255,10 +282,15 @@ fn keep(situation: &Situation<'_>, status: &mut MachineStatus) -> Action {
     status.server = Some(name.clone());
     status.address.clone_from(&server.spec.host_address);
     let installed = status.image.as_ref() == Some(&situation.machine.spec.image);
+    let free = server.status.phase == ServerPhase::Ready && status.image.is_none();
+    if (free || server.status.phase == ServerPhase::InUse && !installed)
+        && let Err((reason, message)) = image(situation)
+    {
+        not_ready(status, reason, message, now);
+        return Action::Nothing;
+    }
     match server.status.phase {
-        ServerPhase::Ready if status.image.is_none() => {
-            decided(situation, status, Purpose::Install, server)
-        }
+        ServerPhase::Ready if free => decided(situation, status, Purpose::Install, server),
         ServerPhase::InUse if installed => {
             enter(status, MachinePhase::Running, now);
             let message = format!("It runs on Server {name}.");
@@ -304,23 +336,30 @@ fn find(situation: &Situation<'_>, status: &mut MachineStatus) -> Action {
         not_ready(status, "ClassNotFound", message, now);
         return Action::Nothing;
     }
-    match situation.image {
-        None => {
-            let message =
-                format!("spec.image names Image {}, which does not exist; create it.", spec.image);
-            not_ready(status, "ImageNotFound", message, now);
+    match image(situation) {
+        Err((reason, message)) => {
+            not_ready(status, reason, message, now);
             Action::Nothing
         }
-        Some(image) if image.spec.format != ImageFormat::Iso => {
-            let message = format!(
-                "Image {} is {:?}; servers are installed from virtual media, which takes images of format Iso.",
-                spec.image, image.spec.format
-            );
-            not_ready(status, "ImageFormat", message, now);
-            Action::Nothing
-        }
-        Some(_) => Action::Choose,
+        Ok(()) => Action::Choose,
     }
+}
+
+/// Whether the image is there and can be installed.
+fn image(situation: &Situation<'_>) -> Result<(), (&'static str, String)> {
+    let name = &situation.machine.spec.image;
+    let Some(image) = situation.image else {
+        let message = format!("spec.image names Image {name}, which does not exist; create it.");
+        return Err(("ImageNotFound", message));
+    };
+    if image.spec.format == ImageFormat::Iso {
+        return Ok(());
+    }
+    let message = format!(
+        "Image {name} is {:?}; servers are installed from virtual media, which takes images of format Iso.",
+        image.spec.format
+    );
+    Err(("ImageFormat", message))
 }
 
 /// It had a server, and the server is another's or nobody's.
@@ -349,7 +388,7 @@ fn remove(situation: &Situation<'_>, status: &mut MachineStatus) -> Action {
         ServerPhase::InUse | ServerPhase::Provisioning => {
             decided(situation, status, Purpose::Clean, server)
         }
-        ServerPhase::Quarantined => decided(situation, status, Purpose::Clean, server),
+        ServerPhase::Quarantined => decided(situation, status, Purpose::Wipe, server),
         phase => {
             let name = &server.metadata.name;
             let message = format!(
@@ -394,7 +433,7 @@ fn decided(
 fn task(situation: &Situation<'_>, purpose: Purpose, name: &str) -> Option<Task> {
     let mut params = Map::new();
     let machine = situation.machine;
-    if purpose != Purpose::Clean {
+    if !purpose.ends() {
         params.insert("image".into(), json!(situation.image?.spec.url));
     }
     if purpose == Purpose::Install {
@@ -403,7 +442,15 @@ fn task(situation: &Situation<'_>, purpose: Purpose, name: &str) -> Option<Task>
             format!("It is being installed for Machine {namespace}/{}.", machine.metadata.name);
         params.insert("message".into(), json!(message));
     }
-    let image = (purpose != Purpose::Clean).then(|| machine.spec.image.clone());
+    if purpose == Purpose::Wipe {
+        let message = situation.server.and_then(|server| server.status.phase_message.clone());
+        params.insert("phase".into(), json!(ServerPhase::Quarantined));
+        params.insert(
+            "message".into(),
+            json!(message.unwrap_or_else(|| "It was quarantined before it was cleaned.".into())),
+        );
+    }
+    let image = (!purpose.ends()).then(|| machine.spec.image.clone());
     Some(Task { name: short(name).to_owned(), runbook: purpose.runbook(), params, image })
 }
 

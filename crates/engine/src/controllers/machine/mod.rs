@@ -18,7 +18,7 @@ use quarterdeck_model::{
     OwnerReference, Time, condition,
     kinds::{
         Event, Image, Machine, MachineClass, MachineReference, MachineStatus, Run, RunSpec,
-        RunTarget, Server,
+        RunTarget, Server, ServerPhase,
     },
 };
 use quarterdeck_store::{ListQuery, Mutation, Outcome, Precondition, World};
@@ -103,7 +103,7 @@ impl Controller for Machines {
             return self.machine(objects, key).await;
         }
         let field = if *key.kind == *Image::info().resource_name() { "image" } else { "class" };
-        let fields = format!("spec.{field}={},status.phase=Pending", key.name);
+        let fields = format!("spec.{field}={}", key.name);
         for machine in listed(&objects.store().world(), Machine::info(), &fields) {
             self.machine(objects, &machine.key).await?;
         }
@@ -127,11 +127,20 @@ impl Machines {
     }
 
     async fn machine(&self, objects: &Objects, key: &Key) -> Result<Option<Duration>, EngineError> {
-        let Some((at, machine)) = objects.read::<Machine>(&key.namespace, &key.name)? else {
-            return Ok(None);
-        };
+        let found = objects.read::<Machine>(&key.namespace, &key.name)?;
+        let uid = found.as_ref().map_or("", |(_, machine)| machine.metadata.uid.as_str());
         let world = objects.store().world();
+        left_behind(objects, &world, key, uid).await?;
+        let Some((at, machine)) = found else { return Ok(None) };
         let now = objects.now();
+        let held = machine.metadata.finalizers.iter().any(|held| held == FINALIZER);
+        if !held && machine.metadata.deletion_timestamp.is_none() {
+            // First of all, so that it cannot go and leave a server behind that nobody knows of.
+            let mut next = machine.clone();
+            next.metadata.finalizers.push(FINALIZER.into());
+            objects.commit(vec![objects.put(&next, Precondition::At(at))?]).await?;
+            return Ok(Some(Duration::ZERO));
+        }
         let held = format!("status.machineRef.uid={}", machine.metadata.uid);
         let server = listed(&world, Server::info(), &held).into_iter().next();
         let server_read = server.as_deref().map(crate::objects::decode::<Server>).transpose()?;
@@ -207,13 +216,8 @@ fn written(
     now: Time,
 ) -> Result<Vec<Mutation>, EngineError> {
     let mut next = Machine { status, ..machine.clone() };
-    let holds = &mut next.metadata.finalizers;
     if *action == Action::Finish {
-        holds.retain(|held| held != FINALIZER);
-    } else if machine.metadata.deletion_timestamp.is_none()
-        && !holds.iter().any(|held| held == FINALIZER)
-    {
-        holds.push(FINALIZER.into());
+        next.metadata.finalizers.retain(|held| held != FINALIZER);
     }
     if next == *machine {
         return Ok(Vec::new());
@@ -226,6 +230,38 @@ fn written(
         mutations.push(objects.tell(&event)?);
     }
     Ok(mutations)
+}
+
+/// Servers that say they are of a machine of that name which is there no more, as when somebody has taken its
+/// finalizer off. What is on their disks belongs to nobody: a person must look.
+async fn left_behind(
+    objects: &Objects,
+    world: &World,
+    key: &Key,
+    uid: &str,
+) -> Result<(), EngineError> {
+    let named = format!(
+        "status.machineRef.namespace={},status.machineRef.name={}",
+        key.namespace, key.name
+    );
+    for found in listed(world, Server::info(), &named) {
+        if found.field("status.machineRef.uid") == Some(uid) {
+            continue;
+        }
+        let mut server = crate::objects::decode::<Server>(&found)?;
+        let status = &mut server.status;
+        status.machine_ref = None;
+        if status.phase != ServerPhase::Ready && !status.phase.out_of_service() {
+            status.phase = ServerPhase::Quarantined;
+            status.phase_since = Some(Time::seconds(objects.now().timestamp()));
+            status.phase_message = Some(format!(
+                "Its Machine {}/{} is gone without having been wiped; run clean-server.",
+                key.namespace, key.name
+            ));
+        }
+        objects.commit(vec![objects.put(&server, Precondition::At(found.revision))?]).await?;
+    }
+    Ok(())
 }
 
 /// Takes a free server for the machine; false when somebody was before.

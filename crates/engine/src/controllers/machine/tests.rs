@@ -154,12 +154,52 @@ fn another_image_is_installed_anew_and_a_failure_waits_for_a_person() {
     let mut it = it.run(RunPhase::Running);
     it.step();
     assert_eq!(it.phase(), MachinePhase::Updating);
-    // Or wants something else.
+    // Or wants something else, before anything was written.
     let mut it = it.run(RunPhase::Failed);
     it.machine.spec.image = "a".into();
     it.step();
     it.step();
     assert_eq!(it.phase(), MachinePhase::Running);
+}
+
+#[test]
+fn what_was_overwritten_in_part_is_installed_again() {
+    let mut it = new().server(ServerPhase::InUse).installed("a");
+    it.machine.spec.image = "b".into();
+    it.step();
+    let mut it = it.server(ServerPhase::Quarantined).run(RunPhase::Failed);
+    it.step();
+    assert_eq!(it.machine.status.image, None, "nobody knows what is on it");
+    // The server is returned, and the old image wanted again.
+    it.machine.spec.image = "a".into();
+    let mut it = it.server(ServerPhase::InUse);
+    it.step();
+    it.run = None;
+    it.step();
+    assert_eq!(it.phase(), MachinePhase::Updating);
+    assert_eq!(runbook(&it.step()), "reinstall-server");
+}
+
+#[test]
+fn an_image_that_is_not_there_changes_nothing() {
+    let mut it = new().server(ServerPhase::InUse).installed("a");
+    it.machine.spec.image = "b".into();
+    it.image.spec.format = ImageFormat::Raw;
+    assert_eq!(it.step(), Action::Nothing);
+    assert_eq!((it.says().0, it.run_name()), ("ImageFormat", ""));
+    let before = it.machine.status.clone();
+    assert_eq!(it.step(), Action::Nothing);
+    assert_eq!(it.machine.status, before, "it is not written again and again");
+}
+
+#[test]
+fn a_server_that_somebody_quarantined_stays_so_when_its_machine_goes() {
+    let mut it = new().server(ServerPhase::Quarantined).installed("a").deleted();
+    it.step();
+    let Action::Begin(task) = it.step() else { panic!("it is wiped") };
+    assert_eq!(task.runbook, "clean-server");
+    assert_eq!(task.params["phase"], "Quarantined");
+    assert_eq!(task.params["message"], "A fan is broken.");
 }
 
 #[test]

@@ -143,7 +143,11 @@ impl<'a> Planner<'a> {
             })
             .filter_map(|(_, member)| member.domain.as_deref())
             .collect();
-        let unhealthy = planner.count(|member| member.unhealthy.is_some());
+        // Those of the newest template that are on their way out were so a moment ago, or were too many: a cause that
+        // all share must not go through the pool in rounds.
+        let going = situation.members.iter();
+        let going = going.filter(|it| it.deleting && it.updated && it.ready.is_none()).count();
+        let unhealthy = going + planner.count(|member| member.unhealthy.is_some());
         planner.plan.too_many_unhealthy =
             spec.unhealthy.is_some() && unhealthy > size(spec.unhealthy_accepted());
         planner.wake_for_ready();

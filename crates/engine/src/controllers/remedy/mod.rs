@@ -102,6 +102,12 @@ impl Controller for Remedies {
             return Ok(None);
         }
         self.watch(objects, &remedy).await;
+        // One that went while changes were not followed is told of by nobody.
+        let there = objects.store().world();
+        self.watching.with(&key.name, |it| {
+            let kind = it.question.kind;
+            it.affected.retain(|name, _| there.get(kind, "", name).is_some());
+        });
         let Some(watched) = self.watching.get(&key.name) else {
             // Its expression or its kind cannot be read: it was refused when it was written, or is older than this.
             return Ok(None);

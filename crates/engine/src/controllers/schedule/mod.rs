@@ -24,6 +24,9 @@ const SCHEDULE: &str = "quarterdeck.dev/schedule";
 /// Annotation of what a schedule started: the time it was started for.
 const DUE: &str = "quarterdeck.dev/scheduled-for";
 
+/// How soon a schedule looks again whose start has the name of something else.
+const STUCK: Duration = Duration::from_secs(15);
+
 /// Keeps schedules.
 pub(crate) struct Schedules;
 
@@ -60,6 +63,12 @@ impl Controller for Schedules {
         let found = started_by(&objects.store().world(), &schedule);
         let started: Vec<Started> = found.iter().map(|object| started(object)).collect();
         let decision = decide(&Situation { schedule: &schedule, started: &started, now });
+        if let Some(name) = decision.start.map(|due| decide::name(&schedule.metadata.name, due))
+            && taken(&objects.store().world(), &schedule, &found, &name)
+        {
+            // It is not said to have started: it does once that one has gone.
+            return name_taken(objects, key, &name, now).await.map(|()| Some(STUCK));
+        }
         // Before anything takes its place: a start that is not written down yet is tried again.
         for object in named(&found, &decision.cancel) {
             cancel(objects, &object.key).await?;
@@ -73,6 +82,34 @@ impl Controller for Schedules {
         }
         Ok(decision.again)
     }
+}
+
+/// Whether what is to be started has the name of something that the schedule did not start.
+fn taken(world: &World, schedule: &Schedule, found: &[Arc<Object>], name: &str) -> bool {
+    let kind = if schedule.spec.run.is_some() { Run::info() } else { Campaign::info() };
+    let namespace = schedule.metadata.namespace.as_deref().unwrap_or_default();
+    let there = world.get(kind, namespace, name).is_some();
+    there && !found.iter().any(|own| own.kind == kind && own.name() == name)
+}
+
+async fn name_taken(
+    objects: &Objects,
+    key: &Key,
+    name: &str,
+    now: Time,
+) -> Result<(), EngineError> {
+    let Some(object) = objects.get(key) else { return Ok(()) };
+    let message = format!("{name} is there already and is not this schedule's; delete it");
+    let happening = Happening {
+        component: "schedules",
+        reason: "NameTaken",
+        message: &message,
+        warning: true,
+        number: object.revision.0,
+        place: 0,
+    };
+    objects.commit(vec![objects.tell(&events::about(&object, &happening, now))?]).await?;
+    Ok(())
 }
 
 /// Runs and campaigns that belong to a schedule.

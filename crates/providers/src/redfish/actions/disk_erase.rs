@@ -6,11 +6,13 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::super::Redfish;
 use super::super::erase;
 use super::SERVER;
 use crate::action::{Action, ActionContext, ActionError};
+use crate::lifecycle::phase::MAY_HOLD_DATA;
 
 /// Input of `disk.erase`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -39,6 +41,10 @@ impl Action for DiskErase {
     const TARGET_KINDS: &'static [&'static str] = SERVER;
     const EFFECTS: bool = true;
     const DISRUPTIVE: bool = true;
+
+    fn observed(_: &Output) -> Option<Map<String, Value>> {
+        Some(Map::from_iter([(MAY_HOLD_DATA.to_owned(), Value::Null)]))
+    }
 
     async fn perform(
         &self,
