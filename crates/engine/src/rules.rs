@@ -10,13 +10,13 @@ use crate::{
     units::taken,
 };
 use quarterdeck_model::{
-    FieldError, FieldErrors, FieldSelector, Kind as _, KindRef, LabelSelector, kinds,
+    FieldError, FieldErrors, Kind as _, KindRef, kinds,
     kinds::{
         Campaign, CampaignSpec, Permit, Rack, Remedy, Run, RunSpec, RunTarget, Runbook,
         RunbookSpec, Schedule, Server, Site,
     },
 };
-use quarterdeck_store::{ListQuery, World};
+use quarterdeck_store::World;
 use serde::Deserialize as _;
 use serde_json::Value;
 use std::sync::Arc;
@@ -127,18 +127,8 @@ fn server(world: &World, new: &Value, old: Option<&Value>) -> FieldErrors {
     let Ok(server) = Server::deserialize(new) else { return FieldErrors::new() };
     let Some(location) = &server.spec.location else { return FieldErrors::new() };
     let rack = &location.rack;
-    let Ok(fields) = FieldSelector::parse(&format!("spec.location.rack={rack}")) else {
-        return FieldErrors::new();
-    };
-    let others = world.list(&ListQuery {
-        kind: Server::info(),
-        namespace: None,
-        labels: &LabelSelector::default(),
-        fields: &fields,
-        after: None,
-        limit: None,
-    });
-    let Some((unit, other)) = taken(&server, &others.items) else { return FieldErrors::new() };
+    let others = world.with_fields(Server::info(), &format!("spec.location.rack={rack}"));
+    let Some((unit, other)) = taken(&server, &others) else { return FieldErrors::new() };
     let other = other.name();
     let why = format!(
         "Server {other} fills unit {unit} of Rack {rack}; choose free units, or move Server {other} first"

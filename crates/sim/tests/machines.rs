@@ -16,7 +16,7 @@ use quarterdeck_model::{
     kinds::{Instance, Machine, MachinePhase, Runbook, Server, ServerPhase, Service},
 };
 use quarterdeck_sim::Fault;
-use quarterdeck_store::Outcome;
+use quarterdeck_store::{Mutation, Outcome, Precondition, Write};
 use quarterdeck_testing::wait::wait_for;
 use serde_json::{Value, json};
 use support::{
@@ -266,5 +266,33 @@ async fn a_server_that_is_taken_away_is_missed_and_the_machine_can_go() {
     assert_eq!(server(&plane, &name).status.phase, ServerPhase::Ready);
     run_of(&plane, "retire", "retire-server", json!({}), &name).await;
     assert_eq!(server(&plane, &name).status.phase, ServerPhase::Retired);
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_vanishes_leaves_no_server_behind() {
+    let plane = ready(1).await;
+    let class = class(&plane, 0);
+    create(&plane, "web-1", json!({"class": class, "image": OLD})).await;
+    let machine = until(&plane, "web-1", MachinePhase::Running, "Running").await;
+    let name = machine.status.server.unwrap();
+    // Somebody takes its finalizer off as it goes, and with that all that would have wiped the server.
+    loop {
+        let object =
+            plane.store.fresh().await.unwrap().get(Machine::info(), "shop", "web-1").unwrap();
+        let precondition = Precondition::At(object.revision);
+        let gone =
+            Mutation { key: object.key.clone(), write: Write::Delete, precondition, fence: None };
+        if matches!(plane.store.commit(vec![gone]).await.unwrap()[0], Outcome::Committed(_)) {
+            break;
+        }
+    }
+    wait_for(DEADLINE, "the server to be quarantined", async || {
+        let status = server(&plane, &name).status;
+        let left = status.phase == ServerPhase::Quarantined && status.machine_ref.is_none();
+        if left { Ok(()) } else { Err(format!("{:?}", status.phase)) }
+    })
+    .await;
+    assert!(server(&plane, &name).status.disks_may_hold_data);
     plane.stop().await;
 }

@@ -130,12 +130,14 @@ async fn load(store: &Store) -> Result<Count, Failure> {
 }
 
 async fn commit_new(store: &Store) -> Result<(), Failure> {
+    // One machine of a hundred takes a command and does nothing: all but the last few would else be waited for by that.
+    let step = |name: &str, state: &str| {
+        json!({"name": name, "action": "power.set", "with": {"state": state}, "timeout": "20s",
+               "retry": {"attempts": 4, "backoff": "1s"}})
+    };
     let runbook = json!({"metadata": {"name": "restart"}, "spec": {
         "target": {"kind": "Server"}, "timeout": "30m",
-        "steps": [
-            {"name": "off", "action": "power.set", "with": {"state": "Off"}, "retry": {"attempts": 4, "backoff": "1s"}},
-            {"name": "on", "action": "power.set", "with": {"state": "On"}, "retry": {"attempts": 4, "backoff": "1s"}},
-        ],
+        "steps": [step("off", "Off"), step("on", "On")],
     }});
     let campaign = json!({
         "metadata": {"name": NAME, "namespace": NAMESPACE},

@@ -8,11 +8,10 @@ use crate::{
     units::{UNITS_FREE, clashes},
 };
 use quarterdeck_model::{
-    Condition, ConditionStatus, FieldSelector, Key, Kind, KindRef, LabelSelector, Object, Time,
-    condition,
+    Condition, ConditionStatus, Key, Kind, KindRef, Object, Time, condition,
     kinds::{Provider, Rack, Server, Site},
 };
-use quarterdeck_store::{ListQuery, Outcome, Precondition, World};
+use quarterdeck_store::{Outcome, Precondition, World};
 use std::{sync::Arc, time::Duration};
 
 /// Changes of servers come in crowds; counting them once a second is enough.
@@ -66,20 +65,6 @@ impl Controller for Places {
     }
 }
 
-fn with_field(world: &World, kind: KindRef, field: &str, value: &str) -> Vec<Arc<Object>> {
-    let Ok(fields) = FieldSelector::parse(&format!("{field}={value}")) else { return Vec::new() };
-    world
-        .list(&ListQuery {
-            kind,
-            namespace: None,
-            labels: &LabelSelector::default(),
-            fields: &fields,
-            after: None,
-            limit: None,
-        })
-        .items
-}
-
 fn count(number: usize) -> Option<u32> {
     Some(u32::try_from(number).unwrap_or(u32::MAX))
 }
@@ -119,7 +104,7 @@ async fn write<K: Kind + PartialEq>(
 }
 
 async fn rack(objects: &Objects, world: &World, name: &str, now: Time) -> Result<(), EngineError> {
-    let servers = with_field(world, Server::info(), "spec.location.rack", name);
+    let servers = world.with_fields(Server::info(), &format!("spec.location.rack={name}"));
     units(objects, name, &servers, now).await?;
     let Some((at, old)) = objects.read::<Rack>("", name)? else { return Ok(()) };
     let mut new = old.clone();
@@ -174,7 +159,7 @@ async fn units(
 }
 
 async fn site(objects: &Objects, world: &World, name: &str, now: Time) -> Result<(), EngineError> {
-    let racks = with_field(world, Rack::info(), "spec.site", name);
+    let racks = world.with_fields(Rack::info(), &format!("spec.site={name}"));
     let site = objects.read::<Site>("", name)?;
     let seen = site.as_ref().map(|(_, site)| site.status.observed_generation);
     if seen != site.as_ref().map(|(_, site)| site.metadata.generation) || site.is_none() {
@@ -188,7 +173,7 @@ async fn site(objects: &Objects, world: &World, name: &str, now: Time) -> Result
                 rack(objects, world, object.name(), now).await?;
             }
         }
-        for object in with_field(world, Provider::info(), "spec.metal.site", name) {
+        for object in world.with_fields(Provider::info(), &format!("spec.metal.site={name}")) {
             let says = |provider: Provider| says_not_found(&provider.status.conditions);
             if !(gone && object.decode().is_ok_and(says)) {
                 provider(objects, world, object.name(), now).await?;

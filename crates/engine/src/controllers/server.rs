@@ -16,14 +16,13 @@ use crate::{
 };
 use decide::{Action, BASIS, Room, Situation, TRY, decide};
 use quarterdeck_model::{
-    ConditionStatus, FieldSelector, Key, Kind, KindRef, LabelSelector, Object, ObjectMeta,
-    OwnerReference, Time, condition,
+    ConditionStatus, Key, Kind, KindRef, Object, ObjectMeta, OwnerReference, Time, condition,
     kinds::{
         Event, Rack, Run, RunSpec, RunTarget, Runbook, Secret, SecretReference, Server,
         ServerProfile, ServerStatus,
     },
 };
-use quarterdeck_store::{ListQuery, Precondition, World};
+use quarterdeck_store::{Precondition, World};
 use std::{
     cell::Cell,
     collections::{BTreeMap, HashSet, VecDeque},
@@ -152,21 +151,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Servers whose state depends on the object at `key`.
 fn servers_that_name(world: &World, key: &Key) -> Vec<Arc<Object>> {
-    let by_field = |selector: String| {
-        let Ok(fields) = FieldSelector::parse(&selector) else { return Vec::new() };
-        let labels = LabelSelector::default();
-        let kind = Server::info();
-        world
-            .list(&ListQuery {
-                kind,
-                namespace: None,
-                labels: &labels,
-                fields: &fields,
-                after: None,
-                limit: None,
-            })
-            .items
-    };
+    let by_field = |fields: String| world.with_fields(Server::info(), &fields);
     if *key.kind == *Rack::info().resource_name() {
         return by_field(format!("spec.location.rack={}", key.name));
     }

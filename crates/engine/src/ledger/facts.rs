@@ -4,10 +4,10 @@
 use crate::planted::{self, Planted};
 use quarterdeck_ledger::{Book, Holder, Target};
 use quarterdeck_model::{
-    FieldSelector, Key, Kind as _, KindRef, LabelSelector, Object, Revision, Time,
+    Key, Kind as _, KindRef, Object, Revision, Time,
     kinds::{Freeze, Instance, Machine, Permit, Rack, Run, Server, Service, Site},
 };
-use quarterdeck_store::{ListQuery, Store, World};
+use quarterdeck_store::{Store, World};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
@@ -191,18 +191,11 @@ impl Facts {
             Some(server) => self.machines.insert(machine, server.to_owned()),
             None => self.machines.remove(&machine),
         };
-        let fields = format!("spec.host.kind=Machine,spec.host.name={}", key.name);
-        let Ok(fields) = FieldSelector::parse(&fields) else { return };
-        let world = self.store.world();
-        let instances = world.list(&ListQuery {
-            kind: Instance::info(),
-            namespace: Some(&key.namespace),
-            labels: &LabelSelector::default(),
-            fields: &fields,
-            after: None,
-            limit: None,
-        });
-        for instance in instances.items {
+        let fields = format!(
+            "metadata.namespace={},spec.host.kind=Machine,spec.host.name={}",
+            key.namespace, key.name
+        );
+        for instance in self.store.world().with_fields(Instance::info(), &fields) {
             self.note(&instance, now);
         }
     }

@@ -171,3 +171,21 @@ async fn it_starts_campaigns_too() {
     assert_eq!(campaign.label("quarterdeck.dev/schedule"), Some("s"));
     assert_eq!(campaign.field("status.phase"), Some("Planned"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_is_taken_is_not_called_a_start() {
+    let plane = plane(MINUTE).await;
+    // The name of the start at nine is known to everybody.
+    plane.run("s-29893500", "{runbook: tidy}").await;
+    schedule(&plane, json!({})).await;
+    wait(HOUR + MINUTE).await;
+    assert_eq!(see(&plane).last_schedule_time, None);
+    let told = plane.story("Schedule", "s");
+    assert_eq!(
+        told,
+        ["NameTaken: s-29893500 is there already and is not this schedule's; delete it"]
+    );
+    plane.delete(Run::info(), "default", "s-29893500").await;
+    wait(MINUTE).await;
+    assert_eq!(times(&plane), ["09:00"], "it is started once the name is free");
+}

@@ -96,6 +96,15 @@ impl World {
         self.shelf(kind).into_iter().flat_map(Shelf::iter)
     }
 
+    /// All objects of `kind` with these fields, such as `status.phase=Ready,spec.location.rack=r-1`. None when they
+    /// cannot be selected by: who writes them in code knows that they can.
+    pub fn with_fields(&self, kind: KindRef, fields: &str) -> Vec<Arc<Object>> {
+        let Ok(fields) = &FieldSelector::parse(fields) else { return Vec::new() };
+        let labels = &LabelSelector::default();
+        let query = ListQuery { kind, namespace: None, labels, fields, after: None, limit: None };
+        self.list(&query).items
+    }
+
     /// One page of objects.
     pub fn list(&self, query: &ListQuery<'_>) -> Page {
         let Some(shelf) = self.shelf(query.kind) else {

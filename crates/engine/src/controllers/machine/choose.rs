@@ -4,7 +4,6 @@
 //! the machine, so that machines wanted at once do not all ask for the same server, and come to stand in different
 //! racks. What is looked at is found by an index, so that a search costs little whether nothing is free or everything.
 
-use super::listed;
 use quarterdeck_model::{
     ConditionStatus, FieldSelector, Kind as _, KindRef, LabelSelector, Object, condition,
     kinds::{Machine, MachineClass, MachinePlacement, Provider, Rack, Server},
@@ -132,8 +131,9 @@ impl<'a> Search<'a> {
                 return Ok(vec![rack.clone()]);
             }
             (None, Some(sites)) => {
-                let of =
-                    |site: &String| listed(self.world, Rack::info(), &format!("spec.site={site}"));
+                let of = |site: &String| {
+                    self.world.with_fields(Rack::info(), &format!("spec.site={site}"))
+                };
                 sites.iter().flat_map(of).map(|rack| rack.name().to_owned()).collect()
             }
             (None, None) => {

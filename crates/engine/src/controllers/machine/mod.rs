@@ -14,14 +14,13 @@ use crate::{
 use choose::Chosen;
 use decide::{Action, IMAGE, Situation, Task, decide};
 use quarterdeck_model::{
-    ConditionStatus, FieldSelector, Key, Kind, KindRef, LabelSelector, Object, ObjectMeta,
-    OwnerReference, Time, condition,
+    ConditionStatus, Key, Kind, KindRef, Object, ObjectMeta, OwnerReference, Time, condition,
     kinds::{
         Event, Image, Machine, MachineClass, MachineReference, MachineStatus, Run, RunSpec,
         RunTarget, Server, ServerPhase,
     },
 };
-use quarterdeck_store::{ListQuery, Mutation, Outcome, Precondition, World};
+use quarterdeck_store::{Mutation, Outcome, Precondition, World};
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -104,20 +103,11 @@ impl Controller for Machines {
         }
         let field = if *key.kind == *Image::info().resource_name() { "image" } else { "class" };
         let fields = format!("spec.{field}={}", key.name);
-        for machine in listed(&objects.store().world(), Machine::info(), &fields) {
+        for machine in objects.store().world().with_fields(Machine::info(), &fields) {
             self.machine(objects, &machine.key).await?;
         }
         Ok(None)
     }
-}
-
-/// Objects of a kind with these fields.
-fn listed(world: &World, kind: KindRef, fields: &str) -> Vec<std::sync::Arc<Object>> {
-    let Ok(fields) = FieldSelector::parse(fields) else { return Vec::new() };
-    let labels = &LabelSelector::default();
-    let query =
-        ListQuery { kind, namespace: None, labels, fields: &fields, after: None, limit: None };
-    world.list(&query).items
 }
 
 impl Machines {
@@ -142,7 +132,7 @@ impl Machines {
             return Ok(Some(Duration::ZERO));
         }
         let held = format!("status.machineRef.uid={}", machine.metadata.uid);
-        let server = listed(&world, Server::info(), &held).into_iter().next();
+        let server = world.with_fields(Server::info(), &held).into_iter().next();
         let server_read = server.as_deref().map(crate::objects::decode::<Server>).transpose()?;
         let class = objects.read::<MachineClass>("", &machine.spec.class)?.map(|(_, class)| class);
         let image = objects.read::<Image>("", &machine.spec.image)?.map(|(_, image)| image);
@@ -244,7 +234,7 @@ async fn left_behind(
         "status.machineRef.namespace={},status.machineRef.name={}",
         key.namespace, key.name
     );
-    for found in listed(world, Server::info(), &named) {
+    for found in world.with_fields(Server::info(), &named) {
         if found.field("status.machineRef.uid") == Some(uid) {
             continue;
         }

@@ -267,3 +267,28 @@ fn a_server_out_of_service_or_lost_is_said() {
     assert_eq!(it.step(), Action::Nothing);
     assert_eq!(it.says().0, "Waiting");
 }
+
+#[test]
+fn nothing_goes_on_at_a_server_that_was_taken_away() {
+    let mut it = new().server(ServerPhase::Ready);
+    it.step();
+    let mut it = it.run(RunPhase::Queued);
+    it.server = None;
+    assert_eq!(it.step(), Action::Cancel);
+    // What wipes it goes on to its end: that lets go of it by itself.
+    let mut it = new().server(ServerPhase::InUse).installed("a").deleted();
+    it.step();
+    let mut it = it.run(RunPhase::Running);
+    it.server = None;
+    assert_eq!(it.step(), Action::Nothing);
+}
+
+#[test]
+fn a_failure_is_remembered_though_its_run_is_gone() {
+    let mut it = new().server(ServerPhase::Ready);
+    it.step();
+    let mut it = it.server(ServerPhase::Quarantined).run(RunPhase::Failed);
+    assert_eq!(it.step(), Action::Release);
+    (it.server, it.run) = (None, None);
+    assert_eq!(it.step(), Action::Choose, "it is no server that was lost");
+}

@@ -10,14 +10,14 @@ use super::Controller;
 use crate::objects::{EngineError, Objects, decode};
 use plan::{Member, Plan, Situation, plan};
 use quarterdeck_model::{
-    ConditionStatus, FieldSelector, Key, Kind as _, KindRef, LabelSelector, Object, ObjectMeta,
-    OwnerReference, Revision, Time, condition,
+    ConditionStatus, Key, Kind as _, KindRef, Object, ObjectMeta, OwnerReference, Revision, Time,
+    condition,
     kinds::{
         Image, Machine, MachineClass, MachinePhase, MachinePlacement, MachinePool, MachineSpec,
         MachineTemplateSpec, Namespace, Server, SpreadDomain,
     },
 };
-use quarterdeck_store::{ListQuery, Mutation, Precondition, World};
+use quarterdeck_store::{Mutation, Precondition, World};
 use rooms::Rooms;
 use say::Missing;
 use sha2::{Digest as _, Sha256};
@@ -67,21 +67,12 @@ impl Controller for Pools {
             return look(objects, key).await;
         }
         let field = if *key.kind == *Image::info().resource_name() { "image" } else { "class" };
-        for pool in naming(&objects.store().world(), field, &key.name) {
+        let fields = format!("spec.template.spec.{field}={}", key.name);
+        for pool in objects.store().world().with_fields(MachinePool::info(), &fields) {
             look(objects, &pool.key).await?;
         }
         Ok(None)
     }
-}
-
-/// Pools whose template names a class or an image.
-fn naming(world: &World, field: &str, name: &str) -> Vec<Arc<Object>> {
-    let fields = FieldSelector::parse(&format!("spec.template.spec.{field}={name}"));
-    let Ok(fields) = fields else { return Vec::new() };
-    let (kind, labels) = (MachinePool::info(), &LabelSelector::default());
-    let query =
-        ListQuery { kind, namespace: None, labels, fields: &fields, after: None, limit: None };
-    world.list(&query).items
 }
 
 async fn look(objects: &Objects, key: &Key) -> Result<Option<Duration>, EngineError> {

@@ -165,6 +165,29 @@ fn what_stays_unhealthy_is_replaced_unless_it_is_many() {
 }
 
 #[test]
+fn a_common_cause_does_not_go_through_a_pool_in_rounds() {
+    let mut wants = spec(6);
+    wants.unhealthy = Some(PoolUnhealthy {
+        after: quarterdeck_model::Duration::from_secs(300),
+        max_unhealthy: Some(Share::Count(2)),
+    });
+    // Two were replaced for being unwell, and are still being wiped; now the next two are.
+    let leaving = |name: &str| Member { deleting: true, ..coming(name, "a") };
+    let well = ["w", "x", "y", "z"].map(|name| good(name, "a"));
+    let mut members: Vec<Member> = well.into();
+    members.extend([failed("c", 0), failed("d", 0)]);
+    assert_eq!(decide(&wants, &members, &[("a", 9)]).delete.len(), 2, "so many may be");
+    members.extend([leaving("a"), leaving("b")]);
+    let plan = decide(&wants, &members, &[("a", 9)]);
+    assert!(plan.too_many_unhealthy && plan.delete.is_empty(), "{plan:?}");
+    // Those of an older template go for another reason.
+    for member in members.iter_mut().filter(|member| member.deleting) {
+        member.updated = false;
+    }
+    assert!(!decide(&wants, &members, &[("a", 9)]).too_many_unhealthy);
+}
+
+#[test]
 fn an_update_makes_new_ones_first_and_keeps_as_many_as_was_said() {
     let three = [old("a", "a"), old("b", "b"), old("c", "c")];
     let rooms = &[("d", 9)][..];
