@@ -178,7 +178,10 @@ impl Objects {
         mutations: Vec<Mutation>,
     ) -> Result<Vec<Outcome>, EngineError> {
         let event = |mutation: &Mutation| match &mutation.precondition {
-            Precondition::AbsentIf { seen: Some((_, at)), .. } => *at != Revision::ZERO,
+            // What is created for another object's sake is for that object's controller.
+            Precondition::AbsentIf { seen: Some((key, at)), .. } => {
+                *key.kind == *Namespace::info().resource_name() && *at != Revision::ZERO
+            }
             _ => false,
         };
         let events = mutations.iter().enumerate().filter(|(_, mutation)| event(mutation));

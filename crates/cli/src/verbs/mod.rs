@@ -55,6 +55,16 @@ pub(crate) struct Common {
     pub(crate) output: Output,
 }
 
+/// One object, of the kind that the verb is about.
+#[derive(Debug, clap::Args)]
+pub struct One {
+    /// Its name
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
 /// Does what was asked; `program` is the command line that it was read by.
 ///
 /// # Errors

@@ -480,7 +480,10 @@ fn message(
         }
         _ if counts.targets == 0 => "no target has these labels".into(),
         _ if counts.waiting > 0 => {
-            format!("{} runs wait for leave to disrupt{}", counts.waiting, first(waits_for))
+            let (runs, wait) =
+                if counts.waiting == 1 { ("run", "waits") } else { ("runs", "wait") };
+            let whom = first(waits_for);
+            format!("{} {runs} {wait} for leave to disrupt{whom}", counts.waiting)
         }
         (CampaignPhase::Canary, _) => {
             format!("tries {} targets before all others", wave.canaries.len())

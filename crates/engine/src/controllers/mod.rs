@@ -21,8 +21,8 @@ use crate::{
     objects::{EngineError, Objects},
     queue::WorkQueue,
 };
-use quarterdeck_model::{Key, KindRef, Object};
-use quarterdeck_store::EventKind;
+use quarterdeck_model::{Key, KindRef, Object, ObjectMeta};
+use quarterdeck_store::{EventKind, World};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::task::{Id, JoinSet};
 use tracing::{error, warn};
@@ -52,6 +52,16 @@ pub(crate) trait Controller: Send + Sync + 'static {
         objects: &Objects,
         key: &Key,
     ) -> impl Future<Output = Result<Option<Duration>, EngineError>> + Send;
+}
+
+/// Objects of the same namespace that belong to the one with that metadata. Whoever writes an owner elsewhere, whose
+/// uid he has seen, owns nothing with that.
+pub(crate) fn owned_by<'w>(
+    world: &'w World,
+    owner: &'w ObjectMeta,
+) -> impl Iterator<Item = &'w Arc<Object>> {
+    let namespace = owner.namespace.as_deref().unwrap_or_default();
+    world.owned_by(&owner.uid).filter(move |object| object.namespace() == namespace)
 }
 
 /// Runs a controller until its future is dropped.

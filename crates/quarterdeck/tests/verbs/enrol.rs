@@ -48,6 +48,14 @@ pub(crate) async fn live(demo: &Demo) {
     let unit = ["get", "server", "lab-2", "-o", "jsonpath={.spec.location.unit}"];
     assert_eq!(demo.kubectl(&unit, "").await, "40", "{said}");
 
+    // A file with fewer columns takes nothing away, however often it and others were applied before.
+    fs::write(&file, "name,bmc,labels\nlab-2,10.9.0.2,role=lab;tier=1\n").unwrap();
+    demo.says(&enrol(&["--update"])).await;
+    fs::write(&file, "name,bmc,labels\nlab-2,10.9.0.2,role=lab;tier=2\n").unwrap();
+    demo.says(&enrol(&["--update"])).await;
+    let kept = "jsonpath={.metadata.labels.tier} {.spec.serial} {.spec.location.unit} {.spec.bmc.credentialsSecretRef.name}";
+    assert_eq!(demo.kubectl(&["get", "server", "lab-2", "-o", kept], "").await, "2 L2 40 bmc");
+
     let yaml = json!([{"name": "lab-2", "bmc": "10.9.0.2", "unit": 39, "rack": "lab"}]);
     let told = demo.fed(&["server", "enrol", "-f", "-", "-o", "json"], &yaml.to_string()).await;
     assert_eq!(told["servers"][0]["action"], "Differ", "{told}");

@@ -1,6 +1,6 @@
 //! Steering a campaign. Each is a change of its spec, as `kubectl patch` would make it.
 
-use super::OneCampaign;
+use crate::verbs::One;
 use crate::{
     Error, Outcome,
     plane::{Plane, Seen},
@@ -45,7 +45,7 @@ pub struct LimitsArguments {
     common: Common,
 }
 
-pub(super) async fn start(one: &OneCampaign) -> Result<Outcome, Error> {
+pub(super) async fn start(one: &One) -> Result<Outcome, Error> {
     change(&one.name, &one.common, |campaign| {
         open(campaign)?;
         Ok((json!({"paused": false}), "begins".into()))
@@ -53,7 +53,7 @@ pub(super) async fn start(one: &OneCampaign) -> Result<Outcome, Error> {
     .await
 }
 
-pub(super) async fn pause(one: &OneCampaign) -> Result<Outcome, Error> {
+pub(super) async fn pause(one: &One) -> Result<Outcome, Error> {
     change(&one.name, &one.common, |campaign| {
         open(campaign)?;
         let done = "starts no further run; what runs goes on to its end";
@@ -84,7 +84,7 @@ pub(super) async fn resume(arguments: &ResumeArguments) -> Result<Outcome, Error
     .await
 }
 
-pub(super) async fn cancel(one: &OneCampaign) -> Result<Outcome, Error> {
+pub(super) async fn cancel(one: &One) -> Result<Outcome, Error> {
     change(&one.name, &one.common, |campaign| {
         open(campaign)?;
         Ok((json!({"cancel": true}), "is being cancelled, and so are its runs".into()))
@@ -92,7 +92,7 @@ pub(super) async fn cancel(one: &OneCampaign) -> Result<Outcome, Error> {
     .await
 }
 
-pub(super) async fn retry(one: &OneCampaign) -> Result<Outcome, Error> {
+pub(super) async fn retry(one: &One) -> Result<Outcome, Error> {
     change(&one.name, &one.common, |campaign| {
         let failed = campaign.status.failed;
         if failed == 0 {

@@ -5,7 +5,7 @@ mod ground;
 mod plan;
 
 use super::{
-    Common,
+    Common, One,
     listing::{self, Listing, within},
     now,
 };
@@ -28,15 +28,15 @@ pub enum CampaignVerb {
 The waves are those that the plane would start. How long a run takes is taken from runs of the same runbook before.")]
     Plan(plan::PlanArguments),
     /// Begin a campaign that only shows its plan
-    Start(OneCampaign),
+    Start(One),
     /// Start no further run; what runs goes on to its end
-    Pause(OneCampaign),
+    Pause(One),
     /// Go on with a campaign that was paused, or that paused itself
     Resume(change::ResumeArguments),
     /// End a campaign: its runs are cancelled
-    Cancel(OneCampaign),
+    Cancel(One),
     /// Try the targets that failed once more
-    Retry(OneCampaign),
+    Retry(One),
     /// Change how fast it goes, and how many targets may fail
     #[command(after_long_help = "Example:
   quarterdeck campaign limits restart-web -n ops --concurrency 50 --failure-limit 2%")]
@@ -46,21 +46,11 @@ The waves are those that the plane would start. How long a run takes is taken fr
         after_long_help = "It ends with 0 when all targets succeeded, 3 when some failed, 4 when it was cancelled. \
                                  Ctrl-C leaves it going."
     )]
-    Follow(OneCampaign),
+    Follow(One),
     /// List campaigns
     List(ListArguments),
     /// Show a campaign: how far it is, for whom it waits, why targets failed
-    Show(OneCampaign),
-}
-
-/// One campaign.
-#[derive(Debug, clap::Args)]
-pub struct OneCampaign {
-    /// Its name
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
-    #[command(flatten)]
-    pub(crate) common: Common,
+    Show(One),
 }
 
 /// Which campaigns.
@@ -107,12 +97,12 @@ pub(crate) async fn campaign(verb: CampaignVerb) -> Result<Outcome, Error> {
         CampaignVerb::Cancel(one) => change::cancel(&one).await,
         CampaignVerb::Retry(one) => change::retry(&one).await,
         CampaignVerb::Limits(arguments) => change::limits(&arguments).await,
-        CampaignVerb::Follow(OneCampaign { name, common }) => {
+        CampaignVerb::Follow(One { name, common }) => {
             let plane = Plane::open(&common.connection).await?;
             follow(&plane, &plane.namespace, &name, common.output, &STORY).await
         }
         CampaignVerb::List(arguments) => listed(&arguments).await,
-        CampaignVerb::Show(OneCampaign { name, common }) => {
+        CampaignVerb::Show(One { name, common }) => {
             let plane = Plane::open(&common.connection).await?;
             let campaign: Seen<Campaign> = plane.read(&plane.namespace, &name).await?;
             let text = || view::campaign::frame(&campaign.object, now()).join("\n") + "\n";

@@ -5,7 +5,7 @@ mod delete;
 mod show;
 
 use super::{
-    Common,
+    Common, One,
     listing::{self, Listing, within},
     now,
     run::{self, Following},
@@ -29,7 +29,7 @@ pub enum MachineVerb {
     /// List machines
     List(ListArguments),
     /// Show a machine with its server, image, run, permits, instances, services and events
-    Show(OneMachine),
+    Show(One),
     /// Create a machine, or several alike
     #[command(after_long_help = "Examples:
   quarterdeck machine create web-1 --class compute-gen4 --image debian-12-20261101 -n shop --follow
@@ -47,17 +47,7 @@ Followed, it ends with 0 when all run, 3 when one failed. Ctrl-C leaves them bei
     #[command(
         after_long_help = "It ends with 0 when the machine runs, 3 when it failed. Ctrl-C changes nothing of it."
     )]
-    Follow(OneMachine),
-}
-
-/// One machine.
-#[derive(Debug, clap::Args)]
-pub struct OneMachine {
-    /// Its name
-    #[arg(value_name = "NAME")]
-    name: String,
-    #[command(flatten)]
-    common: Common,
+    Follow(One),
 }
 
 /// Which machines.
@@ -120,7 +110,7 @@ pub(crate) async fn machine(verb: MachineVerb) -> Result<Outcome, Error> {
         MachineVerb::Reinstall(arguments) => change::reinstall(&arguments).await,
         MachineVerb::Reboot(arguments) => reboot(&arguments).await,
         MachineVerb::Delete(arguments) => delete::delete(&arguments).await,
-        MachineVerb::Follow(OneMachine { name, common }) => {
+        MachineVerb::Follow(One { name, common }) => {
             let plane = Plane::open(&common.connection).await?;
             follow(&plane, &plane.namespace, &name, common.output, &STORY).await
         }

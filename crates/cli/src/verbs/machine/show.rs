@@ -1,6 +1,6 @@
 //! `quarterdeck machine show`: a machine and all that is joined to it.
 
-use super::OneMachine;
+use crate::verbs::One;
 use crate::{
     Error, Outcome,
     plane::{Plane, Seen, Within},
@@ -12,7 +12,7 @@ use crate::{
 };
 use quarterdeck_model::kinds::Machine;
 
-pub(super) async fn show(one: &OneMachine) -> Result<Outcome, Error> {
+pub(super) async fn show(one: &One) -> Result<Outcome, Error> {
     let plane = Plane::open(&one.common.connection).await?;
     let machine: Seen<Machine> = plane.read(&plane.namespace, &one.name).await?;
     let mut raw = Raw::new("MachineView");

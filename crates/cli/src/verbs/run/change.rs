@@ -1,6 +1,7 @@
 //! Steering a run: cancel, pause, resume, retry. Each is a change of its spec, as `kubectl patch` would make it.
 
-use super::{OneRun, STORY};
+use super::STORY;
+use crate::verbs::One;
 use crate::{
     Error, Outcome,
     follow::follow,
@@ -29,23 +30,23 @@ pub struct RetryArguments {
     common: Common,
 }
 
-pub(super) async fn cancel(one: &OneRun) -> Result<Outcome, Error> {
+pub(super) async fn cancel(one: &One) -> Result<Outcome, Error> {
     let patch = json!({"spec": {"cancel": true}});
     change(one, &patch, "is being cancelled: what it did is undone where its runbook says how")
         .await
 }
 
-pub(super) async fn pause(one: &OneRun) -> Result<Outcome, Error> {
+pub(super) async fn pause(one: &One) -> Result<Outcome, Error> {
     let patch = json!({"spec": {"suspend": true}});
     change(one, &patch, "begins no further step; what is under way goes on to its end").await
 }
 
-pub(super) async fn resume(one: &OneRun) -> Result<Outcome, Error> {
+pub(super) async fn resume(one: &One) -> Result<Outcome, Error> {
     change(one, &json!({"spec": {"suspend": false}}), "goes on").await
 }
 
 /// Changes a run that has not ended.
-async fn change(one: &OneRun, patch: &Value, done: &str) -> Result<Outcome, Error> {
+async fn change(one: &One, patch: &Value, done: &str) -> Result<Outcome, Error> {
     let plane = Plane::open(&one.common.connection).await?;
     let namespace = &plane.namespace;
     let run: Seen<Run> = plane.read(namespace, &one.name).await?;

@@ -7,7 +7,7 @@ mod start;
 pub(crate) use start::{Begin, Following, begin};
 
 use super::{
-    Common,
+    Common, One,
     listing::{self, Listing, within},
     now,
 };
@@ -36,29 +36,19 @@ It ends with 0 when the run succeeded, 3 when it failed, 4 when it was cancelled
         after_long_help = "It ends with 0 when the run succeeded, 3 when it failed, 4 when it was cancelled. \
                                  Ctrl-C leaves it going."
     )]
-    Follow(OneRun),
+    Follow(One),
     /// List runs
     List(ListArguments),
     /// Show a run and all its steps
-    Show(OneRun),
+    Show(One),
     /// End a run: what it did is undone where the runbook says how
-    Cancel(OneRun),
+    Cancel(One),
     /// Let a run begin no further step
-    Pause(OneRun),
+    Pause(One),
     /// Let a paused run go on
-    Resume(OneRun),
+    Resume(One),
     /// Let a run that failed or was cancelled go on from a step
     Retry(change::RetryArguments),
-}
-
-/// One run.
-#[derive(Debug, clap::Args)]
-pub struct OneRun {
-    /// Its name
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
-    #[command(flatten)]
-    pub(crate) common: Common,
 }
 
 /// Which runs.
@@ -107,12 +97,12 @@ fn outcome(run: &Run) -> Option<Outcome> {
 pub(crate) async fn run(verb: RunVerb) -> Result<Outcome, Error> {
     match verb {
         RunVerb::Start(arguments) => start::start(arguments).await,
-        RunVerb::Follow(OneRun { name, common }) => {
+        RunVerb::Follow(One { name, common }) => {
             let plane = Plane::open(&common.connection).await?;
             follow(&plane, &plane.namespace, &name, common.output, &STORY).await
         }
         RunVerb::List(arguments) => listed(&arguments).await,
-        RunVerb::Show(OneRun { name, common }) => {
+        RunVerb::Show(One { name, common }) => {
             let plane = Plane::open(&common.connection).await?;
             let run: Seen<Run> = plane.read(&plane.namespace, &name).await?;
             let text = || view::run::frame(&run.object, now()).join("\n") + "\n";

@@ -5,7 +5,7 @@ mod life;
 mod show;
 
 use super::{
-    Common,
+    Common, One,
     listing::{self, Listing},
     now,
     run::{Begin, Following, begin},
@@ -28,7 +28,7 @@ pub enum ServerVerb {
     /// List servers
     List(ListArguments),
     /// Show a server with its place, runs, permits, instances, services and events
-    Show(OneServer),
+    Show(One),
     /// Power a server on or off, or off and on again, by a run of the runbook that ships for it
     #[command(after_long_help = "Examples:
   quarterdeck server power cycle m-0417
@@ -69,16 +69,6 @@ unit, height, profile, hostAddress, labels (a=b;c=d). YAML: a list of the same, 
 
 It ends with 0 when all was done, 2 when something is wrong in the file, 1 when the plane refused something later.")]
     Enrol(enrol::EnrolArguments),
-}
-
-/// One server.
-#[derive(Debug, clap::Args)]
-pub struct OneServer {
-    /// Its name
-    #[arg(value_name = "NAME")]
-    name: String,
-    #[command(flatten)]
-    common: Common,
 }
 
 /// Which servers.

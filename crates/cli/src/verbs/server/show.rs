@@ -1,6 +1,6 @@
 //! `quarterdeck server show`: a server and all that is joined to it.
 
-use super::OneServer;
+use crate::verbs::One;
 use crate::{
     Error, Outcome,
     plane::{Plane, Seen, Selection, Within},
@@ -12,7 +12,7 @@ use crate::{
 };
 use quarterdeck_model::kinds::{Run, Server};
 
-pub(super) async fn show(one: &OneServer) -> Result<Outcome, Error> {
+pub(super) async fn show(one: &One) -> Result<Outcome, Error> {
     let plane = Plane::open(&one.common.connection).await?;
     let server: Seen<Server> = plane.read("", &one.name).await?;
     let mut raw = Raw::new("ServerView");

@@ -328,6 +328,7 @@ fn find(situation: &Situation<'_>, status: &mut MachineStatus) -> Action {
         return Action::Nothing;
     }
     enter(status, MachinePhase::Pending, now);
+    status.address = None;
     if situation.class.is_none() {
         let message = format!(
             "spec.class names MachineClass {}, which does not exist; create it.",

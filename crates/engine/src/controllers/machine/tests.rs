@@ -290,5 +290,7 @@ fn a_failure_is_remembered_though_its_run_is_gone() {
     let mut it = it.server(ServerPhase::Quarantined).run(RunPhase::Failed);
     assert_eq!(it.step(), Action::Release);
     (it.server, it.run) = (None, None);
+    it.machine.status.address = Some("web-1.example".into());
     assert_eq!(it.step(), Action::Choose, "it is no server that was lost");
+    assert_eq!(it.machine.status.address, None, "it is nowhere");
 }

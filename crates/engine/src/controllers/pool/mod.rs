@@ -6,7 +6,7 @@ mod plan;
 mod rooms;
 mod say;
 
-use super::Controller;
+use super::{Controller, owned_by};
 use crate::objects::{EngineError, Objects, decode};
 use plan::{Member, Plan, Situation, plan};
 use quarterdeck_model::{
@@ -165,7 +165,7 @@ impl Own {
     fn of(world: &World, pool: &MachinePool) -> Result<Self, EngineError> {
         let wanted = template_hash(&pool.spec.template.spec);
         let mut own = Self { members: Vec::new(), objects: Vec::new() };
-        for object in world.owned_by(&pool.metadata.uid) {
+        for object in owned_by(world, &pool.metadata) {
             if object.kind == Machine::info() {
                 own.members.push(member(world, pool, &decode(object)?, &wanted));
                 own.objects.push(Arc::clone(object));

@@ -4,7 +4,7 @@
 
 mod decide;
 
-use super::Controller;
+use super::{Controller, owned_by};
 use crate::{
     events::{self, Happening},
     objects::{EngineError, Objects},
@@ -115,7 +115,7 @@ async fn name_taken(
 /// Runs and campaigns that belong to a schedule.
 fn started_by(world: &World, schedule: &Schedule) -> Vec<Arc<Object>> {
     let kinds = [Run::info(), Campaign::info()];
-    let owned = world.owned_by(&schedule.metadata.uid);
+    let owned = owned_by(world, &schedule.metadata);
     owned.filter(|object| kinds.contains(&object.kind)).cloned().collect()
 }
 
