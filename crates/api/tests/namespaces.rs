@@ -90,13 +90,17 @@ impl Backend for Between {
         self.sqlite.compact(before).await
     }
 
-    async fn acquire_lease(
+    async fn acquire_leases(
         &self,
-        name: &str,
+        names: &[String],
         holder: &str,
         ttl: Duration,
-    ) -> Result<Option<Lease>, StoreError> {
-        self.sqlite.acquire_lease(name, holder, ttl).await
+    ) -> Result<Vec<Lease>, StoreError> {
+        self.sqlite.acquire_leases(names, holder, ttl).await
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
+        self.sqlite.leases().await
     }
 
     async fn release_lease(&self, lease: &Lease) -> Result<(), StoreError> {

@@ -78,13 +78,16 @@ impl Backend for Shared {
     async fn compact(&self, before: Revision) -> Result<(), StoreError> {
         self.inner.compact(before).await
     }
-    async fn acquire_lease(
+    async fn acquire_leases(
         &self,
-        name: &str,
+        names: &[String],
         holder: &str,
         ttl: Duration,
-    ) -> Result<Option<Lease>, StoreError> {
-        self.inner.acquire_lease(name, holder, ttl).await
+    ) -> Result<Vec<Lease>, StoreError> {
+        self.inner.acquire_leases(names, holder, ttl).await
+    }
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
+        self.inner.leases().await
     }
     async fn release_lease(&self, lease: &Lease) -> Result<(), StoreError> {
         self.inner.release_lease(lease).await

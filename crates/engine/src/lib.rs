@@ -4,7 +4,7 @@
 //! know HTTP, and nothing in it may decide what a runbook means: that is the runbook crate's.
 //!
 //! Start reading at [`Engine::run`], then `runs` (the run engine), `ledger` (who may disrupt what) and
-//! `controllers`.
+//! `controllers`. Which replica does what is said by `leadership`, `shards` and `tenure`.
 
 mod actions;
 mod acts;
@@ -22,7 +22,9 @@ mod rules;
 mod runs;
 mod secrets;
 mod shards;
+mod spread;
 mod starting;
+mod tenure;
 mod units;
 
 pub use actions::Actions;
@@ -33,10 +35,12 @@ pub use planted::{Planted, plant};
 pub use rules::{Rule, rules};
 
 use controllers::{
+    Controller,
     campaign::Campaigns,
     garbage::Garbage,
     machine::Machines,
     namespace::Namespaces,
+    permits::Permits,
     place::Places,
     policies::Policies,
     pool::Pools,
@@ -48,18 +52,25 @@ use controllers::{
     service_accounts::ServiceAccounts,
     upkeep,
 };
-use objects::{Clock, Objects};
-use quarterdeck_store::Store;
-use std::sync::Arc;
+use leadership::GiveUp;
+use objects::{Clock, Objects, Wiring};
+use quarterdeck_store::{Lease, Store};
+use runs::InUses;
+use shards::Holding;
+use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
+    time::sleep,
 };
 
 /// Namespace of the plane's own runs.
 pub const SYSTEM_NAMESPACE: &str = "quarterdeck-system";
 /// The runbook that inspects servers.
 pub const INSPECT_RUNBOOK: &str = "inspect-server";
+
+/// Pause before a part of the engine that ended by a defect is begun anew.
+const DEFECT_PAUSE: Duration = Duration::from_secs(3);
 
 /// The engine of one replica.
 pub struct Engine {
@@ -93,41 +104,109 @@ impl Engine {
         self
     }
 
-    /// Acts whenever this replica is the one to act, until it is asked to stop. What is under way
-    /// then is dropped where it stands: the next replica, or the next start, goes on from the journal.
+    /// Acts on this replica's part of the fleet, until it is asked to stop. What is under way then is dropped where it
+    /// stands: the next replica, or the next start, goes on from the journal.
     pub async fn run(self) {
         let Self { store, actions, stop, clock, told } = self;
-        let holder = uuid::Uuid::new_v4().to_string();
-        leadership::lead(store.clone(), &holder, stop, |term| {
-            let objects = Objects::new(store.clone(), &term, clock.clone(), told.clone());
-            let (actions, store) = (actions.clone(), store.clone());
-            async move {
-                let mut parts = JoinSet::new();
-                parts.spawn(controllers::run(Places, objects.clone()));
-                parts.spawn(controllers::run(Servers::default(), objects.clone()));
-                parts.spawn(controllers::run(Machines::default(), objects.clone()));
-                parts.spawn(controllers::run(Pools, objects.clone()));
-                parts.spawn(controllers::run(Refreshes::new(actions.clone()), objects.clone()));
-                parts.spawn(controllers::run(Namespaces, objects.clone()));
-                parts.spawn(controllers::run(Roles, objects.clone()));
-                parts.spawn(controllers::run(Policies, objects.clone()));
-                parts.spawn(controllers::run(Quotas::new(store.clone()), objects.clone()));
-                parts.spawn(controllers::run(ServiceAccounts, objects.clone()));
-                parts.spawn(controllers::run(Campaigns, objects.clone()));
-                parts.spawn(controllers::run(Schedules, objects.clone()));
-                parts.spawn(controllers::run(Remedies::new(objects.clone()), objects.clone()));
-                parts.spawn(controllers::run(Garbage::new(store.clone()), objects.clone()));
-                parts.spawn(upkeep::run(objects.acting("upkeep")));
-                parts.spawn(upkeep::history(objects.clone()));
-                let (ledger, keeping) = ledger::start(objects.acting("ledger"));
-                parts.spawn(keeping);
-                parts.spawn(runs::run(objects.acting("runs"), actions, ledger));
-                // None of them ends by itself; should one fail, the term is begun anew.
-                if let Some(Err(error)) = parts.join_next().await {
-                    tracing::error!(%error, "a part of the engine failed");
+        let (leases, holding, give_up) = leadership::leases(store.clone());
+        let wiring = Wiring { store: store.clone(), clock, told };
+        let mut parts = Parts { parts: JoinSet::new(), wiring, holding };
+        parts.control(|| Places);
+        parts.control({
+            let store = store.clone();
+            move || Servers::new(store.clone())
+        });
+        parts.control({
+            let store = store.clone();
+            move || Machines::new(store.clone())
+        });
+        parts.control(|| Pools);
+        parts.control({
+            let actions = actions.clone();
+            move || Refreshes::new(actions.clone())
+        });
+        parts.control(|| Namespaces);
+        parts.control(|| Roles);
+        parts.control(|| Policies);
+        parts.control({
+            let store = store.clone();
+            move || Quotas::new(store.clone())
+        });
+        parts.control(|| ServiceAccounts);
+        parts.control(|| Campaigns);
+        parts.control(|| Schedules);
+        parts.control({
+            let wiring = parts.wiring.clone();
+            move || Remedies::new(wiring.clone())
+        });
+        parts.control({
+            let store = store.clone();
+            move || Garbage::new(store.clone())
+        });
+        let uses = Arc::<InUses>::default();
+        parts.control({
+            let (store, uses) = (store.clone(), uses.clone());
+            move || Permits::new(store.clone(), uses.clone())
+        });
+        parts.keep("runs", move |wiring, holding| {
+            runs::run(wiring, holding, actions.clone(), uses.clone())
+        });
+        parts.keep("leading", move |wiring, holding| lead(wiring, holding, give_up.clone()));
+        leases.keep(stop).await;
+        parts.parts.shutdown().await;
+    }
+}
+
+/// The parts of an engine.
+struct Parts {
+    parts: JoinSet<()>,
+    wiring: Wiring,
+    holding: Holding,
+}
+
+impl Parts {
+    /// Runs a controller.
+    fn control<C: Controller>(&mut self, made: impl Fn() -> C + Send + 'static) {
+        self.keep(C::NAME, move |wiring, holding| controllers::run(made(), wiring, holding));
+    }
+
+    /// Runs a part; one that ends by a defect is begun anew.
+    fn keep<W: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        name: &'static str,
+        part: impl Fn(Wiring, Holding) -> W + Send + 'static,
+    ) {
+        let (wiring, holding) = (self.wiring.clone(), self.holding.clone());
+        self.parts.spawn(async move {
+            let mut work = JoinSet::new();
+            loop {
+                work.spawn(part(wiring.clone(), holding.clone()));
+                if let Some(Err(error)) = work.join_next().await {
+                    tracing::error!(%error, "{name} failed; begun anew in {DEFECT_PAUSE:?}");
                 }
+                sleep(DEFECT_PAUSE).await;
             }
-        })
-        .await;
+        });
+    }
+}
+
+/// Does what there is one of in the fleet, whenever this replica is the one to do it.
+async fn lead(wiring: Wiring, mut holding: Holding, give_up: GiveUp) {
+    let mut before: Option<Lease> = None;
+    loop {
+        let tenure = holding.fleet(before.as_ref()).await;
+        let lease = tenure.lease().clone();
+        let objects = |part| Objects::new(wiring.clone(), tenure.clone(), part);
+        let mut parts = JoinSet::new();
+        parts.spawn(upkeep::run(objects("upkeep")));
+        parts.spawn(upkeep::history(objects("upkeep")));
+        parts.spawn(ledger::keep(objects("ledger")));
+        // None of them ends by itself.
+        if let Some(ended) = tenure.during(parts.join_next()).await {
+            tracing::error!(?ended, "a part of what leads failed; it is begun anew");
+            give_up.give_up(lease.clone());
+        }
+        parts.shutdown().await;
+        before = Some(lease);
     }
 }

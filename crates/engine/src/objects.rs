@@ -3,7 +3,7 @@
 
 use crate::{
     acts::{self, Act, Actor, BehindRun},
-    leadership::Term,
+    tenure::Tenure,
 };
 use jiff::Timestamp;
 use quarterdeck_model::{
@@ -11,7 +11,7 @@ use quarterdeck_model::{
     kinds::{Event, Namespace},
     object,
 };
-use quarterdeck_store::{Fence, Mutation, Outcome, Precondition, Store, StoreError, Write};
+use quarterdeck_store::{Mutation, Outcome, Precondition, Store, StoreError, Write};
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -36,41 +36,45 @@ pub(crate) const RETRIES_MAX: usize = 16;
 /// Where the time comes from.
 pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// Reads and writes of one term of leadership.
+/// What the whole engine of a replica works with. Nothing can be written with it alone.
+#[derive(Clone)]
+pub(crate) struct Wiring {
+    pub(crate) store: Arc<Store>,
+    pub(crate) clock: Clock,
+    /// Who is told of what is written.
+    pub(crate) told: Option<mpsc::Sender<Act>>,
+}
+
+impl Wiring {
+    /// The time.
+    pub(crate) fn now(&self) -> Time {
+        Time::new((self.clock)())
+    }
+}
+
+/// Reads and writes of one time of holding a lease.
 #[derive(Clone)]
 pub(crate) struct Objects {
-    store: Arc<Store>,
-    fence: Fence,
-    clock: Clock,
+    wiring: Wiring,
+    tenure: Tenure,
     /// Who writes.
     by: Arc<Actor>,
-    /// Who is told of it.
-    told: Option<mpsc::Sender<Act>>,
 }
 
 impl Objects {
-    pub(crate) fn new(
-        store: Arc<Store>,
-        term: &Term,
-        clock: Clock,
-        told: Option<mpsc::Sender<Act>>,
-    ) -> Self {
-        Self { store, fence: term.fence(), clock, by: Arc::default(), told }
+    /// Those of a part of the engine, which writes while that lease is held.
+    pub(crate) fn new(wiring: Wiring, tenure: Tenure, controller: &'static str) -> Self {
+        Self { wiring, tenure, by: Arc::new(Actor { controller, run: None }) }
     }
 
-    /// Those of a term that a test has taken for a minute.
+    /// Those of a lease that a test has taken for a minute.
     #[cfg(test)]
     pub(crate) async fn for_test(store: Arc<Store>, clock: Clock) -> Self {
         let ttl = std::time::Duration::from_secs(60);
-        let lease = store.acquire_lease("engine", "me", ttl).await.unwrap().unwrap();
-        let fence = Fence { lease: lease.name, token: lease.token };
-        Self { store, fence, clock, by: Arc::default(), told: None }
-    }
-
-    /// The same for a part of the engine.
-    pub(crate) fn acting(&self, controller: &'static str) -> Self {
-        let by = Arc::new(Actor { controller, run: None });
-        Self { by, ..self.clone() }
+        let lease = store.acquire_leases(&["engine".into()], "me", ttl).await.unwrap().remove(0);
+        let (tenure, ending) = Tenure::begin(lease);
+        std::mem::forget(ending);
+        Self::new(Wiring { store, clock, told: None }, tenure, "test")
     }
 
     /// The same for what is done on behalf of a run.
@@ -85,17 +89,17 @@ impl Objects {
 
     /// The time.
     pub(crate) fn now(&self) -> Time {
-        Time::new((self.clock)())
+        self.wiring.now()
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {
-        &self.store
+        &self.wiring.store
     }
 
     /// The newest version of an object in memory.
     pub(crate) fn get(&self, key: &Key) -> Option<Arc<Object>> {
         let kind = quarterdeck_model::kinds::by_resource_name(&key.kind)?;
-        self.store.world().get(kind, &key.namespace, &key.name)
+        self.store().world().get(kind, &key.namespace, &key.name)
     }
 
     /// The same, as its type.
@@ -104,7 +108,7 @@ impl Objects {
         namespace: &str,
         name: &str,
     ) -> Result<Option<(Revision, K)>, EngineError> {
-        let Some(object) = self.store.world().get(K::info(), namespace, name) else {
+        let Some(object) = self.store().world().get(K::info(), namespace, name) else {
             return Ok(None);
         };
         Ok(Some((object.revision, decode(&object)?)))
@@ -128,7 +132,7 @@ impl Objects {
     /// when it was seen to be empty, and nothing may come into it after that.
     pub(crate) fn tell(&self, event: &Event) -> Result<Mutation, EngineError> {
         let name = event.metadata.namespace.as_deref().unwrap_or_default();
-        let precondition = match self.store.world().get(Namespace::info(), "", name) {
+        let precondition = match self.store().world().get(Namespace::info(), "", name) {
             Some(namespace) => {
                 // No object is written at revision zero.
                 let at = if namespace.deleting() { Revision::ZERO } else { namespace.revision };
@@ -142,12 +146,12 @@ impl Objects {
     /// A mutation that writes what was encoded already.
     pub(crate) fn put_body(&self, key: Key, body: Vec<u8>, precondition: Precondition) -> Mutation {
         let write = Write::Put(body.into());
-        Mutation { key, write, precondition, fence: Some(self.fence.clone()) }
+        Mutation { key, write, precondition, fence: Some(self.tenure.fence()) }
     }
 
     /// A mutation that removes an object.
     pub(crate) fn delete(&self, key: Key, precondition: Precondition) -> Mutation {
-        Mutation { key, write: Write::Delete, precondition, fence: Some(self.fence.clone()) }
+        Mutation { key, write: Write::Delete, precondition, fence: Some(self.tenure.fence()) }
     }
 
     /// What deletes an object, or marks it when finalizers hold it; nothing when it is marked already.
@@ -160,7 +164,7 @@ impl Objects {
             return None;
         }
         let mut value = object.value();
-        let now = Time::seconds((self.clock)()).to_string();
+        let now = Time::seconds((self.wiring.clock)()).to_string();
         value.get_mut("metadata")?.as_object_mut()?.insert("deletionTimestamp".into(), now.into());
         Some(self.put_value(object, &value))
     }
@@ -201,7 +205,7 @@ impl Objects {
     /// Writes an event for what its namespace is by now, unless that is on its way out. What it came with
     /// is committed: this one is lost at worst, and fails nothing.
     async fn tell_again(&self, mut event: Mutation) -> Option<Outcome> {
-        let world = self.store.fresh().await.ok()?;
+        let world = self.store().fresh().await.ok()?;
         let Precondition::AbsentIf { seen: Some((key, at)), .. } = &mut event.precondition else {
             return None;
         };
@@ -214,9 +218,9 @@ impl Objects {
     }
 
     async fn commit_once(&self, mutations: Vec<Mutation>) -> Result<Vec<Outcome>, EngineError> {
-        let outcomes = match &self.told {
-            Some(told) => acts::commit(&self.store, told, &self.by, mutations).await?,
-            None => self.store.commit(mutations).await?,
+        let outcomes = match &self.wiring.told {
+            Some(told) => acts::commit(self.store(), told, &self.by, mutations).await?,
+            None => self.store().commit(mutations).await?,
         };
         if outcomes.contains(&Outcome::Fenced) {
             return Err(EngineError::Fenced);
@@ -245,7 +249,7 @@ impl Objects {
             if matches!(self.commit(vec![write]).await?.first(), Some(Outcome::Committed(_))) {
                 return Ok(true);
             }
-            self.store.fresh().await?;
+            self.store().fresh().await?;
         }
         Err(StoreError::Unavailable(format!("{key} changes too often to be written")).into())
     }

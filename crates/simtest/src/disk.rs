@@ -412,29 +412,41 @@ impl Backend for Process {
         Ok(())
     }
 
-    async fn acquire_lease(
+    async fn acquire_leases(
         &self,
-        name: &str,
+        names: &[String],
         holder: &str,
         ttl: Duration,
-    ) -> Result<Option<Lease>, StoreError> {
+    ) -> Result<Vec<Lease>, StoreError> {
         let mut state = self.open().await?;
         let now = Instant::now();
-        let token = match state.leases.get(name) {
-            Some(held) if held.lease.holder == holder && held.until > now => held.lease.token,
-            Some(held) if held.until > now => return Ok(None),
-            Some(held) => held.lease.token + 1,
-            None => 1,
-        };
-        let lease = Lease { name: name.into(), holder: holder.into(), token };
-        state.leases.insert(name.into(), Held { lease: lease.clone(), until: now + ttl });
-        Ok(Some(lease))
+        let mut taken = Vec::new();
+        for name in names {
+            let token = match state.leases.get(name) {
+                Some(held) if held.lease.holder == holder && held.until > now => held.lease.token,
+                Some(held) if held.until > now => continue,
+                Some(held) => held.lease.token + 1,
+                None => 1,
+            };
+            let lease = Lease { name: name.clone(), holder: holder.into(), token };
+            state.leases.insert(name.clone(), Held { lease: lease.clone(), until: now + ttl });
+            taken.push(lease);
+        }
+        Ok(taken)
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
+        let (state, now) = (self.open().await?, Instant::now());
+        let held = state.leases.values().filter(|held| held.until > now);
+        Ok(held.map(|held| held.lease.clone()).collect())
     }
 
     async fn release_lease(&self, lease: &Lease) -> Result<(), StoreError> {
         let mut state = self.open().await?;
         if let Some(held) = state.leases.get_mut(&lease.name).filter(|held| held.lease == *lease) {
             held.until = Instant::now();
+            // Fences of the lease given back are refused at once.
+            held.lease.token += 1;
         }
         Ok(())
     }

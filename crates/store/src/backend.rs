@@ -203,14 +203,27 @@ pub trait Backend: Send + Sync + 'static {
     /// Forgets what only older revisions than `before` show. Reads at or after `before` still work.
     async fn compact(&self, before: Revision) -> Result<(), StoreError>;
 
-    /// Takes or renews the lease for `holder`; none when someone else holds it. Expiry is judged by
-    /// one clock only, the store's.
+    /// Takes or renews leases of these names, no two the same, for `holder`; leaves out those that someone else
+    /// holds. Expiry is judged by one clock only, the store's.
+    async fn acquire_leases(
+        &self,
+        names: &[String],
+        holder: &str,
+        ttl: Duration,
+    ) -> Result<Vec<Lease>, StoreError>;
+
+    /// Leases that are held now, in no special order.
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError>;
+
+    /// One lease: takes or renews it; none when someone else holds it.
     async fn acquire_lease(
         &self,
         name: &str,
         holder: &str,
         ttl: Duration,
-    ) -> Result<Option<Lease>, StoreError>;
+    ) -> Result<Option<Lease>, StoreError> {
+        Ok(self.acquire_leases(&[name.to_owned()], holder, ttl).await?.pop())
+    }
 
     /// Gives a lease back, if it is still held under that token.
     async fn release_lease(&self, lease: &Lease) -> Result<(), StoreError>;

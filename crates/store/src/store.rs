@@ -150,17 +150,25 @@ impl Store {
         Ok(outcomes)
     }
 
-    /// Takes or renews a lease; see [`Backend::acquire_lease`].
+    /// Takes or renews leases; see [`Backend::acquire_leases`].
     ///
     /// # Errors
     /// When the store cannot be asked.
-    pub async fn acquire_lease(
+    pub async fn acquire_leases(
         &self,
-        name: &str,
+        names: &[String],
         holder: &str,
         ttl: Duration,
-    ) -> Result<Option<Lease>, StoreError> {
-        self.backend.acquire_lease(name, holder, ttl).await
+    ) -> Result<Vec<Lease>, StoreError> {
+        self.backend.acquire_leases(names, holder, ttl).await
+    }
+
+    /// Leases that are held now, by whomever.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
+        self.backend.leases().await
     }
 
     /// Gives a lease back.

@@ -54,6 +54,9 @@ struct Count {
 
 impl Count {
     fn note(&mut self, permit: &Object, gone: bool) {
+        if !gone && permit.field("status.phase") != Some("Granted") {
+            return;
+        }
         let (server, by) = if gone {
             let Some(server) = self.held.remove(&permit.key) else { return };
             (server, -1)

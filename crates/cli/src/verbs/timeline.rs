@@ -104,7 +104,7 @@ async fn of_machine(plane: &Plane, machine: &Machine) -> Result<(Vec<Run>, Vec<P
         }
     }
     let mut permits = everywhere::<Permit>(plane, &on, "").await?;
-    permits.retain(|permit| since(permit.spec.granted));
+    permits.retain(|permit| since(permit.status.granted));
     Ok((runs, permits))
 }
 

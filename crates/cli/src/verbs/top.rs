@@ -63,7 +63,7 @@ impl Now {
         Self {
             servers: Held::new(|it| read(it).as_ref().map(ServerNow::of)),
             runs: Held::new(|it| read(it).as_ref().map(RunNow::of)),
-            permits: Held::new(|it| read(it).as_ref().map(PermitNow::of)),
+            permits: Held::new(|it| read(it).as_ref().and_then(PermitNow::of)),
             campaigns: Held::new(read),
             unseen: Vec::new(),
         }

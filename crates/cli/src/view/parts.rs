@@ -70,8 +70,14 @@ pub(crate) fn condition(it: &Condition, now: Time) -> String {
 
 pub(crate) fn permit(it: &Permit, now: Time) -> String {
     let namespace = it.metadata.namespace.as_deref().unwrap_or_default();
-    let held = age(it.spec.granted, now);
-    format!("● run {namespace}/{} may disrupt it, for {held}", it.metadata.name)
+    let name = &it.metadata.name;
+    if it.is_granted() {
+        let held = age(it.status.granted, now);
+        return format!("● run {namespace}/{name} may disrupt it, for {held}");
+    }
+    let (asks, why) = (age(it.spec.asked, now), it.status.message.as_deref());
+    let why = why.unwrap_or("the ledger has not answered yet");
+    format!("○ run {namespace}/{name} waits for leave to disrupt it, for {asks}: {why}")
 }
 
 pub(crate) fn instance(it: &Instance) -> String {

@@ -194,7 +194,9 @@ fn a_permit() -> Permit {
     read(json!({
         "metadata": {"name": "cycle-1", "namespace": "ops"},
         "spec": {
-            "runUID": "u", "target": {"kind": "Server", "name": "m-0417"}, "granted": "2026-03-01T12:28:00Z",
+            "runUID": "u", "target": {"kind": "Server", "name": "m-0417"}},
+        "status": {
+            "phase": "Granted", "granted": "2026-03-01T12:28:00Z",
             "servers": 1, "instances": 1, "services": [{"service": "payments/api", "instances": 1}],
         },
     }))
@@ -398,7 +400,7 @@ fn what_happens_now_is_counted() {
         [a_server(), read(json!({"metadata": {"name": "m-1"}, "spec": {"bmc": {"address": "b"}}}))];
     let servers = servers.each_ref().map(top::ServerNow::of);
     let runs = [refused(), failed(), queued(), retried()].each_ref().map(top::RunNow::of);
-    let permits = [top::PermitNow::of(&a_permit())];
+    let permits = [top::PermitNow::of(&a_permit()).unwrap()];
     let campaigns = [running()];
     let top = top::top(servers.iter(), runs.iter(), permits.iter(), campaigns.iter(), now());
     insta::assert_snapshot!("top", top::frame(&top, now()).join("\n"));

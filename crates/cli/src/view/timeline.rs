@@ -169,9 +169,9 @@ fn run_entries(run: &Run) -> Vec<Entry> {
 
 fn permit(permit: &Permit) -> Option<Entry> {
     let namespace = permit.metadata.namespace.as_deref().unwrap_or_default();
-    let (on, instances) = (&permit.spec.target, size(permit.spec.instances));
+    let (on, instances) = (&permit.spec.target, size(permit.status.instances));
     Some(Entry {
-        time: permit.spec.granted?,
+        time: permit.status.granted?,
         source: "Permit",
         who: format!("run/{namespace}/{}", permit.metadata.name),
         what: format!("may disrupt {} {} with {}", on.kind, on.name, count(instances, "instance")),

@@ -92,8 +92,12 @@ pub(crate) struct PermitNow {
 }
 
 impl PermitNow {
-    pub(crate) fn of(permit: &Permit) -> Self {
-        Self { servers: permit.spec.servers, instances: permit.spec.instances }
+    /// None of one that is asked for only.
+    pub(crate) fn of(permit: &Permit) -> Option<Self> {
+        let Permit { status, .. } = permit;
+        permit
+            .is_granted()
+            .then_some(Self { servers: status.servers, instances: status.instances })
     }
 }
 

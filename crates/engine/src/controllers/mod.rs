@@ -5,6 +5,7 @@ pub(crate) mod campaign;
 pub(crate) mod garbage;
 pub(crate) mod machine;
 pub(crate) mod namespace;
+pub(crate) mod permits;
 pub(crate) mod place;
 pub(crate) mod policies;
 pub(crate) mod pool;
@@ -18,11 +19,12 @@ pub(crate) mod upkeep;
 
 use crate::{
     follow::{Follower, Seen},
-    objects::{EngineError, Objects},
+    objects::{EngineError, Objects, Wiring},
     queue::WorkQueue,
+    shards::{Holding, Shard},
 };
 use quarterdeck_model::{Key, KindRef, Object, ObjectMeta};
-use quarterdeck_store::{EventKind, World};
+use quarterdeck_store::{EventKind, Store, World};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::task::{Id, JoinSet};
 use tracing::{error, warn};
@@ -40,6 +42,11 @@ pub(crate) trait Controller: Send + Sync + 'static {
     /// Which keys to look at when `object` changed, or is `gone`. Asked about the object as it was
     /// before, too, so that what it no longer points to is looked at.
     fn affected(&self, object: &Object, gone: bool) -> Vec<Key>;
+
+    /// The shard that a key is in.
+    fn shard(&self, _world: &World, key: &Key) -> Shard {
+        Shard::of(key)
+    }
 
     /// How long changes are gathered before they are looked at.
     fn gather(&self) -> Duration {
@@ -64,14 +71,20 @@ pub(crate) fn owned_by<'w>(
     world.owned_by(&owner.uid).filter(move |object| object.namespace() == namespace)
 }
 
-/// Runs a controller until its future is dropped.
-pub(crate) async fn run<C: Controller>(controller: C, objects: Objects) {
-    let (controller, objects) = (Arc::new(controller), objects.acting(C::NAME));
+/// Runs a controller until its future is dropped: all keys of the shards that this replica holds.
+pub(crate) async fn run<C: Controller>(controller: C, wiring: Wiring, holding: Holding) {
+    let controller = Arc::new(controller);
     let queue = Arc::new(WorkQueue::default());
     let mut followers = JoinSet::new();
     for kind in controller.follows() {
-        let follower = Follower::new(objects.store().clone(), kind);
-        followers.spawn(follow(controller.clone(), queue.clone(), follower));
+        let news = News {
+            controller: controller.clone(),
+            queue: queue.clone(),
+            store: wiring.store.clone(),
+            kind,
+            holding: holding.clone(),
+        };
+        followers.spawn(news.follow());
     }
     let mut work = JoinSet::new();
     // Which key each piece of work is about, should it end in a defect.
@@ -79,26 +92,36 @@ pub(crate) async fn run<C: Controller>(controller: C, objects: Objects) {
     loop {
         tokio::select! {
             key = queue.next(), if work.len() < C::WORKERS => {
-                let (controller, objects, about) = (controller.clone(), objects.clone(), key.clone());
-                let task = work.spawn(async move { controller.reconcile(&objects, &about).await });
+                let shard = controller.shard(&wiring.store.world(), &key);
+                let Some(tenure) = holding.shard(shard) else {
+                    // Whoever holds it looks at it.
+                    queue.done(&key, None);
+                    continue;
+                };
+                let (controller, about) = (controller.clone(), key.clone());
+                let objects = Objects::new(wiring.clone(), tenure.clone(), C::NAME);
+                let reconcile = async move { controller.reconcile(&objects, &about).await };
+                let task = work.spawn(tenure.during(reconcile));
                 keys.insert(task.id(), key);
             }
             Some(ended) = work.join_next_with_id() => {
                 let (id, result) = match ended {
-                    Ok((id, result)) => (id, result.map_err(|error| error.to_string())),
-                    Err(error) => (error.id(), Err(error.to_string())),
+                    Ok((id, result)) => (id, result.map(|it| it.map_err(|error| error.to_string()))),
+                    Err(error) => (error.id(), Some(Err(error.to_string()))),
                 };
                 let Some(key) = keys.remove(&id) else { continue };
                 match result {
-                    Ok(again) => queue.done(&key, again),
-                    Err(error) => {
+                    // Its shard is another replica's, or is held anew and looked at as a whole.
+                    None => queue.done(&key, None),
+                    Some(Ok(again)) => queue.done(&key, again),
+                    Some(Err(error)) => {
                         let pause = queue.failed(&key);
                         warn!(controller = C::NAME, %key, error, ?pause, "will try again");
                     }
                 }
             }
             Some(ended) = followers.join_next() => {
-                // They never end by themselves; the term is begun anew.
+                // They never end by themselves; the controller is begun anew.
                 error!(controller = C::NAME, ?ended, "changes are no longer followed");
                 return;
             }
@@ -106,27 +129,61 @@ pub(crate) async fn run<C: Controller>(controller: C, objects: Objects) {
     }
 }
 
-/// Puts what changes into the queue.
-async fn follow<C: Controller>(controller: Arc<C>, queue: Arc<WorkQueue>, mut follower: Follower) {
-    let add = |object: &Object, gone| {
-        for key in controller.affected(object, gone) {
-            match controller.gather() {
-                Duration::ZERO => queue.add(key),
-                gather => queue.add_after(key, gather),
+/// Puts into the queue what changes about one kind.
+struct News<C> {
+    controller: Arc<C>,
+    queue: Arc<WorkQueue>,
+    store: Arc<Store>,
+    kind: KindRef,
+    holding: Holding,
+}
+
+impl<C: Controller> News<C> {
+    async fn follow(mut self) {
+        let mut follower = Follower::new(self.store.clone(), self.kind);
+        // Before that there is nothing to do; then the follower tells all there is.
+        self.holding.gained().await;
+        loop {
+            tokio::select! {
+                biased;
+                gained = self.holding.gained() => {
+                    let world = self.store.world();
+                    for object in world.all(self.kind) {
+                        self.add(&world, object, false, |shard| gained.contains(shard));
+                    }
+                }
+                seen = follower.next() => self.saw(seen),
             }
         }
-    };
-    loop {
-        match follower.next().await {
-            Seen::All(objects) => objects.iter().for_each(|object| add(object, false)),
+    }
+
+    fn saw(&self, seen: Seen) {
+        let world = self.store.world();
+        let held = |shard| self.holding.shard(shard).is_some();
+        match seen {
+            Seen::All(objects) => {
+                objects.iter().for_each(|object| self.add(&world, object, false, held));
+            }
             Seen::Changed(events) => {
                 for event in events {
                     let gone = event.kind == EventKind::Deleted;
                     if let Some(before) = event.before().filter(|_| !gone) {
-                        add(before, false);
+                        self.add(&world, before, false, held);
                     }
-                    add(&event.object, gone);
+                    self.add(&world, &event.object, gone, held);
                 }
+            }
+        }
+    }
+
+    fn add(&self, world: &World, object: &Object, gone: bool, mine: impl Fn(Shard) -> bool) {
+        for key in self.controller.affected(object, gone) {
+            if !mine(self.controller.shard(world, &key)) {
+                continue;
+            }
+            match self.controller.gather() {
+                Duration::ZERO => self.queue.add(key),
+                gather => self.queue.add_after(key, gather),
             }
         }
     }

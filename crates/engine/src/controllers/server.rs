@@ -22,7 +22,7 @@ use quarterdeck_model::{
         ServerProfile, ServerStatus,
     },
 };
-use quarterdeck_store::{Precondition, World};
+use quarterdeck_store::{Precondition, Store, World};
 use std::{
     cell::Cell,
     collections::{BTreeMap, HashSet, VecDeque},
@@ -35,8 +35,8 @@ use std::{
 const INSPECTIONS_MAX: usize = 512;
 
 /// Keeps servers.
-#[derive(Default)]
 pub(crate) struct Servers {
+    store: Arc<Store>,
     turns: Mutex<Turns>,
     /// Racks known to exist: only their coming and going matters, and they change all the time.
     racks: Mutex<HashSet<Key>>,
@@ -85,6 +85,12 @@ impl Turns {
     }
 }
 
+impl Servers {
+    pub(crate) fn new(store: Arc<Store>) -> Self {
+        Self { store, turns: Mutex::default(), racks: Mutex::default() }
+    }
+}
+
 impl Controller for Servers {
     const NAME: &'static str = "servers";
 
@@ -118,13 +124,13 @@ impl Controller for Servers {
             let mut racks = lock(&self.racks);
             let news =
                 if gone { racks.remove(&object.key) } else { racks.insert(object.key.clone()) };
-            return if news { vec![object.key.clone()] } else { Vec::new() };
+            return if news { self.that_name(&object.key) } else { Vec::new() };
         }
-        // A secret or a runbook may matter to many servers; which, is found by one key.
         if object.kind == Runbook::info() && object.name() != INSPECT_RUNBOOK {
             return Vec::new();
         }
-        if object.kind == Run::info() { Vec::new() } else { vec![object.key.clone()] }
+        // A secret or a profile may matter to many servers.
+        if object.kind == Run::info() { Vec::new() } else { self.that_name(&object.key) }
     }
 
     async fn reconcile(
@@ -132,15 +138,7 @@ impl Controller for Servers {
         objects: &Objects,
         key: &Key,
     ) -> Result<Option<Duration>, EngineError> {
-        let world = objects.store().world();
-        if *key.kind == *Server::info().resource_name() {
-            return self.server(objects, &world, key).await;
-        }
-        for server in servers_that_name(&world, key) {
-            // Few at a time change what they point to; each is looked at in its turn.
-            self.server(objects, &world, &server.key).await?;
-        }
-        Ok(None)
+        self.server(objects, &objects.store().world(), key).await
     }
 }
 
@@ -190,6 +188,11 @@ fn inspection_name(server: &str) -> String {
 }
 
 impl Servers {
+    fn that_name(&self, key: &Key) -> Vec<Key> {
+        let servers = servers_that_name(&self.store.world(), key);
+        servers.iter().map(|server| server.key.clone()).collect()
+    }
+
     async fn server(
         &self,
         objects: &Objects,

@@ -1,17 +1,19 @@
 //! What the book is told: objects of the kinds it is about, as the cache has them. It reads what is indexed, and
 //! decodes an object only where that does not say enough.
 
-use crate::planted::{self, Planted};
+use crate::{
+    planted::{self, Planted},
+    runs,
+};
 use quarterdeck_ledger::{Book, Holder, Target};
 use quarterdeck_model::{
     Key, Kind as _, KindRef, Object, Revision, Time,
-    kinds::{Freeze, Instance, Machine, Permit, Rack, Run, Server, Service, Site},
+    kinds::{
+        Freeze, Instance, Machine, Permit, PermitPhase, Rack, Run, Server, Service, Site,
+    },
 };
 use quarterdeck_store::{Store, World};
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 use tracing::error;
 
 /// The book, and how far it is brought.
@@ -20,16 +22,27 @@ pub(super) struct Facts {
     pub(super) book: Book,
     /// All changes up to here are in it; none before the first time.
     at: Option<Revision>,
-    /// Permits there are, with the identity of the run that has each.
+    /// Permits that were granted, with the identity of the run that has each.
     permits: HashMap<Key, Arc<str>>,
-    /// Those whose run may have ended.
-    look_at: BTreeSet<Key>,
+    /// Those that were not.
+    asks: HashMap<Key, Ask>,
+    /// Those among them that wait for a first answer, or for another, with since when.
+    asked: Vec<(Option<Time>, Key)>,
     /// The server that each machine is on, by the machine's `namespace/name`.
     machines: HashMap<String, String>,
 }
 
+/// A permit that was not granted yet.
+#[derive(Clone)]
+pub(super) struct Ask {
+    pub(super) revision: Revision,
+    /// Identity of its run.
+    pub(super) uid: Arc<str>,
+    pub(super) permit: Permit,
+}
+
 /// In this order: what an instance is on is known before the instance.
-fn followed() -> [KindRef; 9] {
+fn followed() -> [KindRef; 8] {
     [
         Site::info(),
         Rack::info(),
@@ -39,15 +52,20 @@ fn followed() -> [KindRef; 9] {
         Instance::info(),
         Freeze::info(),
         Permit::info(),
-        Run::info(),
     ]
 }
 
 impl Facts {
     pub(super) fn new(store: Arc<Store>) -> Self {
-        let (book, permits) = (Book::default(), HashMap::new());
-        let (look_at, machines) = (BTreeSet::new(), HashMap::new());
-        Self { store, book, at: None, permits, look_at, machines }
+        Self {
+            store,
+            book: Book::default(),
+            at: None,
+            permits: HashMap::new(),
+            asks: HashMap::new(),
+            asked: Vec::new(),
+            machines: HashMap::new(),
+        }
     }
 
     /// All changes up to here are known.
@@ -85,14 +103,14 @@ impl Facts {
     fn read_all(&mut self, world: &World, now: Time) {
         let Self { store, .. } = self;
         *self = Self { at: Some(world.revision()), ..Self::new(store.clone()) };
-        for kind in followed().into_iter().filter(|kind| *kind != Run::info()) {
+        for kind in followed() {
             world.all(kind).for_each(|object| self.note(object, now));
         }
         self.book.take_gave_way();
     }
 
-    /// Permits are read anew with the next look.
-    pub(super) fn look_at_permits_again(&mut self) {
+    /// All is read anew with the next look.
+    pub(super) fn read_again(&mut self) {
         self.at = None;
     }
 
@@ -142,20 +160,44 @@ impl Facts {
             }
         } else if kind == Permit::info() {
             if let Some(permit) = read::<Permit>(object) {
-                let spec = &permit.spec;
-                let holder = Holder { uid: spec.run_uid.as_str().into(), name: full() };
-                let target = Target { kind: &spec.target.kind, name: &spec.target.name };
-                let before = self.permits.insert(object.key.clone(), holder.uid.clone());
-                if let Some(before) = before.filter(|before| *before != holder.uid) {
-                    self.book.release(&before);
-                }
-                // Its run may have ended before this was written.
-                self.look_at.insert(object.key.clone());
-                self.book.permit(holder, target, spec.granted.unwrap_or(now));
+                self.note_permit(object, permit, now);
             }
-        } else if kind == Run::info() && ended(object) {
-            self.may_have_ended(&object.key);
         }
+    }
+
+    fn note_permit(&mut self, object: &Object, mut permit: Permit, now: Time) {
+        let (key, spec) = (&object.key, &permit.spec);
+        let uid: Arc<str> = spec.run_uid.as_str().into();
+        let granted = permit.is_granted();
+        if self.permits.get(key).is_some_and(|before| !granted || *before != uid) {
+            self.taken_back(key);
+        }
+        if granted {
+            self.asks.remove(key);
+            let name = format!("{}/{}", object.namespace(), object.name());
+            let target = Target { kind: &spec.target.kind, name: &spec.target.name };
+            self.permits.insert(key.clone(), uid.clone());
+            self.book.permit(Holder { uid, name }, target, permit.status.granted.unwrap_or(now));
+            return;
+        }
+        let before = self.asks.get(key).filter(|before| before.uid == uid);
+        // An answer that was written here is no question.
+        let known = before.is_some_and(|before| before.permit.spec == *spec);
+        if !known || permit.status.phase == PermitPhase::Asked {
+            self.asked.push((spec.asked, key.clone()));
+        }
+        permit.metadata.resource_version = None;
+        self.asks.insert(key.clone(), Ask { revision: object.revision, uid, permit });
+    }
+
+    /// Those who ask since this was called last, or ask something else.
+    pub(super) fn take_asked(&mut self) -> Vec<(Option<Time>, Key)> {
+        std::mem::take(&mut self.asked)
+    }
+
+    /// A permit that was not granted yet.
+    pub(super) fn ask(&self, permit: &Key) -> Option<&Ask> {
+        self.asks.get(permit)
     }
 
     fn forget(&mut self, kind: KindRef, key: &Key, now: Time) {
@@ -175,9 +217,8 @@ impl Facts {
         } else if kind == Freeze::info() {
             self.book.remove_freeze(&key.name);
         } else if kind == Permit::info() {
+            self.asks.remove(key);
             self.taken_back(key);
-        } else if kind == Run::info() {
-            self.may_have_ended(key);
         }
     }
 
@@ -200,47 +241,26 @@ impl Facts {
         }
     }
 
-    /// A permit has the name of its run.
-    fn may_have_ended(&mut self, run: &Key) {
-        let key = Key::new(Permit::info(), &run.namespace, &run.name);
-        if self.permits.contains_key(&key) {
-            self.look_at.insert(key);
+    /// Whether the run of a permit goes on, which may have been another of the same name.
+    pub(super) fn goes_on(&self, permit: &Key, uid: &str) -> bool {
+        let found = self.store.world().get(Run::info(), &permit.namespace, &permit.name);
+        found.is_some_and(|found| *found.uid() == *uid && runs::goes_on(&found))
+    }
+
+    /// A permit that was granted is there no more.
+    fn taken_back(&mut self, key: &Key) {
+        let Some(uid) = self.permits.remove(key) else { return };
+        self.book.release(&uid);
+        if planted::is(Planted::PermitReleasedTwice) {
+            let another = self.book.holders().next().map(|holder| holder.uid.clone());
+            another.map(|uid| self.book.release(&uid));
         }
     }
 
-    /// Whether a run goes on, which may have been another of the same name.
-    pub(super) fn goes_on(&self, run: &Key, uid: &str) -> bool {
-        let found = self.store.world().get(Run::info(), &run.namespace, &run.name);
-        found.is_some_and(|found| *found.uid() == *uid && !ended(&found))
-    }
-
-    /// Identity of the run that has a permit.
-    pub(super) fn holder(&self, permit: &Key) -> Option<&Arc<str>> {
-        self.permits.get(permit)
-    }
-
-    /// Permits whose run has ended or is gone.
-    pub(super) fn ended(&mut self) -> Vec<Key> {
-        let world = self.store.world();
-        let permits = &self.permits;
-        let is_over = |key: &Key| {
-            let run = world.get(Run::info(), &key.namespace, &key.name);
-            let run = run.filter(|run| permits.get(key).is_some_and(|uid| **uid == *run.uid()));
-            run.is_none_or(|run| ended(&run))
-        };
-        // One that goes on, as when it is retried, is looked at when it ends again.
-        self.look_at.retain(is_over);
-        self.look_at.iter().cloned().collect()
-    }
-
-    /// Forgets a permit that is there no more.
-    pub(super) fn taken_back(&mut self, key: &Key) {
-        self.look_at.remove(key);
-        if let Some(uid) = self.permits.remove(key) {
-            self.book.release(&uid);
-        } else if planted::is(Planted::PermitReleasedTwice) {
-            let another = self.book.holders().next().map(|holder| holder.uid.clone());
-            another.map(|uid| self.book.release(&uid));
+    /// What was to be granted could not be written.
+    pub(super) fn not_granted(&mut self, permit: &Key) {
+        if let Some(ask) = self.asks.get(permit) {
+            self.book.release(&ask.uid);
         }
     }
 
@@ -250,10 +270,6 @@ impl Facts {
         let numbers = |name: &Arc<str>| self.book.numbers(name);
         changed.into_iter().filter_map(|name| Some((name.clone(), numbers(&name)?))).collect()
     }
-}
-
-fn ended(run: &Object) -> bool {
-    matches!(run.field("status.phase"), Some("Succeeded" | "Failed" | "Cancelled"))
 }
 
 fn read<K: serde::de::DeserializeOwned>(object: &Object) -> Option<K> {

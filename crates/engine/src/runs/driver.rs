@@ -7,7 +7,7 @@
 use super::{
     Context, FINALIZER,
     frozen::Frozen,
-    leave::Leave,
+    leave::{Asker, Leave},
     perform::{Call, Performing},
     prepare::{Prepared, prepare, refuse},
     record::Stage,
@@ -19,7 +19,6 @@ use super::{
 use crate::{
     actions::Known,
     controllers::garbage,
-    ledger::Asker,
     objects,
     objects::EngineError,
     observe,
@@ -278,6 +277,7 @@ impl<'a> Driver<'a> {
             uid: (*job.uid).into(),
             target,
             runbook: run.spec.runbook.clone(),
+            dry_run: run.spec.dry_run,
         });
         let mut driver = Self {
             job,
@@ -292,17 +292,22 @@ impl<'a> Driver<'a> {
             target: job.target.clone(),
             seen: Seen::default(),
             performing: Performing::default(),
-            leave: Leave::new(context.ledger.clone(), asker),
+            leave: Leave::new(asker, context.uses.clone()),
         };
         driver.understand();
         driver
     }
 
     async fn run(mut self) -> Result<Next, EngineError> {
-        self.resume().await;
+        let (objects, changed) = (&self.context.objects, &self.job.changed);
+        let permit = self.leave.permit();
+        let _listening =
+            permit.map(|permit| self.context.listeners.listen(permit, changed.clone()));
+        self.leave.look(&objects.store().world());
+        self.resume().await?;
         if self.run.spec.dry_run {
-            let now = self.context.objects.now();
-            self.leave.look(now).await;
+            let at = self.at;
+            while self.is_there() && !self.leave.rehearse(objects, at, changed).await? {}
         }
         let mut input = Input::Wake;
         let mut shown = false;
@@ -348,9 +353,9 @@ impl<'a> Driver<'a> {
     }
 
     /// Begins again what the journal says was under way when the plane stopped.
-    async fn resume(&mut self) {
+    async fn resume(&mut self) -> Result<(), EngineError> {
         if self.run.status.steps.is_empty() {
-            return;
+            return Ok(());
         }
         let target = self.look_at_target();
         let now = self.context.objects.now();
@@ -360,9 +365,14 @@ impl<'a> Driver<'a> {
         for perform in performs {
             info!(run = %self.object.key, step = perform.step, "goes on with a step");
             // One that is gone meanwhile is seen as soon as it is decided on.
-            while perform.disruptive && self.is_there() && !self.leave.insist(now).await {}
+            let (objects, changed) = (&self.context.objects, &self.job.changed);
+            while perform.disruptive
+                && self.is_there()
+                && !self.leave.insist(objects, changed).await?
+            {}
             self.perform(perform, target.clone(), true);
         }
+        Ok(())
     }
 
     /// Whether there still is such a run.
@@ -428,7 +438,7 @@ impl<'a> Driver<'a> {
             }
             if decision.asks {
                 // Once it is recorded that the run goes on: its permit is taken back when it has ended.
-                self.leave.want();
+                self.leave.want(&self.context.objects, self.at).await?;
             }
             for path in &decision.cancel {
                 self.performing.stop(path);
@@ -482,12 +492,15 @@ impl<'a> Driver<'a> {
             let left = wake.timestamp().duration_since(self.context.objects.now().timestamp());
             Duration::try_from(left).unwrap_or(Duration::ZERO)
         });
-        let (at, now) = (Instant::now() + wait, self.context.objects.now());
+        let wait = self.leave.again().map_or(wait, |again| wait.min(again));
+        let at = Instant::now() + wait;
         loop {
             tokio::select! {
                 input = self.performing.next() => return Ok(Some(input)),
-                () = sleep_until(at) => return Ok(Some(Input::Wake)),
-                () = self.leave.news(now) => return Ok(Some(Input::Wake)),
+                () = sleep_until(at) => {
+                    self.leave.look(&self.context.objects.store().world());
+                    return Ok(Some(Input::Wake));
+                }
                 () = self.job.changed.notified() => match self.look()? {
                     // Most changes are this driver's own.
                     Look::Same => {}
@@ -500,11 +513,13 @@ impl<'a> Driver<'a> {
 
     fn look(&mut self) -> Result<Look, EngineError> {
         let world = self.context.objects.store().world();
+        let leave = self.leave.look(&world);
         let look = self.adopt(&world)?;
         if matches!(look, Look::Same) {
             let before = self.seen.at;
             self.look_at_target();
-            return Ok(if before == self.seen.at { Look::Same } else { Look::Changed });
+            let same = before == self.seen.at && !leave;
+            return Ok(if same { Look::Same } else { Look::Changed });
         }
         Ok(look)
     }

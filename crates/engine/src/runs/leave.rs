@@ -1,168 +1,229 @@
-//! Leave of one run to disrupt its target: asked for when a step wants it, and again when it was refused and
-//! something gave way.
+//! Leave of one run to disrupt its target: a permit, which it asks for by writing it, and which the ledger grants or
+//! says in it why not. What is known of it is always read from the permit.
 
-use crate::ledger::{Answer, Asker, InUse, Ledger, What};
-use quarterdeck_model::Time;
-use quarterdeck_runbook::Admission;
-use std::time::Duration;
-use tokio::{
-    sync::oneshot,
-    time::{Instant, sleep, sleep_until},
+use super::in_use::{InUse, InUses};
+use crate::objects::{EngineError, Objects};
+use quarterdeck_model::{
+    Key, Kind as _, ObjectMeta, OwnerReference, Revision, Time,
+    kinds::{Permit, PermitPhase, PermitSpec, PermitStatus, Run, RunTarget},
 };
+use quarterdeck_runbook::Admission;
+use quarterdeck_store::{Precondition, World};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::Notify, time::timeout};
 
-/// How soon a run that was refused asks again when nobody tells it to. Those who wait for the same are told a few
-/// at a time.
+/// Keeps a permit until its run has ended, whoever deletes it.
+const FINALIZER: &str = "quarterdeck.dev/permit";
+/// How soon a run that waits for leave looks at its permit though nobody told of a change.
 const AGAIN: Duration = Duration::from_secs(15);
-
-/// Pause before a question that was not answered is asked again.
-const UNANSWERED_PAUSE: Duration = Duration::from_secs(1);
-/// What a run says meanwhile.
-const UNANSWERED: &str = "the ledger waits for the store";
+/// The same, when it can do nothing before.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Shows that the ledger permits a run to disrupt its target. Made here alone.
 #[derive(Debug, Clone)]
 pub(crate) struct Permitted(#[expect(dead_code, reason = "it is there to be kept")] Option<InUse>);
 
-/// What a run knows of its leave.
-pub(super) struct Leave {
-    ledger: Ledger,
-    /// None when it has no target: then there is nothing to disrupt.
-    asker: Option<Asker>,
-    state: State,
+/// A run that wants to disrupt its target.
+pub(super) struct Asker {
+    pub(super) run: Key,
+    pub(super) uid: Arc<str>,
+    pub(super) target: RunTarget,
+    pub(super) runbook: String,
+    pub(super) dry_run: bool,
 }
 
+/// What a run knows of its leave.
+pub(super) struct Leave {
+    /// None when it has no target: then there is nothing to disrupt.
+    asker: Option<Asker>,
+    uses: Arc<InUses>,
+    state: State,
+    /// Kept while the permit may be acted on.
+    in_use: Option<InUse>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
 enum State {
+    /// There is no permit.
     Quiet,
-    Asked {
-        answer: oneshot::Receiver<Answer>,
-        why: Option<String>,
-    },
-    /// Nobody tells when it helps to ask again, once that is none.
-    Refused {
-        why: String,
-        again: Option<oneshot::Receiver<()>>,
-        at: Instant,
-    },
-    /// With what keeps the permit, when there is a target.
-    Permitted(Option<InUse>),
+    /// The ledger has said nothing yet.
+    Asked,
+    Refused(String),
+    Permitted,
 }
 
 impl Leave {
-    pub(super) fn new(ledger: Ledger, asker: Option<Asker>) -> Self {
-        let state = if asker.is_some() { State::Quiet } else { State::Permitted(None) };
-        Self { ledger, asker, state }
+    pub(super) fn new(asker: Option<Asker>, uses: Arc<InUses>) -> Self {
+        let state = if asker.is_some() { State::Quiet } else { State::Permitted };
+        Self { asker, uses, state, in_use: None }
+    }
+
+    /// Key of the permit, if the run may have one.
+    pub(super) fn permit(&self) -> Option<Key> {
+        self.asker.as_ref().map(|asker| permit_of(&asker.run))
     }
 
     /// What the interpreter is told.
     pub(super) fn admission(&self) -> Admission<'_> {
         match &self.state {
-            State::Permitted(_) => Admission::Permitted,
-            State::Refused { why, .. } | State::Asked { why: Some(why), .. } => {
-                Admission::Refused(why)
-            }
-            State::Quiet | State::Asked { .. } => Admission::Unknown,
+            State::Permitted => Admission::Permitted,
+            State::Refused(why) => Admission::Refused(why),
+            State::Quiet | State::Asked => Admission::Unknown,
         }
     }
 
     pub(super) fn permitted(&self) -> Option<Permitted> {
-        match &self.state {
-            State::Permitted(in_use) => Some(Permitted(in_use.clone())),
-            _ => None,
-        }
+        (self.state == State::Permitted).then(|| Permitted(self.in_use.clone()))
     }
 
     /// Nothing acts on the permit any more: it may be taken back.
     pub(super) fn let_go(&mut self) {
-        self.state = State::Quiet;
+        (self.state, self.in_use) = (State::Quiet, None);
     }
 
-    /// A step waits for leave.
-    pub(super) fn want(&mut self) {
-        if matches!(self.state, State::Quiet) {
-            self.ask(What::Permit, None);
+    /// When to look again, should nobody tell of a change of the permit.
+    pub(super) fn again(&self) -> Option<Duration> {
+        match self.state {
+            State::Asked | State::Refused(_) => Some(AGAIN),
+            State::Quiet | State::Permitted => None,
         }
     }
 
-    fn ask(&mut self, what: What, why: Option<String>) {
-        if let Some(asker) = &self.asker {
-            let answer = self.ledger.ask(what, asker.clone());
-            self.state = State::Asked { answer, why };
-        }
-    }
-
-    /// Learns what the answer would be now, without asking for a permit.
-    pub(super) async fn look(&mut self, now: Time) {
-        if self.asker.is_some() {
-            self.ask(What::Look, None);
-            self.news(now).await;
-        }
-    }
-
-    /// Has a disruption counted that may have begun; false when that could not be done yet.
-    pub(super) async fn insist(&mut self, now: Time) -> bool {
-        if self.permitted().is_none() {
-            self.ask(What::Note, None);
-            self.news(now).await;
-        }
-        if self.permitted().is_none() {
-            sleep(UNANSWERED_PAUSE).await;
-        }
-        self.permitted().is_some()
-    }
-
-    /// Returns when there is something new to decide on. May be dropped and called again.
-    pub(super) async fn news(&mut self, now: Time) {
-        loop {
-            match &mut self.state {
-                State::Quiet | State::Permitted(_) => std::future::pending().await,
-                State::Asked { answer, why } => match answer.await {
-                    Ok(Answer::Permitted(in_use)) => {
-                        self.state = State::Permitted(Some(in_use));
-                        return;
+    /// Looks at the permit; answers whether there is news.
+    pub(super) fn look(&mut self, world: &World) -> bool {
+        let Some(asker) = &self.asker else { return false };
+        let state = match permit_in(world, asker) {
+            None => State::Quiet,
+            Some((_, permit)) => {
+                let PermitStatus { phase, message, .. } = permit.status;
+                match phase {
+                    PermitPhase::WouldBeGranted => State::Permitted,
+                    PermitPhase::Granted => {
+                        let in_use = self.in_use.take();
+                        let in_use = in_use.or_else(|| self.uses.begin(&permit_of(&asker.run)));
+                        self.in_use = in_use;
+                        // It is being taken back, as one of a run that ended before it was retried.
+                        if self.in_use.is_some() { State::Permitted } else { State::Asked }
                     }
-                    Ok(Answer::Refused { why: new, again, until }) => {
-                        let same = why.as_ref() == Some(&new);
-                        let at = Instant::now() + pause(now, until);
-                        self.state = State::Refused { why: new, again: Some(again), at };
-                        if !same {
-                            return;
-                        }
-                    }
-                    // The store could not be used, or the term is ending.
-                    Err(_) => {
-                        let why = why.take().unwrap_or_else(|| UNANSWERED.into());
-                        let at = Instant::now() + UNANSWERED_PAUSE;
-                        self.state = State::Refused { why, again: None, at };
-                        return;
-                    }
-                },
-                State::Refused { why, again, at } => {
-                    let told = async {
-                        match again.as_mut() {
-                            Some(again) => again.await.is_ok(),
-                            None => std::future::pending().await,
-                        }
-                    };
-                    tokio::select! {
-                        told = told => {
-                            *again = None;
-                            if !told {
-                                continue;
-                            }
-                        }
-                        () = sleep_until(*at) => {}
-                    }
-                    let why = std::mem::take(why);
-                    self.ask(What::Permit, Some(why));
+                    PermitPhase::Waiting => State::Refused(message.unwrap_or_default()),
+                    PermitPhase::Asked => State::Asked,
                 }
             }
+        };
+        if state != State::Permitted {
+            self.in_use = None;
         }
+        let new = state != self.state;
+        self.state = state;
+        new
+    }
+
+    /// A step waits for leave: asks, unless that was done. `at` is the run as it is recorded: one that was asked to
+    /// end meanwhile gets no permit.
+    pub(super) async fn want(&mut self, objects: &Objects, at: Revision) -> Result<(), EngineError> {
+        let Some(asker) = &self.asker else { return Ok(()) };
+        if permit_in(&objects.store().world(), asker).is_none() {
+            let seen = Some((asker.run.clone(), at));
+            let precondition = Precondition::AbsentIf { seen, below: None };
+            let permit = new_permit(asker, false, objects.now());
+            // Should the run have changed, or an earlier one's permit be there, that brings us here again.
+            objects.commit(vec![objects.put(&permit, precondition)?]).await?;
+        }
+        Ok(())
+    }
+
+    /// Learns what the ledger would say now, without taking anything; false when it has not said it yet, after a
+    /// while.
+    pub(super) async fn rehearse(
+        &mut self,
+        objects: &Objects,
+        at: Revision,
+        changed: &Notify,
+    ) -> Result<bool, EngineError> {
+        let said = |state: &State| matches!(state, State::Refused(_) | State::Permitted);
+        self.want(objects, at).await?;
+        self.look(&objects.store().world());
+        if !said(&self.state) {
+            let _ = timeout(SOON, changed.notified()).await;
+            self.look(&objects.store().world());
+        }
+        Ok(said(&self.state))
+    }
+
+    /// Has a disruption counted that may have begun; false when that is not done yet, after a while.
+    pub(super) async fn insist(
+        &mut self,
+        objects: &Objects,
+        changed: &Notify,
+    ) -> Result<bool, EngineError> {
+        let Some(asker) = &self.asker else { return Ok(true) };
+        let world = objects.store().world();
+        let mutation = match permit_in(&world, asker) {
+            Some((_, permit)) if permit.status.phase == PermitPhase::Granted => None,
+            Some((_, permit)) if permit.spec.begun => None,
+            Some((at, mut permit)) => {
+                permit.spec.begun = true;
+                Some(objects.put(&permit, Precondition::At(at))?)
+            }
+            None => {
+                let permit = new_permit(asker, true, objects.now());
+                Some(objects.put(&permit, Precondition::Absent)?)
+            }
+        };
+        if let Some(mutation) = mutation {
+            objects.commit(vec![mutation]).await?;
+        }
+        self.look(&objects.store().world());
+        if self.state != State::Permitted {
+            let _ = timeout(SOON, changed.notified()).await;
+            self.look(&objects.store().world());
+        }
+        Ok(self.state == State::Permitted)
     }
 }
 
-/// How long to wait before asking again.
-fn pause(now: Time, until: Option<Time>) -> Duration {
-    let left = until.map(|until| until.timestamp().duration_since(now.timestamp()));
-    let left = left.and_then(|left| Duration::try_from(left).ok());
-    left.map_or(AGAIN, |left| left.min(AGAIN)).max(Duration::from_millis(50))
+/// A permit has the name of its run.
+fn permit_of(run: &Key) -> Key {
+    Key::new(Permit::info(), &run.namespace, &run.name)
+}
+
+/// The permit of a run, unless it is one of an earlier run of that name.
+fn permit_in(world: &World, asker: &Asker) -> Option<(Revision, Permit)> {
+    let found = world.get(Permit::info(), &asker.run.namespace, &asker.run.name)?;
+    let found = Some(found).filter(|found| found.field("spec.runUID") == Some(&*asker.uid))?;
+    let mut permit: Permit = found.decode().ok()?;
+    permit.metadata.resource_version = None;
+    Some((found.revision, permit))
+}
+
+fn new_permit(asker: &Asker, begun: bool, now: Time) -> Permit {
+    let Asker { run, uid, target, runbook, dry_run } = asker;
+    Permit {
+        metadata: ObjectMeta {
+            name: run.name.to_string(),
+            namespace: Some(run.namespace.to_string()),
+            uid: uuid::Uuid::new_v4().to_string(),
+            generation: Some(1),
+            creation_timestamp: Some(Time::seconds(now.timestamp())),
+            finalizers: vec![FINALIZER.into()],
+            owner_references: vec![OwnerReference {
+                api_version: Run::info().api_version(),
+                kind: Run::KIND.into(),
+                name: run.name.to_string(),
+                uid: uid.to_string(),
+                controller: Some(true),
+                block_owner_deletion: None,
+            }],
+            ..ObjectMeta::default()
+        },
+        spec: PermitSpec {
+            run_uid: uid.to_string(),
+            target: target.clone(),
+            runbook: runbook.clone(),
+            asked: Some(now),
+            begun,
+            dry_run: *dry_run,
+        },
+        status: PermitStatus::default(),
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     follow::{Follower, Seen},
-    shards::Shards,
+    spread::Spread,
 };
 use quarterdeck_model::{Key, KindRef};
 use quarterdeck_store::Store;
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 /// Who listens to which object.
 #[derive(Default)]
 pub(crate) struct Listeners {
-    by_key: Shards<Vec<Arc<Notify>>>,
+    by_key: Spread<Vec<Arc<Notify>>>,
 }
 
 /// Listening to one object; ends when dropped.

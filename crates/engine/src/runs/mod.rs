@@ -3,11 +3,12 @@
 //!
 //! - [`driver`] drives one run; [`prepare`] says what it executes; [`record`] writes its journal and
 //!   its story, [`written`] the journal's text; [`perform`] performs actions.
-//! - [`leave`] asks the ledger for a run's leave to disrupt its target.
+//! - [`leave`] asks the ledger for a run's leave to disrupt its target; [`in_use`] says whether something acts on that.
 //! - [`targets`] is who holds a target and who waits; [`listeners`] wakes runs when targets change.
 
 mod driver;
 mod frozen;
+mod in_use;
 mod leave;
 mod listeners;
 mod perform;
@@ -19,11 +20,13 @@ mod written;
 use crate::{
     actions::Actions,
     follow::{Follower, Seen},
-    ledger::Ledger,
-    objects::{Objects, decode},
+    objects::{Objects, Wiring, decode},
+    shards::{Gained, Holding, Shard},
+    tenure::Tenure,
 };
 use driver::Job;
 use frozen::FrozenCache;
+pub(crate) use in_use::InUses;
 pub(crate) use leave::Permitted;
 use listeners::Listeners;
 pub(crate) use perform::Call;
@@ -45,46 +48,54 @@ pub(crate) const FINALIZER: &str = "quarterdeck.dev/run";
 /// Pause before a run whose driver ended in a defect is driven again.
 const DEFECT_PAUSE: Duration = Duration::from_secs(15);
 
+/// Name of the engine's part in logs, and in the audit log.
+const NAME: &str = "runs";
+
 /// What all drivers share; `objects` are those of one run.
-#[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) objects: Objects,
     pub(crate) actions: Arc<Actions>,
-    ledger: Ledger,
+    uses: Arc<InUses>,
     frozen: Arc<FrozenCache>,
-    targets: Arc<Targets>,
     listeners: Arc<Listeners>,
 }
 
-/// Drives all runs, until its future is dropped.
-pub(crate) async fn run(objects: Objects, actions: Arc<Actions>, ledger: Ledger) {
-    let store = objects.store().clone();
-    let context = Arc::new(Context {
-        objects,
-        actions,
-        ledger,
-        frozen: Arc::default(),
-        targets: Arc::default(),
-        listeners: Arc::default(),
-    });
+/// Drives the runs of the shards that this replica holds, until its future is dropped.
+pub(crate) async fn run(
+    wiring: Wiring,
+    mut holding: Holding,
+    actions: Arc<Actions>,
+    uses: Arc<InUses>,
+) {
+    let store = wiring.store.clone();
+    let listeners = Arc::<Listeners>::default();
     let mut followers = JoinSet::new();
     // What a run may be aimed at.
     let no_targets = [Event::info(), Run::info(), RunbookRevision::info(), Secret::info()];
     let targets = kinds::all().iter().filter(|kind| kind.group != RBAC);
     for kind in targets.filter(|kind| !no_targets.contains(kind)) {
-        followers.spawn(context.listeners.clone().follow(store.clone(), kind));
+        followers.spawn(listeners.clone().follow(store.clone(), kind));
     }
     let mut manager = Manager {
-        queued: context.objects.now(),
-        context,
+        queued: wiring.now(),
+        wiring,
+        holding: holding.clone(),
+        actions,
+        uses,
+        frozen: Arc::default(),
+        targets: Arc::default(),
+        listeners,
         drivers: HashMap::new(),
         keys: HashMap::new(),
         tasks: JoinSet::new(),
         number: 0,
     };
-    let mut follower = Follower::new(store, Run::info());
+    let mut follower = Follower::new(store.clone(), Run::info());
+    // Before that there is nothing to drive; then the follower tells all there is.
+    holding.gained().await;
     loop {
         tokio::select! {
+            gained = holding.gained() => manager.look_at_gained(gained),
             seen = follower.next() => match seen {
                 Seen::All(runs) => manager.look_at_all(runs),
                 Seen::Changed(events) => {
@@ -100,11 +111,17 @@ pub(crate) async fn run(objects: Objects, actions: Arc<Actions>, ledger: Ledger)
 
 /// Keeps one driver for each run that needs one.
 struct Manager {
-    context: Arc<Context>,
+    wiring: Wiring,
+    holding: Holding,
+    actions: Arc<Actions>,
+    uses: Arc<InUses>,
+    frozen: Arc<FrozenCache>,
+    targets: Arc<Targets>,
+    listeners: Arc<Listeners>,
     /// What wakes the driver of each run that has one.
     drivers: HashMap<Key, Arc<Notify>>,
     keys: HashMap<Id, Key>,
-    tasks: JoinSet<()>,
+    tasks: JoinSet<Option<()>>,
     /// Gives runs their place in line, in the order they were first seen.
     number: u64,
     /// When the newest of them lined up; no two at the same time, so that the order is recorded.
@@ -112,6 +129,12 @@ struct Manager {
 }
 
 impl Manager {
+    fn look_at_gained(&mut self, gained: Gained) {
+        let world = self.wiring.store.world();
+        let runs = world.all(Run::info()).filter(|run| gained.contains(shard_of(run)));
+        self.look_at_all(runs.cloned().collect());
+    }
+
     fn look_at_all(&mut self, mut runs: Vec<Arc<Object>>) {
         for changed in self.drivers.values() {
             changed.notify_one();
@@ -131,39 +154,48 @@ impl Manager {
     fn look_at(&mut self, run: &Object, gone: bool) {
         if let Some(changed) = self.drivers.get(&run.key) {
             changed.notify_one();
-        } else if !gone && needs_driver(run) {
-            self.start(run, Duration::ZERO);
+        } else if !gone
+            && needs_driver(run)
+            && let Some(tenure) = self.holding.shard(shard_of(run))
+        {
+            self.start(run, tenure, Duration::ZERO);
         }
     }
 
-    fn start(&mut self, run: &Object, after: Duration) {
+    fn start(&mut self, run: &Object, tenure: Tenure, after: Duration) {
         self.number += 1;
         let tick = self.queued.timestamp() + Duration::from_micros(1);
-        self.queued = self.context.objects.now().max(Time::new(tick));
+        self.queued = self.wiring.now().max(Time::new(tick));
         let changed = Arc::<Notify>::default();
         let key = run.key.clone();
         let class = if is_begun(run) { Class::Begun } else { Class::Usual };
         // In line at once, in the order runs are seen; one that needs no target leaves it.
         let place = target_of(run).map(|target| {
             let rank = (class, self.number);
-            self.context.targets.line_up(target, key.clone(), rank, changed.clone())
+            self.targets.line_up(target, key.clone(), rank, changed.clone())
         });
-        let objects = self.context.objects.acting_for(run);
-        let context = Arc::new(Context { objects, ..(*self.context).clone() });
+        let objects = Objects::new(self.wiring.clone(), tenure.clone(), NAME).acting_for(run);
+        let context = Arc::new(Context {
+            objects,
+            actions: self.actions.clone(),
+            uses: self.uses.clone(),
+            frozen: self.frozen.clone(),
+            listeners: self.listeners.clone(),
+        });
         let job = Job::new(context, run, place, self.queued, changed.clone());
-        let task = self.tasks.spawn(async move {
+        let task = self.tasks.spawn(tenure.during(async move {
             if !after.is_zero() {
                 sleep(after).await;
             }
             driver::drive(job).await;
-        });
+        }));
         self.keys.insert(task.id(), key.clone());
         self.drivers.insert(key, changed);
     }
 
-    fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
+    fn ended(&mut self, ended: Result<(Id, Option<()>), JoinError>) {
         let (id, pause) = match ended {
-            Ok((id, ())) => (id, Duration::ZERO),
+            Ok((id, _)) => (id, Duration::ZERO),
             Err(error) => {
                 tracing::error!(%error, "a driver of a run failed; it starts again in {DEFECT_PAUSE:?}");
                 (error.id(), DEFECT_PAUSE)
@@ -171,9 +203,12 @@ impl Manager {
         };
         let Some(key) = self.keys.remove(&id) else { return };
         self.drivers.remove(&key);
-        // It may have been asked to go on (a retry) while its driver was ending.
-        if let Some(run) = self.context.objects.get(&key).filter(|run| needs_driver(run)) {
-            self.start(&run, pause);
+        // It may have been asked to go on (a retry) while its driver was ending, or its shard be held anew.
+        let found = self.wiring.store.world().get(Run::info(), &key.namespace, &key.name);
+        if let Some(run) = found.filter(|run| needs_driver(run))
+            && let Some(tenure) = self.holding.shard(shard_of(&run))
+        {
+            self.start(&run, tenure, pause);
         }
     }
 }
@@ -207,13 +242,27 @@ fn wants_retry(run: &Run) -> bool {
         && run.metadata.deletion_timestamp.is_none()
 }
 
+/// Whether a run has not ended.
+pub(crate) fn goes_on(run: &Object) -> bool {
+    !matches!(run.field("status.phase"), Some("Succeeded" | "Failed" | "Cancelled"))
+}
+
 /// What a run is aimed at.
 fn target_of(run: &Object) -> Option<Key> {
     let name = run.field("spec.target.name").filter(|name| !name.is_empty())?;
-    let kind: KindRef =
-        kinds::all().iter().find(|kind| Some(kind.kind) == run.field("spec.target.kind"))?;
-    let namespace = if kind.namespaced() { run.namespace() } else { "" };
+    target_key(run.field("spec.target.kind")?, run.namespace(), name)
+}
+
+/// Key of what a run of that namespace is aimed at.
+pub(crate) fn target_key(kind: &str, namespace: &str, name: &str) -> Option<Key> {
+    let kind: KindRef = kinds::all().iter().find(|known| known.kind == kind)?;
+    let namespace = if kind.namespaced() { namespace } else { "" };
     Some(Key::new(kind, namespace, name))
+}
+
+/// All runs aimed at one target are in one shard, so that they are in one line.
+fn shard_of(run: &Object) -> Shard {
+    Shard::of(&target_of(run).unwrap_or_else(|| run.key.clone()))
 }
 
 /// `namespace/name`, as people write it.

@@ -4,7 +4,7 @@
 
 use crate::{
     planted::{self, Planted},
-    shards::Shards,
+    spread::Spread,
 };
 use quarterdeck_model::Key;
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 /// All lines.
 #[derive(Default)]
 pub(crate) struct Targets {
-    lines: Shards<Line>,
+    lines: Spread<Line>,
 }
 
 /// Who goes first.

@@ -3,7 +3,7 @@
 use crate::{outside::Behaviour, scenario::Plane};
 use quarterdeck_model::{
     Kind as _,
-    kinds::{Campaign, CampaignPhase, CampaignStatus, Instance, Rack, Run, Server, Service},
+    kinds::{Campaign, CampaignPhase, CampaignStatus, Instance, Permit, Rack, Run, Server, Service},
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
@@ -251,7 +251,8 @@ async fn it_hurts_no_service_and_says_for_whom_it_waits() {
     );
     let most = std::sync::atomic::AtomicUsize::new(0);
     let done = until(&plane, "the end", |status| {
-        let permits = plane.store.world().count(quarterdeck_model::kinds::Permit::info());
+        let world = plane.store.world();
+        let permits = world.with_fields(Permit::info(), "status.phase=Granted").len();
         most.fetch_max(permits, std::sync::atomic::Ordering::Relaxed);
         status.phase == CampaignPhase::Succeeded
     })

@@ -52,8 +52,11 @@ fn none_without_a_permit(plane: &Plane) {
     });
 }
 
+/// Permits that were granted.
 fn permits(store: &Store) -> Vec<Value> {
-    store.world().all(Permit::info()).map(|permit| permit.value()).collect()
+    let world = store.world();
+    let granted = world.all(Permit::info()).filter(|it| it.field("status.phase") == Some("Granted"));
+    granted.map(|permit| permit.value()).collect()
 }
 
 async fn run(plane: &Plane, name: &str, server: &str) {
@@ -111,10 +114,10 @@ async fn a_run_waits_until_a_service_can_spare_what_it_takes() {
     instance_is(&plane, "web-3", "Ready").await;
     let given = until_permits(&plane, 1).await;
     assert_eq!(given[0]["metadata"]["name"], "r");
-    let spec = &given[0]["spec"];
+    let (spec, status) = (&given[0]["spec"], &given[0]["status"]);
     assert_eq!(spec["target"], json!({"kind": "Server", "name": "s-0"}));
-    assert_eq!((&spec["servers"], &spec["instances"]), (&json!(1), &json!(1)));
-    assert_eq!(spec["services"], json!([{"service": "shop/web", "instances": 1}]));
+    assert_eq!((&status["servers"], &status["instances"]), (&json!(1), &json!(1)));
+    assert_eq!(status["services"], json!([{"service": "shop/web", "instances": 1}]));
     // It was told, and did not wait for its next look.
     assert!(plane.now().duration_since(crate::scenario::beginning()).as_secs() < 15);
     plane.phase("r", RunPhase::Succeeded).await;

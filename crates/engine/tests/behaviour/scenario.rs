@@ -12,6 +12,7 @@ use quarterdeck_simtest::{Disk, Process};
 use quarterdeck_store::{Mutation, Outcome, Precondition, Store, WatchQuery, Write};
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -71,6 +72,31 @@ impl Plane {
     pub(crate) async fn another(&self) -> Self {
         let process = Process::one_of_many(&self.disk);
         Self::with(process, self.disk.clone(), self.outside.clone(), self.clock).await
+    }
+
+    /// The same, which acts on a world of its own.
+    pub(crate) async fn another_elsewhere(&self) -> Self {
+        let process = Process::one_of_many(&self.disk);
+        Self::with(process, self.disk.clone(), Arc::default(), self.clock).await
+    }
+
+    /// Waits until this many shards are held, each by one of so many planes.
+    pub(crate) async fn shared_by(&self, planes: usize) {
+        let settled = async {
+            loop {
+                let held = self.store.leases().await.unwrap();
+                let mut shards: BTreeMap<String, usize> = BTreeMap::new();
+                for lease in held.iter().filter(|lease| lease.name.starts_with("shard-")) {
+                    *shards.entry(lease.holder.clone()).or_default() += 1;
+                }
+                let even = shards.values().all(|count| *count <= 16_usize.div_ceil(planes));
+                if shards.len() == planes && even && shards.values().sum::<usize>() == 16 {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        timeout(Duration::from_secs(60), settled).await.expect("all shards are held evenly");
     }
 
     /// A plane that shares its disk with others.

@@ -51,7 +51,7 @@ pub use machine_pool::{
 };
 pub use namespace::{Namespace, NamespaceSpec, NamespaceStatus};
 pub use object_selector::{ObjectSelector, ObjectSelectorRequirement};
-pub use permit::{Permit, PermitSpec, PermitStatus, PermittedLoss};
+pub use permit::{Permit, PermitPhase, PermitSpec, PermitStatus, PermittedLoss};
 pub use provider::{MetalProvider, Provider, ProviderSpec, ProviderStatus, ProviderType};
 pub use rack::{Rack, RackSpec, RackStatus};
 pub use rbac::{ClusterRole, ClusterRoleBinding, PolicyRule, RBAC, Role, RoleBinding};

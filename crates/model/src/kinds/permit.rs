@@ -1,5 +1,5 @@
-//! Permit: what the ledger has given a run: it may disrupt its target until it ends. Written by the plane
-//! alone.
+//! Permit: a run asks the ledger in it for leave to disrupt its target, and is granted that until it ends, or told
+//! who blocks. Written by the plane alone.
 
 use super::{Resource, RunTarget, V1ALPHA1, WORKFLOWS};
 use crate::{
@@ -8,29 +8,31 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Leave to disrupt a target, with the same name as the run that has it.
+/// Leave to disrupt a target, with the same name as the run that asks for it.
 pub type Permit = Resource<PermitSpec, PermitStatus>;
 
-/// What was permitted.
+/// What a run asks for.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PermitSpec {
-    /// Identity of the run that has it: another run of the same name does not.
+    /// Identity of the run that asks: another run of the same name does not.
     #[serde(rename = "runUID")]
     pub run_uid: String,
-    /// What may be disrupted.
+    /// What is to be disrupted.
     pub target: RunTarget,
-    /// When it was given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub granted: Option<Time>,
-    /// Servers that may go.
-    pub servers: u32,
-    /// Instances on them.
-    pub instances: u32,
-    /// The services of those, the most concerned first; not more than are worth reading.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
-    pub services: Vec<PermittedLoss>,
+    /// The runbook of the run: a freeze may except it.
+    #[serde(default)]
+    pub runbook: String,
+    /// Since when it asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Time>,
+    /// The disruption may have begun, as when the plane stopped in the middle of it: it is granted, so that it is
+    /// counted, whatever else is down.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub begun: bool,
+    /// The run only asks what the answer would be now; nothing is taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
 }
 
 /// What a service may lose under a permit.
@@ -43,9 +45,48 @@ pub struct PermittedLoss {
     pub instances: u32,
 }
 
-/// A permit has no state of its own.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PermitStatus {}
+/// What the ledger has said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PermitPhase {
+    /// Nothing yet.
+    #[default]
+    Asked,
+    /// Not now; it is asked again when what blocks gives way.
+    Waiting,
+    /// The target may be disrupted until the run ends.
+    Granted,
+    /// It would be granted now to a run that is not a dry one. Nothing is taken.
+    WouldBeGranted,
+}
+
+/// What the ledger has said, and what it counts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PermitStatus {
+    /// What it has said.
+    pub phase: PermitPhase,
+    /// Who blocks, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// When it was granted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub granted: Option<Time>,
+    /// Servers that may go.
+    pub servers: u32,
+    /// Instances on them.
+    pub instances: u32,
+    /// The services of those, the most concerned first; not more than are worth reading.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub services: Vec<PermittedLoss>,
+}
+
+impl Permit {
+    /// Whether the target may be disrupted.
+    pub fn is_granted(&self) -> bool {
+        self.status.phase == PermitPhase::Granted
+    }
+}
 
 impl Kind for Permit {
     const GROUP: &'static str = WORKFLOWS;
@@ -59,13 +100,15 @@ impl Kind for Permit {
     const COLUMNS: &'static [Column] = &[
         Column::new("Kind", "spec.target.kind", "What kind of target"),
         Column::new("Target", "spec.target.name", "What may be disrupted"),
-        Column::new("Servers", "spec.servers", "Servers that may go").of(ColumnType::Integer),
-        Column::new("Instances", "spec.instances", "Instances on them").of(ColumnType::Integer),
-        Column::new("Granted", "spec.granted", "When it was given").of(ColumnType::Date),
+        Column::new("Phase", "status.phase", "Granted, or Waiting"),
+        Column::new("Servers", "status.servers", "Servers that may go").of(ColumnType::Integer),
+        Column::new("Instances", "status.instances", "Instances on them").of(ColumnType::Integer),
+        Column::new("Granted", "status.granted", "When it was granted").of(ColumnType::Date),
+        Column::new("Waits for", "status.message", "Who blocks, and why").wide(),
     ];
     const INDEXED_FIELDS: &'static [&'static str] =
-        &["spec.runUID", "spec.target.kind", "spec.target.name"];
-    const DESCRIPTION: &'static str = "Permit is leave of the ledger for a run to disrupt its target. The plane writes it before a run's first disruptive step, and removes it when the run has ended.";
+        &["spec.runUID", "spec.target.kind", "spec.target.name", "status.phase"];
+    const DESCRIPTION: &'static str = "Permit is leave of the ledger for a run to disrupt its target. The plane writes it before a run's first disruptive step, where it waits until the ledger grants it, and removes it when the run has ended.";
 
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
@@ -73,7 +116,7 @@ impl Kind for Permit {
 
     fn validate(&self, old: Option<&Self>, errors: &mut FieldErrors) {
         if old.is_some_and(|old| old.spec != self.spec) {
-            errors.push(FieldError::forbidden("spec", "a permit never changes"));
+            errors.push(FieldError::forbidden("spec", "what is asked never changes"));
         }
     }
 

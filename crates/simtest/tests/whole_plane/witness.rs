@@ -207,7 +207,8 @@ impl Witness {
             }
             return;
         };
-        if self.permits.contains_key(&change.key) {
+        // One that is only asked for takes nothing.
+        if !permit.is_granted() || self.permits.contains_key(&change.key) {
             return;
         }
         let (uid, name) = (permit.spec.run_uid.clone(), full(&change.key));
@@ -230,7 +231,7 @@ impl Witness {
             target: &permit.spec.target,
             runbook: &runbook.unwrap_or_default(),
             namespace: &key.namespace,
-            at: permit.spec.granted.map_or_else(|| self.clock.now(), |at| at.timestamp()),
+            at: permit.status.granted.map_or_else(|| self.clock.now(), |at| at.timestamp()),
         };
         let why = self.facts.refuse(&asked, &disrupted)?;
         let earlier = self.before.iter().any(|(_, then)| then.refuse(&asked, &disrupted).is_none());

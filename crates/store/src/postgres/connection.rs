@@ -207,19 +207,21 @@ pub(super) struct Reader {
     pub(super) snapshot: Statement,
     pub(super) acquire: Statement,
     pub(super) release: Statement,
+    pub(super) held: Statement,
 }
 
 impl Reader {
     pub(super) async fn connect(target: &Target) -> Result<Self, StoreError> {
         let client = connect(target, READER_SESSION).await?;
-        let (head, changes, snapshot, acquire, release) = tokio::try_join!(
+        let (head, changes, snapshot, acquire, release, held) = tokio::try_join!(
             client.prepare(super::read::HEAD),
             client.prepare(super::read::CHANGES),
             client.prepare(super::read::SNAPSHOT),
             client.prepare(super::lease::ACQUIRE),
             client.prepare(super::lease::RELEASE),
+            client.prepare(super::lease::HELD),
         )
         .map_err(failure)?;
-        Ok(Self { client, head, changes, snapshot, acquire, release })
+        Ok(Self { client, head, changes, snapshot, acquire, release, held })
     }
 }

@@ -292,14 +292,18 @@ impl Backend for Postgres {
         Ok(())
     }
 
-    async fn acquire_lease(
+    async fn acquire_leases(
         &self,
-        name: &str,
+        names: &[String],
         holder: &str,
         ttl: Duration,
-    ) -> Result<Option<Lease>, StoreError> {
+    ) -> Result<Vec<Lease>, StoreError> {
         // Repeating one whose answer was lost renews it.
-        self.ask(|reader| async move { lease::acquire(&reader, name, holder, ttl).await }).await
+        self.ask(|reader| async move { lease::acquire(&reader, names, holder, ttl).await }).await
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
+        self.ask(|reader| async move { lease::held(&reader).await }).await
     }
 
     async fn release_lease(&self, lease: &Lease) -> Result<(), StoreError> {

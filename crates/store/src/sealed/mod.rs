@@ -346,13 +346,17 @@ impl Backend for Sealed {
         self.inner.compact(before).await
     }
 
-    async fn acquire_lease(
+    async fn acquire_leases(
         &self,
-        name: &str,
+        names: &[String],
         holder: &str,
         ttl: Duration,
-    ) -> Result<Option<Lease>, StoreError> {
-        self.inner.acquire_lease(name, holder, ttl).await
+    ) -> Result<Vec<Lease>, StoreError> {
+        self.inner.acquire_leases(names, holder, ttl).await
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
+        self.inner.leases().await
     }
 
     async fn release_lease(&self, lease: &Lease) -> Result<(), StoreError> {

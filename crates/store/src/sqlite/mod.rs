@@ -210,15 +210,19 @@ impl Backend for Sqlite {
         }
     }
 
-    async fn acquire_lease(
+    async fn acquire_leases(
         &self,
-        name: &str,
+        names: &[String],
         holder: &str,
         ttl: Duration,
-    ) -> Result<Option<Lease>, StoreError> {
-        let (name, holder) = (name.to_owned(), holder.to_owned());
-        self.write(move |writer| write::acquire_lease(&mut writer.connection, &name, &holder, ttl))
+    ) -> Result<Vec<Lease>, StoreError> {
+        let (names, holder) = (names.to_vec(), holder.to_owned());
+        self.write(move |writer| write::acquire_leases(&mut writer.connection, &names, &holder, ttl))
             .await
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
+        self.write(|writer| write::leases(&writer.connection)).await
     }
 
     async fn release_lease(&self, lease: &Lease) -> Result<(), StoreError> {

@@ -181,17 +181,17 @@ fn now() -> i64 {
     i64::try_from(START.elapsed().as_millis()).unwrap_or(i64::MAX).saturating_add(1)
 }
 
-/// Takes or renews a lease.
-pub(super) fn acquire_lease(
+/// Takes or renews leases; those that someone else holds are left out.
+pub(super) fn acquire_leases(
     connection: &mut Connection,
-    name: &str,
+    names: &[String],
     holder: &str,
     ttl: Duration,
-) -> Result<Option<Lease>, StoreError> {
+) -> Result<Vec<Lease>, StoreError> {
     let transaction = begin(connection)?;
     let now = now();
     let expires = now.saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX));
-    let take = || -> rusqlite::Result<Option<i64>> {
+    let take = |name: &str| -> rusqlite::Result<Option<i64>> {
         let held: Option<(String, i64, i64)> = transaction
             .query_row("SELECT holder, token, expires FROM lease WHERE name = ?1", [name], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
@@ -210,11 +210,29 @@ pub(super) fn acquire_lease(
         )?;
         Ok(Some(token))
     };
-    let token = take().map_err(failure)?;
+    let mut taken = Vec::with_capacity(names.len());
+    for name in names {
+        if let Some(token) = take(name).map_err(failure)? {
+            let token = u64::try_from(token).unwrap_or(0);
+            taken.push(Lease { name: name.clone(), holder: holder.into(), token });
+        }
+    }
     transaction.commit().map_err(failure)?;
-    Ok(token.and_then(|token| {
-        Some(Lease { name: name.into(), holder: holder.into(), token: u64::try_from(token).ok()? })
-    }))
+    Ok(taken)
+}
+
+/// Leases that are held now.
+pub(super) fn leases(connection: &Connection) -> Result<Vec<Lease>, StoreError> {
+    let held = || -> rusqlite::Result<Vec<Lease>> {
+        let mut held =
+            connection.prepare_cached("SELECT name, holder, token FROM lease WHERE expires > ?1")?;
+        let rows = held.query_map([now()], |row| {
+            let token = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
+            Ok(Lease { name: row.get(0)?, holder: row.get(1)?, token })
+        })?;
+        rows.collect()
+    };
+    held().map_err(failure)
 }
 
 /// Gives a lease back: it expires now, and its token moves on, so that its fences are refused at once.

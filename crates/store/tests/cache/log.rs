@@ -104,12 +104,16 @@ impl Backend for Log {
         Ok(())
     }
 
-    async fn acquire_lease(
+    async fn acquire_leases(
         &self,
-        _: &str,
+        _: &[String],
         _: &str,
         _: Duration,
-    ) -> Result<Option<Lease>, StoreError> {
+    ) -> Result<Vec<Lease>, StoreError> {
+        Err(StoreError::Unavailable("the cache never asks for a lease".into()))
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
         Err(StoreError::Unavailable("the cache never asks for a lease".into()))
     }
 

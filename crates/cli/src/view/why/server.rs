@@ -36,7 +36,7 @@ pub(crate) fn server(server: &Server, runs: &[Run], permits: &[Permit], now: Tim
             count(queued, "run")
         ));
     }
-    for permit in permits {
+    for permit in permits.iter().filter(|permit| permit.is_granted()) {
         why.findings.push(Finding {
             what: "it may be disrupted at any moment".into(),
             who: Some(format!(
@@ -44,10 +44,10 @@ pub(crate) fn server(server: &Server, runs: &[Run], permits: &[Permit], now: Tim
                 permit.metadata.namespace.as_deref().unwrap_or_default(),
                 permit.metadata.name
             )),
-            since: permit.spec.granted,
+            since: permit.status.granted,
             message: format!(
                 "its permit covers {}",
-                count(size(permit.spec.instances), "instance")
+                count(size(permit.status.instances), "instance")
             ),
             ..Finding::default()
         });

@@ -33,7 +33,7 @@ pub(crate) fn service(
     let mut why = Why::new(format!("service/{name}"), phase, summary);
     let down = instances.iter().filter(|it| it.status.phase != InstancePhase::Ready);
     why.findings.extend(down.map(instance));
-    let of_it = |permit: &&Permit| permit.spec.services.iter().any(|loss| loss.service == name);
+    let of_it = |permit: &&Permit| permit.status.services.iter().any(|loss| loss.service == name);
     why.findings.extend(permits.iter().filter(of_it).map(|it| held(it, &name)));
     let blocked: Vec<Finding> =
         runs.iter().filter_map(|run| waits(run, &service.metadata.name, namespace)).collect();
@@ -72,12 +72,12 @@ fn instance(it: &Instance) -> Finding {
 fn held(permit: &Permit, service: &str) -> Finding {
     let namespace = permit.metadata.namespace.as_deref().unwrap_or_default();
     let on = &permit.spec.target;
-    let losses = permit.spec.services.iter().filter(|loss| loss.service == service);
+    let losses = permit.status.services.iter().filter(|loss| loss.service == service);
     let instances: u32 = losses.map(|loss| loss.instances).sum();
     Finding {
         what: format!("a run may disrupt {} {}", on.kind, on.name),
         who: Some(format!("run/{namespace}/{}", permit.metadata.name)),
-        since: permit.spec.granted,
+        since: permit.status.granted,
         message: format!("{instances} of its instances {} there", are(size(instances))),
         ..Finding::default()
     }

@@ -20,10 +20,10 @@ use quarterdeck_model::{
         RunTarget, Server, ServerPhase,
     },
 };
-use quarterdeck_store::{Mutation, Outcome, Precondition, World};
+use quarterdeck_store::{Mutation, Outcome, Precondition, Store, World};
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -38,8 +38,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 const TOLD_OF_ONE: usize = 4;
 
 /// Keeps machines.
-#[derive(Default)]
 pub(crate) struct Machines {
+    store: Arc<Store>,
     waiting: Mutex<Waiting>,
 }
 
@@ -89,8 +89,14 @@ impl Controller for Machines {
             let name = object.label(MACHINE).zip(object.label(MACHINE_NAMESPACE));
             return name.map(|(name, namespace)| machine(namespace, name)).into_iter().collect();
         }
-        // Classes, images: which machines wait for them is found by the one key.
-        vec![object.key.clone()]
+        if object.kind == Machine::info() {
+            return vec![object.key.clone()];
+        }
+        // Classes, images: machines may wait for them.
+        let field = if object.kind == Image::info() { "image" } else { "class" };
+        let named = format!("spec.{field}={}", object.name());
+        let machines = self.store.world().with_fields(Machine::info(), &named);
+        machines.iter().map(|machine| machine.key.clone()).collect()
     }
 
     async fn reconcile(
@@ -98,19 +104,15 @@ impl Controller for Machines {
         objects: &Objects,
         key: &Key,
     ) -> Result<Option<Duration>, EngineError> {
-        if *key.kind == *Machine::info().resource_name() {
-            return self.machine(objects, key).await;
-        }
-        let field = if *key.kind == *Image::info().resource_name() { "image" } else { "class" };
-        let fields = format!("spec.{field}={}", key.name);
-        for machine in objects.store().world().with_fields(Machine::info(), &fields) {
-            self.machine(objects, &machine.key).await?;
-        }
-        Ok(None)
+        self.machine(objects, key).await
     }
 }
 
 impl Machines {
+    pub(crate) fn new(store: Arc<Store>) -> Self {
+        Self { store, waiting: Mutex::default() }
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         // Each change leaves both whole but for one key, which is told of once more at worst.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)

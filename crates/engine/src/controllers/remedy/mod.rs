@@ -12,7 +12,7 @@ use super::Controller;
 use crate::{
     SYSTEM_NAMESPACE,
     events::{self, Happening},
-    objects::{EngineError, Objects},
+    objects::{EngineError, Objects, Wiring},
 };
 use decide::{Affected, Attempt, Begin, Decision, Outcome, Situation, State, decide};
 use quarterdeck_model::{
@@ -53,8 +53,8 @@ pub(crate) struct Remedies {
 }
 
 impl Remedies {
-    pub(crate) fn new(objects: Objects) -> Self {
-        Self { watching: Watching::new(objects) }
+    pub(crate) fn new(wiring: Wiring) -> Self {
+        Self { watching: Watching::new(wiring) }
     }
 }
 

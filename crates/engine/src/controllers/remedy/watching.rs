@@ -2,7 +2,7 @@
 //! and only those of which it is true are remembered. What is remembered is the newest version's answer, whoever
 //! looked first.
 
-use crate::objects::Objects;
+use crate::objects::Wiring;
 use quarterdeck_model::{
     Key, Kind as _, KindRef, LabelSelector, Object, Revision, Time, kinds::Remedy,
 };
@@ -51,14 +51,14 @@ pub(super) struct Watched {
 
 /// All of that.
 pub(super) struct Watching {
-    objects: Objects,
+    wiring: Wiring,
     /// By name of the remedy.
     remedies: Mutex<HashMap<String, Watched>>,
 }
 
 impl Watching {
-    pub(super) fn new(objects: Objects) -> Self {
-        Self { objects, remedies: Mutex::default() }
+    pub(super) fn new(wiring: Wiring) -> Self {
+        Self { wiring, remedies: Mutex::default() }
     }
 
     fn remedies(&self) -> MutexGuard<'_, HashMap<String, Watched>> {
@@ -95,7 +95,7 @@ impl Watching {
         if asked.is_empty() {
             return Vec::new();
         }
-        let object = self.objects.store().world().get(kind, &key.namespace, &key.name);
+        let object = self.wiring.store.world().get(kind, &key.namespace, &key.name);
         let version = object.as_ref().map(|object| (key.name.to_string(), object.revision));
         let news = asked.into_iter().filter(|(name, question)| {
             if version.is_some() && !self.is_new(name, &version) {
@@ -126,7 +126,7 @@ impl Watching {
         let holds = object.is_some_and(|object| question.holds(object));
         let mut remedies = self.remedies();
         let Some(watched) = remedies.get_mut(remedy) else { return false };
-        let newest = self.objects.store().world().get(question.kind, "", name);
+        let newest = self.wiring.store.world().get(question.kind, "", name);
         let seen = object.map(|object| object.revision);
         if !Arc::ptr_eq(&watched.question, question) || newest.map(|newest| newest.revision) != seen
         {
@@ -139,7 +139,7 @@ impl Watching {
         if watched.affected.contains_key(name) {
             return false;
         }
-        watched.affected.insert(name.to_owned(), self.objects.now());
+        watched.affected.insert(name.to_owned(), self.wiring.now());
         true
     }
 }
