@@ -10,6 +10,7 @@ mod ledger;
 mod list_pages;
 pub(crate) mod million;
 mod reads_postgres;
+mod replicas;
 mod runs;
 pub(crate) mod watchers;
 mod writes;
@@ -97,6 +98,11 @@ pub(crate) const ALL: &[Figure] = &[
         name: "fleet",
         about: "110,000 simulated servers from first contact to ready, and a campaign over 40,000 of them",
         run: |folder| Box::pin(fleet::run(folder)),
+    },
+    Figure {
+        name: "replicas",
+        about: "two replicas on PostgreSQL beside one, with work that waits for machines",
+        run: |folder| Box::pin(replicas::run(folder)),
     },
     Figure {
         name: "ledger",

@@ -155,7 +155,8 @@ impl Leases {
         if !new.is_empty() {
             // What was written under them before is known before anything is done under them.
             self.store.fresh().await?;
-            self.held.extend(new.into_iter().map(|lease| (lease.name.clone(), Tenure::begin(lease))));
+            self.held
+                .extend(new.into_iter().map(|lease| (lease.name.clone(), Tenure::begin(lease))));
         }
         Ok(())
     }
@@ -187,7 +188,12 @@ impl Leases {
         if *before == held {
             return;
         }
-        info!(shards = held.count(), of = SHARDS, leads = held.fleet.is_some(), "what this replica acts for");
+        info!(
+            shards = held.count(),
+            of = SHARDS,
+            leads = held.fleet.is_some(),
+            "what this replica acts for"
+        );
         self.told.send_replace(Arc::new(held));
     }
 }

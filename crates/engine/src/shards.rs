@@ -152,7 +152,8 @@ mod tests {
     fn names_that_differ_little_are_spread_evenly() {
         let mut counts = [0_usize; SHARDS];
         for number in 0..16_000 {
-            counts[Shard::of(&key(&format!("fra1-r{:03}-s{:02}", number / 40, number % 40))).0] += 1;
+            counts[Shard::of(&key(&format!("fra1-r{:03}-s{:02}", number / 40, number % 40))).0] +=
+                1;
         }
         assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{counts:?}");
     }

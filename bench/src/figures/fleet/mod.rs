@@ -59,7 +59,7 @@ fn write(kind: KindRef, mut value: Value) -> Mutation {
     }
 }
 
-fn with_phase(store: &Store, phase: &str) -> usize {
+pub(super) fn with_phase(store: &Store, phase: &str) -> usize {
     let fields = FieldSelector::parse(&format!("status.phase={phase}")).unwrap_or_default();
     let world = store.world();
     world
@@ -98,8 +98,13 @@ impl Running {
     }
 }
 
-/// Servers a second, from the moment the engine begins.
-async fn enrol(store: &Arc<Store>, servers: u32) -> Result<f64, Failure> {
+/// Writes what an inspection needs, and a fleet of servers, each as `change` leaves it.
+pub(super) async fn open_fleet(
+    store: &Store,
+    seed: u64,
+    servers: u32,
+    mut change: impl FnMut(KindRef, &mut Value),
+) -> Result<(), Failure> {
     let namespaces = ["default", SYSTEM_NAMESPACE]
         .map(|name| write(Namespace::info(), json!({"metadata": {"name": name}})));
     let runbook = json!({"metadata": {"name": INSPECT_RUNBOOK}, "spec": {
@@ -109,10 +114,23 @@ async fn enrol(store: &Arc<Store>, servers: u32) -> Result<f64, Failure> {
     }});
     let mut all: Vec<Mutation> = namespaces.into();
     all.push(write(Runbook::info(), runbook));
-    let mut labelled = 0;
-    for object in Fleet::new(SEED, servers).objects() {
+    for object in Fleet::new(seed, servers).objects() {
         let mut manifest = object.manifest();
-        if object.kind() == Server::info()
+        change(object.kind(), &mut manifest);
+        all.push(write(object.kind(), manifest));
+        if all.len() >= BATCH {
+            store.commit(std::mem::take(&mut all)).await?;
+        }
+    }
+    store.commit(all).await?;
+    Ok(())
+}
+
+/// Servers a second, from the moment the engine begins.
+async fn enrol(store: &Arc<Store>, servers: u32) -> Result<f64, Failure> {
+    let mut labelled = 0;
+    let label = |kind: KindRef, manifest: &mut Value| {
+        if kind == Server::info()
             && labelled < campaign::TARGETS
             && let Some(labels) = manifest.pointer_mut("/metadata/labels")
             && let Some(labels) = labels.as_object_mut()
@@ -120,12 +138,8 @@ async fn enrol(store: &Arc<Store>, servers: u32) -> Result<f64, Failure> {
             labelled += 1;
             labels.insert(campaign::LABEL.into(), "yes".into());
         }
-        all.push(write(object.kind(), manifest));
-        if all.len() >= BATCH {
-            store.commit(std::mem::take(&mut all)).await?;
-        }
-    }
-    store.commit(all).await?;
+    };
+    open_fleet(store, SEED, servers, label).await?;
     let begin = Instant::now();
     let running = Running::start(store);
     let wanted = f64::from(servers) * SHARE;

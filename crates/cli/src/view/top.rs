@@ -95,9 +95,7 @@ impl PermitNow {
     /// None of one that is asked for only.
     pub(crate) fn of(permit: &Permit) -> Option<Self> {
         let Permit { status, .. } = permit;
-        permit
-            .is_granted()
-            .then_some(Self { servers: status.servers, instances: status.instances })
+        permit.is_granted().then_some(Self { servers: status.servers, instances: status.instances })
     }
 }
 

@@ -188,3 +188,31 @@ impl<C: Controller> News<C> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quarterdeck_model::{Kind as _, kinds::Run, object};
+    use quarterdeck_store::{Mutation, Precondition, Sqlite, Write};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn what_says_in_another_namespace_whose_it_is_belongs_to_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Arc::new(Sqlite::open(folder.path()).unwrap())).await.unwrap();
+        let run = |namespace: &str| {
+            let owner = json!({"apiVersion": "v1", "kind": "K", "name": "s", "uid": "u"});
+            let meta = json!({"name": "r", "namespace": namespace, "uid": namespace, "ownerReferences": [owner]});
+            let body = object::encode(Run::info(), &json!({"metadata": meta}));
+            let key = Key::new(Run::info(), namespace, "r");
+            let (write, precondition) = (Write::Put(body.into()), Precondition::Absent);
+            Mutation { key, write, precondition, fence: None }
+        };
+        store.commit(vec![run("default"), run("other")]).await.unwrap();
+        let namespace = Some("default".to_owned());
+        let owner = ObjectMeta { uid: "u".into(), namespace, ..ObjectMeta::default() };
+        let world = store.world();
+        let own: Vec<&str> = owned_by(&world, &owner).map(|object| object.namespace()).collect();
+        assert_eq!(own, ["default"]);
+    }
+}

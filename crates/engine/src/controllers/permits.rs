@@ -52,7 +52,8 @@ impl Controller for Permits {
     fn shard(&self, world: &World, key: &Key) -> Shard {
         let permit = world.get(Permit::info(), &key.namespace, &key.name);
         let target = permit.and_then(|permit| {
-            let (kind, name) = (permit.field("spec.target.kind")?, permit.field("spec.target.name")?);
+            let (kind, name) =
+                (permit.field("spec.target.kind")?, permit.field("spec.target.name")?);
             target_key(kind, &key.namespace, name)
         });
         Shard::of(&target.unwrap_or_else(|| key.clone()))
@@ -78,7 +79,9 @@ impl Controller for Permits {
             return Ok(Some(IN_A_MOMENT));
         }
         // Its finalizer keeps it for nobody else. Should it have changed, that brings us here again.
-        objects.commit(vec![objects.delete(key.clone(), Precondition::At(permit.revision))]).await?;
+        objects
+            .commit(vec![objects.delete(key.clone(), Precondition::At(permit.revision))])
+            .await?;
         Ok(None)
     }
 }

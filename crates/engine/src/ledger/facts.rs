@@ -8,9 +8,7 @@ use crate::{
 use quarterdeck_ledger::{Book, Holder, Target};
 use quarterdeck_model::{
     Key, Kind as _, KindRef, Object, Revision, Time,
-    kinds::{
-        Freeze, Instance, Machine, Permit, PermitPhase, Rack, Run, Server, Service, Site,
-    },
+    kinds::{Freeze, Instance, Machine, Permit, PermitPhase, Rack, Run, Server, Service, Site},
 };
 use quarterdeck_store::{Store, World};
 use std::{collections::HashMap, sync::Arc};
@@ -158,10 +156,10 @@ impl Facts {
             if let Some(freeze) = read::<Freeze>(object) {
                 self.book.set_freeze(object.name(), freeze.spec);
             }
-        } else if kind == Permit::info() {
-            if let Some(permit) = read::<Permit>(object) {
-                self.note_permit(object, permit, now);
-            }
+        } else if kind == Permit::info()
+            && let Some(permit) = read::<Permit>(object)
+        {
+            self.note_permit(object, permit, now);
         }
     }
 

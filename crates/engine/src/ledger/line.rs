@@ -156,7 +156,11 @@ mod tests {
         line.wait(&key("late"), OTHER, at(10), Some(at(12)));
         line.forget(&key("early"));
         advance(Duration::from_secs(2)).await;
-        assert_eq!(names(line.next(9)), ["late"], "its time has come, and that of the other has not");
+        assert_eq!(
+            names(line.next(9)),
+            ["late"],
+            "its time has come, and that of the other has not"
+        );
         line.forget(&key("late"));
         advance(AGAIN).await;
         assert_eq!(names(line.next(9)), ["other"]);

@@ -120,7 +120,11 @@ impl Leave {
 
     /// A step waits for leave: asks, unless that was done. `at` is the run as it is recorded: one that was asked to
     /// end meanwhile gets no permit.
-    pub(super) async fn want(&mut self, objects: &Objects, at: Revision) -> Result<(), EngineError> {
+    pub(super) async fn want(
+        &mut self,
+        objects: &Objects,
+        at: Revision,
+    ) -> Result<(), EngineError> {
         let Some(asker) = &self.asker else { return Ok(()) };
         if permit_in(&objects.store().world(), asker).is_none() {
             let seen = Some((asker.run.clone(), at));

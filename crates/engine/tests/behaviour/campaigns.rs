@@ -3,7 +3,9 @@
 use crate::{outside::Behaviour, scenario::Plane};
 use quarterdeck_model::{
     Kind as _,
-    kinds::{Campaign, CampaignPhase, CampaignStatus, Instance, Permit, Rack, Run, Server, Service},
+    kinds::{
+        Campaign, CampaignPhase, CampaignStatus, Instance, Permit, Rack, Run, Server, Service,
+    },
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
@@ -112,6 +114,8 @@ async fn a_plan_first_then_canaries_then_rack_after_rack() {
         "one rack after the other"
     );
     assert!(runs(&plane).values().all(|count| *count == 1));
+    let told = plane.reasons("Campaign", "c");
+    assert_eq!(told, ["Planned", "Started", "CanariesSucceeded", "Succeeded"]);
     // What gets the label later is not for it.
     plane
         .patch(Server::info(), "", "s-01", |server| {
@@ -137,6 +141,7 @@ async fn failed_canaries_stop_it_and_a_person_says_how_it_goes_on() {
         )
     );
     assert_eq!(paused.failures[0].reason, "step patch: Unreachable");
+    assert_eq!(plane.reasons("Campaign", "c"), ["Started", "PausedItself"]);
     // It is mended, and tried again.
     plane.outside.always("s-00", MINUTES);
     ask(&plane, "retries", json!(1)).await;

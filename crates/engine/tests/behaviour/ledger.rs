@@ -55,7 +55,8 @@ fn none_without_a_permit(plane: &Plane) {
 /// Permits that were granted.
 fn permits(store: &Store) -> Vec<Value> {
     let world = store.world();
-    let granted = world.all(Permit::info()).filter(|it| it.field("status.phase") == Some("Granted"));
+    let granted =
+        world.all(Permit::info()).filter(|it| it.field("status.phase") == Some("Granted"));
     granted.map(|permit| permit.value()).collect()
 }
 

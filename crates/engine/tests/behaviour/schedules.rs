@@ -189,19 +189,3 @@ async fn a_name_that_is_taken_is_not_called_a_start() {
     wait(MINUTE).await;
     assert_eq!(times(&plane), ["09:00"], "it is started once the name is free");
 }
-
-/// Who has seen a schedule's uid could otherwise keep it from starting, or have it cancel a run of his.
-#[tokio::test(start_paused = true)]
-async fn what_says_in_another_namespace_that_it_is_its_own_is_not() {
-    let plane = plane(HOUR * 3).await;
-    schedule(&plane, json!({"concurrencyPolicy": "Forbid"})).await;
-    let uid = plane.store.world().get(Schedule::info(), "default", "s").unwrap().uid().to_owned();
-    let owner = json!({"apiVersion": "workflows.quarterdeck.dev/v1alpha1", "kind": "Schedule",
-                       "name": "s", "uid": uid, "controller": true});
-    let other = json!({"metadata": {"ownerReferences": [owner], "finalizers": ["example.com/held"]},
-                       "spec": {"runbook": "tidy"}});
-    plane.create(Run::info(), "other", "theirs", other).await;
-    wait(HOUR + MINUTE).await;
-    let started = runs(&plane).iter().filter(|run| run.namespace() == "default").count();
-    assert_eq!(started, 1);
-}

@@ -217,8 +217,10 @@ impl Backend for Sqlite {
         ttl: Duration,
     ) -> Result<Vec<Lease>, StoreError> {
         let (names, holder) = (names.to_vec(), holder.to_owned());
-        self.write(move |writer| write::acquire_leases(&mut writer.connection, &names, &holder, ttl))
-            .await
+        self.write(move |writer| {
+            write::acquire_leases(&mut writer.connection, &names, &holder, ttl)
+        })
+        .await
     }
 
     async fn leases(&self) -> Result<Vec<Lease>, StoreError> {

@@ -224,8 +224,8 @@ pub(super) fn acquire_leases(
 /// Leases that are held now.
 pub(super) fn leases(connection: &Connection) -> Result<Vec<Lease>, StoreError> {
     let held = || -> rusqlite::Result<Vec<Lease>> {
-        let mut held =
-            connection.prepare_cached("SELECT name, holder, token FROM lease WHERE expires > ?1")?;
+        let mut held = connection
+            .prepare_cached("SELECT name, holder, token FROM lease WHERE expires > ?1")?;
         let rows = held.query_map([now()], |row| {
             let token = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
             Ok(Lease { name: row.get(0)?, holder: row.get(1)?, token })

@@ -2,8 +2,13 @@
 //! is remembered, and its status stays small however many targets there are. What begins next is decided by
 //! [`next_wave`], which is pure.
 
+mod news;
+
 use super::Controller;
-use crate::objects::{EngineError, Objects};
+use crate::{
+    events::{self, Happening},
+    objects::{EngineError, Objects},
+};
 use quarterdeck_ledger::{Halt, Item, Limits, Stage, Wave, next_wave};
 use quarterdeck_model::{
     FieldSelector, Key, Kind as _, KindRef, LabelSelector, Object, ObjectMeta, OwnerReference,
@@ -102,12 +107,22 @@ impl Controller for Campaigns {
                 mutations.push(objects.put(&run, precondition)?);
             }
         }
-        let begins = mutations.len();
+        let (begins, mut told) = (mutations.len(), None);
         let status = status(&campaign, &targets, &wave, now);
         if status != campaign.status {
+            let news = news::news(&campaign.status, &status, wave.halt.is_some());
+            if let Some((reason, warning)) = news
+                && let Some(object) = objects.get(key)
+            {
+                let message = status.message.as_deref().unwrap_or_default();
+                let (component, number, place) = (Self::NAME, object.revision.0, 0);
+                let happening = Happening { component, reason, message, warning, number, place };
+                told = Some(objects.tell(&events::about(&object, &happening, now))?);
+            }
             campaign.status = status;
             mutations.push(objects.put(&campaign, Precondition::At(revision))?);
         }
+        mutations.extend(told);
         if mutations.is_empty() {
             return Ok(None);
         }
