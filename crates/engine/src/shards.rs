@@ -64,17 +64,22 @@ impl Held {
         self.shards.iter().flatten().count()
     }
 
-    /// What is held here and was not before, or under another token.
-    fn gained(&self, before: &Self) -> Gained {
-        let new = |shard: &Shard| {
-            let held = self.shard(*shard);
-            held.is_some() && held != before.shard(*shard)
-        };
+    /// The token of each shard that it holds.
+    fn tokens(&self) -> Tokens {
+        Tokens(self.shards.each_ref().map(|held| held.as_ref().map(|held| held.lease().token)))
+    }
+}
+
+/// What was held when it was looked at. It keeps no lease from being given back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Tokens([Option<u64>; SHARDS]);
+
+impl Tokens {
+    /// What is held and was not before, or under another token.
+    fn gained(self, before: Self) -> Gained {
         let mut gained = Gained::default();
-        for shard in Shard::all().filter(new) {
-            if let Some(it) = gained.0.get_mut(shard.0) {
-                *it = true;
-            }
+        for (it, (now, before)) in gained.0.iter_mut().zip(self.0.iter().zip(&before.0)) {
+            *it = now.is_some() && now != before;
         }
         gained
     }
@@ -89,7 +94,7 @@ impl Gained {
         self.0.get(shard.0).is_some_and(|gained| *gained)
     }
 
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         !self.0.contains(&true)
     }
 }
@@ -98,13 +103,13 @@ impl Gained {
 #[derive(Debug, Clone)]
 pub(crate) struct Holding {
     held: watch::Receiver<Arc<Held>>,
-    /// As [`Holding::gained`] saw it last.
-    seen: Arc<Held>,
+    /// As [`Holding::changed`] saw it last.
+    seen: Tokens,
 }
 
 impl Holding {
     pub(crate) fn new(held: watch::Receiver<Arc<Held>>) -> Self {
-        Self { held, seen: Arc::default() }
+        Self { held, seen: Tokens::default() }
     }
 
     /// Its tenure of a shard, now.
@@ -112,18 +117,29 @@ impl Holding {
         self.held.borrow().shard(shard).cloned()
     }
 
-    /// Waits until more is held than was when this was asked last; answers what. May be dropped and called again.
-    pub(crate) async fn gained(&mut self) -> Gained {
+    /// Waits until what is held is not what it was when this was asked last; answers what was gained. May be dropped
+    /// and called again.
+    pub(crate) async fn changed(&mut self) -> Gained {
         loop {
-            let held = self.held.borrow_and_update().clone();
-            let gained = held.gained(&self.seen);
-            self.seen = held;
-            if !gained.is_empty() {
+            let held = self.held.borrow_and_update().tokens();
+            if held != self.seen {
+                let gained = held.gained(self.seen);
+                self.seen = held;
                 return gained;
             }
             if self.held.changed().await.is_err() {
                 // Nothing is held any more, and the engine ends.
                 std::future::pending().await
+            }
+        }
+    }
+
+    /// The same, until anything is gained.
+    pub(crate) async fn gained(&mut self) -> Gained {
+        loop {
+            let gained = self.changed().await;
+            if !gained.is_empty() {
+                return gained;
             }
         }
     }

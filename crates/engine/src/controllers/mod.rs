@@ -21,7 +21,7 @@ use crate::{
     follow::{Follower, Seen},
     objects::{EngineError, Objects, Wiring},
     queue::WorkQueue,
-    shards::{Holding, Shard},
+    shards::{Gained, Holding, Shard},
 };
 use quarterdeck_model::{Key, KindRef, Object, ObjectMeta};
 use quarterdeck_store::{EventKind, Store, World};
@@ -48,6 +48,9 @@ pub(crate) trait Controller: Send + Sync + 'static {
         Shard::of(key)
     }
 
+    /// Forgets what it remembers of keys that are not `ours`: they are another replica's now, or are looked at anew.
+    fn forget(&self, _ours: &dyn Fn(&Key) -> bool) {}
+
     /// How long changes are gathered before they are looked at.
     fn gather(&self) -> Duration {
         Duration::ZERO
@@ -72,25 +75,28 @@ pub(crate) fn owned_by<'w>(
 }
 
 /// Runs a controller until its future is dropped: all keys of the shards that this replica holds.
-pub(crate) async fn run<C: Controller>(controller: C, wiring: Wiring, holding: Holding) {
+pub(crate) async fn run<C: Controller>(controller: C, wiring: Wiring, mut holding: Holding) {
     let controller = Arc::new(controller);
     let queue = Arc::new(WorkQueue::default());
+    // Before that there is nothing to do; then the followers tell all there is.
+    holding.gained().await;
+    let news = News {
+        controller: controller.clone(),
+        queue: queue.clone(),
+        store: wiring.store.clone(),
+        holding: holding.clone(),
+    };
     let mut followers = JoinSet::new();
     for kind in controller.follows() {
-        let news = News {
-            controller: controller.clone(),
-            queue: queue.clone(),
-            store: wiring.store.clone(),
-            kind,
-            holding: holding.clone(),
-        };
-        followers.spawn(news.follow());
+        followers.spawn(news.clone().follow(kind));
     }
     let mut work = JoinSet::new();
     // Which key each piece of work is about, should it end in a defect.
     let mut keys: HashMap<Id, Key> = HashMap::new();
     loop {
         tokio::select! {
+            biased;
+            gained = holding.changed() => news.look_at_gained(gained),
             key = queue.next(), if work.len() < C::WORKERS => {
                 let shard = controller.shard(&wiring.store.world(), &key);
                 let Some(tenure) = holding.shard(shard) else {
@@ -111,8 +117,11 @@ pub(crate) async fn run<C: Controller>(controller: C, wiring: Wiring, holding: H
                 };
                 let Some(key) = keys.remove(&id) else { continue };
                 match result {
-                    // Its shard is another replica's, or is held anew and looked at as a whole.
-                    None => queue.done(&key, None),
+                    // Its shard is another replica's, or is held anew.
+                    None => {
+                        queue.done(&key, None);
+                        queue.add(key);
+                    }
                     Some(Ok(again)) => queue.done(&key, again),
                     Some(Err(error)) => {
                         let pause = queue.failed(&key);
@@ -129,31 +138,44 @@ pub(crate) async fn run<C: Controller>(controller: C, wiring: Wiring, holding: H
     }
 }
 
-/// Puts into the queue what changes about one kind.
+/// Puts into the queue what changes, and what comes to be this replica's.
 struct News<C> {
     controller: Arc<C>,
     queue: Arc<WorkQueue>,
     store: Arc<Store>,
-    kind: KindRef,
     holding: Holding,
 }
 
+impl<C> Clone for News<C> {
+    fn clone(&self) -> Self {
+        Self {
+            controller: self.controller.clone(),
+            queue: self.queue.clone(),
+            store: self.store.clone(),
+            holding: self.holding.clone(),
+        }
+    }
+}
+
 impl<C: Controller> News<C> {
-    async fn follow(mut self) {
-        let mut follower = Follower::new(self.store.clone(), self.kind);
-        // Before that there is nothing to do; then the follower tells all there is.
-        self.holding.gained().await;
+    async fn follow(self, kind: KindRef) {
+        let mut follower = Follower::new(self.store.clone(), kind);
         loop {
-            tokio::select! {
-                biased;
-                gained = self.holding.gained() => {
-                    let world = self.store.world();
-                    for object in world.all(self.kind) {
-                        self.add(&world, object, false, |shard| gained.contains(shard));
-                    }
-                }
-                seen = follower.next() => self.saw(seen),
-            }
+            self.saw(follower.next().await);
+        }
+    }
+
+    fn look_at_gained(&self, gained: Gained) {
+        let world = self.store.world();
+        self.controller.forget(&|key| {
+            let shard = self.controller.shard(&world, key);
+            self.holding.shard(shard).is_some() && !gained.contains(shard)
+        });
+        if gained.is_empty() {
+            return;
+        }
+        for object in self.controller.follows().into_iter().flat_map(|kind| world.all(kind)) {
+            self.add(&world, object, false, |shard| gained.contains(shard));
         }
     }
 

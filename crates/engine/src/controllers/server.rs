@@ -133,6 +133,14 @@ impl Controller for Servers {
         if object.kind == Run::info() { Vec::new() } else { self.that_name(&object.key) }
     }
 
+    fn forget(&self, ours: &dyn Fn(&Key) -> bool) {
+        let ours = |name: &String| ours(&Key::new(Server::info(), "", name));
+        let mut turns = lock(&self.turns);
+        turns.inspecting.retain(ours);
+        turns.waiting.retain(ours);
+        turns.waits.retain(ours);
+    }
+
     async fn reconcile(
         &self,
         objects: &Objects,

@@ -163,3 +163,34 @@ async fn servers_that_find_no_room_have_their_turn_as_others_end() {
     let took = plane.now().duration_since(crate::scenario::beginning()).as_secs();
     assert!(took <= 40, "three times ten seconds: {took}");
 }
+
+/// What a plane remembers of servers that were another's meanwhile must not keep it from looking at them again.
+#[tokio::test(start_paused = true)]
+async fn servers_that_come_back_from_another_plane_are_looked_at_again() {
+    let first = Plane::sharing().await;
+    first.shared_by(1).await;
+    let servers: Vec<String> = (0..32).map(|number| format!("s{number}")).collect();
+    for name in &servers {
+        let spec = json!({"bmc": {"address": "192.0.2.1"}});
+        let server = json!({"spec": spec, "status": {"phase": "InUse", "powerState": "Off"}});
+        first.create(Server::info(), "", name, server).await;
+    }
+    let looks = |plane: &Plane| -> Vec<usize> {
+        servers.iter().map(|name| plane.outside.calls(&format!("refresh {name}")).len()).collect()
+    };
+    tokio::time::sleep(HOUR).await;
+    assert!(looks(&first).iter().all(|count| *count == 1), "{:?}", looks(&first));
+    let second = first.another_elsewhere().await;
+    first.shared_by(2).await;
+    tokio::time::sleep(2 * HOUR).await;
+    let theirs = looks(&second);
+    let moved = theirs.iter().filter(|count| **count > 0).count();
+    assert!((8..=24).contains(&moved), "{theirs:?}");
+    let before = looks(&first);
+    second.stop().await;
+    first.shared_by(1).await;
+    tokio::time::sleep(HOUR + MINUTE).await;
+    for (place, (before, after)) in before.iter().zip(looks(&first)).enumerate() {
+        assert!(after > *before, "server {place}, looked at {} times by the other", theirs[place]);
+    }
+}

@@ -99,6 +99,12 @@ impl Controller for Machines {
         machines.iter().map(|machine| machine.key.clone()).collect()
     }
 
+    fn forget(&self, ours: &dyn Fn(&Key) -> bool) {
+        let mut waiting = self.waiting();
+        waiting.line.retain(ours);
+        waiting.within.retain(ours);
+    }
+
     async fn reconcile(
         &self,
         objects: &Objects,

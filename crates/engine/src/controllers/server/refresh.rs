@@ -127,6 +127,10 @@ impl Controller for Refreshes {
         vec![object.key.clone()]
     }
 
+    fn forget(&self, ours: &dyn Fn(&Key) -> bool) {
+        lock(&self.looks).retain(|key, _| ours(key));
+    }
+
     async fn reconcile(
         &self,
         objects: &Objects,
