@@ -1,12 +1,12 @@
 # Every task has one command here. `make help` lists them.
 
-# Where `make run` keeps its data, and where it listens.
-DATA_DIR ?= ./data
+# Where planes listen, and where `make serve` keeps its data.
 LISTEN ?= 127.0.0.1:6443
+DATA_DIR ?= ./data
 # `make run PROFILE=release` builds for speed; the default builds for a quick first start.
 PROFILE ?= dev
-# Where `make demo` keeps its data. SERVERS, SEED and SPEED are those of the folder, or of `quarterdeck demo`, when
-# not set; PROFILE=release is for more than a few thousand servers.
+# Where `make run` keeps its data. SERVERS, SEED and SPEED are those of the folder, or of `quarterdeck demo`, when
+# not set; PROFILE=release is for more than a few thousand servers. BMCS=8443 has the simulated BMCs speak Redfish there.
 DEMO_DIR ?= ./demo-data
 # Where `make lab` describes its machine.
 LAB ?= lab.yaml
@@ -21,7 +21,7 @@ CARGO ?= cargo
 BUILD_PACKAGES := gcc libc6-dev lld make
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run demo lab test history soak fuzz lint fmt bench deny doc build-packages
+.PHONY: help setup build run serve lab test history soak fuzz lint fmt bench deny doc build-packages
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,14 +35,14 @@ setup: ## Install what the tests need: PostgreSQL, libvirt, QEMU, Redfish, OpenI
 build: build-packages ## Build the binary, quarterdeck
 	$(CARGO) build --profile $(PROFILE) --package quarterdeck
 
-run: build-packages ## Build and start the plane with examples/ loaded; DATA_DIR=./data LISTEN=127.0.0.1:6443
+run: build-packages ## Build and start a plane over a simulated fleet, with examples/ loaded; SERVERS=1000 SEED=1 SPEED=10 BMCS=8443
+	$(CARGO) run --profile $(PROFILE) --package quarterdeck -- \
+		demo --data-dir $(DEMO_DIR) --listen $(LISTEN) --load examples $(if $(SERVERS),--servers $(SERVERS)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(SPEED),--speed $(SPEED)) $(if $(BMCS),--serve-bmcs $(BMCS))
+
+serve: build-packages ## Build and start a plane with examples/ loaded and nothing simulated; DATA_DIR=./data LISTEN=127.0.0.1:6443
 	$(CARGO) run --profile $(PROFILE) --package quarterdeck -- \
 		serve --data-dir $(DATA_DIR) --listen $(LISTEN) --load examples
-
-demo: build-packages ## Build and start a plane over a simulated fleet; SERVERS=1000 SEED=1 SPEED=10 DEMO_DIR=./demo-data
-	$(CARGO) run --profile $(PROFILE) --package quarterdeck -- \
-		demo --data-dir $(DEMO_DIR) --listen $(LISTEN) $(if $(SERVERS),--servers $(SERVERS)) \
-		$(if $(SEED),--seed $(SEED)) $(if $(SPEED),--speed $(SPEED))
 
 lab: setup ## Start a virtual machine with a Redfish BMC to try Quarterdeck on; LAB=lab.yaml describes it
 	@$(CARGO) run --quiet --package quarterdeck-testing --example lab -- $(LAB)

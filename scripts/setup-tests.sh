@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the real parts that the tests run against, on Debian 12: PostgreSQL, HAProxy, libvirt with QEMU,
 # a Redfish service over libvirt (sushy-tools), an OpenID Connect issuer, and clients of the Kubernetes API
-# written in Python. `make test` calls it; when all is there it is done in a fraction of a second. It
+# and of Redfish written in Python. `make test` calls it; when all is there it is done in a fraction of a second. It
 # starts no service.
 set -euo pipefail
 
@@ -43,6 +43,7 @@ install() {
     ) 9>"$venv.lock"
 }
 install "${QUARTERDECK_VENV:-$cache/venv}" requirements.txt "the Redfish service"
+install "${QUARTERDECK_REDFISH_CLIENTS:-$cache/redfish-clients}" redfish-clients.txt "clients of Redfish"
 install "${QUARTERDECK_CLIENTS:-$cache/clients}" clients.txt "clients of the Kubernetes API"
 install "${QUARTERDECK_ISSUER:-$cache/issuer}" issuer.txt "an OpenID Connect issuer"
 

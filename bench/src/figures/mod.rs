@@ -10,6 +10,7 @@ mod ledger;
 mod list_pages;
 pub(crate) mod million;
 mod reads_postgres;
+mod redfish;
 mod replicas;
 mod runs;
 pub(crate) mod watchers;
@@ -103,6 +104,11 @@ pub(crate) const ALL: &[Figure] = &[
         name: "replicas",
         about: "two replicas on PostgreSQL beside one, with work that waits for machines",
         run: |folder| Box::pin(replicas::run(folder)),
+    },
+    Figure {
+        name: "redfish",
+        about: "inventories and power cycles of 1,000 simulated BMCs over HTTPS beside their twins",
+        run: |_| Box::pin(redfish::run()),
     },
     Figure {
         name: "ledger",

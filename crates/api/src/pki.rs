@@ -114,6 +114,11 @@ impl Authority {
         &self.certificate
     }
 
+    /// The authority's key, in PEM: for who signs certificates that are not the plane's.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     fn sign(&self, params: &CertificateParams) -> Result<Identity, PkiError> {
         let path = self.directory.join("ca.key");
         let ca_key = KeyPair::from_pem(&self.key)

@@ -108,6 +108,11 @@ impl Catalog {
         self
     }
 
+    /// Puts an action whose types are erased in place of the one of that name.
+    pub fn put(&mut self, name: &'static str, action: Arc<dyn DynAction>) {
+        self.actions.insert(name, action);
+    }
+
     /// The action of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<dyn DynAction>> {

@@ -63,6 +63,10 @@ pub(crate) enum Error {
         "cannot listen on {address}: {cause}; choose another with --listen (port 0 picks a free one)"
     )]
     Listen { address: SocketAddr, cause: std::io::Error },
+    #[error(
+        "cannot serve the simulated BMCs at {address} and beside: {cause}; choose another port with --serve-bmcs"
+    )]
+    Bmcs { address: SocketAddr, cause: std::io::Error },
     #[error("cannot {action} {}: {cause}", path.display())]
     File { action: &'static str, path: PathBuf, cause: std::io::Error },
     #[error("the system refuses: {0}")]

@@ -256,7 +256,7 @@ async fn install(api: &Api) -> Result<(), Error> {
 }
 
 /// Writes the objects of a folder that are not there.
-async fn load_folder(api: &Api, folder: &Path) -> Result<(), Error> {
+pub(crate) async fn load_folder(api: &Api, folder: &Path) -> Result<(), Error> {
     let objects = manifests::folder(folder)?;
     let mut created = 0;
     for (file, object) in &objects {

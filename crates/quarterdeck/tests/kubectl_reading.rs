@@ -43,19 +43,19 @@ async fn examples_are_applied_and_shown() {
         ])
         .await;
     let fleet = plane.kubectl(&["get", "fleet", "--all-namespaces"]).await;
-    for part in ["site.inventory.quarterdeck.dev/ams1", "REGION", "provider.compute", "runbook."] {
+    for part in ["site.inventory.quarterdeck.dev/lhr1", "REGION", "provider.compute", "runbook."] {
         assert!(fleet.contains(part), "{part} in\n{fleet}");
     }
     let sites = plane.kubectl(&["get", "sites", "--no-headers"]).await;
-    assert_eq!(rows(&sites)[0][..5], ["ams1", "eu-west", "Active", "2", "3"]);
-    let secret = plane.kubectl(&["get", "secret", "bmc-ams1", "--no-headers"]).await;
-    assert_eq!(rows(&secret)[0][..3], ["bmc-ams1", "kubernetes.io/basic-auth", "2"]);
-    let described = plane.kubectl(&["describe", "secret", "bmc-ams1"]).await;
+    assert_eq!(rows(&sites)[0][..5], ["lhr1", "eu-west", "Active", "2", "3"]);
+    let secret = plane.kubectl(&["get", "secret", "bmc-lhr1", "--no-headers"]).await;
+    assert_eq!(rows(&secret)[0][..3], ["bmc-lhr1", "kubernetes.io/basic-auth", "2"]);
+    let described = plane.kubectl(&["describe", "secret", "bmc-lhr1"]).await;
     assert!(described.contains("password:  9 bytes"), "{described}");
     // Sent again, a secret is the same object: nothing was written.
-    let before = object(&plane, &["secret", "bmc-ams1"]).await;
+    let before = object(&plane, &["secret", "bmc-lhr1"]).await;
     plane.kubectl(&["apply", "--filename", &examples]).await;
-    assert_eq!(object(&plane, &["secret", "bmc-ams1"]).await, before);
+    assert_eq!(object(&plane, &["secret", "bmc-lhr1"]).await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

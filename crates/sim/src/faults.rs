@@ -1,7 +1,7 @@
 //! What can be wrong with a simulated machine, and how often: one table. Some are faults of the machine and
 //! stay; some befall one call.
 
-use crate::random::Dice;
+use crate::{contact::Exchange, random::Dice};
 
 /// What can be wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,10 +28,12 @@ pub enum Fault {
     ImageCorrupt,
     /// A memory module was left out when the machine was built.
     MissingPart,
+    /// The BMC's clock is somewhere else every few hours.
+    ClockJumps,
 }
 
 /// How often, of machines. All are assumed, so that a thousand servers show each of them.
-const OF_MACHINES: [(Fault, f64); 7] = [
+const OF_MACHINES: [(Fault, f64); 8] = [
     (Fault::DeadBmc, 0.004),
     (Fault::WrongCredentials, 0.004),
     (Fault::WrongSerial, 0.002),
@@ -39,10 +41,19 @@ const OF_MACHINES: [(Fault, f64); 7] = [
     (Fault::DeadHost, 0.003),
     (Fault::SlowHost, 0.01),
     (Fault::MissingPart, 0.002),
+    (Fault::ClockJumps, 0.003),
 ];
 /// How often, of calls. Assumed likewise.
 const OF_CALLS: [(Fault, f64); 4] = [
     (Fault::WedgedBmc, 0.003),
+    (Fault::PowerStuck, 0.005),
+    (Fault::ReplyLost, 0.005),
+    (Fault::ImageCorrupt, 0.005),
+];
+
+/// How often, of requests: an action sends some ten that read, and one command or two. Assumed likewise.
+const OF_REQUESTS: [(Fault, f64); 4] = [
+    (Fault::WedgedBmc, 0.0003),
     (Fault::PowerStuck, 0.005),
     (Fault::ReplyLost, 0.005),
     (Fault::ImageCorrupt, 0.005),
@@ -76,9 +87,13 @@ impl Troubles {
         Self::drawn(by_hand, &OF_MACHINES, dice)
     }
 
-    /// The same, and what befalls this call, by the sequence of the call.
-    pub(crate) fn and_of_call(mut self, by_hand: ByHand, dice: &mut Dice) -> Self {
-        self.0.extend(Self::drawn(by_hand, &OF_CALLS, dice).0);
+    /// The same, and what befalls this exchange, by its sequence.
+    pub(crate) fn and_of(mut self, exchange: Exchange, by_hand: ByHand, dice: &mut Dice) -> Self {
+        let table = match exchange {
+            Exchange::Call => &OF_CALLS,
+            Exchange::Request => &OF_REQUESTS,
+        };
+        self.0.extend(Self::drawn(by_hand, table, dice).0);
         self
     }
 
@@ -123,7 +138,7 @@ mod tests {
         for call in 0..calls {
             let mut dice = Dice::of(&[5, call]);
             let machine = Troubles::of_machine(ByHand::Nothing, &mut dice);
-            seen.extend(machine.and_of_call(ByHand::Nothing, &mut dice).all());
+            seen.extend(machine.and_of(Exchange::Call, ByHand::Nothing, &mut dice).all());
         }
         for (fault, rate) in OF_MACHINES.iter().chain(&OF_CALLS) {
             let found = seen.iter().filter(|it| *it == fault).count() as f64 / calls as f64;
@@ -141,7 +156,7 @@ mod tests {
         ] {
             let mut dice = Dice::of(&[9]);
             let machine = Troubles::of_machine(by_hand, &mut dice);
-            assert_eq!(machine.and_of_call(by_hand, &mut dice).all(), wanted);
+            assert_eq!(machine.and_of(Exchange::Call, by_hand, &mut dice).all(), wanted);
             ends.push(dice.any());
         }
         assert!(ends.windows(2).all(|two| two[0] == two[1]));

@@ -2,6 +2,7 @@
 //! them who knows every machine. One at a time, so that half a million take no memory here.
 
 use crate::{
+    addresses::{self, Addresses, ServedRack},
     catalogue,
     hardware::{Class, Hardware, USER, class_of_rack, password},
     places,
@@ -9,7 +10,7 @@ use crate::{
 use quarterdeck_model::{
     Kind, KindRef, ObjectMeta,
     kinds::{
-        Bmc, Campaign, Freeze, Image, Location, Machine, MachineClass, MetalProvider, Namespace,
+        Bmc, BmcTls, Campaign, Freeze, Image, Location, Machine, MachineClass, MetalProvider, Namespace,
         Provider, ProviderSpec, Rack, RackSpec, Secret, SecretReference, Server, ServerProfile,
         ServerSpec, Service, Site, SiteSpec,
     },
@@ -20,7 +21,7 @@ use std::{collections::BTreeMap, iter::successors};
 /// Where the Secrets with the BMCs' accounts are.
 const NAMESPACE: &str = "default";
 /// What the names of BMCs end with: a domain that leads nowhere (RFC 2606 §3).
-const DOMAIN: &str = "bmc.example.com";
+pub(crate) const DOMAIN: &str = "bmc.example.com";
 /// The same for what runs on the machines.
 const HOSTS: &str = "hosts.example.com";
 
@@ -41,6 +42,7 @@ const UNITS: u16 = 42;
 pub struct Fleet {
     seed: u64,
     servers: u32,
+    port: Option<u16>,
 }
 
 /// One object of a fleet.
@@ -151,12 +153,39 @@ impl Fleet {
     pub const SERVERS_MAX: u32 = 500_000;
 
     /// Changes whenever the same seed makes other objects or other machines than before.
-    pub const VERSION: u32 = 2;
+    pub const VERSION: u32 = 3;
 
     /// The fleet of a seed, with so many servers, at most [`Self::SERVERS_MAX`].
     #[must_use]
     pub fn new(seed: u64, servers: u32) -> Self {
-        Self { seed, servers: servers.min(Self::SERVERS_MAX) }
+        Self { seed, servers: servers.min(Self::SERVERS_MAX), port: None }
+    }
+
+    /// The same fleet with its BMCs at addresses of the loopback network, where they are served at this port by HTTPS,
+    /// with certificates of the authority in the Secret [`Self::AUTHORITY`].
+    #[must_use]
+    pub fn served_at(self, port: u16) -> Self {
+        Self { port: Some(port), ..self }
+    }
+
+    /// Namespace and name of the Secret with the certificate, as `ca.crt`, that BMCs which are served are known by.
+    pub const AUTHORITY: (&str, &str) = (NAMESPACE, "bmc-authority");
+
+    pub(crate) fn seed(self) -> u64 {
+        self.seed
+    }
+
+    /// Who is where, when the BMCs are served.
+    pub(crate) fn addresses(self) -> Addresses {
+        Addresses::new(self.racks().map(|plan| ServedRack {
+            domain: domain(&plan.name),
+            height: plan.class.height,
+            servers: plan.count,
+        }))
+    }
+
+    fn racks(self) -> impl Iterator<Item = RackPlan> + Send {
+        self.sites().flat_map(move |plan| plan.racks(self.seed))
     }
 
     /// Every object, in an order in which they can be created: all of a kind, then those that name them.
@@ -164,9 +193,9 @@ impl Fleet {
         let secrets = self.sites().map(move |plan| FleetObject::Secret(plan.secret(self.seed)));
         let sites = self.sites().map(move |plan| FleetObject::Site(plan.site(self.seed)));
         let providers = self.sites().map(|plan| FleetObject::Provider(plan.provider()));
-        let all_racks = move || self.sites().flat_map(move |plan| plan.racks(self.seed));
-        let racks = all_racks().map(|plan| FleetObject::Rack(plan.rack()));
-        let servers = all_racks().flat_map(move |plan| plan.servers(self.seed));
+        let racks = self.racks().map(|plan| FleetObject::Rack(plan.rack()));
+        let numbered = self.racks().zip(0..);
+        let servers = numbered.flat_map(move |(plan, number)| plan.servers(self, number));
         let servers = servers.map(|server| FleetObject::Server(Box::new(server)));
         secrets
             .chain(sites)
@@ -179,14 +208,19 @@ impl Fleet {
     /// Name of one of its servers, if it has any.
     #[must_use]
     pub fn first_server(self) -> Option<String> {
-        let rack = self.sites().find_map(|plan| plan.racks(self.seed).next())?;
-        rack.servers(self.seed).next().map(|server| server.metadata.name)
+        let rack = self.racks().next()?;
+        rack.servers(self, 0).next().map(|server| server.metadata.name)
+    }
+
+    /// Names of its racks.
+    pub fn rack_names(self) -> impl Iterator<Item = String> + Send {
+        self.racks().map(|plan| plan.name)
     }
 
     /// How many servers of each class there are.
     pub(crate) fn servers_of_classes(self) -> BTreeMap<&'static str, usize> {
         let mut classes = BTreeMap::new();
-        for rack in self.sites().flat_map(move |plan| plan.racks(self.seed)) {
+        for rack in self.racks() {
             let count = usize::try_from(rack.count).unwrap_or_default();
             *classes.entry(rack.class.name).or_insert(0) += count;
         }
@@ -333,13 +367,14 @@ impl RackPlan {
         }
     }
 
-    fn servers(self, seed: u64) -> impl Iterator<Item = Server> + Send {
+    /// Its servers, when it is the rack of that number of all.
+    fn servers(self, fleet: Fleet, number: u32) -> impl Iterator<Item = Server> + Send {
         let units = (1_u16..).step_by(usize::from(self.class.height));
         let units = units.take(usize::try_from(self.count).unwrap_or_default());
-        units.map(move |unit| self.server(seed, unit))
+        units.map(move |unit| self.server(fleet, number, unit))
     }
 
-    fn server(&self, seed: u64, unit: u16) -> Server {
+    fn server(&self, fleet: Fleet, number: u32, unit: u16) -> Server {
         let authority = format!("u{unit:02}.{}", domain(&self.name));
         let labels = [("hardware", self.class.name), ("site", &self.site)];
         let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -349,24 +384,38 @@ impl RackPlan {
                 ..named(format!("{}-u{unit:02}", self.name))
             },
             spec: ServerSpec {
-                serial: Some(Hardware::of(seed, &authority).serial()),
+                serial: Some(Hardware::of(fleet.seed, &authority).serial()),
                 location: Some(Location {
                     rack: self.name.clone(),
                     unit: Some(unit),
                     height: Some(self.class.height),
                 }),
-                bmc: Bmc {
-                    address: authority,
-                    credentials_secret_ref: Some(SecretReference {
-                        namespace: NAMESPACE.to_owned(),
-                        name: self.secret.clone(),
-                    }),
-                    ..Bmc::default()
-                },
+                bmc: self.bmc(fleet, number, unit, authority),
                 profile: Some(self.class.name.to_owned()),
                 host_address: Some(format!("u{unit:02}.{}.{HOSTS}", self.name)),
             },
             ..Server::default()
+        }
+    }
+}
+
+impl RackPlan {
+    fn bmc(&self, fleet: Fleet, number: u32, unit: u16, authority: String) -> Bmc {
+        let secret = |(namespace, name): (&str, &str)| SecretReference {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        let credentials_secret_ref = Some(secret((NAMESPACE, &self.secret)));
+        let served = fleet.port.zip(addresses::of(number, unit));
+        let Some((port, address)) = served else {
+            return Bmc { address: authority, credentials_secret_ref, ..Bmc::default() };
+        };
+        let ca_secret_ref = Some(secret(Fleet::AUTHORITY));
+        Bmc {
+            address: format!("{address}:{port}"),
+            credentials_secret_ref,
+            tls: BmcTls { ca_secret_ref, ..BmcTls::default() },
+            ..Bmc::default()
         }
     }
 }

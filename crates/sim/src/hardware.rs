@@ -5,6 +5,7 @@ use crate::{
     faults::BROKEN_PART,
     random::{Dice, name},
 };
+use jiff::Timestamp;
 use quarterdeck_model::{
     inventory::{Drive, Firmware, Inventory, MemoryModule, NetworkInterface, Problem, Processor},
     kinds::{
@@ -22,6 +23,17 @@ const IDENTITY: u64 = 1;
 const HEALTH: u64 = 2;
 const CLASS: u64 = 3;
 const PASSWORD: u64 = 4;
+
+const BUILT: u64 = 5;
+const POLICY: u64 = 6;
+
+/// When machines were put to work: from the beginning of 2024 on, in two years.
+const BUILT_FROM: i64 = 1_704_067_200;
+const BUILT_WITHIN: u64 = 2 * 365 * 24 * 3_600;
+/// How many machines are as they were when their power is back, and how many are on in any case. Assumed: makers
+/// deliver the first; and some stay off, which is found out then.
+const RESTORE_LAST: f64 = 0.85;
+const RESTORE_ON: f64 = 0.12;
 
 const GIB: u64 = 1 << 30;
 const TB: u64 = 1_000_000_000_000;
@@ -49,6 +61,8 @@ pub(crate) struct Class {
     drives: u32,
     drive: (&'static str, &'static str, u64),
     mbps: u64,
+    /// A boot order that is set is in force from the next start on.
+    order_waits: bool,
     /// Versions in the field with how common each is, oldest first.
     bios: [(&'static str, u32); 3],
     bmc: [(&'static str, u32); 3],
@@ -71,6 +85,7 @@ const CLASSES: [Class; 4] = [
         drives: 2,
         drive: ("NVMe 3.84 TB", "SSD", 3_840_755_982_336),
         mbps: 25_000,
+        order_waits: false,
         bios: [("2.4.1", 1), ("2.6.0", 3), ("2.7.2", 6)],
         bmc: [("4.10", 2), ("4.22", 6), ("5.00", 2)],
     },
@@ -90,6 +105,7 @@ const CLASSES: [Class; 4] = [
         drives: 4,
         drive: ("NVMe 7.68 TB", "SSD", 7_681_501_126_656),
         mbps: 100_000,
+        order_waits: true,
         bios: [("1.0.3", 1), ("1.2.0", 5), ("1.3.1", 4)],
         bmc: [("5.00", 3), ("5.10", 6), ("5.11", 1)],
     },
@@ -109,6 +125,7 @@ const CLASSES: [Class; 4] = [
         drives: 36,
         drive: ("SATA 20 TB", "HDD", 20 * TB),
         mbps: 50_000,
+        order_waits: false,
         bios: [("3.1.0", 2), ("3.1.4", 5), ("3.2.0", 3)],
         bmc: [("4.10", 5), ("4.22", 4), ("5.00", 1)],
     },
@@ -128,6 +145,7 @@ const CLASSES: [Class; 4] = [
         drives: 8,
         drive: ("NVMe 3.84 TB", "SSD", 3_840_755_982_336),
         mbps: 400_000,
+        order_waits: false,
         bios: [("1.1.0", 2), ("1.1.6", 7), ("1.2.0", 1)],
         bmc: [("24.09", 5), ("25.02", 4), ("25.04", 1)],
     },
@@ -193,6 +211,33 @@ pub(crate) fn password(seed: u64) -> String {
     code(Dice::of(&[seed, PASSWORD]).any())
 }
 
+/// What becomes of a machine when power that was lost is back (DSP0268, ComputerSystem.PowerRestorePolicy).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PowerRestorePolicy {
+    AlwaysOn,
+    AlwaysOff,
+    LastState,
+}
+
+impl PowerRestorePolicy {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::AlwaysOn => "AlwaysOn",
+            Self::AlwaysOff => "AlwaysOff",
+            Self::LastState => "LastState",
+        }
+    }
+
+    /// Whether it turns on.
+    pub(crate) const fn turns_on(self, was_on: bool) -> bool {
+        match self {
+            Self::AlwaysOn => true,
+            Self::AlwaysOff => false,
+            Self::LastState => was_on,
+        }
+    }
+}
+
 /// One machine.
 pub(crate) struct Hardware {
     class: Option<&'static Class>,
@@ -209,6 +254,27 @@ impl Hardware {
             class: class_of_rack(seed, domain),
             identity: Dice::of(&[seed, machine, IDENTITY]),
             health: Dice::of(&[seed, machine, HEALTH]),
+        }
+    }
+
+    /// Whether a boot order that is set is in force from the next start on.
+    pub(crate) fn order_waits(&self) -> bool {
+        self.class.is_some_and(|class| class.order_waits)
+    }
+
+    /// When it was put to work.
+    pub(crate) fn built(&self) -> Timestamp {
+        let seconds = Dice::of(&[self.identity.clone().any(), BUILT]).any() % BUILT_WITHIN;
+        Timestamp::from_second(BUILT_FROM + i64::try_from(seconds).unwrap_or_default())
+            .unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// What becomes of it when power that was lost is back.
+    pub(crate) fn power_restore_policy(&self) -> PowerRestorePolicy {
+        match Dice::of(&[self.identity.clone().any(), POLICY]).unit() {
+            share if share < RESTORE_LAST => PowerRestorePolicy::LastState,
+            share if share < RESTORE_LAST + RESTORE_ON => PowerRestorePolicy::AlwaysOn,
+            _ => PowerRestorePolicy::AlwaysOff,
         }
     }
 
@@ -283,7 +349,7 @@ fn processors(class: &Class) -> Vec<Processor> {
 fn drive(class: &Class, cards: u64, number: u32) -> Drive {
     let (model, media, bytes) = class.drive;
     Drive {
-        id: format!("Disk {number}"),
+        id: format!("Disk.{number}"),
         model: Some(model.to_owned()),
         serial_number: Some(code(Dice::of(&[cards, u64::from(number)]).any())),
         bytes: Some(bytes),
@@ -296,7 +362,7 @@ fn interface(class: &Class, cards: u64, number: u32) -> NetworkInterface {
     let [_, _, a, b, c, d, e, f] = ((cards << 1) | u64::from(number & 1)).to_be_bytes();
     let first = (a & 0xfc) | 0x02;
     NetworkInterface {
-        id: format!("Port {number}"),
+        id: format!("Port.{number}"),
         mac_address: Some(format!("{first:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")),
         speed_mbps: Some(class.mbps),
         link_status: Some("LinkUp".to_owned()),

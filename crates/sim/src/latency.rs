@@ -26,6 +26,17 @@ impl Latency {
             Self::None => Duration::ZERO,
         }
     }
+
+    /// A time that passed here, as it passes at a machine; none where everything is done at once.
+    pub(crate) fn at_machines(self, time: Duration) -> Option<Duration> {
+        match self {
+            Self::Realistic { speed } if speed > 0.0 && speed.is_finite() => {
+                Some(Duration::try_from_secs_f64(time.as_secs_f64() * speed).unwrap_or(time))
+            }
+            Self::Realistic { .. } => Some(time),
+            Self::None => None,
+        }
+    }
 }
 
 /// A log-normal distribution: what takes several steps, each of which can be slow, is spread so.
@@ -45,6 +56,8 @@ const fn delay(median_ms: u64, sigma: f64, most_ms: u64) -> Delay {
 
 /// Finding and reading the system, login included. Assumed: some four exchanges of a quarter of a second.
 pub(crate) const OPEN: Delay = delay(1_000, 0.5, 20_000);
+/// One read of those. Assumed.
+pub(crate) const READ: Delay = delay(200, 0.6, 20_000);
 /// Reading everything: some 40 exchanges, two at once. Slow firmwares need 10–20 s for a first read
 /// (`REQUEST_TIMEOUT` of the Redfish provider); the median is assumed.
 pub(crate) const INVENTORY: Delay = delay(8_000, 0.6, 90_000);
@@ -58,6 +71,10 @@ pub(crate) const POWER_ON: Delay = delay(12_000, 0.6, 90_000);
 pub(crate) const POWER_OFF: Delay = delay(6_000, 0.6, 60_000);
 /// An operating system that shuts down. Assumed, beside the minute that `power.set` gives it.
 pub(crate) const SHUTDOWN: Delay = delay(25_000, 0.5, 300_000);
+/// A BMC restarts, as when it is told to or has new firmware. Assumed: a minute or two.
+pub(crate) const BMC_RESTART: Delay = delay(100_000, 0.3, 300_000);
+/// A firmware image is fetched, checked and written. Assumed: tens of megabytes into flash memory.
+pub(crate) const UPDATE: Delay = delay(180_000, 0.5, 1_800_000);
 /// A restart as the BMC shows it: off and on again, or only a blink. Assumed.
 pub(crate) const RESTART: Delay = delay(15_000, 0.5, 120_000);
 /// A setting or a medium until it shows. The slowest are iDRACs with 5–10 s (`SETTLING_MAX` of the Redfish
@@ -86,6 +103,16 @@ pub(crate) const NOBODY_THERE: Duration = Duration::from_secs(15);
 pub(crate) const SLOW: f64 = 6.0;
 
 impl Delay {
+    /// That median and longest, in milliseconds.
+    pub(crate) const fn new(median_ms: u64, sigma: f64, most_ms: u64) -> Self {
+        delay(median_ms, sigma, most_ms)
+    }
+
+    /// The longest.
+    pub(crate) const fn most(&self) -> Duration {
+        self.most
+    }
+
     /// One of them, not yet scaled.
     pub(crate) fn draw(&self, dice: &mut Dice) -> Duration {
         let factor = (self.sigma * dice.normal()).exp();

@@ -13,14 +13,19 @@
 //! `docs/simulation.md` says where the numbers come from.
 
 mod actions;
+mod addresses;
 mod catalogue;
+mod clock;
 mod company;
+mod contact;
 mod faults;
 mod fleet;
 mod hardware;
 mod latency;
+mod outages;
 mod places;
 mod random;
+pub mod redfish;
 mod simulation;
 mod state;
 mod visit;
@@ -29,4 +34,5 @@ pub use company::{Company, instances_on, is_team};
 pub use faults::Fault;
 pub use fleet::{Fleet, FleetObject};
 pub use latency::Latency;
+pub use outages::Cause;
 pub use simulation::{Effect, Simulation};

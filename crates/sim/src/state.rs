@@ -1,7 +1,7 @@
 //! What has changed at the machines: of each that was asked anything, a hundred bytes. What never changes is
 //! derived in `hardware.rs`. The fleet is in shards, so that nobody waits for it as a whole.
 
-use crate::faults::ByHand;
+use crate::{faults::ByHand, outages::Outage, redfish::Service};
 use quarterdeck_providers::redfish::twin::{Device, Mode};
 use std::{
     collections::HashMap,
@@ -13,28 +13,37 @@ use tokio::time::Instant;
 /// One less than there are shards: far more than there are threads.
 const OTHERS: u64 = 63;
 
-type Shard = Mutex<HashMap<u64, State>>;
+type Shard<T> = Mutex<HashMap<u64, T>>;
 
-/// The machines, by the number of their BMC's address.
-pub(crate) struct States {
-    first: Shard,
-    others: [Shard; OTHERS as usize],
+/// What has changed, by the number of a machine's BMC address, or of a place's name.
+pub(crate) struct States<T = State> {
+    first: Shard<T>,
+    others: [Shard<T>; OTHERS as usize],
 }
 
-impl Default for States {
+impl<T> Default for States<T> {
     fn default() -> Self {
         Self { first: Shard::default(), others: std::array::from_fn(|_shard| Shard::default()) }
     }
 }
 
-impl States {
-    /// Looks at a machine, or changes it.
-    pub(crate) fn with<T>(&self, machine: u64, look: impl FnOnce(&mut State) -> T) -> T {
-        let shard = usize::try_from(machine % (OTHERS + 1)).unwrap_or_default();
-        let shard = self.others.get(shard).unwrap_or(&self.first);
-        // Each change is of one machine, so a poisoned lock guards a good map.
-        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        look(shard.entry(machine).or_default())
+impl<T: Default> States<T> {
+    /// Looks at one, or changes it.
+    pub(crate) fn with<R>(&self, number: u64, look: impl FnOnce(&mut T) -> R) -> R {
+        // Each change is of one, so a poisoned lock guards a good map.
+        let mut shard = self.shard(number).lock().unwrap_or_else(PoisonError::into_inner);
+        look(shard.entry(number).or_default())
+    }
+
+    /// Looks at one, if anything of it has changed.
+    pub(crate) fn get<R>(&self, number: u64, look: impl FnOnce(&T) -> Option<R>) -> Option<R> {
+        let shard = self.shard(number).lock().unwrap_or_else(PoisonError::into_inner);
+        shard.get(&number).and_then(look)
+    }
+
+    fn shard(&self, number: u64) -> &Shard<T> {
+        let shard = usize::try_from(number % (OTHERS + 1)).unwrap_or_default();
+        self.others.get(shard).unwrap_or(&self.first)
     }
 }
 
@@ -54,12 +63,16 @@ pub(crate) struct State {
     pub(crate) by_hand: ByHand,
     /// Number of the step that restarted it last.
     pub(crate) restarted_by: u64,
+    /// The last time that it lost its power, by the outage's id.
+    lost_power: u64,
+    /// It has no power now; whether it was on before.
+    dark: Option<bool>,
     /// What few machines have.
     pub(crate) rest: Option<Box<Rest>>,
 }
 
 /// What few machines have.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Rest {
     /// What it starts from the next time.
     pub(crate) next: Option<Next>,
@@ -69,6 +82,19 @@ pub(crate) struct Rest {
     pub(crate) media: [Option<String>; 2],
     /// What runs on it; unknown until it has started here.
     pub(crate) host: Option<Host>,
+    /// What its BMC keeps for those who speak Redfish with it.
+    pub(crate) service: Service,
+}
+
+impl Rest {
+    /// Sets the boot order, now or, where it waits, with the next start.
+    pub(crate) fn set_order(&mut self, order: Vec<String>, waits: bool) {
+        if waits {
+            self.service.next_order = order;
+        } else {
+            self.order = order;
+        }
+    }
 }
 
 /// What a machine runs.
@@ -142,6 +168,10 @@ impl State {
     pub(crate) fn turn_on(&mut self, at: Instant, start: Start) {
         self.moving = Some((true, at));
         let Some(rest) = &mut self.rest else { return };
+        rest.service.host_starts(at);
+        if let Some(order) = rest.service.take_order() {
+            rest.order = order;
+        }
         let next = rest.next.take();
         let host = rest.host.get_or_insert_default();
         let up = |after: Duration| start.alive.then(|| at + after);
@@ -165,6 +195,34 @@ impl State {
         }
     }
 
+    /// What an outage of its power makes of it, which may have begun and ended unseen. `restores` says whether it
+    /// turns on when the power is back, by whether it was on; then it is there at `on_at`.
+    pub(crate) fn suffer(
+        &mut self,
+        outage: Outage,
+        now: Instant,
+        restores: impl FnOnce(bool) -> bool,
+        on_at: Instant,
+        start: Start,
+    ) {
+        if self.lost_power != outage.id {
+            self.lost_power = outage.id;
+            let (power, _) = self.power(outage.from);
+            self.turn_off(outage.from);
+            (self.on, self.moving) = (Some(false), None);
+            self.dark = Some(matches!(power, Power::On | Power::PoweringOn));
+            if let Some(rest) = &mut self.rest {
+                rest.service.lose_power();
+            }
+        }
+        if now >= outage.until
+            && let Some(was_on) = self.dark.take()
+            && restores(was_on)
+        {
+            self.turn_on(on_at, start);
+        }
+    }
+
     /// To change what few machines have.
     pub(crate) fn rest(&mut self) -> &mut Rest {
         self.rest.get_or_insert_default()
@@ -177,12 +235,12 @@ mod tests {
 
     #[test]
     fn a_machine_costs_little() {
-        assert!(size_of::<State>() <= 96, "{} bytes", size_of::<State>());
+        assert!(size_of::<State>() <= 112, "{} bytes", size_of::<State>());
     }
 
     #[test]
     fn every_machine_has_a_state_of_its_own() {
-        let states = States::default();
+        let states: States = States::default();
         for machine in 0..200 {
             states.with(machine, |state| state.calls += 1);
         }
@@ -203,6 +261,33 @@ mod tests {
         state.turn_on(then, Start::default());
         assert_eq!(state.rest().next, None, "it starts");
         assert_eq!(state.power(then), (Power::On, None));
+    }
+
+    #[test]
+    fn power_that_was_lost_comes_back_as_the_machine_is_set() {
+        let now = Instant::now();
+        let hour = Duration::from_secs(3600);
+        for (was_on, restores, on) in [(true, true, true), (true, false, false), (false, true, true)]
+        {
+            let outage = Outage { id: 5, from: now, until: now + hour };
+            let mut state = State { on: Some(was_on), ..State::default() };
+            state.rest().host = Some(Host { installed: Some("a".into()), up: Some(now) });
+            let suffer = |state: &mut State, now| {
+                state.suffer(outage, now, |on| on && restores || restores, outage.until, Start {
+                    alive: true,
+                    ..Start::default()
+                });
+            };
+            suffer(&mut state, now);
+            assert_eq!(state.power(now), (Power::Off, None), "while it lasts");
+            assert_eq!(state.rest().host.as_ref().unwrap().up, None);
+            suffer(&mut state, outage.until);
+            suffer(&mut state, outage.until);
+            assert_eq!(state.power(outage.until).0, Power::of(on), "{was_on} {restores}");
+            state.turn_off(outage.until);
+            suffer(&mut state, outage.until + hour);
+            assert_eq!(state.power(outage.until).0, Power::Off, "what comes later is another thing");
+        }
     }
 
     #[test]

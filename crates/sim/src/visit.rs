@@ -1,12 +1,11 @@
-//! One call at one BMC: what every action does first, what it may meet, and how it sends a command. The order
+//! One call of an action at one BMC: what every action does first, what it may meet, and how it sends a command. The order
 //! is that of the real provider: reach it, log in, make sure of the machine, and only then act.
 
 use crate::{
-    faults::{Fault, Troubles},
-    hardware::{Hardware, USER, password},
-    latency::{COMMAND, Delay, NOBODY_THERE, OPEN, SLOW, SLOW_HOST, WEDGE},
-    random::{Dice, name},
-    simulation::{Effect, Machines},
+    contact::{Contact, Exchange, Reach},
+    faults::Fault,
+    latency::{COMMAND, NOBODY_THERE, OPEN},
+    simulation::Machines,
     state::State,
 };
 use quarterdeck_providers::{
@@ -16,29 +15,41 @@ use quarterdeck_providers::{
         twin::{POLL_MAX, REQUEST_TIMEOUT, Target, TransportError, same},
     },
 };
-use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until};
+use std::{
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep_until};
 
 /// What a BMC says to a wrong password (DSP2065, Base.NoValidSession).
-const NO_SESSION: &str = "There is no valid session established with the implementation.";
+pub(crate) const NO_SESSION: &str =
+    "There is no valid session established with the implementation.";
 /// The request that is sent first, and the one that reads the system.
 const ROOT: &str = "GET /redfish/v1/";
-/// The request that changes its power, and interrupts what runs on the machine.
-pub(crate) const RESET: &str = "POST /redfish/v1/Systems/1/Actions/ComputerSystem.Reset";
 /// Id of the one system of each BMC.
 const SYSTEM: &str = "1";
 
 /// A call of an action that has reached its machine.
 pub(crate) struct Visit<'m> {
-    machines: &'m Machines,
-    machine: u64,
-    /// What this call draws from.
-    pub(crate) dice: Dice,
-    troubles: Troubles,
+    contact: Contact<'m>,
+    /// The BMC as the target has it.
     authority: String,
     key: String,
     deadline: Instant,
-    pub(crate) hardware: Hardware,
+}
+
+impl<'m> Deref for Visit<'m> {
+    type Target = Contact<'m>;
+
+    fn deref(&self) -> &Contact<'m> {
+        &self.contact
+    }
+}
+
+impl<'m> DerefMut for Visit<'m> {
+    fn deref_mut(&mut self) -> &mut Contact<'m> {
+        &mut self.contact
+    }
 }
 
 impl Machines {
@@ -46,22 +57,10 @@ impl Machines {
     pub(crate) async fn visit(&self, context: &ActionContext) -> Result<Visit<'_>, ActionError> {
         let target = Target::read(context)?;
         let authority = target.endpoint.authority.to_string();
-        let machine = name(&authority);
-        let seen_on = power_seen_before(context);
-        let (call, by_hand) = self.states.with(machine, |state| {
-            state.on = state.on.or(seen_on);
-            state.calls = state.calls.wrapping_add(1);
-            (state.calls, state.by_hand)
-        });
-        let mut dice = self.dice_of_call(machine, call);
-        let troubles = self.troubles(machine, by_hand).and_of_call(by_hand, &mut dice);
-        let hardware = Hardware::of(self.seed, &authority);
+        let contact = self.exchange(&authority, Exchange::Call, power_seen_before(context));
         let deadline = Instant::from_std(context.deadline);
-        let key = context.idempotency_key.clone();
-        let machines = self;
-        let mut visit =
-            Visit { machines, machine, dice, troubles, authority, key, deadline, hardware };
-        visit.reach().await?;
+        let mut visit = Visit { contact, authority, key: context.idempotency_key.clone(), deadline };
+        visit.come().await?;
         visit.log_in(&target)?;
         visit.make_sure(&target)?;
         Ok(visit)
@@ -79,38 +78,30 @@ fn power_seen_before(context: &ActionContext) -> Option<bool> {
 }
 
 impl Visit<'_> {
-    async fn reach(&mut self) -> Result<(), ActionError> {
-        if self.have(Fault::DeadBmc) {
-            self.pass(NOBODY_THERE).await;
-            let reason = "No route to host (os error 113)".to_owned();
-            let error = TransportError::NotConnected { reason };
-            return Err(errors::no_answer(&self.authority, ROOT, error, true));
-        }
-        let wedge = WEDGE.draw(&mut self.dice);
-        let begins = self.have(Fault::WedgedBmc);
-        let now = Instant::now();
-        let until = now + self.machines.latency.scaled(wedge);
-        let wedged = self.state(|state| {
-            if begins && state.wedged_until.is_none_or(|until| until <= now) {
-                state.wedged_until = Some(until);
+    async fn come(&mut self) -> Result<(), ActionError> {
+        let error = match self.reach() {
+            Reach::Answers => {
+                self.takes(OPEN).await;
+                return Ok(());
             }
-            begins || state.wedged_until.is_some_and(|until| until > now)
-        });
-        if wedged {
-            self.pass(REQUEST_TIMEOUT).await;
-            let error = TransportError::TimedOut { after: REQUEST_TIMEOUT };
-            return Err(errors::no_answer(&self.authority, ROOT, error, true));
-        }
-        self.takes(OPEN).await;
-        Ok(())
+            Reach::Away => {
+                self.pass(NOBODY_THERE).await;
+                let reason = "No route to host (os error 113)".to_owned();
+                TransportError::NotConnected { reason }
+            }
+            Reach::Wedged => {
+                self.pass(REQUEST_TIMEOUT).await;
+                TransportError::TimedOut { after: REQUEST_TIMEOUT }
+            }
+        };
+        Err(errors::no_answer(&self.authority, ROOT, error, true))
     }
 
     fn log_in(&self, target: &Target) -> Result<(), ActionError> {
         let Some(given) = &target.endpoint.credentials else {
             return Err(errors::login_wanted(&self.authority));
         };
-        let known = given.username == USER && given.password == password(self.machines.seed);
-        if known && !self.have(Fault::WrongCredentials) {
+        if self.knows(&given.username, &given.password) {
             return Ok(());
         }
         Err(errors::refused(&self.authority, &given.username, NO_SESSION))
@@ -126,56 +117,9 @@ impl Visit<'_> {
         }
     }
 
-    /// The serial number that the BMC shows.
-    pub(crate) fn serial(&self) -> String {
-        if self.have(Fault::WrongSerial) {
-            return self.hardware.serial_of_another();
-        }
-        self.hardware.serial()
-    }
-
     /// How messages name the machine.
     pub(crate) fn system(&self) -> String {
         errors::system_name(&self.authority, SYSTEM)
-    }
-
-    /// Whether the call meets this.
-    pub(crate) fn have(&self, fault: Fault) -> bool {
-        self.troubles.have(fault)
-    }
-
-    /// Looks at the machine, or changes it.
-    pub(crate) fn state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
-        self.machines.states.with(self.machine, look)
-    }
-
-    /// Draws how long something takes at this machine, as time passes here.
-    pub(crate) fn draw(&mut self, delay: Delay) -> Duration {
-        let drawn = delay.draw(&mut self.dice);
-        let drawn = if self.have(Fault::SlowBmc) { drawn.mul_f64(SLOW) } else { drawn };
-        self.machines.latency.scaled(drawn)
-    }
-
-    /// The same for what the machine runs.
-    pub(crate) fn draw_of_host(&mut self, delay: Delay) -> Duration {
-        let drawn = delay.draw(&mut self.dice);
-        let drawn = if self.have(Fault::SlowHost) { drawn.mul_f64(SLOW_HOST) } else { drawn };
-        self.machines.latency.scaled(drawn)
-    }
-
-    /// A time at the machine as it passes here.
-    pub(crate) fn scaled(&self, time: Duration) -> Duration {
-        self.machines.latency.scaled(time)
-    }
-
-    /// Lets that long pass.
-    pub(crate) async fn takes(&mut self, delay: Delay) {
-        let time = self.draw(delay);
-        pause(time).await;
-    }
-
-    async fn pass(&self, time: Duration) {
-        pause(self.scaled(time)).await;
     }
 
     /// Sends `request`, whose effect is `change`. An error says that the effect may have happened, and here it
@@ -185,15 +129,8 @@ impl Visit<'_> {
         request: &str,
         change: impl FnOnce(&mut State),
     ) -> Result<(), ActionError> {
-        self.takes(COMMAND).await;
-        self.state(|state| {
-            change(state);
-            state.effects = state.effects.saturating_add(1);
-        });
-        if let Some(witness) = self.machines.witness.get() {
-            let disrupts = request == RESET;
-            witness(&Effect { address: &self.authority, request, disrupts, key: &self.key });
-        }
+        let key = self.key.clone();
+        self.act(request, &key, change).await;
         self.answer(request)
     }
 
@@ -235,12 +172,5 @@ impl Visit<'_> {
                 Err(errors::not_in_time(&self.system(), &why()))
             }
         }
-    }
-}
-
-/// A pause of nothing is none: the timer would make a millisecond of it.
-async fn pause(time: Duration) {
-    if !time.is_zero() {
-        sleep(time).await;
     }
 }

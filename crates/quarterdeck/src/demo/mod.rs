@@ -1,6 +1,7 @@
 //! `quarterdeck demo`: a plane over a simulated fleet with a company on it, in a data folder of its own that
 //! remembers which fleet it holds. It must never write to the store of a real plane.
 
+mod bmcs;
 mod tenants;
 
 use crate::{
@@ -8,6 +9,7 @@ use crate::{
     serve::{self, Hints, refused},
     settings::{self, Settings, SettingsError},
 };
+use bmcs::Bmcs;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use quarterdeck_api::Api;
 use quarterdeck_model::Time;
@@ -52,6 +54,12 @@ pub(crate) struct Flags {
     /// Address and port; port 0 picks a free one
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6443")]
     listen: String,
+    /// Folder of YAML files to create objects from at start, as `serve` has it
+    #[arg(long, value_name = "DIR")]
+    load: Option<PathBuf>,
+    /// Act on the simulated BMCs through HTTPS, by real Redfish, each at an address of 127.0.0.0/8 and this port
+    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "8443", value_parser = clap::value_parser!(u16).range(1..))]
+    serve_bmcs: Option<u16>,
     /// Only sites, racks and servers: no teams, services, machines or campaigns
     #[arg(long)]
     idle: bool,
@@ -74,6 +82,10 @@ pub(crate) enum DemoError {
     )]
     AnotherFleet { folder: PathBuf, servers: u32, seed: u64, asked: String },
     #[error(
+        "{} holds a fleet whose BMCs are {}, and {asked} was asked for; leave that flag out to go on with them, or choose another --data-dir", folder.display(), describe(*held)
+    )]
+    OtherBmcs { folder: PathBuf, held: Option<u16>, asked: String },
+    #[error(
         "{} holds a fleet that another release has made; choose another --data-dir", folder.display()
     )]
     AnotherRelease { folder: PathBuf },
@@ -85,6 +97,11 @@ pub(crate) enum DemoError {
     Unreadable { file: PathBuf, cause: String },
 }
 
+/// How BMCs are met.
+fn describe(port: Option<u16>) -> String {
+    port.map_or_else(|| "met in the process".into(), |port| format!("served at port {port}"))
+}
+
 /// The fleet of a folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Held {
@@ -92,6 +109,9 @@ struct Held {
     version: u32,
     servers: u32,
     seed: u64,
+    /// At which port its BMCs are served, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bmc_port: Option<u16>,
     /// All of it was written; what is missing since then was deleted by somebody.
     complete: bool,
 }
@@ -108,19 +128,29 @@ pub(crate) async fn demo(settings: Settings, flags: &Flags) -> Result<(), Error>
     let folder = settings.data_dir.clone();
     let held = hold(&folder, flags)?;
     let fleet = Fleet::new(held.seed, held.servers);
-    let simulation = Simulation::new(held.seed, Latency::Realistic { speed: flags.speed });
-    let real = Providers::new(Reach::default());
-    let providers = real.with_actions(|catalog| simulation.add_actions(catalog));
-    let hints = hints(&folder, fleet, &held, flags.speed)?;
+    let fleet = held.bmc_port.map_or(fleet, |port| fleet.served_at(port));
+    let simulation = Simulation::of(fleet, Latency::Realistic { speed: flags.speed });
+    let served = held.bmc_port.map(|port| Bmcs::prepare(port, &folder, &simulation)).transpose()?;
+    let providers = Providers::new(Reach::default()).with_actions(|catalog| match served {
+        Some(_) => simulation.add_hosts_beside(catalog),
+        None => simulation.add_beside(catalog),
+    });
+    let hints = hints(&folder, fleet, &held, flags)?;
     // It goes on after the plane is ready: there is something to look at long before a large fleet is whole.
-    let idle = flags.idle;
+    let (idle, load) = (flags.idle, &flags.load);
     let bring = async |api: Arc<Api>, store: Arc<Store>| {
+        if let Some(served) = served {
+            served.serve(&api).await?;
+        }
+        if let Some(load) = load {
+            serve::load_folder(&api, load).await?;
+        }
         let company = (!idle).then(|| Company::of(fleet));
         if !held.complete {
             tokio::spawn(fill(api.clone(), fleet, company, held, folder));
         }
         if !idle {
-            tokio::spawn(tenants::run(api, store));
+            tokio::spawn(tenants::run(api, store, fleet, simulation));
         }
         Ok(())
     };
@@ -136,7 +166,8 @@ fn hold(folder: &Path, flags: &Flags) -> Result<Held, Error> {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
             let servers = flags.servers.unwrap_or(SERVERS);
             let seed = flags.seed.unwrap_or(SEED);
-            let held = Held { version: Fleet::VERSION, servers, seed, complete: false };
+            let (version, bmc_port) = (Fleet::VERSION, flags.serve_bmcs);
+            let held = Held { version, servers, seed, bmc_port, complete: false };
             serve::make_folder(folder)?;
             let mut found = fs::read_dir(folder).map_err(|cause| failed("read", folder, cause))?;
             if found.next().is_some() {
@@ -157,6 +188,10 @@ fn hold(folder: &Path, flags: &Flags) -> Result<Held, Error> {
 fn check(folder: &Path, held: &Held, flags: &Flags) -> Result<(), DemoError> {
     if held.version != Fleet::VERSION {
         return Err(DemoError::AnotherRelease { folder: folder.into() });
+    }
+    if let Some(asked) = flags.serve_bmcs.filter(|asked| Some(*asked) != held.bmc_port) {
+        let (folder, held) = (folder.into(), held.bmc_port);
+        return Err(DemoError::OtherBmcs { folder, held, asked: format!("--serve-bmcs {asked}") });
     }
     let servers = flags.servers.filter(|asked| *asked != held.servers);
     let seed = flags.seed.filter(|asked| *asked != held.seed);
@@ -241,7 +276,13 @@ fn done(write: Written) -> Result<(), Error> {
 }
 
 /// What to try, and the file that one of the commands needs.
-fn hints(folder: &Path, fleet: Fleet, held: &Held, speed: f64) -> Result<Hints, Error> {
+fn hints(
+    folder: &Path,
+    fleet: Fleet,
+    held: &Held,
+    Flags { speed, load, .. }: &Flags,
+) -> Result<Hints, Error> {
+    let load = load.is_some();
     let server = fleet.first_server().unwrap_or_default();
     let run = format!(
         "# Powers a simulated server off and on again.\n\
@@ -261,10 +302,19 @@ fn hints(folder: &Path, fleet: Fleet, held: &Held, speed: f64) -> Result<Hints, 
         })?;
     }
     let Held { servers, seed, .. } = held;
-    let about = format!(
+    let mut about = format!(
         "Its fleet is simulated: {servers} servers of seed {seed}, where things happen {speed} times as fast as in a data centre.\n"
     );
-    let commands = vec![
+    if let Some(port) = held.bmc_port {
+        about.push_str(&format!(
+            "Its BMCs speak Redfish: the first is at https://127.16.0.1:{port}/redfish/v1/.\n"
+        ));
+    }
+    let mut commands = Vec::new();
+    if load {
+        commands.push("kubectl get fleet".into());
+    }
+    let more = [
         "kubectl get sites,campaigns,services -A".into(),
         "kubectl get servers --field-selector status.phase=Ready | head".into(),
         "kubectl get servers --field-selector status.phase!=Ready    # and why".into(),
@@ -272,5 +322,6 @@ fn hints(folder: &Path, fleet: Fleet, held: &Held, speed: f64) -> Result<Hints, 
         format!("kubectl create -f {}", file.display()),
         "kubectl get runs --watch".into(),
     ];
+    commands.extend(more);
     Ok(Hints { about, commands })
 }

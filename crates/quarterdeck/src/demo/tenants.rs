@@ -7,7 +7,7 @@ use quarterdeck_model::{
     Key, Kind as _, KindRef, Object, Revision, Time,
     kinds::{Instance, InstancePhase, InstanceStatus, Machine, Server},
 };
-use quarterdeck_sim::{instances_on, is_team};
+use quarterdeck_sim::{Fleet, Simulation, instances_on, is_team};
 use quarterdeck_store::{Store, World};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -23,24 +23,30 @@ const TICK: Duration = Duration::from_secs(1);
 const WRITES_AT_ONCE: usize = 64;
 
 /// Reports until its future is dropped.
-pub(super) async fn run(api: Arc<Api>, store: Arc<Store>) {
+pub(super) async fn run(api: Arc<Api>, store: Arc<Store>, fleet: Fleet, simulation: Simulation) {
+    let mut racks = Racks::of(fleet);
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut since = None;
-    // Machines of which something could not be written are looked at again.
+    // Machines that are away, or of which something could not be written, are looked at again.
     let mut left: BTreeSet<Key> = BTreeSet::new();
     loop {
         ticks.tick().await;
         let world = store.world();
         let mut look = std::mem::take(&mut left);
         look.extend(changed(&store, &world, since));
+        look.extend(racks.turned(&simulation).iter().flat_map(|rack| in_rack(&world, rack)));
         since = Some(world.revision());
         let mut writes = JoinSet::new();
         for machine in look {
             while writes.len() >= WRITES_AT_ONCE {
                 left.extend(written(writes.join_next().await));
             }
-            let wanted = wanted(&world, &machine);
+            let phase = phase(&world, &machine, &simulation);
+            if phase == Some(InstancePhase::Unreachable) {
+                left.insert(machine.clone());
+            }
+            let wanted = wanted(&world, &machine, phase);
             if !wanted.is_empty() {
                 let api = api.clone();
                 writes.spawn(async move { (machine, write(&api, wanted).await) });
@@ -68,13 +74,41 @@ fn changed(store: &Store, world: &World, since: Option<Revision>) -> Vec<Key> {
     let (Some(machines), Some(servers)) = (of(Machine::info()), of(Server::info())) else {
         return world.all(Machine::info()).map(|machine| machine.key.clone()).collect();
     };
-    let servers = servers.iter().filter_map(|(_, server)| {
-        let server = server.as_ref()?;
-        let field = |path| server.field(path).filter(|value| !value.is_empty());
-        let machine = field("status.machineRef.namespace").zip(field("status.machineRef.name"));
-        machine.map(|(namespace, name)| Key::new(Machine::info(), namespace, name))
-    });
+    let servers = servers.iter().filter_map(|(_, server)| machine_on(server.as_ref()?));
     machines.into_iter().map(|(key, _)| key).chain(servers).collect()
+}
+
+/// The machine that has a server.
+fn machine_on(server: &Object) -> Option<Key> {
+    let field = |path| server.field(path).filter(|value| !value.is_empty());
+    let machine = field("status.machineRef.namespace").zip(field("status.machineRef.name"));
+    machine.map(|(namespace, name)| Key::new(Machine::info(), namespace, name))
+}
+
+/// Machines on the servers of a rack.
+fn in_rack(world: &World, rack: &str) -> Vec<Key> {
+    let servers = world.with_fields(Server::info(), &format!("spec.location.rack={rack}"));
+    servers.iter().filter_map(|server| machine_on(server)).collect()
+}
+
+/// The racks of the fleet, and which of them had no power when it was looked last.
+struct Racks {
+    all: Vec<String>,
+    dark: BTreeSet<String>,
+}
+
+impl Racks {
+    fn of(fleet: Fleet) -> Self {
+        Self { all: fleet.rack_names().collect(), dark: BTreeSet::new() }
+    }
+
+    /// Those that lost their power since, or got it back: what runs there goes silent, and no BMC is left to say so.
+    fn turned(&mut self, simulation: &Simulation) -> Vec<String> {
+        let dark = self.all.iter().filter(|rack| simulation.is_dark(rack)).cloned().collect();
+        let turned = self.dark.symmetric_difference(&dark).cloned().collect();
+        self.dark = dark;
+        turned
+    }
 }
 
 /// What to write about one instance.
@@ -85,11 +119,10 @@ enum Wanted {
 }
 
 /// What is not as it is on the machine.
-fn wanted(world: &World, key: &Key) -> Vec<Wanted> {
+fn wanted(world: &World, key: &Key, phase: Option<InstancePhase>) -> Vec<Wanted> {
     if !is_team(&key.namespace) {
         return Vec::new();
     }
-    let phase = phase(world, key);
     let all = instances_on(&key.namespace, &key.name).into_iter();
     all.filter_map(|instance| {
         let name = &instance.metadata.name;
@@ -117,11 +150,13 @@ fn shows(instance: &Object, phase: InstancePhase) -> bool {
 }
 
 /// How the copies on a machine are; none are there when nothing is installed on it.
-fn phase(world: &World, key: &Key) -> Option<InstancePhase> {
+fn phase(world: &World, key: &Key, simulation: &Simulation) -> Option<InstancePhase> {
     let machine = world.get(Machine::info(), &key.namespace, &key.name)?;
     let field = |path| machine.field(path).filter(|value| !value.is_empty());
     let server = world.get(Server::info(), "", field("status.server")?)?;
-    let on = server.field("status.powerState") == Some("On");
+    // An agent would be heard as long as its host is up; nobody needs to have asked the BMC.
+    let bmc = server.field("spec.bmc.address").unwrap_or_default();
+    let on = server.field("status.powerState") == Some("On") && simulation.host_is_up(bmc);
     match field("status.phase")? {
         "Running" | "Failed" | "Draining" if on => Some(InstancePhase::Ready),
         "Running" | "Failed" | "Draining" => Some(InstancePhase::Unreachable),

@@ -1,7 +1,7 @@
 //! The twins of `boot.next` and `boot.order`.
 
 use super::Twin;
-use crate::{latency::SETTLE, simulation::Machines, state::Next};
+use crate::{latency::SETTLE, simulation::Machines, state::{Next, State}};
 use quarterdeck_providers::{
     ActionContext, ActionError,
     redfish::twin::{
@@ -14,7 +14,7 @@ use quarterdeck_providers::{
 const PATCH: &str = "PATCH /redfish/v1/Systems/1";
 
 /// What the firmware of every machine offers, in the order it is made with.
-const MENU: [Device; 5] =
+pub(crate) const MENU: [Device; 5] =
     [Device::Disk, Device::Network, Device::HttpNetwork, Device::VirtualMedia, Device::Usb];
 
 impl Twin for BootNext {
@@ -38,6 +38,11 @@ impl Twin for BootNext {
     }
 }
 
+/// What the firmware calls an option.
+pub(crate) fn option(number: u32) -> String {
+    format!("Boot{number:04}")
+}
+
 /// Whether what is wanted is what the BMC shows. What is left out fits anything.
 fn stands(wanted: &boot_next::Input, shown: Option<&Next>) -> bool {
     let Some(shown) = shown else { return wanted.device == Device::Default };
@@ -53,9 +58,9 @@ impl Twin for BootOrder {
         input: boot_order::Input,
     ) -> Result<boot_order::Output, ActionError> {
         let mut visit = machines.visit(context).await?;
-        let as_made = || MENU.iter().zip(1_u32..).map(|(device, number)| (*device, number));
-        let option = |(device, number)| BootOption::new(format!("Boot{number:04}"), device);
-        let mut options: Vec<BootOption> = as_made().map(option).collect();
+        let options = MENU.iter().zip(1..);
+        let mut options: Vec<BootOption> =
+            options.map(|(device, number)| BootOption::new(option(number), *device)).collect();
         let shown = visit
             .state(|state| state.rest.as_ref().map(|rest| rest.order.clone()).unwrap_or_default());
         // Before anybody has set an order there is none, and the sort keeps them as they were made.
@@ -64,9 +69,14 @@ impl Twin for BootOrder {
         if options.iter().map(|option| &option.reference).eq(&order) {
             return Ok(boot_order::Output { order, changed: false, pending: false });
         }
+        let pending = visit.hardware.order_waits();
+        if pending && visit.state(|state| state.rest().service.next_order == order) {
+            return Ok(boot_order::Output { order, changed: false, pending });
+        }
         let set = order.clone();
-        visit.command(PATCH, |state| state.rest().order = set).await?;
+        let change = |state: &mut State| state.rest().set_order(set, pending);
+        visit.command(PATCH, change).await?;
         visit.takes(SETTLE).await;
-        Ok(boot_order::Output { order, changed: true, pending: false })
+        Ok(boot_order::Output { order, changed: true, pending })
     }
 }

@@ -1,11 +1,7 @@
 //! The twin of `host.wait`: a host is reached over its own network, whatever its BMC does.
 
 use super::Twin;
-use crate::{
-    latency::INSTALL,
-    random::name,
-    simulation::{Machines, authority},
-};
+use crate::{latency::INSTALL, simulation::Machines};
 use quarterdeck_providers::{
     ActionContext, ActionError,
     host::wait::{HostWait, Input, Output, silent},
@@ -28,15 +24,15 @@ impl Twin for HostWait {
         let address = input.address(context)?;
         let target = context.require_target()?;
         let bmc = target.pointer("/spec/bmc/address").and_then(Value::as_str).unwrap_or_default();
-        let machine = name(authority(bmc));
+        let contact = machines.contact(bmc);
         let installs = target.pointer("/status/phase").is_some_and(|phase| phase == "Provisioning");
         let last = Instant::from_std(context.deadline);
         let last = last.checked_sub(BEFORE_THE_END).unwrap_or(last);
         let from_now =
-            machines.latency.scaled(INSTALL.draw(&mut machines.dice_of_call(machine, 0)));
+            machines.latency.scaled(INSTALL.draw(&mut contact.dice.clone()));
         loop {
             let now = Instant::now();
-            let up = machines.states.with(machine, |state| {
+            let up = contact.state(|state| {
                 let host = &mut state.rest().host;
                 // The machines outlive the process, but their state here does not.
                 if host.is_none() && installs {

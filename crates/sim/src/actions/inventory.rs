@@ -1,7 +1,7 @@
 //! The twin of `inventory.refresh`.
 
 use super::Twin;
-use crate::{faults::Fault, latency::INVENTORY, simulation::Machines};
+use crate::{contact::Event, latency::INVENTORY, simulation::Machines};
 use quarterdeck_providers::{
     ActionContext, ActionError,
     redfish::{
@@ -20,26 +20,18 @@ impl Twin for InventoryRefresh {
         let mut visit = machines.visit(context).await?;
         visit.takes(INVENTORY).await;
         let (power, _until) = visit.state(|state| state.power(Instant::now()));
-        let mut inventory = visit.hardware.inventory(visit.serial());
-        if visit.have(Fault::MissingPart) {
-            let module = inventory.memory_modules.pop().and_then(|module| module.bytes);
-            let rest = |bytes: u64| bytes.saturating_sub(module.unwrap_or_default());
-            inventory.memory_bytes = inventory.memory_bytes.map(rest);
-        }
-        // A simulated BMC has no clock, so its log tells no times.
-        let event = |problem: &quarterdeck_model::inventory::Problem| LogEntry {
-            created: None,
-            severity: Some(problem.health.clone()),
-            message: format!(
-                "{}: {}",
-                problem.part,
-                problem.message.as_deref().unwrap_or("failed")
-            ),
+        let inventory = visit.inventory();
+        let event = |event: Event| LogEntry {
+            created: Some(event.created.to_string()),
+            severity: Some(event.severity),
+            message: event.message,
             message_id: None,
         };
+        let mut events: Vec<LogEntry> = visit.events().into_iter().map(event).collect();
+        events.sort_by(|a, b| b.created.cmp(&a.created));
         Ok(InventoryReport {
             power_state: power.as_str().to_owned(),
-            events: inventory.problems.iter().map(event).collect(),
+            events,
             inventory,
             unread: Vec::new(),
         })

@@ -12,7 +12,7 @@ use quarterdeck_providers::{
 };
 
 /// The virtual drives of every machine, and the kinds of media that each names.
-const DRIVES: [(&str, &[&str]); 2] =
+pub(crate) const DRIVES: [(&str, &[&str]); 2] =
     [("CD", &["CD", "DVD"]), ("RemovableDisk", &["Floppy", "USBStick"])];
 
 impl Twin for MediaInsert {

@@ -1,16 +1,18 @@
 //! The twins of the actions at machines, a file for each subject. A twin is the real action with its name, types
 //! and flags, and does the work at a simulated machine: what is said of it cannot differ.
 
-mod boot;
+pub(crate) mod boot;
 mod disk;
 mod host;
 mod inventory;
-mod media;
+pub(crate) mod media;
 mod power;
 
 use crate::simulation::{Machines, Simulation};
+use async_trait::async_trait;
+use quarterdeck_model::ActionSignature;
 use quarterdeck_providers::{
-    Action, ActionContext, ActionError, Catalog,
+    Action, ActionContext, ActionError, Catalog, DynAction, Performed,
     host::wait::HostWait,
     redfish::twin::{
         boot_next::BootNext, boot_order::BootOrder, disk_erase::DiskErase,
@@ -19,7 +21,7 @@ use quarterdeck_providers::{
     },
 };
 use serde_json::{Map, Value};
-use std::{future::Future, marker::PhantomData};
+use std::{future::Future, marker::PhantomData, sync::Arc};
 
 /// How a real action is done at a simulated machine.
 trait Twin: Action {
@@ -59,18 +61,67 @@ impl<A: Twin> Action for Simulated<A> {
     }
 }
 
+/// Twins in place of the real actions, whatever they are aimed at.
 pub(crate) fn add(simulation: &Simulation, catalog: &mut Catalog) {
-    fn twin<A: Twin>(simulation: &Simulation) -> Simulated<A> {
-        Simulated { simulation: simulation.clone(), real: PhantomData }
-    }
+    add_twins(simulation, catalog);
+    catalog.add(twin::<HostWait>(simulation));
+}
+
+fn add_twins(simulation: &Simulation, catalog: &mut Catalog) {
     catalog
         .add(twin::<BootNext>(simulation))
         .add(twin::<BootOrder>(simulation))
         .add(twin::<DiskErase>(simulation))
-        .add(twin::<HostWait>(simulation))
         .add(twin::<InventoryRefresh>(simulation))
         .add(twin::<MediaEject>(simulation))
         .add(twin::<MediaInsert>(simulation))
         .add(twin::<PowerReset>(simulation))
         .add(twin::<PowerSet>(simulation));
+}
+
+fn twin<A: Twin>(simulation: &Simulation) -> Simulated<A> {
+    Simulated { simulation: simulation.clone(), real: PhantomData }
+}
+
+/// Twins beside the real actions: a target whose BMC is simulated goes to the twin, any other to the real one. With
+/// `bmcs`, BMCs are met over the network by the real actions, and only what waits for a host has a twin.
+pub(crate) fn add_beside(simulation: &Simulation, catalog: &mut Catalog, bmcs: bool) {
+    let mut twins = Catalog::new();
+    twins.add(twin::<HostWait>(simulation));
+    if !bmcs {
+        add_twins(simulation, &mut twins);
+    }
+    for signature in twins.signatures() {
+        let pair = twins.get(signature.name).zip(catalog.get(signature.name));
+        let Some((twin, real)) = pair else { continue };
+        let beside =
+            Beside { simulation: simulation.clone(), twin: twin.clone(), real: real.clone() };
+        catalog.put(signature.name, Arc::new(beside));
+    }
+}
+
+/// An action that is done by its twin where the machine is simulated.
+struct Beside {
+    simulation: Simulation,
+    twin: Arc<dyn DynAction>,
+    real: Arc<dyn DynAction>,
+}
+
+#[async_trait]
+impl DynAction for Beside {
+    fn signature(&self) -> ActionSignature {
+        self.real.signature()
+    }
+
+    async fn perform(
+        &self,
+        context: &ActionContext,
+        input: Value,
+    ) -> Result<Performed, ActionError> {
+        let target = context.target.as_deref();
+        let address = target.and_then(|target| target.pointer("/spec/bmc/address")?.as_str());
+        let simulated = address.is_some_and(|address| self.simulation.has(address));
+        let action = if simulated { &self.twin } else { &self.real };
+        action.perform(context, input).await
+    }
 }

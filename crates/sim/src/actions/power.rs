@@ -3,12 +3,13 @@
 
 use super::Twin;
 use crate::{
+    contact::RESET,
     faults::{Fault, hears},
-    latency::{BOOT, INSTALL, POWER_OFF, POWER_ON, RESTART, SHUTDOWN},
+    latency::{POWER_OFF, POWER_ON, RESTART, SHUTDOWN},
     random::name,
     simulation::Machines,
-    state::{Power, Start, State},
-    visit::{RESET, Visit},
+    state::{Power, State},
+    visit::Visit,
 };
 use quarterdeck_model::Duration as SpecDuration;
 use quarterdeck_providers::{
@@ -55,16 +56,6 @@ fn time_to(visit: &mut Visit<'_>, input: &power_set::Input) -> Option<Duration> 
     }
 }
 
-/// How its operating system comes up when it is turned on.
-fn start(visit: &mut Visit<'_>) -> Start {
-    Start {
-        boot: visit.draw_of_host(BOOT),
-        install: visit.draw_of_host(INSTALL),
-        whole: !visit.have(Fault::ImageCorrupt),
-        alive: !visit.have(Fault::DeadHost),
-    }
-}
-
 /// Drives the power there, and answers whether it had to send anything. A machine that turns there already is
 /// only waited for.
 async fn drive(
@@ -73,7 +64,7 @@ async fn drive(
     time: Option<Duration>,
 ) -> Result<bool, ActionError> {
     let goal = Power::of(on);
-    let start = start(visit);
+    let start = visit.start();
     let turn =
         |state: &mut State, at| if on { state.turn_on(at, start) } else { state.turn_off(at) };
     let mut sent = false;
@@ -129,7 +120,7 @@ impl Twin for PowerReset {
 /// that blinked, unless it was to be seen off.
 async fn restart(visit: &mut Visit<'_>, how: Restart, step: u64) -> Result<(), ActionError> {
     let time = visit.draw(RESTART);
-    let start = start(visit);
+    let start = visit.start();
     if !visit.have(Fault::PowerStuck) {
         return visit
             .command(RESET, |state| {
