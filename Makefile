@@ -1,13 +1,11 @@
 # Every task has one command here. `make help` lists them.
 
-# Where planes listen, and where `make serve` keeps its data.
+# Where planes listen. `make run` keeps its data in ./data and `make serve` in ./serve-data, or each in DATA_DIR.
 LISTEN ?= 127.0.0.1:6443
-DATA_DIR ?= ./data
-# `make run PROFILE=release` builds for speed; the default builds for a quick first start.
+# `make run PROFILE=release` builds for speed, for more than a few thousand servers; the default for a quick first start.
+# SERVERS, SEED and SPEED are those of the folder, or of `quarterdeck demo`, when not set; BMCS=8443 has the simulated
+# BMCs speak Redfish at that port.
 PROFILE ?= dev
-# Where `make run` keeps its data. SERVERS, SEED and SPEED are those of the folder, or of `quarterdeck demo`, when
-# not set; PROFILE=release is for more than a few thousand servers. BMCS=8443 has the simulated BMCs speak Redfish there.
-DEMO_DIR ?= ./demo-data
 # Where `make lab` describes its machine.
 LAB ?= lab.yaml
 # How long `make fuzz` stays with each target.
@@ -21,7 +19,7 @@ CARGO ?= cargo
 BUILD_PACKAGES := gcc libc6-dev lld make
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run serve lab test history soak fuzz lint fmt bench deny doc build-packages
+.PHONY: help setup build run demo serve lab test history soak fuzz lint fmt bench deny doc build-packages
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,12 +35,14 @@ build: build-packages ## Build the binary, quarterdeck
 
 run: build-packages ## Build and start a plane over a simulated fleet, with examples/ loaded; SERVERS=1000 SEED=1 SPEED=10 BMCS=8443
 	$(CARGO) run --profile $(PROFILE) --package quarterdeck -- \
-		demo --data-dir $(DEMO_DIR) --listen $(LISTEN) --load examples $(if $(SERVERS),--servers $(SERVERS)) \
+		demo --data-dir $(or $(DATA_DIR),./data) --listen $(LISTEN) --load examples $(if $(SERVERS),--servers $(SERVERS)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(SPEED),--speed $(SPEED)) $(if $(BMCS),--serve-bmcs $(BMCS))
 
-serve: build-packages ## Build and start a plane with examples/ loaded and nothing simulated; DATA_DIR=./data LISTEN=127.0.0.1:6443
+demo: run ## The same as `make run`
+
+serve: build-packages ## Build and start a plane with examples/ loaded and nothing simulated; LISTEN=127.0.0.1:6443
 	$(CARGO) run --profile $(PROFILE) --package quarterdeck -- \
-		serve --data-dir $(DATA_DIR) --listen $(LISTEN) --load examples
+		serve --data-dir $(or $(DATA_DIR),./serve-data) --listen $(LISTEN) --load examples
 
 lab: setup ## Start a virtual machine with a Redfish BMC to try Quarterdeck on; LAB=lab.yaml describes it
 	@$(CARGO) run --quiet --package quarterdeck-testing --example lab -- $(LAB)

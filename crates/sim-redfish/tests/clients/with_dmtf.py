@@ -1,5 +1,6 @@
 """DMTF's own client at a simulated BMC: sessions, accounts, conditions, the clock. Arguments as those of sushy's."""
 
+import datetime
 import sys
 
 import redfish
@@ -41,6 +42,9 @@ clock = {"DateTime": "2031-05-05T05:05:05Z"}
 assert one.patch("/redfish/v1/Managers/BMC", body=clock).status == 204
 shown = one.get("/redfish/v1/Managers/BMC").dict["DateTime"]
 assert shown.startswith("2031-05-05"), shown
+# Its next certificate would be of that time, and nobody would take it.
+now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+assert one.patch("/redfish/v1/Managers/BMC", body={"DateTime": now}).status == 204
 assert one.post("/redfish/v1/Systems/1/LogServices/SEL/Actions/LogService.ClearLog", body={}).status == 204
 
 # A new password counts at once, and the old one no more.

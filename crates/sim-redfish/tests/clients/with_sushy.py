@@ -57,10 +57,10 @@ assert manager.manager_type == sushy.ManagerType.BMC
 assert len(chassis.power.power_supplies) == 2 and len(chassis.thermal.fans) > 0
 
 updates = connection.get_update_service()
-parts = {part.identity: part for part in updates.get_firmware_inventory().get_members()}
+parts = {part.identity: part for part in updates.firmware_inventory.get_members()}
 before = parts["BIOS"].version
 task = updates.simple_update("http://images/bios-9.9.1.bin", targets=[parts["BIOS"].path])
-until("the update is written", lambda: not task.check_is_processing)
+until("the update is written", lambda: task.get_task().task_state == sushy.TaskState.COMPLETED)
 parts["BIOS"].refresh(force=True)
 assert parts["BIOS"].version == before, "it waits for a restart"
 system.reset_system(sushy.ResetType.FORCE_RESTART)

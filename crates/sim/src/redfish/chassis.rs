@@ -76,11 +76,11 @@ impl Sensor {
 }
 
 /// Revolutions a minute of a fan: a machine that is off needs none.
-fn revolutions(view: &View<'_>, fan: &str) -> f64 {
+fn revolutions(view: &View<'_>, fan: &str) -> u32 {
     match (view.problem(fan), view.power) {
-        (Some(_), _) => 900.0,
-        (None, Power::Off) => 0.0,
-        (None, _) => 8_400.0,
+        (Some(_), _) => 900,
+        (None, Power::Off) => 0,
+        (None, _) => 8_400,
     }
 }
 
@@ -97,7 +97,7 @@ fn sensors(view: &View<'_>) -> Vec<Sensor> {
     let sensor = |name: String, kind, reading, units| Sensor { name, kind, reading, units };
     let fans = (1..=FANS).map(|number| {
         let name = format!("Fan {number}");
-        let reading = revolutions(view, &name);
+        let reading = revolutions(view, &name).into();
         sensor(name, "Rotational", reading, "RPM")
     });
     let supplies = (1..=SUPPLIES).map(|number| {
@@ -114,13 +114,13 @@ fn sensors(view: &View<'_>) -> Vec<Sensor> {
 
 fn power(view: &View<'_>) -> Value {
     let path = format!("{CHASSIS}/Power");
-    let at = |list: &str, number: u32| format!("{path}#/{list}/{}", number - 1);
-    let supplies: Vec<Value> = (1..=SUPPLIES)
-        .map(|number| {
-            let name = format!("PSU {number}");
+    let at = |list: &str, place: u32| format!("{path}#/{list}/{place}");
+    let supplies: Vec<Value> = (0..SUPPLIES)
+        .map(|place| {
+            let name = format!("PSU {}", place + 1);
             json!({
-                "@odata.id": at("PowerSupplies", number),
-                "MemberId": number.to_string(),
+                "@odata.id": at("PowerSupplies", place),
+                "MemberId": place.to_string(),
                 "Name": name,
                 "LineInputVoltage": volts(view, &name),
                 "Status": view.status(&name),
@@ -128,8 +128,8 @@ fn power(view: &View<'_>) -> Value {
         })
         .collect();
     let control = json!({
-        "@odata.id": at("PowerControl", 1),
-        "MemberId": "1",
+        "@odata.id": at("PowerControl", 0),
+        "MemberId": "0",
         "Name": "System power",
         "PowerConsumedWatts": watts(view),
         "Status": {"State": "Enabled", "Health": "OK"},
@@ -142,12 +142,12 @@ fn power(view: &View<'_>) -> Value {
 
 fn thermal(view: &View<'_>) -> Value {
     let path = format!("{CHASSIS}/Thermal");
-    let fans: Vec<Value> = (1..=FANS)
-        .map(|number| {
-            let name = format!("Fan {number}");
+    let fans: Vec<Value> = (0..FANS)
+        .map(|place| {
+            let name = format!("Fan {}", place + 1);
             json!({
-                "@odata.id": format!("{path}#/Fans/{}", number - 1),
-                "MemberId": number.to_string(),
+                "@odata.id": format!("{path}#/Fans/{place}"),
+                "MemberId": place.to_string(),
                 "Name": name,
                 "Reading": revolutions(view, &name),
                 "ReadingUnits": "RPM",
@@ -157,7 +157,7 @@ fn thermal(view: &View<'_>) -> Value {
         .collect();
     let inlet = json!({
         "@odata.id": format!("{path}#/Temperatures/0"),
-        "MemberId": "1",
+        "MemberId": "0",
         "Name": "Inlet",
         "ReadingCelsius": 22,
         "PhysicalContext": "Intake",
