@@ -54,7 +54,8 @@ impl Fleets {
         for object in fleet.objects() {
             match object {
                 FleetObject::Secret(secret) => {
-                    let name = (secret.metadata.namespace.unwrap_or_default(), secret.metadata.name);
+                    let name =
+                        (secret.metadata.namespace.unwrap_or_default(), secret.metadata.name);
                     let data = secret.string_data.into_iter();
                     secrets.insert(name, data.map(|(key, it)| (key, it.into_bytes())).collect());
                 }
@@ -116,10 +117,8 @@ pub(crate) async fn run() -> Result<Vec<Row>, Failure> {
     let mut twins = Catalog::new();
     simulation.add_actions(&mut twins);
     let look = [("inventory.refresh", json!({}))];
-    let cycle = [
-        ("power.set", json!({"state": "ForceOff"})),
-        ("power.set", json!({"state": "On"})),
-    ];
+    let cycle =
+        [("power.set", json!({"state": "ForceOff"})), ("power.set", json!({"state": "On"}))];
     // Logins and connections are made by the first.
     fleets.rate(real.catalog(), 1, &look).await?;
     let looks = fleets.rate(real.catalog(), 1, &look).await?;
@@ -140,9 +139,33 @@ pub(crate) async fn run() -> Result<Vec<Row>, Failure> {
     let looks_of = format!("whole inventories of {at}, client and BMCs on the same cores");
     let cycles_of = format!("power cycles of {at}, each seen off and on");
     Ok(vec![
-        row(&looks_of, looks, "what 110,000 servers need, each once an hour", LOOKS_NEEDED, Aim::AtLeast(1.0)),
-        row("the same", looks, "their twins in the process, without HTTP", twin_looks, Aim::AtLeast(0.002)),
-        row(&cycles_of, cycles, "what 110,000 servers in eight hours need", CYCLES_NEEDED, Aim::AtLeast(1.0)),
-        row("the same", cycles, "their twins in the process, without HTTP", twin_cycles, Aim::AtLeast(0.002)),
+        row(
+            &looks_of,
+            looks,
+            "what 110,000 servers need, each once an hour",
+            LOOKS_NEEDED,
+            Aim::AtLeast(1.0),
+        ),
+        row(
+            "the same",
+            looks,
+            "their twins in the process, without HTTP",
+            twin_looks,
+            Aim::AtLeast(0.002),
+        ),
+        row(
+            &cycles_of,
+            cycles,
+            "what 110,000 servers in eight hours need",
+            CYCLES_NEEDED,
+            Aim::AtLeast(1.0),
+        ),
+        row(
+            "the same",
+            cycles,
+            "their twins in the process, without HTTP",
+            twin_cycles,
+            Aim::AtLeast(0.002),
+        ),
     ])
 }

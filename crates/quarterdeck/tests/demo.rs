@@ -9,11 +9,13 @@
 )]
 
 use quarterdeck_testing::{
+    port::free_address,
     process::{Process, Signal, run},
+    redfish::{FakeSystem, PASSWORD, Redfish, USER},
     user::RunAs,
     wait::wait_for,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -203,6 +205,88 @@ async fn a_campaign_over_a_simulated_fleet_hurts_no_service() {
     let refused = ["get", "events", "-n", "ops", "--field-selector", "reason=DisruptionRefused"];
     let refused = demo.kubectl(&refused).await;
     assert!(refused.contains("shop/web allows 1 of 4 down; 1 is"), "{refused}");
+    demo.stop().await;
+}
+
+/// The BMCs of the fleet speak Redfish on the network, and the plane acts through it; the folder remembers that.
+#[tokio::test(flavor = "multi_thread")]
+async fn bmcs_are_met_over_https() {
+    let home = tempfile::tempdir().unwrap();
+    let port = free_address().port().to_string();
+    let fleet = ["--servers", "40", "--seed", "5", "--idle", "--serve-bmcs", &port];
+    let demo = Demo::start(home.path(), &fleet).await;
+    let servers = demo.settled(40).await;
+    let ready = servers.iter().filter(|it| it["status"]["phase"] == "Ready").count();
+    assert!(ready > 30, "{ready} of 40 are ready");
+    let address = |server: &Value| server["spec"]["bmc"]["address"].as_str().unwrap().to_owned();
+    let ends = format!(":{port}");
+    assert!(servers.iter().all(|it| {
+        let address = address(it);
+        address.starts_with("127.16.") && address.ends_with(&ends)
+    }));
+    demo.stop().await;
+
+    let demo = Demo::start(home.path(), &["--idle"]).await;
+    let first = &servers.iter().find(|it| it["status"]["phase"] == "Ready").unwrap()["metadata"];
+    let run_file = home.path().join("run.yaml");
+    let manifest = json!({
+        "apiVersion": "workflows.quarterdeck.dev/v1alpha1", "kind": "Run",
+        "metadata": {"name": "again", "namespace": "default"},
+        "spec": {"runbook": "power-cycle-server", "target": {"kind": "Server", "name": first["name"]}},
+    });
+    std::fs::write(&run_file, manifest.to_string()).unwrap();
+    demo.kubectl(&["create", "-f", run_file.to_str().unwrap()]).await;
+    let done = ["wait", "run/again", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s"];
+    demo.kubectl(&done).await;
+    demo.stop().await;
+
+    let folder = home.path().join("demo");
+    let arguments = ["demo", "--data-dir", folder.to_str().unwrap(), "--serve-bmcs", "1"];
+    let said = run(&quarterdeck(&arguments), "").await.unwrap_err().reason;
+    assert!(said.contains("served at port") && said.contains("--serve-bmcs 1"), "{said}");
+}
+
+/// Beside the fleet there are the objects of a folder, whose servers do not exist, and a real BMC: each is met as what it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn real_servers_are_managed_beside_the_fleet() {
+    let home = tempfile::tempdir().unwrap();
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
+    let fleet = ["--servers", "30", "--seed", "5", "--idle", "--load", examples];
+    let demo = Demo::start(home.path(), &fleet).await;
+    let system = FakeSystem {
+        uuid: "27946b59-9e44-4fa7-8e91-f3527a1ef094".into(),
+        name: "node".into(),
+        mac: "00:5c:52:31:3a:9c".into(),
+        on: true,
+    };
+    let bmc = Redfish::fake(&[system]).await;
+    let secret = |name: &str, data: Value| {
+        json!({"apiVersion": "v1", "kind": "Secret", "stringData": data,
+               "metadata": {"name": name, "namespace": "default"}})
+    };
+    let reference = |name: &str| json!({"namespace": "default", "name": name});
+    let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
+        secret("lab", json!({"username": USER, "password": PASSWORD})),
+        secret("lab-authority", json!({"ca.crt": bmc.authority_pem()})),
+        {"apiVersion": "inventory.quarterdeck.dev/v1alpha1", "kind": "Server",
+         "metadata": {"name": "lab-1"},
+         "spec": {"bmc": {"address": bmc.url(), "credentialsSecretRef": reference("lab"),
+                          "tls": {"verify": "Full", "caSecretRef": reference("lab-authority")}}}},
+    ]});
+    let file = home.path().join("lab.json");
+    std::fs::write(&file, objects.to_string()).unwrap();
+    demo.kubectl(&["apply", "-f", file.to_str().unwrap()]).await;
+    let servers = demo.settled(30 + 5 + 1).await;
+    let reason = |name: &str| {
+        let server = servers.iter().find(|it| it["metadata"]["name"] == *name).unwrap();
+        let conditions = server["status"]["conditions"].as_array().unwrap();
+        let ready = conditions.iter().find(|it| it["type"] == "Ready").unwrap();
+        ready["reason"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(reason("lab-1"), "Inspected", "the real provider has reached it");
+    assert_eq!(reason("lhr1-n01-u05"), "Unreachable", "nobody is at the name of an example");
+    let simulated = servers.iter().filter(|it| it["status"]["phase"] == "Ready").count();
+    assert!(simulated > 25, "{simulated} of 31 are ready");
     demo.stop().await;
 }
 

@@ -1,10 +1,6 @@
 //! Clients of Redfish that others have written, at a simulated BMC over HTTPS.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "what is not as expected must fail the test"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "what is not as expected must fail the test")]
 
 mod support;
 

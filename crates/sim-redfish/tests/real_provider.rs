@@ -207,19 +207,27 @@ async fn a_rack_without_power_is_gone_as_a_whole_and_comes_back() {
     served.simulation.cut(&served.address(0), Cause::RackPower, Duration::from_secs(8));
     let began = Instant::now();
     let looks = futures(&served, 12).await;
-    let dark = looks.iter().filter(|look| look.as_ref().is_err_and(|it| it.reason == Reason::Unreachable));
+    let dark =
+        looks.iter().filter(|look| look.as_ref().is_err_and(|it| it.reason == Reason::Unreachable));
     assert_eq!(dark.count(), 12, "after {:?}: {looks:?}", began.elapsed());
-    let back = quarterdeck_testing::wait::wait_for(Duration::from_secs(60), "all to be back", async || {
-        let looks = futures(&served, 12).await;
-        let back: Vec<Value> = looks
-            .into_iter()
-            .filter_map(|look| look.ok().map(|done| done.output["powerState"].clone()))
-            .filter(|state| state == "On" || state == "Off")
-            .collect();
-        if back.len() == 12 { Ok(back) } else { Err(format!("{} are", back.len())) }
-    })
+    let back = quarterdeck_testing::wait::wait_for(
+        Duration::from_secs(60),
+        "all to be back",
+        async || {
+            let looks = futures(&served, 12).await;
+            let back: Vec<Value> = looks
+                .into_iter()
+                .filter_map(|look| look.ok().map(|done| done.output["powerState"].clone()))
+                .filter(|state| state == "On" || state == "Off")
+                .collect();
+            if back.len() == 12 { Ok(back) } else { Err(format!("{} are", back.len())) }
+        },
+    )
     .await;
-    assert!(back.iter().filter(|state| **state == "On").count() >= 8, "most are on again: {back:?}");
+    assert!(
+        back.iter().filter(|state| **state == "On").count() >= 8,
+        "most are on again: {back:?}"
+    );
 }
 
 async fn futures(

@@ -4,9 +4,7 @@
 use crate::{
     faults::{Fault, Troubles},
     hardware::{Hardware, password},
-    latency::{
-        BOOT, COMMAND, Delay, INSTALL, POWER_ON, SLOW, SLOW_HOST, WEDGE,
-    },
+    latency::{BOOT, COMMAND, Delay, INSTALL, POWER_ON, SLOW, SLOW_HOST, WEDGE},
     outages::{Cause, Place},
     random::{Dice, name},
     simulation::{Effect, Machines},
@@ -113,9 +111,8 @@ impl Contact<'_> {
     /// Whether nobody answers at its BMC's address: nobody ever did, it restarts, or the way there is cut.
     pub(crate) fn is_away(&self) -> bool {
         let now = Instant::now();
-        let restarts = |state: &mut State| {
-            state.rest.as_ref().is_some_and(|rest| rest.service.restarts(now))
-        };
+        let restarts =
+            |state: &mut State| state.rest.as_ref().is_some_and(|rest| rest.service.restarts(now));
         self.have(Fault::DeadBmc) || self.is_cut_off(now) || self.state(restarts)
     }
 
@@ -173,7 +170,11 @@ impl Contact<'_> {
         events.extend(self.inventory().problems.into_iter().map(|problem| Event {
             created: self.hardware.built(),
             severity: problem.health,
-            message: format!("{}: {}", problem.part, problem.message.as_deref().unwrap_or("failed")),
+            message: format!(
+                "{}: {}",
+                problem.part,
+                problem.message.as_deref().unwrap_or("failed")
+            ),
         }));
         events
     }

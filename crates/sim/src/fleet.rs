@@ -10,9 +10,9 @@ use crate::{
 use quarterdeck_model::{
     Kind, KindRef, ObjectMeta,
     kinds::{
-        Bmc, BmcTls, Campaign, Freeze, Image, Location, Machine, MachineClass, MetalProvider, Namespace,
-        Provider, ProviderSpec, Rack, RackSpec, Secret, SecretReference, Server, ServerProfile,
-        ServerSpec, Service, Site, SiteSpec,
+        Bmc, BmcTls, Campaign, Freeze, Image, Location, Machine, MachineClass, MetalProvider,
+        Namespace, Provider, ProviderSpec, Rack, RackSpec, Secret, SecretReference, Server,
+        ServerProfile, ServerSpec, Service, Site, SiteSpec,
     },
 };
 use serde_json::{Map, Value};

@@ -174,7 +174,13 @@ mod tests {
         let place = Place::of("u07.ams1-b03-12.bmc.example.com").unwrap();
         assert_eq!((place.rack, place.hall), ("ams1-b03-12", "ams1-b"));
         assert_eq!(place.feeds(), ["ams1-b-1", "ams1-b-2"]);
-        for elsewhere in ["bmc-1", "127.16.0.1:8443", "a.b.c", "u1.rack-a.bmc.example.com", "ams1-n01-u05.bmc.example.com"] {
+        for elsewhere in [
+            "bmc-1",
+            "127.16.0.1:8443",
+            "a.b.c",
+            "u1.rack-a.bmc.example.com",
+            "ams1-n01-u05.bmc.example.com",
+        ] {
             assert_eq!(Place::of(elsewhere), None, "{elsewhere}");
         }
     }

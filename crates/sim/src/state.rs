@@ -265,28 +265,32 @@ mod tests {
 
     #[test]
     fn power_that_was_lost_comes_back_as_the_machine_is_set() {
+        use crate::hardware::PowerRestorePolicy as Policy;
         let now = Instant::now();
         let hour = Duration::from_secs(3600);
-        for (was_on, restores, on) in [(true, true, true), (true, false, false), (false, true, true)]
-        {
+        let start = Start { alive: true, ..Start::default() };
+        for (was_on, policy, on) in [
+            (true, Policy::LastState, true),
+            (false, Policy::LastState, false),
+            (false, Policy::AlwaysOn, true),
+            (true, Policy::AlwaysOff, false),
+        ] {
             let outage = Outage { id: 5, from: now, until: now + hour };
             let mut state = State { on: Some(was_on), ..State::default() };
             state.rest().host = Some(Host { installed: Some("a".into()), up: Some(now) });
             let suffer = |state: &mut State, now| {
-                state.suffer(outage, now, |on| on && restores || restores, outage.until, Start {
-                    alive: true,
-                    ..Start::default()
-                });
+                state.suffer(outage, now, |was| policy.turns_on(was), outage.until, start);
             };
             suffer(&mut state, now);
             assert_eq!(state.power(now), (Power::Off, None), "while it lasts");
             assert_eq!(state.rest().host.as_ref().unwrap().up, None);
             suffer(&mut state, outage.until);
             suffer(&mut state, outage.until);
-            assert_eq!(state.power(outage.until).0, Power::of(on), "{was_on} {restores}");
+            assert_eq!(state.power(outage.until).0, Power::of(on), "{was_on} {policy:?}");
             state.turn_off(outage.until);
             suffer(&mut state, outage.until + hour);
-            assert_eq!(state.power(outage.until).0, Power::Off, "what comes later is another thing");
+            let after = state.power(outage.until).0;
+            assert_eq!(after, Power::Off, "what comes later is another thing");
         }
     }
 

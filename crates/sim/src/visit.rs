@@ -59,7 +59,8 @@ impl Machines {
         let authority = target.endpoint.authority.to_string();
         let contact = self.exchange(&authority, Exchange::Call, power_seen_before(context));
         let deadline = Instant::from_std(context.deadline);
-        let mut visit = Visit { contact, authority, key: context.idempotency_key.clone(), deadline };
+        let mut visit =
+            Visit { contact, authority, key: context.idempotency_key.clone(), deadline };
         visit.come().await?;
         visit.log_in(&target)?;
         visit.make_sure(&target)?;

@@ -9,8 +9,11 @@
 )]
 
 use quarterdeck_model::kinds::{Rack, Server};
-use quarterdeck_sim::{Fleet, FleetObject};
-use std::collections::{HashMap, HashSet};
+use quarterdeck_sim::{Fleet, FleetObject, Latency, Simulation};
+use std::{
+    collections::{HashMap, HashSet},
+    net::Ipv4Addr,
+};
 
 fn servers(fleet: Fleet) -> impl Iterator<Item = Server> {
     fleet.objects().filter_map(|object| match object {
@@ -107,4 +110,46 @@ fn the_largest_fleet_has_a_place_for_every_server() {
     let sites: Vec<String> = sites.map(|object| object.meta().name.clone()).collect();
     assert_eq!(sites.len(), 3 * 25);
     assert!(sites.contains(&"ams3".to_owned()), "{sites:?}");
+}
+
+/// Served, a fleet is the same but for where its BMCs are, and each is found there by its name.
+#[test]
+fn each_bmc_that_is_served_has_an_address_of_its_own() {
+    let fleet = Fleet::new(2, 30_000);
+    let simulation = Simulation::of(fleet.served_at(8443), Latency::None);
+    let mut seen = HashSet::new();
+    let named: Vec<Server> = servers(fleet).collect();
+    for (served, named) in servers(fleet.served_at(8443)).zip(&named) {
+        let (host, port) = served.spec.bmc.address.split_once(':').unwrap();
+        let host: Ipv4Addr = host.parse().unwrap();
+        assert!(host.is_loopback() && port == "8443" && seen.insert(host), "{host}");
+        assert_eq!(simulation.bmc_at(host).as_ref(), Some(&named.spec.bmc.address));
+        let unit = u32::from(served.spec.location.as_ref().unwrap().unit.unwrap());
+        assert_eq!(host.to_bits() % 64, unit, "{host}");
+        assert_eq!(
+            (served.metadata, served.spec.serial),
+            (named.metadata.clone(), named.spec.serial.clone())
+        );
+    }
+    assert_eq!(seen.len(), 30_000);
+    for nobody in ["127.0.0.1", "127.16.0.0", "127.16.0.63", "127.255.0.1", "10.0.0.1"] {
+        assert_eq!(simulation.bmc_at(nobody.parse().unwrap()), None, "{nobody}");
+    }
+}
+
+#[test]
+fn a_simulation_of_a_fleet_has_its_names_and_no_others() {
+    let fleet = Fleet::new(2, 100);
+    let simulation = Simulation::of(fleet, Latency::None);
+    assert!(servers(fleet).all(|server| simulation.has(&server.spec.bmc.address)));
+    for (address, has) in [
+        ("https://u40.ams1-a01-01.bmc.example.com/", true),
+        ("lhr1-n01-u05.bmc.example.com", false),
+        ("127.0.0.1:8000", false),
+        ("https://bmc-1", false),
+        ("127.16.0.1:8443", true),
+    ] {
+        assert_eq!(simulation.has(address), has, "{address}");
+    }
+    assert!(Simulation::new(2, Latency::None).has("anywhere"));
 }

@@ -11,7 +11,7 @@
 mod support;
 
 use quarterdeck_providers::{Effect, Providers, Reason, http::Reach};
-use quarterdeck_sim::{Fault, Latency};
+use quarterdeck_sim::{Cause, Fault, Latency};
 use serde_json::{Value, json};
 use std::{collections::HashSet, time::Duration};
 use support::{Machines, REAL};
@@ -309,4 +309,45 @@ async fn without_latency_nothing_takes_time() {
         machines.output(server, "power.set", json!({"state": "Off"})).await;
     }
     assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+/// What many share is away for all of them and for nobody else, and each comes back as its machine is set.
+#[tokio::test(start_paused = true)]
+async fn what_many_machines_share_is_away_for_all_of_them() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    let machines = Machines::new(3, 90, REAL);
+    let rack = |server: &usize| machines.servers[*server].spec.location.clone().unwrap().rack;
+    let all: Vec<usize> = (0..90).collect();
+    all.iter().for_each(|server| machines.simulation.heal(machines.address(*server)));
+    let here: Vec<usize> = all.iter().copied().filter(|it| rack(it) == rack(&0)).collect();
+    let elsewhere = all.iter().copied().find(|it| rack(it) != rack(&0)).unwrap();
+    let reached = async |server: usize| {
+        let look = machines.call(server, "inventory.refresh", json!({})).await;
+        look.map(|done| done.output["powerState"].clone()).map_err(|error| error.reason)
+    };
+    for cause in [Cause::BmcSwitch, Cause::RackPower] {
+        machines.simulation.cut(machines.address(0), cause, HOUR);
+        assert_eq!(machines.simulation.is_dark(&rack(&0)), cause == Cause::RackPower);
+        for server in &here {
+            assert_eq!(reached(*server).await, Err(Reason::Unreachable), "{cause:?}");
+            let up = machines.simulation.host_is_up(machines.address(*server));
+            assert_eq!(up, cause == Cause::BmcSwitch, "hosts need no switch of BMCs");
+        }
+        assert_eq!(reached(elsewhere).await, Ok(json!("On")));
+        tokio::time::sleep(HOUR).await;
+        assert!(!machines.simulation.is_dark(&rack(&0)));
+        let mut on = 0;
+        for server in &here {
+            on += usize::from(reached(*server).await.is_ok_and(|state| state == "On"));
+        }
+        let most = here.len() * 3 / 4;
+        assert!(on >= most, "{cause:?}: {on} of {} are on again", here.len());
+    }
+    // A feed that is away is a fault of one power supply of each machine in the hall.
+    machines.simulation.cut(machines.address(0), Cause::PowerFeed, HOUR);
+    let seen =
+        machines.call(elsewhere, "inventory.refresh", json!({})).await.unwrap().observed.unwrap();
+    let problems = &seen["inventory"]["problems"];
+    assert!(problems.to_string().contains("the input voltage is lost"), "{problems}");
+    assert_eq!(seen["inventory"]["health"], "Critical");
 }

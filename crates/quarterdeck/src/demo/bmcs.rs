@@ -31,8 +31,7 @@ impl Bmcs {
         simulation: &Simulation,
     ) -> Result<Self, Error> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let listener = listen(port)
-            .map_err(|cause| Error::Bmcs { address, cause })?;
+        let listener = listen(port).map_err(|cause| Error::Bmcs { address, cause })?;
         let kept = pki::Authority::open(&folder.join(AUTHORITY))?;
         let certificate = kept.certificate().to_owned();
         let authority = Authority::of(&certificate, kept.key())

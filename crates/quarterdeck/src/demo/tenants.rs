@@ -189,3 +189,26 @@ async fn write(api: &Api, wanted: Vec<Wanted>) -> Result<(), ApiError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quarterdeck_sim::{Cause, Latency};
+
+    #[test]
+    fn a_rack_is_looked_at_when_it_goes_dark_and_when_it_is_back() {
+        let fleet = Fleet::new(1, 100);
+        let simulation = Simulation::of(fleet, Latency::None);
+        let mut racks = Racks::of(fleet);
+        assert!(racks.turned(&simulation).is_empty());
+        let bmc = "u01.ams1-a01-02.bmc.example.com";
+        simulation.cut(bmc, Cause::RackPower, Duration::from_secs(3_600));
+        assert_eq!(racks.turned(&simulation), ["ams1-a01-02"]);
+        assert!(racks.turned(&simulation).is_empty(), "it was told");
+        assert!(!simulation.host_is_up(bmc), "and what ran there is gone");
+        simulation.cut(bmc, Cause::RackPower, Duration::ZERO);
+        assert_eq!(racks.turned(&simulation), ["ams1-a01-02"]);
+        simulation.cut(bmc, Cause::BmcSwitch, Duration::from_secs(3_600));
+        assert!(racks.turned(&simulation).is_empty(), "hosts go on");
+    }
+}

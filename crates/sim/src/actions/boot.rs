@@ -1,7 +1,11 @@
 //! The twins of `boot.next` and `boot.order`.
 
 use super::Twin;
-use crate::{latency::SETTLE, simulation::Machines, state::{Next, State}};
+use crate::{
+    latency::SETTLE,
+    simulation::Machines,
+    state::{Next, State},
+};
 use quarterdeck_providers::{
     ActionContext, ActionError,
     redfish::twin::{

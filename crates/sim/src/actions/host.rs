@@ -28,8 +28,7 @@ impl Twin for HostWait {
         let installs = target.pointer("/status/phase").is_some_and(|phase| phase == "Provisioning");
         let last = Instant::from_std(context.deadline);
         let last = last.checked_sub(BEFORE_THE_END).unwrap_or(last);
-        let from_now =
-            machines.latency.scaled(INSTALL.draw(&mut contact.dice.clone()));
+        let from_now = machines.latency.scaled(INSTALL.draw(&mut contact.dice.clone()));
         loop {
             let now = Instant::now();
             let up = contact.state(|state| {

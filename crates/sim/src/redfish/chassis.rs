@@ -163,5 +163,8 @@ fn thermal(view: &View<'_>) -> Value {
         "PhysicalContext": "Intake",
         "Status": {"State": "Enabled", "Health": "OK"},
     });
-    with(begin(&path, "Thermal", "Thermal", "Thermal"), json!({"Temperatures": [inlet], "Fans": fans}))
+    with(
+        begin(&path, "Thermal", "Thermal", "Thermal"),
+        json!({"Temperatures": [inlet], "Fans": fans}),
+    )
 }

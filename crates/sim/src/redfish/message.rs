@@ -54,24 +54,26 @@ pub(super) fn malformed() -> Answer {
 }
 
 pub(super) fn missing(action: &str, parameter: &str) -> Answer {
-    let said =
-        format!("The action {action} requires the parameter {parameter} to be present in the request body.");
+    let said = format!(
+        "The action {action} requires the parameter {parameter} to be present in the request body."
+    );
     let resolution = "Supply the action with the required parameter in the request body.";
     error(400, "ActionParameterMissing", &said, &[action, parameter], resolution)
 }
 
 pub(super) fn wrong_value(property: &str, value: &Value) -> Answer {
     let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let said =
-        format!("The value '{value}' for the property {property} is not in the list of acceptable values.");
-    let resolution = "Choose a value from the enumeration list that the implementation can support.";
+    let said = format!(
+        "The value '{value}' for the property {property} is not in the list of acceptable values."
+    );
+    let resolution =
+        "Choose a value from the enumeration list that the implementation can support.";
     error(400, "PropertyValueNotInList", &said, &[&value, property], resolution)
 }
 
 pub(super) fn not_writable(property: &str) -> Answer {
-    let said = format!(
-        "The property {property} is a read-only property and cannot be assigned a value."
-    );
+    let said =
+        format!("The property {property} is a read-only property and cannot be assigned a value.");
     let resolution = "Remove the property from the request body.";
     error(400, "PropertyNotWritable", &said, &[property], resolution)
 }

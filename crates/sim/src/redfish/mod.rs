@@ -1,12 +1,13 @@
 //! The BMC of a simulated machine as a client of Redfish finds it: one request in, one answer out, with the delays and
 //! faults of the model. What is shown is rendered from the machine's state (`view.rs` and the resources beside it),
-//! what is asked for is done to it (`act.rs`), so that the twins of actions and whoever speaks Redfish meet the same
+//! what is asked for (`ask.rs`) is done to it (`act.rs`), so that the twins of actions and whoever speaks Redfish meet the same
 //! machine.
 //!
 //! It must not know how requests travel: no sockets, no TLS, no wall clock. Resources follow DMTF's schemas
 //! (DSP8010), errors and sessions the specification (DSP0266).
 
 mod act;
+mod ask;
 mod chassis;
 mod manager;
 mod message;

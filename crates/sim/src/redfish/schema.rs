@@ -93,7 +93,10 @@ pub(super) fn metadata() -> String {
     let mut refer = |file: &str, includes: &str| {
         let at = "http://redfish.dmtf.org/schemas/v1";
         // Writing to a String does not fail.
-        let _ = writeln!(xml, "  <edmx:Reference Uri=\"{at}/{file}_v1.xml\">{includes}</edmx:Reference>");
+        let _ = writeln!(
+            xml,
+            "  <edmx:Reference Uri=\"{at}/{file}_v1.xml\">{includes}</edmx:Reference>"
+        );
     };
     for (schema, version) in SCHEMAS {
         let alias = if schema == "ServiceRoot" { " Alias=\"Root\"" } else { "" };
@@ -105,7 +108,10 @@ pub(super) fn metadata() -> String {
     for collection in collections.chain(MORE_COLLECTIONS.map(str::to_owned)) {
         refer(&collection, &format!("<edmx:Include Namespace=\"{collection}\"/>"));
     }
-    refer("RedfishExtensions", "<edmx:Include Namespace=\"RedfishExtensions.v1_0_0\" Alias=\"Redfish\"/>");
+    refer(
+        "RedfishExtensions",
+        "<edmx:Include Namespace=\"RedfishExtensions.v1_0_0\" Alias=\"Redfish\"/>",
+    );
     xml.push_str(
         "  <edmx:DataServices>\n    <Schema xmlns=\"http://docs.oasis-open.org/odata/ns/edm\" Namespace=\"Service\">\n      \
          <EntityContainer Name=\"Service\" Extends=\"Root.ServiceContainer\"/>\n    </Schema>\n  </edmx:DataServices>\n</edmx:Edmx>\n",
@@ -115,7 +121,8 @@ pub(super) fn metadata() -> String {
 
 /// The OData service document (DSP0266 §8.4.3).
 pub(super) fn odata() -> Value {
-    let at = |name: &str| json!({"name": name, "kind": "Singleton", "url": format!("{ROOT}/{name}")});
+    let at =
+        |name: &str| json!({"name": name, "kind": "Singleton", "url": format!("{ROOT}/{name}")});
     let places = [
         "Systems",
         "Chassis",

@@ -114,9 +114,15 @@ pub(super) fn resource(view: &View<'_>, service: &str, parts: &[&str]) -> Option
             let (path, all) = (below("FirmwareInventory"), &view.inventory.firmware);
             let name = |it: &Firmware| it.name.clone();
             let named: Vec<(String, &Firmware)> = all.iter().map(|it| (name(it), it)).collect();
-            listed(&path, "SoftwareInventory", "Firmware", &named, |it| &it.0, rest, |(_, it), path| {
-                firmware(it, path)
-            })
+            listed(
+                &path,
+                "SoftwareInventory",
+                "Firmware",
+                &named,
+                |it| &it.0,
+                rest,
+                |(_, it), path| firmware(it, path),
+            )
         }
         ("TaskService", []) => named(
             "Tasks",

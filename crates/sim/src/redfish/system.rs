@@ -41,12 +41,7 @@ pub(super) fn resource(view: &View<'_>, parts: &[&str]) -> Option<Value> {
     let below = |name: &str| format!("{SYSTEM}/{name}");
     let found = &view.inventory;
     match parts {
-        [] => Some(collection(
-            &format!("{ROOT}/Systems"),
-            "ComputerSystem",
-            "Systems",
-            ["1"],
-        )),
+        [] => Some(collection(&format!("{ROOT}/Systems"), "ComputerSystem", "Systems", ["1"])),
         ["1"] => Some(system(view)),
         ["1", "Settings"] if view.contact.hardware.order_waits() => Some(settings(view)),
         ["1", "Processors", rest @ ..] => listed(
@@ -76,9 +71,7 @@ pub(super) fn resource(view: &View<'_>, parts: &[&str]) -> Option<Value> {
             rest,
             interface,
         ),
-        ["1", "Storage"] => {
-            Some(collection(&below("Storage"), "Storage", "Storage", ["1"]))
-        }
+        ["1", "Storage"] => Some(collection(&below("Storage"), "Storage", "Storage", ["1"])),
         ["1", "Storage", "1"] => Some(storage(view)),
         ["1", "Storage", "1", "Drives", wanted] => {
             let drive = found.drives.iter().find(|it| segment(&it.id) == *wanted)?;
@@ -88,9 +81,15 @@ pub(super) fn resource(view: &View<'_>, parts: &[&str]) -> Option<Value> {
             let drives: Vec<(usize, &str)> =
                 DRIVES.iter().enumerate().map(|(at, (id, _))| (at, *id)).collect();
             let path = below("VirtualMedia");
-            listed(&path, "VirtualMedia", "Virtual drives", &drives, |it| it.1, rest, |it, path| {
-                medium(view, it.0, path)
-            })
+            listed(
+                &path,
+                "VirtualMedia",
+                "Virtual drives",
+                &drives,
+                |it| it.1,
+                rest,
+                |it, path| medium(view, it.0, path),
+            )
         }
         ["1", "BootOptions", rest @ ..] => {
             let options: Vec<(String, Device)> =
@@ -105,9 +104,8 @@ pub(super) fn resource(view: &View<'_>, parts: &[&str]) -> Option<Value> {
 
 fn system(view: &View<'_>) -> Value {
     let found = &view.inventory;
-    let count = |kind: &str| {
-        found.processors.iter().filter(|it| it.kind.as_deref() == Some(kind)).count()
-    };
+    let count =
+        |kind: &str| found.processors.iter().filter(|it| it.kind.as_deref() == Some(kind)).count();
     let state = if view.power == Power::Off { "StandbyOffline" } else { "Enabled" };
     let model = found.processors.first().and_then(|it| it.model.clone());
     let mut shown = with(
@@ -188,7 +186,10 @@ fn settings(view: &View<'_>) -> Value {
     let waits = view.rest.service.next_order.clone();
     let order = if waits.is_empty() { order(view) } else { waits };
     let path = format!("{SYSTEM}/Settings");
-    with(begin(&path, "ComputerSystem", "Settings", "Settings"), json!({"Boot": {"BootOrder": order}}))
+    with(
+        begin(&path, "ComputerSystem", "Settings", "Settings"),
+        json!({"Boot": {"BootOrder": order}}),
+    )
 }
 
 fn processor(it: &Processor, path: &str) -> Value {
@@ -331,7 +332,9 @@ fn log(view: &View<'_>, parts: &[&str]) -> Option<Value> {
                     // Logs show their entries, not links to them (DSP0268, LogEntryCollection).
                     Some(with(list, json!({"Members": whole})))
                 }
-                [number] => number.parse::<usize>().ok()?.checked_sub(1).and_then(|at| all.get(at).cloned()),
+                [number] => {
+                    number.parse::<usize>().ok()?.checked_sub(1).and_then(|at| all.get(at).cloned())
+                }
                 _ => None,
             }
         }

@@ -87,7 +87,9 @@ impl<'c> View<'c> {
         let since = |from: Instant, to: Instant| {
             SignedDuration::try_from(to.saturating_duration_since(from)).unwrap_or_default()
         };
-        text(self.clock.checked_add(since(self.now, at) - since(at, self.now)).unwrap_or(self.clock))
+        text(
+            self.clock.checked_add(since(self.now, at) - since(at, self.now)).unwrap_or(self.clock),
+        )
     }
 
     /// What is wrong with a part.
