@@ -2,7 +2,7 @@
 //! is what befalls the request.
 
 use super::{
-    Answer, Method, Reply, Request, ROOT,
+    Answer, Method, ROOT, Reply, Request,
     ask::{Change, body, read},
     message,
     service::{Task, Work},
@@ -161,11 +161,7 @@ async fn power(contact: &mut Contact<'_>, reset: &str) {
 }
 
 /// The answer to what goes on for a while.
-fn accepted(
-    contact: &Contact<'_>,
-    task: Option<Task>,
-    request: &Request<'_>,
-) -> Answer {
+fn accepted(contact: &Contact<'_>, task: Option<Task>, request: &Request<'_>) -> Answer {
     let Some(task) = task else { return message::in_use() };
     let view = View::of(contact, request.now);
     let monitor = format!("{ROOT}/TaskService/TaskMonitors/{}", task.id);

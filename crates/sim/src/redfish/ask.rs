@@ -1,7 +1,7 @@
 //! What a request asks to have changed: each path that takes a change, and what it checks of it. Pure.
 
 use super::{
-    Answer, Method, Request, ROOT, etag, manager, message,
+    Answer, Method, ROOT, Request, etag, manager, message,
     service::{FIRMWARE, Work},
     services::PASSWORD_CHARACTERS,
     system::{self, DEVICES, MODES, RESETS},
@@ -35,7 +35,11 @@ pub(super) fn body(request: &Request<'_>) -> Result<Map<String, Value>, Answer> 
 }
 
 /// What the request asks for, or why not.
-pub(super) fn read(contact: &Contact<'_>, parts: &[&str], request: &Request<'_>) -> Result<Change, Answer> {
+pub(super) fn read(
+    contact: &Contact<'_>,
+    parts: &[&str],
+    request: &Request<'_>,
+) -> Result<Change, Answer> {
     let view = View::of(contact, request.now);
     match (request.method, parts) {
         (Method::Post, _) => post(&view, parts, request),

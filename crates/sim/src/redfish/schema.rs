@@ -22,7 +22,7 @@ const SCHEMAS: [(&str, &str); 27] = [
     ("Processor", "v1_18_0"),
     ("Role", "v1_3_1"),
     ("Sensor", "v1_7_0"),
-    ("ServiceRoot", "v1_15_0"),
+    ("ServiceRoot", "v1_17_0"),
     ("Session", "v1_5_0"),
     ("SessionService", "v1_1_8"),
     ("Settings", "v1_3_5"),
