@@ -135,7 +135,7 @@ pub(crate) async fn demo(settings: Settings, flags: &Flags) -> Result<(), Error>
         Some(_) => simulation.add_hosts_beside(catalog),
         None => simulation.add_beside(catalog),
     });
-    let hints = hints(&folder, fleet, &held, flags)?;
+    let hints = hints(&folder, fleet, &held, flags.speed)?;
     // It goes on after the plane is ready: there is something to look at long before a large fleet is whole.
     let (idle, load) = (flags.idle, &flags.load);
     let bring = async |api: Arc<Api>, store: Arc<Store>| {
@@ -276,13 +276,7 @@ fn done(write: Written) -> Result<(), Error> {
 }
 
 /// What to try, and the file that one of the commands needs.
-fn hints(
-    folder: &Path,
-    fleet: Fleet,
-    held: &Held,
-    Flags { speed, load, .. }: &Flags,
-) -> Result<Hints, Error> {
-    let load = load.is_some();
+fn hints(folder: &Path, fleet: Fleet, held: &Held, speed: f64) -> Result<Hints, Error> {
     let server = fleet.first_server().unwrap_or_default();
     let run = format!(
         "# Powers a simulated server off and on again.\n\
@@ -310,11 +304,7 @@ fn hints(
             "Its BMCs speak Redfish: the first is at https://127.16.0.1:{port}/redfish/v1/.\n"
         ));
     }
-    let mut commands = Vec::new();
-    if load {
-        commands.push("kubectl get fleet".into());
-    }
-    let more = [
+    let commands = vec![
         "kubectl get sites,campaigns,services -A".into(),
         "kubectl get servers --field-selector status.phase=Ready | head".into(),
         "kubectl get servers --field-selector status.phase!=Ready    # and why".into(),
@@ -322,6 +312,5 @@ fn hints(
         format!("kubectl create -f {}", file.display()),
         "kubectl get runs --watch".into(),
     ];
-    commands.extend(more);
     Ok(Hints { about, commands })
 }
