@@ -4,7 +4,7 @@
 use crate::faults::ByHand;
 use quarterdeck_providers::redfish::twin::{Device, Mode};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -69,6 +69,12 @@ pub(crate) struct Rest {
     pub(crate) media: [Option<String>; 2],
     /// What runs on it; unknown until it has started here.
     pub(crate) host: Option<Host>,
+    /// The password of its BMC, once that is another than the fleet's.
+    pub(crate) password: Option<String>,
+    /// Firmware that was updated here, with its version.
+    pub(crate) firmware: BTreeMap<String, String>,
+    /// The same that runs when the machine starts again.
+    pub(crate) pending: BTreeMap<String, String>,
 }
 
 /// What a machine runs.
@@ -142,6 +148,7 @@ impl State {
     pub(crate) fn turn_on(&mut self, at: Instant, start: Start) {
         self.moving = Some((true, at));
         let Some(rest) = &mut self.rest else { return };
+        rest.firmware.append(&mut rest.pending);
         let next = rest.next.take();
         let host = rest.host.get_or_insert_default();
         let up = |after: Duration| start.alive.then(|| at + after);

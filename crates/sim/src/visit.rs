@@ -9,11 +9,12 @@ use crate::{
     simulation::{Effect, Machines},
     state::State,
 };
+use quarterdeck_model::inventory::Inventory;
 use quarterdeck_providers::{
     ActionContext, ActionError,
     redfish::{
         errors,
-        twin::{POLL_MAX, REQUEST_TIMEOUT, Target, TransportError, same},
+        twin::{Credentials, POLL_MAX, REQUEST_TIMEOUT, Target, TransportError, same},
     },
 };
 use std::time::Duration;
@@ -109,11 +110,24 @@ impl Visit<'_> {
         let Some(given) = &target.endpoint.credentials else {
             return Err(errors::login_wanted(&self.authority));
         };
-        let known = given.username == USER && given.password == password(self.machines.seed);
-        if known && !self.have(Fault::WrongCredentials) {
+        // A rotation that was cut off may have left another in force.
+        let known = [given].into_iter().chain(&target.others).any(|it| self.takes_login(it));
+        if known {
             return Ok(());
         }
         Err(errors::refused(&self.authority, &given.username, NO_SESSION))
+    }
+
+    /// Whether the BMC takes these.
+    pub(crate) fn takes_login(&self, given: &Credentials) -> bool {
+        let set = self.state(|state| state.rest.as_ref().and_then(|rest| rest.password.clone()));
+        let known = set.unwrap_or_else(|| password(self.machines.seed));
+        given.username == USER && given.password == known && !self.have(Fault::WrongCredentials)
+    }
+
+    /// The machine's BMC as messages name it.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
     }
 
     fn make_sure(&self, target: &Target) -> Result<(), ActionError> {
@@ -132,6 +146,21 @@ impl Visit<'_> {
             return self.hardware.serial_of_another();
         }
         self.hardware.serial()
+    }
+
+    /// What the BMC shows of the machine: as it was built, with the firmware that was updated since.
+    pub(crate) fn inventory(&self) -> Inventory {
+        let mut inventory = self.hardware.inventory(self.serial());
+        let updated = self.state(|state| state.rest.as_ref().map(|rest| rest.firmware.clone()));
+        for (name, version) in updated.unwrap_or_default() {
+            if name == "BIOS" {
+                inventory.bios_version = Some(version.clone());
+            }
+            if let Some(it) = inventory.firmware.iter_mut().find(|it| it.name == name) {
+                it.version = Some(version);
+            }
+        }
+        inventory
     }
 
     /// How messages name the machine.

@@ -20,7 +20,7 @@ impl Twin for InventoryRefresh {
         let mut visit = machines.visit(context).await?;
         visit.takes(INVENTORY).await;
         let (power, _until) = visit.state(|state| state.power(Instant::now()));
-        let mut inventory = visit.hardware.inventory(visit.serial());
+        let mut inventory = visit.inventory();
         if visit.have(Fault::MissingPart) {
             let module = inventory.memory_modules.pop().and_then(|module| module.bytes);
             let rest = |bytes: u64| bytes.saturating_sub(module.unwrap_or_default());
