@@ -9,7 +9,7 @@ use crate::{
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use kube::{
     Api, Client,
-    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions},
     core::{ApiResource, GroupVersionKind, PartialObjectMeta},
     runtime::{WatchStreamExt as _, watcher},
 };
@@ -230,15 +230,19 @@ impl Plane {
         Ok(value(&merged.map_err(|error| self.failed(&what, error))?))
     }
 
-    /// Deletes an object that must be there; what is left of it is one that waits to go.
+    /// Deletes an object that was seen, and not one that has its name by now; what is left of it is one that waits
+    /// to go.
     pub(crate) async fn delete(
         &self,
         kind: KindRef,
         namespace: &str,
         name: &str,
+        uid: &str,
     ) -> Result<Value, Error> {
         let api = self.api(kind, Within::Namespace(namespace));
-        match api.delete(name, &DeleteParams::default()).await {
+        let seen = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let parameters = DeleteParams { preconditions: Some(seen), ..DeleteParams::default() };
+        match api.delete(name, &parameters).await {
             Ok(left) => Ok(left.left().map(|object| value(&object)).unwrap_or_default()),
             Err(kube::Error::Api(status)) if status.code == 404 => {
                 Err(self.unknown(kind, namespace, name).await)

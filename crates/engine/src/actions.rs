@@ -1,7 +1,11 @@
 //! The catalogue of actions as the engine uses it: signatures for checks, and performing one action
 //! within its deadline.
 
-use crate::{objects::Objects, runs::Call, secrets::StoreSecrets};
+use crate::{
+    objects::Objects,
+    runs::Call,
+    secrets::{StoreSecrets, with_defaults},
+};
 use quarterdeck_model::{
     ActionSignature, Kind as _,
     kinds::{Runbook, RunbookSpec},
@@ -73,7 +77,8 @@ impl Actions {
             resumed,
             first_attempt_at: since.timestamp(),
             deadline: (Instant::now() + left).into_std(),
-            target: target.map(|(_, value)| value),
+            target: target
+                .map(|(key, value)| with_defaults(&objects.store().world(), &key.kind, value)),
             secrets: Arc::new(StoreSecrets(objects.store().clone())),
         };
         action.perform(&context, perform.input).await.map_err(|error| {

@@ -9,6 +9,7 @@
 mod actions;
 mod acts;
 mod controllers;
+mod declare;
 mod declared;
 mod events;
 mod follow;
@@ -47,6 +48,7 @@ use controllers::{
     quotas::Quotas,
     remedy::Remedies,
     roles::Roles,
+    scan::Scans,
     schedule::Schedules,
     server::{Servers, refresh::Refreshes},
     service_accounts::ServiceAccounts,
@@ -112,6 +114,7 @@ impl Engine {
         let wiring = Wiring { store: store.clone(), clock, told };
         let mut parts = Parts { parts: JoinSet::new(), wiring, holding };
         parts.control(|| Places);
+        parts.control(|| Scans);
         parts.control({
             let store = store.clone();
             move || Servers::new(store.clone())

@@ -7,7 +7,7 @@ use crate::{
     actions::{Actions, Known},
     declared::{Undeclared, undeclared},
     starting,
-    units::taken,
+    units::{highest, taken},
 };
 use quarterdeck_model::{
     FieldError, FieldErrors, Kind as _, KindRef, kinds,
@@ -52,7 +52,7 @@ pub fn rules(actions: &Arc<Actions>) -> Vec<(KindRef, Rule)> {
         (Rack::info(), Box::new(rack)),
         (Remedy::info(), Box::new(starting::remedy)),
         (Schedule::info(), Box::new(starting::schedule)),
-        (Server::info(), Box::new(server)),
+        (Server::info(), Box::new(placed)),
     ]
 }
 
@@ -119,7 +119,58 @@ fn rack(world: &World, new: &Value, old: Option<&Value>) -> FieldErrors {
     undeclared(&rack.spec, &site.spec).iter().map(Undeclared::error).collect()
 }
 
-/// A server fills units of its rack that no other fills.
+/// The rules about what runs act on: they hold for what a run declares, too.
+pub(crate) fn of_targets(
+    world: &World,
+    kind: KindRef,
+    new: &Value,
+    old: Option<&Value>,
+) -> FieldErrors {
+    if kind != Server::info() {
+        return FieldErrors::new();
+    }
+    let mut errors = server(world, new, old);
+    let rack = new.pointer("/spec/location/rack").and_then(Value::as_str);
+    if let Some(rack) = rack.filter(|_| !same(new, old, &["location"]))
+        && world.get(Rack::info(), "", rack).is_none()
+    {
+        let why = "there is no such Rack; create it first, or correct the name";
+        errors.push(FieldError::invalid("spec.location.rack", format!("{rack:?}"), why));
+    }
+    errors
+}
+
+/// A server that carries something is moved by a run, which asks the ledger; else where it stands is free.
+fn placed(world: &World, new: &Value, old: Option<&Value>) -> FieldErrors {
+    let mut errors = server(world, new, old);
+    let text = |object: &Value, path: &str| {
+        object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let Some(old) = old else { return errors };
+    let rack = "/spec/location/rack";
+    let before = text(old, rack);
+    // What said nothing of its place before may be told of it at any time.
+    if before.is_empty() || before == text(new, rack) {
+        return errors;
+    }
+    let (machine, phase) = (text(old, "/status/machineRef/name"), text(old, "/status/phase"));
+    let free = ["", "Registered", "Inspecting", "Ready", "Quarantined", "Repairing", "Retired"];
+    let what = match machine.as_str() {
+        "" if free.contains(&phase.as_str()) => return errors,
+        "" => format!("the server is {phase}"),
+        machine => {
+            format!("it has Machine {}/{machine}", text(old, "/status/machineRef/namespace"))
+        }
+    };
+    let why = format!(
+        "{what}; run move-server, which powers it off with leave of the ledger (with recordOnly: true when it stands there \
+         already), or detach-server first"
+    );
+    errors.push(FieldError::forbidden("spec.location.rack", why));
+    errors
+}
+
+/// A server fills units of its rack that there are, and that no other fills.
 fn server(world: &World, new: &Value, old: Option<&Value>) -> FieldErrors {
     if same(new, old, &["location"]) {
         return FieldErrors::new();
@@ -128,6 +179,17 @@ fn server(world: &World, new: &Value, old: Option<&Value>) -> FieldErrors {
     let Some(location) = &server.spec.location else { return FieldErrors::new() };
     let rack = &location.rack;
     let others = world.with_fields(Server::info(), &format!("spec.location.rack={rack}"));
+    let there = world.get(Rack::info(), "", rack).and_then(|rack| rack.decode::<Rack>().ok());
+    if let Some(units) = there.map(|rack| rack.spec.units)
+        && let Some(highest) = highest(location).filter(|highest| *highest > units)
+    {
+        let why = format!(
+            "Rack {rack} has {units} units, and the server would fill unit {highest}; choose a lower one, or correct \
+             spec.units of the Rack"
+        );
+        let unit = location.unit.unwrap_or_default();
+        return vec![FieldError::invalid("spec.location.unit", unit, why)];
+    }
     let Some((unit, other)) = taken(&server, &others) else { return FieldErrors::new() };
     let other = other.name();
     let why = format!(

@@ -43,6 +43,11 @@ impl Units {
     }
 }
 
+/// The highest unit that a server at this place fills; none when it names no unit.
+pub(crate) fn highest(location: &Location) -> Option<u16> {
+    Units::of(location).map(|units| units.highest)
+}
+
 /// Whether two servers are in one chassis, and so in the same units: systems of one BMC.
 fn one_chassis(one: &Server, other: &Server) -> bool {
     let (one, other) = (&one.spec.bmc, &other.spec.bmc);

@@ -271,6 +271,19 @@ fn split_escaped(text: &str) -> Vec<&str> {
     parts
 }
 
+/// A value as a field selector must spell it.
+#[must_use]
+pub fn escaped(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    for letter in value.chars() {
+        if matches!(letter, '\\' | ',' | '=') {
+            out.push('\\');
+        }
+        out.push(letter);
+    }
+    out
+}
+
 fn unescape(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len());
     let mut letters = text.chars();

@@ -18,6 +18,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use quarterdeck_model::kinds::SecretReference;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,6 +26,34 @@ use serde_json::{Map, Value};
 
 /// The data of one Secret: decoded values by key.
 pub type SecretData = BTreeMap<String, Vec<u8>>;
+
+/// A change of one Secret, which the plane makes for an action and durably before the action's step has ended. Which
+/// Secrets may be changed so is for the plane to say.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretChange {
+    /// The Secret; it is created when there is none.
+    pub secret: SecretReference,
+    /// Values by key.
+    pub set: SecretData,
+    /// Keys that go.
+    pub remove: Vec<String>,
+}
+
+/// Values stay out: what is changed ends up in logs.
+impl fmt::Debug for SecretChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretChange").field("secret", &self.secret).finish_non_exhaustive()
+    }
+}
+
+/// What is to be so from now on, of an action's target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Declared {
+    /// A merge patch (RFC 7386) of its `spec`.
+    pub patch: Map<String, Value>,
+    /// It is only asked whether that may be.
+    pub check_only: bool,
+}
 
 /// Where actions read Secrets. Answers from memory, so it is not async.
 pub trait SecretSource: Send + Sync {
@@ -114,6 +143,18 @@ pub trait Action: Send + Sync + 'static {
     /// What the output says of the target: fields to put into its `status`, so that the object shows
     /// what was seen, whoever looked.
     fn observed(output: &Self::Output) -> Option<Map<String, Value>> {
+        let _ = output;
+        None
+    }
+
+    /// What is to be so from now on, of the target's `spec`.
+    fn declared(output: &Self::Output) -> Option<Declared> {
+        let _ = output;
+        None
+    }
+
+    /// What the plane is to keep in a Secret. It is of those parts of the output that are not serialised.
+    fn kept(output: &Self::Output) -> Option<SecretChange> {
         let _ = output;
         None
     }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use quarterdeck_model::{ActionSignature, schema};
 use serde_json::{Map, Value};
 
-use crate::action::{Action, ActionContext, ActionError, Reason};
+use crate::action::{Action, ActionContext, ActionError, Declared, Reason, SecretChange};
 
 /// What a performed action gives back.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +19,10 @@ pub struct Performed {
     pub output: Value,
     /// What it saw of its target: fields to put into the target's `status`.
     pub observed: Option<Map<String, Value>>,
+    /// What is to be so from now on, of the target's `spec`.
+    pub declared: Option<Declared>,
+    /// What is to be kept in a Secret.
+    pub kept: Option<SecretChange>,
 }
 
 /// An action with its types erased.
@@ -75,7 +79,8 @@ impl<A: Action> DynAction for A {
             )
             .effect_unknown())
         })?;
-        let observed = A::observed(&output);
+        let (observed, declared) = (A::observed(&output), A::declared(&output));
+        let kept = A::kept(&output);
         let output = serde_json::to_value(output).map_err(|error| {
             ActionError::permanent(
                 Reason::BmcError,
@@ -84,7 +89,7 @@ impl<A: Action> DynAction for A {
             .because(error)
             .effect_unknown()
         })?;
-        Ok(Performed { output, observed })
+        Ok(Performed { output, observed, declared, kept })
     }
 }
 

@@ -26,7 +26,8 @@ mod secrets;
 mod transport;
 
 pub use action::{
-    Action, ActionContext, ActionError, Effect, NoSecrets, Reason, Retry, SecretData, SecretSource,
+    Action, ActionContext, ActionError, Declared, Effect, NoSecrets, Reason, Retry, SecretChange,
+    SecretData, SecretSource,
 };
 pub use catalog::{Catalog, DynAction, Performed};
 
@@ -38,10 +39,10 @@ pub struct Providers {
 }
 
 impl Providers {
-    /// All providers, with `http.request` and `host.wait` kept to `reach`.
+    /// All providers, with what is reached beside BMCs kept to `reach`.
     #[must_use]
     pub fn new(reach: http::Reach) -> Self {
-        let redfish = redfish::Redfish::new();
+        let redfish = redfish::Redfish::with_reach(reach);
         let mut catalog = Catalog::new();
         redfish.add_actions(&mut catalog);
         http::add_actions(reach, &mut catalog);

@@ -27,7 +27,7 @@ use tokio::{
 use tracing::{info, warn};
 
 /// Procedures that come with the binary, each after those it calls.
-const RUNBOOKS: [(&str, &str); 13] = [
+const RUNBOOKS: [(&str, &str); 17] = [
     ("inspect-server.yaml", include_str!("../../../runbooks/inspect-server.yaml")),
     ("power-on-server.yaml", include_str!("../../../runbooks/power-on-server.yaml")),
     ("power-off-server.yaml", include_str!("../../../runbooks/power-off-server.yaml")),
@@ -41,6 +41,10 @@ const RUNBOOKS: [(&str, &str); 13] = [
     ("clean-server.yaml", include_str!("../../../runbooks/clean-server.yaml")),
     ("repair-server.yaml", include_str!("../../../runbooks/repair-server.yaml")),
     ("retire-server.yaml", include_str!("../../../runbooks/retire-server.yaml")),
+    ("rotate-bmc-credentials.yaml", include_str!("../../../runbooks/rotate-bmc-credentials.yaml")),
+    ("move-server.yaml", include_str!("../../../runbooks/move-server.yaml")),
+    ("scan-bmcs.yaml", include_str!("../../../runbooks/scan-bmcs.yaml")),
+    ("update-firmware.yaml", include_str!("../../../runbooks/update-firmware.yaml")),
 ];
 
 /// How long the audit log may take for what is left when the plane stops.

@@ -181,7 +181,12 @@ impl Plan {
         // The first of ten of them has the new image.
         let [old, new] = IMAGES;
         let image = if number.is_multiple_of(10) { new } else { old };
-        let spec = MachineSpec { class: class.into(), image: image.into(), placement: None };
+        let spec = MachineSpec {
+            class: class.into(),
+            image: image.into(),
+            placement: None,
+            ..MachineSpec::default()
+        };
         let name = format!("{}-{number:03}", self.name);
         Machine { metadata: in_namespace(self.team, &name), spec, ..Machine::default() }
     }

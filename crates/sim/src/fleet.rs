@@ -291,6 +291,7 @@ impl SitePlan {
                 halls,
                 power_feeds,
                 max_disrupted_servers: None,
+                bmc: None,
             },
             ..Site::default()
         }

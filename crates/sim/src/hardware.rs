@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use quarterdeck_model::{
     inventory::{Drive, Firmware, Inventory, MemoryModule, NetworkInterface, Problem, Processor},
     kinds::{
-        ExpectedDrives, ExpectedInterfaces, ExpectedProcessors, FirmwareBaseline, MachineResources,
-        ServerProfileSpec,
+        ExpectedDrives, ExpectedInterfaces, ExpectedProcessors, FirmwareActivation,
+        FirmwareBaseline, FirmwareImage, MachineResources, ServerProfileSpec,
     },
     quantity::Quantity,
 };
@@ -166,9 +166,17 @@ impl Class {
             model: None,
         };
         let accelerators = (self.accelerators > 0).then(|| processors(self.accelerators, "GPU"));
-        let newest = |name: &str, versions: &[(&'static str, u32); 3]| {
+        let newest = |name: &str, versions: &[(&'static str, u32); 3], order, activation| {
             let [.., (version, _)] = versions;
-            FirmwareBaseline { name: name.to_owned(), version: (*version).to_owned() }
+            let url =
+                format!("https://images.example.com/firmware/{}-{name}-{version}.bin", self.name);
+            FirmwareBaseline {
+                name: name.to_owned(),
+                version: (*version).to_owned(),
+                image: Some(FirmwareImage { url, checksum: None }),
+                order,
+                activation,
+            }
         };
         ServerProfileSpec {
             manufacturer: None,
@@ -187,7 +195,10 @@ impl Class {
                 speed_mbps: Some(self.mbps),
                 link_up: true,
             }],
-            firmware: vec![newest("BIOS", &self.bios), newest("BMC", &self.bmc)],
+            firmware: vec![
+                newest("BIOS", &self.bios, 20, FirmwareActivation::HostReset),
+                newest("BMC", &self.bmc, 10, FirmwareActivation::BMCReset),
+            ],
         }
     }
 

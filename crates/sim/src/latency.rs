@@ -69,6 +69,8 @@ pub(crate) const POWER_ON: Delay = delay(12_000, 0.6, 90_000);
 /// From the command to power off without asking the system. Seen: 6 s on an HPE Cray EX235a
 /// (chaos/powerman #67), more than 30 s on others (metal3-io/baremetal-operator #445).
 pub(crate) const POWER_OFF: Delay = delay(6_000, 0.6, 60_000);
+/// Writing firmware, from the command to the end of its task. Assumed: vendors' guides say a few minutes.
+pub(crate) const FLASH: Delay = delay(180_000, 0.5, 1_200_000);
 /// An operating system that shuts down. Assumed, beside the minute that `power.set` gives it.
 pub(crate) const SHUTDOWN: Delay = delay(25_000, 0.5, 300_000);
 /// A BMC restarts, as when it is told to or has new firmware. Assumed: a minute or two.

@@ -296,3 +296,58 @@ async fn a_machine_that_vanishes_leaves_no_server_behind() {
     assert!(server(&plane, &name).status.disks_may_hold_data);
     plane.stop().await;
 }
+
+/// A machine of a team, made by hand of what it is to be.
+async fn create_in(plane: &Plane, namespace: &str, name: &str, spec: Value) {
+    let machine = json!({"metadata": {"name": name, "namespace": namespace}, "spec": spec});
+    let outcomes = plane.store.commit(vec![created(Machine::info(), &machine)]).await.unwrap();
+    assert!(matches!(outcomes[0], Outcome::Committed(_)), "{outcomes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_goes_over_to_another_team_with_all_that_is_on_it() {
+    let plane = ready(1).await;
+    let class = class(&plane, 0);
+    let namespace = json!({"metadata": {"name": "bank"}, "spec": {}});
+    plane
+        .store
+        .commit(vec![created(quarterdeck_model::kinds::Namespace::info(), &namespace)])
+        .await
+        .unwrap();
+    create(&plane, "web-1", json!({"class": class, "image": OLD})).await;
+    let before = until(&plane, "web-1", MachinePhase::Running, "Running").await;
+    let name = before.status.server.clone().unwrap();
+    let effects = plane.simulation.effects(plane.address(0));
+    // Whoever takes what is not offered waits, and has nothing.
+    let from = json!({"namespace": "shop", "name": "web-1"});
+    create_in(&plane, "bank", "vault", json!({"class": class, "image": OLD, "transferFrom": from}))
+        .await;
+    let taker = || -> Machine {
+        plane.store.world().get(Machine::info(), "bank", "vault").unwrap().decode().unwrap()
+    };
+    wait_for(DEADLINE, "it to say what is missing", async || {
+        let (reason, message) = says(&taker());
+        if reason == "TransferNotOffered" { Ok(()) } else { Err(message) }
+    })
+    .await;
+    assert_eq!(server(&plane, &name).status.machine_ref.unwrap().uid, before.metadata.uid);
+    change(&plane, Machine::info(), ("shop", "web-1"), |machine| {
+        machine["spec"]["transferTo"] = json!({"namespace": "bank", "name": "vault"});
+    })
+    .await;
+    wait_for(DEADLINE, "the other team to have it", async || {
+        let now = taker();
+        let has = now.status.phase == MachinePhase::Running && says(&now).0 == "Running";
+        if has { Ok(()) } else { Err(format!("{:?}", now.status)) }
+    })
+    .await;
+    gone(&plane, "web-1").await;
+    let after = taker();
+    assert_eq!(after.status.server.as_ref(), Some(&name));
+    assert_eq!(after.status.image.as_deref(), Some(OLD));
+    let on = server(&plane, &name);
+    assert_eq!(on.status.machine_ref.unwrap().uid, after.metadata.uid);
+    assert_eq!(on.status.phase, ServerPhase::InUse);
+    assert_eq!(plane.simulation.effects(plane.address(0)), effects, "nothing was done to it");
+    plane.stop().await;
+}

@@ -26,7 +26,11 @@ fn a_twin_says_of_itself_what_the_real_action_says() {
     let wanted = [
         "boot.next",
         "boot.order",
+        "credentials.apply",
+        "credentials.generate",
         "disk.erase",
+        "firmware.update",
+        "firmware.wait",
         "host.wait",
         "inventory.refresh",
         "media.eject",

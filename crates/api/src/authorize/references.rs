@@ -10,9 +10,10 @@ use crate::{
     status::ApiError,
 };
 use quarterdeck_model::{
-    Kind as _, KindRef, kinds,
+    Kind as _, KindRef, Object, kinds,
     kinds::{
-        Campaign, Machine, MachinePool, Remedy, Run, Runbook, RunbookRevision, Schedule, Server,
+        BMCScan, Campaign, Machine, MachinePool, Rack, Remedy, Run, Runbook, RunbookRevision,
+        Schedule, SecretReference, Server, Site, bmc_credentials,
     },
     schema::DEPTH_MAX,
 };
@@ -21,6 +22,7 @@ use serde_json::{Map, Value};
 use std::{
     collections::BTreeSet,
     fmt::{self, Write as _},
+    sync::Arc,
 };
 
 /// Namespace of the runs of remedies: the engine's.
@@ -80,6 +82,10 @@ pub(super) fn check(
     }
     let Some(spec) = new.get("spec") else { return Ok(()) };
     writer.check_secrets(&secrets_of(spec), "")?;
+    writer.check_secrets(
+        &secrets_of_site(world, kind, new),
+        "its Site lends it to Servers that name none: ",
+    )?;
     if kind == Run::info() {
         let on = |path: &str| spec.pointer(path).and_then(Value::as_str).unwrap_or_default();
         let target = (on("/target/kind"), on("/target/name"));
@@ -93,6 +99,9 @@ pub(super) fn check(
         writer.check_target("spec.targets", (on, ""), "update", text("/metadata/namespace"))?;
         let why = (Run::info(), "spec.runbook");
         writer.check_made(why, "create", text("/metadata/namespace"))?;
+    }
+    if kind == BMCScan::info() {
+        writer.check_made((Server::info(), "spec"), "create", "")?;
     }
     if kind == MachinePool::info() {
         for verb in ["create", "update", "delete"] {
@@ -127,9 +136,53 @@ fn uses_changed(kind: KindRef, new: &Value, old: Option<&Value>) -> bool {
         };
         return rest(old) != rest(new);
     }
-    let within = if kind == Server::info() { "/spec/bmc" } else { "/spec" };
+    let within: &[&str] = match kind {
+        // Where it stands says which site's credentials are sent to it.
+        kind if kind == Server::info() => &["/spec/bmc", "/spec/location/rack"],
+        kind if kind == Rack::info() => &["/spec/site"],
+        kind if kind == Site::info() => &["/spec/bmc"],
+        _ => &["/spec"],
+    };
     ![Run::info(), Campaign::info(), RunbookRevision::info()].contains(&kind)
-        && old.pointer(within) != new.pointer(within)
+        && within.iter().any(|within| old.pointer(within) != new.pointer(within))
+}
+
+/// The Secret of a site that is sent to the BMC of a server which names none; of a rack, to those of its servers.
+fn secrets_of_site(world: &World, kind: KindRef, new: &Value) -> Vec<SecretUse> {
+    let text = |path: &str| new.pointer(path).and_then(Value::as_str);
+    let get = |kind, name: &str| world.get(kind, "", name);
+    let (field, lent) = if kind == Server::info() {
+        if new.pointer("/spec/bmc/credentialsSecretRef").is_some_and(Value::is_object) {
+            return Vec::new();
+        }
+        ("spec.location.rack", bmc_credentials(None, text("/spec/location/rack"), get))
+    } else if kind == BMCScan::info() {
+        if new.pointer("/spec/credentialsSecretRef").is_some_and(Value::is_object) {
+            return Vec::new();
+        }
+        ("spec.site", text("/spec/site").and_then(|site| lent_by(get(Site::info(), site))))
+    } else if kind == Rack::info() {
+        let name = text("/metadata/name").unwrap_or_default();
+        let servers = world.with_fields(Server::info(), &format!("spec.location.rack={name}"));
+        let own = |server: &Arc<Object>| {
+            server.field("spec.bmc.credentialsSecretRef.name").is_some_and(|it| !it.is_empty())
+        };
+        if servers.iter().all(own) {
+            return Vec::new();
+        }
+        ("spec.site", text("/spec/site").and_then(|site| lent_by(get(Site::info(), site))))
+    } else {
+        return Vec::new();
+    };
+    let SecretReference { namespace, name } = match lent {
+        Some(lent) => lent,
+        None => return Vec::new(),
+    };
+    vec![SecretUse { field: field.into(), namespace: Some(namespace), name: Some(name) }]
+}
+
+fn lent_by(site: Option<Arc<Object>>) -> Option<SecretReference> {
+    site?.decode::<Site>().ok()?.spec.bmc?.credentials_secret_ref
 }
 
 struct Writer<'a> {

@@ -99,6 +99,52 @@ async fn bindings_grant_only_what_their_writer_holds() {
     assert!(other.body["message"].as_str().unwrap().contains("cannot change roleRef"));
 }
 
+/// What a site lends to servers that name no credentials is sent where those servers, or their rack, are said to be.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_a_sites_credentials_sent_somewhere_may_read_them() {
+    let plane = plane().await;
+    let inventory = "inventory.quarterdeck.dev";
+    let path = |kind: &str| format!("/apis/{inventory}/v1alpha1/{kind}");
+    let kinds = ["servers", "racks", "sites"];
+    let verbs = ["create", "update", "patch", "get"];
+    let rules: Vec<Value> = kinds.iter().map(|kind| rule(&verbs, inventory, kind)).collect();
+    role(&plane, "", "places", json!(rules)).await;
+    bind(&plane, "", ("ClusterRole", "places"), user("ann")).await;
+    let ann = Person::new(&plane, "ann", &[]);
+    let lends = json!({"credentialsSecretRef": {"namespace": "b", "name": "login"}});
+    let site =
+        |bmc: &Value| json!({"metadata": {"name": "ams"}, "spec": {"region": "eu", "bmc": bmc}});
+    let rack = |site: &str| json!({"metadata": {"name": "r1"}, "spec": {"site": site}});
+    let server = |own: Value| {
+        json!({"metadata": {"name": "s1"},
+               "spec": {"bmc": own, "location": {"rack": "r1"}}})
+    };
+    let told = ann.refused("POST", &path("sites"), site(&lends)).await;
+    assert!(told.contains("spec.bmc.credentialsSecretRef: it uses Secret b/login"), "{told}");
+    plane.must("POST", &path("sites"), site(&lends)).await;
+    ann.must("PATCH", &format!("{}/ams", path("sites")), json!({"spec": {"region": "us"}})).await;
+    // A rack without servers sends nothing to anybody.
+    ann.must("POST", &path("racks"), rack("ams")).await;
+    let told = ann.refused("POST", &path("servers"), server(json!({"address": "a"}))).await;
+    let because =
+        "spec.location.rack: its Site lends it to Servers that name none: it uses Secret b/login";
+    assert!(told.contains(because), "{told}");
+    ann.must("PATCH", &format!("{}/r1", path("racks")), json!({"spec": {"site": "none"}})).await;
+    ann.must("POST", &path("servers"), server(json!({"address": "a"}))).await;
+    let told = ann
+        .refused("PATCH", &format!("{}/r1", path("racks")), json!({"spec": {"site": "ams"}}))
+        .await;
+    assert!(told.contains("spec.site: its Site lends it"), "{told}");
+    plane.must("PATCH", &format!("{}/r1", path("racks")), json!({"spec": {"site": "ams"}})).await;
+    let elsewhere = json!({"spec": {"bmc": {"address": "evil"}}});
+    ann.refused("PATCH", &format!("{}/s1", path("servers")), elsewhere.clone()).await;
+    ann.must("PATCH", &format!("{}/s1", path("servers")), json!({"spec": {"serial": "x"}})).await;
+    let by_name = json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["login"]}]);
+    role(&plane, "b", "login", by_name).await;
+    bind(&plane, "b", ("Role", "login"), user("ann")).await;
+    ann.must("PATCH", &format!("{}/s1", path("servers")), elsewhere).await;
+}
+
 fn server(address: &str, secret: &str) -> Value {
     json!({"metadata": {"name": "s"}, "spec": {"bmc": {
         "address": address, "credentialsSecretRef": {"namespace": "b", "name": secret}}}})

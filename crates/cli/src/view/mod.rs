@@ -10,6 +10,7 @@ pub(crate) mod parts;
 pub(crate) mod plan;
 pub(crate) mod refusal;
 pub(crate) mod run;
+pub(crate) mod scan;
 pub(crate) mod server;
 pub(crate) mod table;
 pub(crate) mod time;

@@ -12,6 +12,7 @@ pub(crate) mod pool;
 pub(crate) mod quotas;
 pub(crate) mod remedy;
 pub(crate) mod roles;
+pub(crate) mod scan;
 pub(crate) mod schedule;
 pub(crate) mod server;
 pub(crate) mod service_accounts;

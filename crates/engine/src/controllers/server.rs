@@ -13,19 +13,20 @@ use crate::{
     INSPECT_RUNBOOK, SYSTEM_NAMESPACE,
     events::{self, Happening},
     objects::{EngineError, Objects},
+    secrets::of_bmc,
 };
 use decide::{Action, BASIS, Room, Situation, TRY, decide};
 use quarterdeck_model::{
     ConditionStatus, Key, Kind, KindRef, Object, ObjectMeta, OwnerReference, Time, condition,
     kinds::{
         Event, Rack, Run, RunSpec, RunTarget, Runbook, Secret, SecretReference, Server,
-        ServerProfile, ServerStatus,
+        ServerProfile, ServerStatus, Site,
     },
 };
 use quarterdeck_store::{Precondition, Store, World};
 use std::{
     cell::Cell,
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -38,8 +39,8 @@ const INSPECTIONS_MAX: usize = 512;
 pub(crate) struct Servers {
     store: Arc<Store>,
     turns: Mutex<Turns>,
-    /// Racks known to exist: only their coming and going matters, and they change all the time.
-    racks: Mutex<HashSet<Key>>,
+    /// What racks and sites say that matters here: they change all the time.
+    places: Mutex<HashMap<Key, String>>,
 }
 
 /// Whose inspection is in flight, and who waits for room, the longest first.
@@ -87,7 +88,7 @@ impl Turns {
 
 impl Servers {
     pub(crate) fn new(store: Arc<Store>) -> Self {
-        Self { store, turns: Mutex::default(), racks: Mutex::default() }
+        Self { store, turns: Mutex::default(), places: Mutex::default() }
     }
 }
 
@@ -99,6 +100,7 @@ impl Controller for Servers {
             Server::info(),
             Run::info(),
             Rack::info(),
+            Site::info(),
             Secret::info(),
             Runbook::info(),
             ServerProfile::info(),
@@ -120,11 +122,20 @@ impl Controller for Servers {
             }
             return keys;
         }
-        if object.kind == Rack::info() {
-            let mut racks = lock(&self.racks);
-            let news =
-                if gone { racks.remove(&object.key) } else { racks.insert(object.key.clone()) };
-            return if news { self.that_name(&object.key) } else { Vec::new() };
+        if object.kind == Rack::info() || object.kind == Site::info() {
+            // Where it stands, or whose credentials it gives to servers without any.
+            let says = |field| object.field(field).unwrap_or_default();
+            let says =
+                format!("{}/{}", says("spec.site"), says("spec.bmc.credentialsSecretRef.name"));
+            let mut places = lock(&self.places);
+            let before = match gone {
+                true => places.remove(&object.key),
+                false => places.insert(object.key.clone(), says.clone()),
+            };
+            let news = gone || before.as_ref() != Some(&says);
+            // A site that says nothing is like none.
+            let matters = object.kind == Rack::info() || before.unwrap_or(says) != "/";
+            return if news && matters { self.that_name(&object.key) } else { Vec::new() };
         }
         if object.kind == Runbook::info() && object.name() != INSPECT_RUNBOOK {
             return Vec::new();
@@ -162,14 +173,35 @@ fn servers_that_name(world: &World, key: &Key) -> Vec<Arc<Object>> {
         return by_field(format!("spec.location.rack={}", key.name));
     }
     if *key.kind == *Secret::info().resource_name() {
-        let fields = ["spec.bmc.credentialsSecretRef.name", "spec.bmc.tls.caSecretRef.name"];
-        return fields.iter().flat_map(|field| by_field(format!("{field}={}", key.name))).collect();
+        const CREDENTIALS: &str = "spec.bmc.credentialsSecretRef.name";
+        let fields = [CREDENTIALS, "spec.bmc.tls.caSecretRef.name"];
+        let named = fields.iter().flat_map(|field| by_field(format!("{field}={}", key.name)));
+        let sites = world.with_fields(Site::info(), &format!("{CREDENTIALS}={}", key.name));
+        return named
+            .chain(sites.iter().flat_map(|site| without_own(world, site.name())))
+            .collect();
+    }
+    if *key.kind == *Site::info().resource_name() {
+        return without_own(world, &key.name);
     }
     if *key.kind == *ServerProfile::info().resource_name() {
         return by_field(format!("spec.profile={}", key.name));
     }
     // The runbook of inspections: those that wait for it.
     by_field("status.phase=Registered".into())
+}
+
+/// Servers of a site that have its credentials, as they name none.
+fn without_own(world: &World, site: &str) -> Vec<Arc<Object>> {
+    let racks = world.with_fields(Rack::info(), &format!("spec.site={site}"));
+    let of = |rack: &Arc<Object>| {
+        let fields = format!("spec.location.rack={}", rack.name());
+        world.with_fields(Server::info(), &fields)
+    };
+    let none = |server: &Arc<Object>| {
+        server.field("spec.bmc.credentialsSecretRef.name").is_none_or(str::is_empty)
+    };
+    racks.iter().flat_map(of).filter(none).collect()
 }
 
 /// What an inspection of the server is about: the server, its spec and the secrets it names, each in one
@@ -181,13 +213,12 @@ fn basis(world: &World, server: &Server) -> String {
             .and_then(|secret| world.get(Secret::info(), &secret.namespace, &secret.name))
             .map_or(0, |secret| secret.revision.0)
     };
-    let bmc = &server.spec.bmc;
     format!(
         "{}/{}/{}/{}",
         server.metadata.uid,
         server.metadata.generation.unwrap_or(0),
-        version(&bmc.credentials_secret_ref),
-        version(&bmc.tls.ca_secret_ref)
+        version(&of_bmc(world, &server.spec)),
+        version(&server.spec.bmc.tls.ca_secret_ref)
     )
 }
 

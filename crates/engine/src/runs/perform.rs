@@ -2,12 +2,14 @@
 
 use super::{Context, Permitted};
 use crate::{
-    objects::EngineError,
+    declare::declare,
+    objects::{EngineError, Objects},
     observe,
     planted::{self, Planted},
+    secrets,
 };
 use quarterdeck_model::{Key, Time};
-use quarterdeck_providers::Performed;
+use quarterdeck_providers::{Declared, Performed, SecretChange};
 use quarterdeck_runbook::{Failure, Input, Perform};
 use serde_json::{Map, Value};
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -103,28 +105,55 @@ async fn perform(context: Arc<Context>, call: Call) -> Result<Value, Failure> {
         drop(tokio::spawn(begun));
         return Ok(Value::Null);
     }
-    let Performed { output, observed } = context.actions.perform(&context.objects, call).await?;
-    // First what was seen, then the step's end: the next step may look at the target.
-    if let Some((key, observed)) = key.zip(observed) {
-        record(&context, &key, &observed).await?;
+    let Performed { output, observed, declared, kept } =
+        context.actions.perform(&context.objects, call).await?;
+    // First what came of it, then the step's end: the next step may look at the target.
+    let Some(key) = key else { return Ok(output) };
+    let came = [kept.map(Came::Kept), declared.map(Came::Declared), observed.map(Came::Observed)];
+    for came in came.into_iter().flatten() {
+        written(&context.objects, &key, &came).await?;
     }
     Ok(output)
 }
 
-/// Records what was seen, however long the store is away: the action was performed, and must not
+/// What came of an action, beside its output.
+enum Came {
+    /// The plane is to keep it in a Secret.
+    Kept(SecretChange),
+    /// It is to be so, of the target's spec.
+    Declared(Declared),
+    /// It is so: fields of the target's status.
+    Observed(Map<String, Value>),
+}
+
+impl Came {
+    /// Answers why it may not be written, if so.
+    async fn write(&self, objects: &Objects, key: &Key) -> Result<Result<(), String>, EngineError> {
+        match self {
+            Self::Kept(change) => secrets::keep(objects, key, change).await,
+            Self::Declared(declared) => declare(objects, key, declared).await,
+            Self::Observed(seen) => observe::record(objects, key, seen).await.map(Ok),
+        }
+    }
+}
+
+/// Writes what came of an action, however long the store is away: the action was performed, and must not
 /// count as failed. The step's deadline ends this.
-async fn record(context: &Context, key: &Key, seen: &Map<String, Value>) -> Result<(), Failure> {
+async fn written(objects: &Objects, key: &Key, came: &Came) -> Result<(), Failure> {
     loop {
-        match observe::record(&context.objects, key, seen).await {
-            Ok(()) => return Ok(()),
+        match came.write(objects, key).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(message)) => {
+                return Err(Failure { reason: "Refused".into(), message, retryable: false });
+            }
             Err(EngineError::Store(cause)) => {
-                tracing::warn!(target = %key, %cause, "what was seen waits for the store");
+                tracing::warn!(target = %key, %cause, "what came of an action waits for the store");
                 sleep(RECORD_PAUSE).await;
             }
             // The term is ending, and this task with it.
             Err(EngineError::Fenced) => std::future::pending().await,
             Err(error @ EngineError::Unreadable(_)) => {
-                let message = format!("what was seen could not be recorded: {error}");
+                let message = format!("what came of it could not be recorded: {error}");
                 return Err(Failure { reason: "InternalError".into(), message, retryable: true });
             }
         }

@@ -21,6 +21,7 @@ mod places;
 mod queues;
 mod refreshing;
 mod remedies;
+mod scans;
 mod scenario;
 mod schedules;
 mod stopping;

@@ -239,3 +239,173 @@ fn retire_server() {
         .gives("detach", json!({}))
         .under_way(&["retire"]);
 }
+
+/// What `firmware.update` gives back.
+fn updated(component: &str, wanted: &str, pending: bool) -> Value {
+    json!({"component": component, "wanted": wanted, "changed": true, "pending": pending})
+}
+
+fn updates() -> Value {
+    let update = |name: &str, activation: &str| {
+        json!({"name": name, "version": "2", "image": format!("https://images.example/{name}.bin"),
+               "activation": activation})
+    };
+    json!([update("BMC", "BMCReset"), update("BIOS", "HostReset"), update("CPLD", "HostReset")])
+}
+
+#[test]
+fn update_firmware() {
+    let machine = json!({"namespace": "shop", "name": "web-1", "uid": "u"});
+    let status = json!({"phase": "InUse", "powerState": "On", "machineRef": machine, "firmwareUpdates": updates()});
+    let story = on("update-firmware", json!({"hostAddress": "web-1.example"}), status)
+        .without_leave()
+        .start()
+        // The BMC's own is nobody's matter but its.
+        .under_way(&["in-place[0]/update"]);
+    assert_eq!(
+        input(&story, "in-place[0]/update"),
+        &json!({"component": "BMC", "version": "2", "image": "https://images.example/BMC.bin",
+                "checksum": "", "activation": "BMCReset"})
+    );
+    let story = story
+        .gives("in-place[0]/update", updated("BMC", "2", false))
+        .under_way(&[])
+        .refused("shop/web allows 1 of 10 down")
+        .permitted()
+        .under_way(&["with-restart[0]/update"])
+        .crash()
+        .gives("with-restart[0]/update", updated("BIOS", "2", true))
+        .gives("with-restart[1]/update", updated("CPLD", "2", true))
+        // One restart for both.
+        .gives("power-off/power-off", off())
+        .gives("power-on/power-on", powered())
+        .under_way(&["installed[0]/wait", "installed[1]/wait"]);
+    assert_eq!(input(&story, "installed[1]/wait"), &json!({"component": "CPLD", "version": "2"}));
+    let story = story
+        .gives("installed[0]/wait", json!({"version": "2"}))
+        .gives("installed[1]/wait", json!({"version": "2"}))
+        .gives("back", json!({"address": "web-1.example"}))
+        .gives("look", powered())
+        .is(RunPhase::Succeeded);
+    insta::assert_snapshot!("update-firmware", story.told());
+}
+
+#[test]
+fn firmware_that_needs_no_restart_restarts_nothing() {
+    let only = json!({"phase": "InUse", "firmwareUpdates": [updates()[0]]});
+    on("update-firmware", json!({}), only)
+        .without_leave()
+        .start()
+        .gives("in-place[0]/update", updated("BMC", "2", false))
+        .gives("look", powered())
+        .is(RunPhase::Succeeded);
+    on("update-firmware", json!({}), json!({"phase": "Ready"}))
+        .without_leave()
+        .start()
+        .gives("look", powered())
+        .is(RunPhase::Succeeded);
+    // A server that was off is off again.
+    let off_before =
+        json!({"phase": "Ready", "powerState": "Off", "firmwareUpdates": [updates()[1]]});
+    on("update-firmware", json!({}), off_before)
+        .start()
+        .gives("with-restart[0]/update", updated("BIOS", "2", true))
+        .gives("power-off/power-off", off())
+        .gives("power-on/power-on", powered())
+        .gives("installed[0]/wait", json!({"version": "2"}))
+        .gives("power-off-again", off())
+        .gives("look", off())
+        .is(RunPhase::Succeeded);
+}
+
+#[test]
+fn firmware_that_is_not_in_force_after_a_restart_takes_the_server_out_of_service() {
+    let one = json!({"phase": "Ready", "powerState": "On", "firmwareUpdates": [updates()[1]]});
+    let story = on("update-firmware", json!({}), one)
+        .start()
+        .gives("with-restart[0]/update", updated("BIOS", "2", true))
+        .gives("power-off/power-off", off())
+        .gives("power-on/power-on", powered())
+        .breaks("installed[0]/wait", "NotFound")
+        .under_way(&["installed/onFailure/quarantine"]);
+    let asked = input(&story, "installed/onFailure/quarantine");
+    assert!(asked["message"].as_str().unwrap().contains("not in force after a restart"), "{asked}");
+}
+
+#[test]
+fn rotate_bmc_credentials() {
+    let begun = || {
+        on("rotate-bmc-credentials", json!({}), json!({"phase": "InUse"}))
+            .without_leave()
+            .start()
+            .gives("generate", json!({"secret": "fleet/bmc-a", "generated": true}))
+    };
+    assert_eq!(input(&begun(), "apply"), &json!({}));
+    begun()
+        .crash()
+        .gives("apply", json!({"username": "admin", "changed": true}))
+        .gives("adopt", json!({"secret": "fleet/bmc-a", "changed": true}))
+        .gives("look", powered())
+        .is(RunPhase::Succeeded);
+    // What was made stays where it is kept: nothing undoes it.
+    begun().breaks("apply", "Unauthorized").is(RunPhase::Failed);
+}
+
+#[test]
+fn scan_bmcs() {
+    let mut story = Story::among(shipped(), "scan-bmcs");
+    story.world.run.target.as_mut().unwrap().kind = "BMCScan".into();
+    story.world.target["status"]["found"] = json!([{"result": "Pending"}]);
+    let mut story = story
+        .start()
+        .gives("scan", json!({"addresses": 254, "answered": 3, "allowed": 1}))
+        .crash()
+        .under_way(&[]);
+    story.world.target["status"]["found"] =
+        json!([{"result": "Enrolled"}, {"result": "NotAllowed"}]);
+    let story = story.crash().is(RunPhase::Succeeded);
+    assert_eq!(story.world.status.outputs["answered"], json!(3));
+}
+
+#[test]
+fn move_server() {
+    let begun = |record: bool| {
+        on("move-server", json!({}), json!({"phase": "InUse", "powerState": "On"}))
+            .param("rack", json!("r2"))
+            .param("unit", json!(7))
+            .param("recordOnly", json!(record))
+            .without_leave()
+            .start()
+    };
+    let stood = || json!({"before": "r1, unit 3", "wasOn": true});
+    let story = begun(false);
+    assert_eq!(input(&story, "check"), &json!({"rack": "r2", "unit": 7, "checkOnly": true}));
+    let story = story
+        .gives("check", stood())
+        .under_way(&[])
+        .permitted()
+        .gives("power-off/power-off", off())
+        .under_way(&[])
+        .crash()
+        .approve("carried");
+    assert_eq!(input(&story, "move"), &json!({"rack": "r2", "unit": 7}));
+    story
+        .gives("move", stood())
+        .gives("power-on/power-on", powered())
+        .gives("look", powered())
+        .is(RunPhase::Succeeded);
+    // A place that is taken is found out before anything is disturbed.
+    begun(false).breaks("check", "Refused").is(RunPhase::Failed);
+    // Nobody carried it: it is powered on where it stands.
+    begun(false)
+        .gives("check", stood())
+        .permitted()
+        .gives("power-off/power-off", off())
+        .reject("carried")
+        .under_way(&["power-off/compensate/power-on"]);
+    begun(true)
+        .gives("check", stood())
+        .gives("move", stood())
+        .gives("look", powered())
+        .is(RunPhase::Succeeded);
+}

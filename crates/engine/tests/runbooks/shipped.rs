@@ -7,10 +7,11 @@ use serde_json::json;
 use std::{collections::BTreeSet, path::Path};
 
 /// Every shipped runbook has a story: here, or in `life`.
-const TOLD: [&str; 13] = [
+const TOLD: [&str; 17] = [
     "clean-server",
     "detach-server",
     "inspect-server",
+    "move-server",
     "network-boot-server",
     "power-cycle-server",
     "power-off-server",
@@ -21,6 +22,9 @@ const TOLD: [&str; 13] = [
     "repair-server",
     "retire-server",
     "return-server",
+    "rotate-bmc-credentials",
+    "scan-bmcs",
+    "update-firmware",
 ];
 
 pub(crate) fn shipped() -> Known {

@@ -21,6 +21,24 @@ pub struct MachineSpec {
     /// Where it must be; anywhere its class allows, when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<MachinePlacement>,
+    /// Offers it to another team, with all that is on it. It goes there once a Machine of that name is created there
+    /// whose `transferFrom` names this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer_to: Option<MachineName>,
+    /// Takes over a machine that another team offers, in place of having one installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer_from: Option<MachineName>,
+}
+
+/// A Machine in a namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
+pub struct MachineName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// Where a machine must be: all that is set must be so.
@@ -86,6 +104,9 @@ pub struct MachineStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub failed_servers: Vec<String>,
+    /// Identity of the Machine that takes its server over now: nothing more is begun for this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transferring_to: Option<String>,
     /// What is true of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -109,8 +130,16 @@ impl Kind for Machine {
         Column::new("Run", "status.currentRun", "Run that acts on it now").wide(),
         Column::new("Reason", "status.conditions[type=Ready].reason", "Why it is ready or not"),
     ];
-    const INDEXED_FIELDS: &'static [&'static str] =
-        &["spec.class", "spec.image", "status.phase", "status.server"];
+    const INDEXED_FIELDS: &'static [&'static str] = &[
+        "spec.class",
+        "spec.image",
+        "spec.transferTo.namespace",
+        "spec.transferTo.name",
+        "spec.transferFrom.namespace",
+        "spec.transferFrom.name",
+        "status.phase",
+        "status.server",
+    ];
     // It is the name of a host, too.
     const NAME: fn(&str) -> Result<(), String> = validate::dns_label;
     const DESCRIPTION: &'static str =
@@ -136,7 +165,29 @@ impl Kind for Machine {
                 errors.push(FieldError::invalid(field, format!("{name:?}"), why));
             }
         }
+        let own = self.metadata.namespace.as_deref().unwrap_or_default();
+        let transfers =
+            [("spec.transferTo", &spec.transfer_to), ("spec.transferFrom", &spec.transfer_from)];
+        for (field, other) in transfers {
+            let Some(other) = other else { continue };
+            if let Err(why) = validate::dns_label(&other.namespace) {
+                let value = format!("{:?}", other.namespace);
+                errors.push(FieldError::invalid(format!("{field}.namespace"), value, why));
+            } else if other.namespace == own {
+                let why = "must be another namespace: a machine stays where it is, else";
+                let value = format!("{:?}", other.namespace);
+                errors.push(FieldError::invalid(format!("{field}.namespace"), value, why));
+            }
+            if let Err(why) = validate::dns_label(&other.name) {
+                let value = format!("{:?}", other.name);
+                errors.push(FieldError::invalid(format!("{field}.name"), value, why));
+            }
+        }
         let Some(old) = old else { return };
+        if old.spec.transfer_from != spec.transfer_from {
+            let why = "what a machine takes over is said when it is created";
+            errors.push(FieldError::forbidden("spec.transferFrom", why));
+        }
         let why = "a machine stays what it is and where it is; create another one";
         if old.spec.class != spec.class {
             errors.push(FieldError::forbidden("spec.class", why));

@@ -1,8 +1,10 @@
 //! Every kind, one file each. A new kind is a new file and one line in [`own`].
 
 pub mod admission_policy;
+pub mod bmc_scan;
 mod campaign;
 mod event;
+pub mod firmware;
 mod freeze;
 mod image;
 mod instance;
@@ -32,17 +34,23 @@ mod site;
 pub use admission_policy::{
     ADMISSION, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
+pub use bmc_scan::{
+    BMCScan, BMCScanAllow, BMCScanResult, BMCScanSpec, BMCScanStatus, BMCScanTemplate, FoundBMC,
+};
 pub use campaign::{
     Campaign, CampaignGroup, CampaignPhase, CampaignSpec, CampaignStatus, CampaignTargets,
     FailureDomain,
 };
 pub use event::{Event, EventSource};
+pub use firmware::{FirmwareActivation, FirmwareBaseline, FirmwareImage, FirmwareUpdate};
 pub use freeze::{Freeze, FreezeExceptions, FreezeSpec, FreezeStatus};
 pub use image::{Image, ImageFormat, ImageSpec, ImageStatus};
 pub use instance::{
     HostKind, HostReference, Instance, InstancePhase, InstanceSpec, InstanceStatus,
 };
-pub use machine::{Machine, MachinePhase, MachinePlacement, MachineSpec, MachineStatus};
+pub use machine::{
+    Machine, MachineName, MachinePhase, MachinePlacement, MachineSpec, MachineStatus,
+};
 pub use machine_class::{MachineClass, MachineClassSpec, MachineClassStatus, MachineResources};
 pub use machine_pool::{
     MachinePool, MachinePoolPhase, MachinePoolSpec, MachinePoolStatus, MachineTemplate,
@@ -78,12 +86,12 @@ pub use server::{
 };
 pub use server_phase::ServerPhase;
 pub use server_profile::{
-    ExpectedDrives, ExpectedInterfaces, ExpectedProcessors, FirmwareBaseline, ServerProfile,
-    ServerProfileSpec, ServerProfileStatus,
+    ExpectedDrives, ExpectedInterfaces, ExpectedProcessors, ServerProfile, ServerProfileSpec,
+    ServerProfileStatus,
 };
 pub use service::{DisruptionBudget, Service, ServiceSpec, ServiceStatus};
 pub use service_account::{LocalReference, ServiceAccount};
-pub use site::{Site, SiteSpec, SiteStatus};
+pub use site::{Site, SiteBmc, SiteSpec, SiteStatus, bmc_credentials};
 
 use crate::{Kind, KindRef};
 use std::{collections::HashMap, sync::OnceLock};
@@ -134,6 +142,7 @@ fn own() -> Vec<KindRef> {
         Rack::info(),
         Server::info(),
         ServerProfile::info(),
+        BMCScan::info(),
         Image::info(),
         Provider::info(),
         MachineClass::info(),

@@ -40,6 +40,13 @@ impl Secret {
     pub fn value(&self, key: &str) -> Option<Vec<u8>> {
         decode(self.data.get(key)?)
     }
+
+    /// Sets the value of one key.
+    pub fn set(&mut self, key: &str, value: &[u8]) {
+        use base64::Engine as _;
+        let text = base64::engine::general_purpose::STANDARD.encode(value);
+        self.data.insert(key.to_owned(), text);
+    }
 }
 
 fn decode(text: &str) -> Option<Vec<u8>> {

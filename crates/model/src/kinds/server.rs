@@ -1,6 +1,6 @@
 //! Server: a physical machine, from the day it is racked to the day it is scrapped.
 
-use super::{INVENTORY, Resource, ServerPhase, V1ALPHA1};
+use super::{FirmwareUpdate, INVENTORY, Resource, ServerPhase, V1ALPHA1};
 use crate::{
     Column, ColumnType, Condition, FieldError, FieldErrors, Kind, ObjectMeta, Scope, Time,
     kind_info, validate,
@@ -62,7 +62,7 @@ pub struct Bmc {
     /// `Id` of the ComputerSystem to manage, for a BMC that has several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_id: Option<String>,
-    /// Secret with the keys `username` and `password`.
+    /// Secret with the keys `username` and `password`; that of its site, when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretReference>,
     /// How its certificate is verified.
@@ -87,6 +87,26 @@ pub struct SecretReference {
     pub namespace: String,
     /// Name of the Secret.
     pub name: String,
+}
+
+impl SecretReference {
+    /// The Secret that holds the BMC credentials of one server alone, beside the Secret `beside`.
+    #[must_use]
+    pub fn of_bmc(server: &str, beside: &Self) -> Self {
+        Self { namespace: beside.namespace.clone(), name: format!("bmc-{server}") }
+    }
+
+    /// Finds what is wrong with it, at `field`.
+    pub(super) fn validate(&self, field: &str, errors: &mut FieldErrors) {
+        if let Err(why) = validate::dns_label(&self.namespace) {
+            let value = format!("{:?}", self.namespace);
+            errors.push(FieldError::invalid(format!("{field}.namespace"), value, why));
+        }
+        if let Err(why) = validate::subdomain(&self.name) {
+            let value = format!("{:?}", self.name);
+            errors.push(FieldError::invalid(format!("{field}.name"), value, why));
+        }
+    }
 }
 
 /// How a BMC's certificate is verified.
@@ -161,6 +181,11 @@ pub struct ServerStatus {
     /// When the inventory was read that is shown here. Later ones were the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inventory_time: Option<Time>,
+    /// Updates that would bring its firmware to what its profile says, in the order in which `update-firmware` does
+    /// them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub firmware_updates: Vec<FirmwareUpdate>,
     /// The run that acts on it now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_run: Option<String>,
@@ -206,6 +231,7 @@ impl Kind for Server {
         "status.machineRef.uid",
         "status.powerState",
         "status.inventory.serialNumber",
+        "status.inventory.uuid",
         "status.inventory.model",
     ];
     const DESCRIPTION: &'static str = "Server is a physical machine. It outlives what runs on it.";
@@ -257,14 +283,8 @@ impl Kind for Server {
             ("spec.bmc.tls.caSecretRef", &bmc.tls.ca_secret_ref),
         ];
         for (field, secret) in secrets {
-            let Some(secret) = secret else { continue };
-            if let Err(why) = validate::dns_label(&secret.namespace) {
-                let value = format!("{:?}", secret.namespace);
-                errors.push(FieldError::invalid(format!("{field}.namespace"), value, why));
-            }
-            if let Err(why) = validate::subdomain(&secret.name) {
-                let value = format!("{:?}", secret.name);
-                errors.push(FieldError::invalid(format!("{field}.name"), value, why));
+            if let Some(secret) = secret {
+                secret.validate(field, errors);
             }
         }
         match (bmc.tls.verify, &bmc.tls.sha256) {

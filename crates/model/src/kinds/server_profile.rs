@@ -1,6 +1,6 @@
 //! ServerProfile: what must be in a server and which firmware it should have, and how a server differs. Pure.
 
-use super::{INVENTORY, Resource, V1ALPHA1};
+use super::{FirmwareBaseline, INVENTORY, Resource, V1ALPHA1};
 use crate::{
     Column, ColumnType, Condition, FieldError, FieldErrors, Kind, ObjectMeta, Scope,
     inventory::Inventory, kind_info, quantity::Quantity,
@@ -95,16 +95,6 @@ pub struct ExpectedInterfaces {
     pub link_up: bool,
 }
 
-/// Firmware that should be installed.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct FirmwareBaseline {
-    /// What it is for, as the inventory names it; `BIOS` is that of the system.
-    pub name: String,
-    /// Version.
-    pub version: String,
-}
-
 impl ServerProfileSpec {
     /// What is missing or wrong in a server, each as a sentence without its end; nothing when all is as it must be.
     #[must_use]
@@ -136,23 +126,6 @@ impl ServerProfileSpec {
             count(&mut wrong, expected.count, has, &what, false);
         }
         wrong
-    }
-
-    /// Firmware of another version than the baseline's, each as a sentence without its end.
-    #[must_use]
-    pub fn firmware_differences(&self, found: &Inventory) -> Vec<String> {
-        let differs = |baseline: &FirmwareBaseline| {
-            let FirmwareBaseline { name, version: wanted } = baseline;
-            let installed = found.firmware.iter().find(|it| it.name == *name);
-            let installed = installed.and_then(|it| it.version.as_ref());
-            let system = found.bios_version.as_ref().filter(|_| name == "BIOS");
-            match installed.or(system) {
-                Some(version) if version == wanted => None,
-                Some(version) => Some(format!("{name} is {version}, and should be {wanted}")),
-                None => Some(format!("{name} should be {wanted}, and none is shown")),
-            }
-        };
-        self.firmware.iter().filter_map(differs).collect()
     }
 }
 
@@ -283,12 +256,7 @@ impl Kind for ServerProfile {
             }
         }
         for (at, firmware) in spec.firmware.iter().enumerate() {
-            for (name, value) in [("name", &firmware.name), ("version", &firmware.version)] {
-                if value.is_empty() {
-                    let field = format!("spec.firmware[{at}].{name}");
-                    errors.push(FieldError::required(field, ""));
-                }
-            }
+            firmware.validate(&format!("spec.firmware[{at}]"), errors);
         }
     }
 
@@ -315,7 +283,6 @@ mod tests {
                 {"id": "1", "speedMbps": 25_000, "linkStatus": "LinkUp"},
                 {"id": "2", "speedMbps": 25_000, "linkStatus": "LinkDown"},
             ],
-            "firmware": [{"name": "BMC", "version": "4.10"}],
         }))
         .unwrap()
     }
@@ -327,10 +294,8 @@ mod tests {
             "processors": [{"count": 1}, {"count": 1, "type": "GPU", "model": "y"}],
             "drives": [{"count": 1, "media": "SSD", "size": "3840G"}, {"count": 1}],
             "networkInterfaces": [{"count": 2, "speedMbps": 10_000}, {"count": 1, "linkUp": true}],
-            "firmware": [{"name": "BMC", "version": "4.10"}, {"name": "BIOS", "version": "2.6.0"}],
         }));
         assert_eq!(all.differences(&found()), [""; 0]);
-        assert_eq!(all.firmware_differences(&found()), [""; 0]);
         assert_eq!(profile(json!({})).differences(&Inventory::default()), [""; 0]);
     }
 
@@ -358,17 +323,5 @@ mod tests {
         for (spec, difference) in cases {
             assert_eq!(profile(spec.clone()).differences(&found()), [difference], "{spec}");
         }
-        let firmware = profile(json!({"firmware": [
-            {"name": "BMC", "version": "5.00"}, {"name": "BIOS", "version": "2.7.2"},
-            {"name": "NIC", "version": "22"},
-        ]}));
-        assert_eq!(
-            firmware.firmware_differences(&found()),
-            [
-                "BMC is 4.10, and should be 5.00",
-                "BIOS is 2.6.0, and should be 2.7.2",
-                "NIC should be 22, and none is shown",
-            ]
-        );
     }
 }

@@ -1,11 +1,13 @@
 //! Site: a building or part of one that holds racks.
 
-use super::{INVENTORY, Resource, V1ALPHA1};
+use super::{INVENTORY, Rack, Resource, SecretReference, V1ALPHA1};
 use crate::{
-    Column, ColumnType, Condition, FieldError, FieldErrors, Kind, ObjectMeta, Scope, kind_info,
+    Column, ColumnType, Condition, FieldError, FieldErrors, Kind, KindRef, Object, ObjectMeta,
+    Scope, kind_info,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A building, or part of one, that holds racks.
 pub type Site = Resource<SiteSpec, SiteStatus>;
@@ -36,6 +38,33 @@ pub struct SiteSpec {
     /// Most of its servers that may be disrupted at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_disrupted_servers: Option<u32>,
+    /// What holds for the BMCs of its servers that say nothing else themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bmc: Option<SiteBmc>,
+}
+
+/// What holds for the BMCs of a site.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SiteBmc {
+    /// Secret with the keys `username` and `password`, for servers that name none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<SecretReference>,
+}
+
+/// The Secret with the credentials of the BMC of a server: `own`, which it names, or else that of the site in which
+/// its rack stands. `get` finds objects that live in no namespace.
+pub fn bmc_credentials(
+    own: Option<&SecretReference>,
+    rack: Option<&str>,
+    get: impl Fn(KindRef, &str) -> Option<Arc<Object>>,
+) -> Option<SecretReference> {
+    if let Some(own) = own {
+        return Some(own.clone());
+    }
+    let rack = get(Rack::info(), rack?)?;
+    let site: Site = get(Site::info(), rack.field("spec.site")?)?.decode().ok()?;
+    site.spec.bmc?.credentials_secret_ref
 }
 
 /// What is seen of a site.
@@ -75,7 +104,8 @@ impl Kind for Site {
         Column::new("Servers", "status.servers", "Servers in it").of(ColumnType::Integer),
         Column::new("Display", "spec.displayName", "What people call it").wide(),
     ];
-    const INDEXED_FIELDS: &'static [&'static str] = &["spec.region", "status.phase"];
+    const INDEXED_FIELDS: &'static [&'static str] =
+        &["spec.region", "spec.bmc.credentialsSecretRef.name", "status.phase"];
     const DESCRIPTION: &'static str = "Site is a building, or part of one, that holds racks.";
 
     fn meta(&self) -> &ObjectMeta {
@@ -90,6 +120,11 @@ impl Kind for Site {
         }
         if self.spec.region.is_empty() {
             errors.push(FieldError::required("spec.region", "name the region, such as eu-west"));
+        }
+        if let Some(secret) =
+            self.spec.bmc.as_ref().and_then(|bmc| bmc.credentials_secret_ref.as_ref())
+        {
+            secret.validate("spec.bmc.credentialsSecretRef", errors);
         }
     }
 

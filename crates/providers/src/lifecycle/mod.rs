@@ -2,6 +2,7 @@
 //! outside: what they decide becomes part of the Server's status.
 
 mod detach;
+mod moved;
 pub(crate) mod phase;
 
 use crate::catalog::Catalog;
@@ -11,5 +12,5 @@ const SERVER: &[&str] = &["Server"];
 
 /// Adds every action to the catalogue.
 pub(crate) fn add_actions(catalog: &mut Catalog) {
-    catalog.add(phase::ServerPhaseAction).add(detach::ServerDetach);
+    catalog.add(phase::ServerPhaseAction).add(detach::ServerDetach).add(moved::ServerMove);
 }

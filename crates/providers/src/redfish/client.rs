@@ -109,6 +109,11 @@ impl Bmc {
         }
         let shown: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         let task = shown.get("@odata.id").and_then(Value::as_str).and_then(Path::parse);
+        // An answer without a body names it, or its monitor, where it is (DSP0266 §13.6).
+        let task = task.or_else(|| {
+            let location = reply.headers.get(LOCATION)?.to_str().ok()?;
+            Path::parse_location(location, self.endpoint.authority.as_str())
+        });
         let unnamed = || {
             let message = format!(
                 "BMC {}: POST {path}: it takes the command for later and names no task to look at",

@@ -9,6 +9,7 @@ use super::inventory;
 use super::power::Poll;
 use super::resource::{Doc, Path, Resource};
 use super::system::System;
+use super::task::{self, Progress};
 use crate::action::{ActionError, Reason};
 
 /// How long after its command a disk that shows nothing under way counts as done: erasing a key takes no time, and a
@@ -105,22 +106,17 @@ async fn wait(system: &System, disks: &mut [Disk], quiet: Instant) -> Result<(),
 
 /// Whether a task has ended well; a task that has not is the disk's failure.
 async fn ended(system: &System, disk: &str, task: &Path) -> Result<bool, ActionError> {
-    let read = system.bmc.get(task, &system.budget).await.map_err(ActionError::effect_unknown)?;
-    let state = read.doc().text("/TaskState").unwrap_or_default();
-    let fails = matches!(
-        state.as_str(),
-        "Exception" | "Killed" | "Cancelled" | "Interrupted" | "Suspended"
-    );
-    let well = read.doc().text("/TaskStatus").is_none_or(|status| status == "OK");
-    if fails || state == "Completed" && !well {
-        let message = format!(
-            "{}: disk {disk} was not erased: task {} is {state}; look at the BMC's log",
-            system.name(),
-            task.last_segment()
-        );
-        return Err(ActionError::permanent(Reason::BmcError, message));
-    }
-    Ok(state == "Completed")
+    let why = match task::look(system, task).await.map_err(ActionError::effect_unknown)? {
+        Some(Progress::Done) => return Ok(true),
+        Some(Progress::Runs) => return Ok(false),
+        Some(Progress::Held(state)) if state == "Pending" => return Ok(false),
+        Some(Progress::Held(state)) => format!("task {} is {state}", task.last_segment()),
+        Some(Progress::Failed(why)) => why,
+        None => format!("task {} is gone", task.last_segment()),
+    };
+    let message =
+        format!("{}: disk {disk} was not erased: {why}; look at the BMC's log", system.name());
+    Err(ActionError::permanent(Reason::BmcError, message))
 }
 
 /// What is broken afterwards may hold what it held before.

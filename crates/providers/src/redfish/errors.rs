@@ -43,7 +43,9 @@ pub fn no_answer(
 pub fn login_wanted(authority: &str) -> ActionError {
     ActionError::permanent(
         Reason::Unauthorized,
-        format!("BMC {authority} asks for a login; set spec.bmc.credentialsSecretRef"),
+        format!(
+            "BMC {authority} asks for a login; set spec.bmc.credentialsSecretRef, or that of its Site"
+        ),
     )
 }
 
@@ -54,7 +56,7 @@ pub fn refused(authority: &str, user: &str, said: &str) -> ActionError {
         Reason::Unauthorized,
         format!(
             "BMC {authority} does not accept the user {user:?}: {said}; correct the Secret that \
-             spec.bmc.credentialsSecretRef names"
+             spec.bmc.credentialsSecretRef names, of the Server or else of its Site"
         ),
     )
 }
@@ -82,4 +84,21 @@ pub fn not_yet(seen: &str, wanted: &str) -> String {
 pub fn not_in_time(system: &str, why: &str) -> ActionError {
     ActionError::retryable(Reason::Timeout, format!("{system}: {why} when the time was up"))
         .effect_unknown()
+}
+
+/// No firmware of that name is shown; `names` are those that are.
+#[must_use]
+pub fn no_such_firmware(system: &str, wanted: &str, names: &[String]) -> ActionError {
+    let shown = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    ActionError::permanent(
+        Reason::NotFound,
+        format!("{system}: it shows no firmware {wanted:?}, it shows {shown}; correct the name"),
+    )
+}
+
+/// Why a wait for a version of firmware is [`not_in_time`].
+#[must_use]
+pub fn not_that_firmware(name: &str, wanted: &str, seen: Option<&str>) -> String {
+    let seen = seen.map_or_else(|| "it shows none".to_owned(), |seen| format!("it is {seen}"));
+    format!("firmware {name} should be {wanted}, and {seen}")
 }

@@ -15,8 +15,10 @@ mod boot;
 mod bounded;
 mod client;
 mod collection;
+mod credentials;
 mod erase;
 pub mod errors;
+mod firmware;
 mod inventory;
 mod limits;
 mod media;
@@ -24,8 +26,10 @@ mod pace;
 mod power;
 mod quirks;
 mod resource;
+mod scan;
 mod system;
 mod target;
+mod task;
 pub mod twin;
 
 use std::collections::HashMap;
@@ -35,17 +39,18 @@ use std::time::Instant;
 
 use tokio::sync::Semaphore;
 
+use crate::http::{Images, Reach};
 use crate::transport::tls::Configs;
 
 pub use inventory::{InventoryReport, LogEntry};
 
-use crate::action::{ActionContext, ActionError};
+use crate::action::{ActionContext, ActionError, Reason};
 use crate::catalog::Catalog;
 use bounded::Budget;
 use client::Bmc;
 use limits::{CONCURRENT_IN_ALL, IDLE_MAX};
 use system::System;
-use target::{Endpoint, Target};
+use target::{Credentials, Endpoint, Target};
 
 /// All BMCs this process talks to. Cloning shares them.
 #[derive(Clone)]
@@ -58,6 +63,7 @@ struct Shared {
     slots: Arc<Semaphore>,
     tls: Configs,
     sweeping: AtomicBool,
+    images: Images,
 }
 
 struct Client {
@@ -75,12 +81,19 @@ impl Redfish {
     /// No BMC yet; clients are made as actions need them.
     #[must_use]
     pub fn new() -> Self {
+        Self::with_reach(Reach::default())
+    }
+
+    /// The same, where images that BMCs are told to fetch are looked at only within `reach`.
+    #[must_use]
+    pub fn with_reach(reach: Reach) -> Self {
         Self {
             shared: Arc::new(Shared {
                 clients: Mutex::default(),
                 slots: Arc::new(Semaphore::new(CONCURRENT_IN_ALL)),
                 tls: Configs::default(),
                 sweeping: AtomicBool::new(false),
+                images: Images::new(reach),
             }),
         }
     }
@@ -102,8 +115,45 @@ impl Redfish {
     /// The system that the call is aimed at, read and verified to be the one declared.
     async fn open(&self, context: &ActionContext) -> Result<System, ActionError> {
         let target = Target::read(context)?;
-        let bmc = self.client(&target.endpoint)?;
-        System::find(bmc, &target, Budget::until(context.deadline)).await
+        let found = self.open_at(context, &target, &target.endpoint).await;
+        for other in &target.others {
+            if found.as_ref().is_err_and(|error| error.reason == Reason::Unauthorized) {
+                let endpoint = target.endpoint.with(other.clone());
+                let with_other = self.open_at(context, &target, &endpoint).await;
+                if with_other.is_ok() {
+                    return with_other;
+                }
+            }
+        }
+        found
+    }
+
+    async fn open_at(
+        &self,
+        context: &ActionContext,
+        target: &Target,
+        endpoint: &Endpoint,
+    ) -> Result<System, ActionError> {
+        let bmc = self.client(endpoint)?;
+        System::find(bmc, target, Budget::until(context.deadline)).await
+    }
+
+    /// The same by credentials that are tried now, with a login of its own: none when the BMC refuses them. Whoever
+    /// has the system must close its client.
+    async fn try_login(
+        &self,
+        context: &ActionContext,
+        target: &Target,
+        credentials: &Credentials,
+    ) -> Result<Option<System>, ActionError> {
+        let endpoint = target.endpoint.with(credentials.clone());
+        let slots = Arc::clone(&self.shared.slots);
+        let bmc = Arc::new(Bmc::new(endpoint, &self.shared.tls, slots)?);
+        match System::find(bmc, target, Budget::until(context.deadline)).await {
+            Ok(system) => Ok(Some(system)),
+            Err(error) if error.reason == Reason::Unauthorized => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn client(&self, endpoint: &Endpoint) -> Result<Arc<Bmc>, ActionError> {

@@ -3,12 +3,16 @@
 
 use http::Uri;
 use http::uri::{Authority, Scheme};
-use quarterdeck_model::kinds::{BmcTlsVerify, ServerSpec};
+use quarterdeck_model::kinds::{BMCScanSpec, BmcTls, BmcTlsVerify, SecretReference, ServerSpec};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::action::{ActionContext, ActionError, Reason};
 use crate::secrets;
 use crate::transport::tls::{Verification, parse_sha256};
+
+/// Key of a password that is to be set, in the Secret that is a server's alone.
+pub(super) const PENDING_PASSWORD: &str = "pendingPassword";
 
 /// The parts of a Server that matter here.
 #[derive(Debug, Clone)]
@@ -19,6 +23,11 @@ pub struct Target {
     pub system_id: Option<String>,
     /// What the machine must say it is, before anything is done to it.
     pub serial: Option<String>,
+    /// The Secret that holds the credentials in force, as far as is known.
+    pub credentials_secret: Option<SecretReference>,
+    /// What may be in force instead, when the BMC refuses those: a password that was to be set when a run was cut
+    /// off.
+    pub others: Vec<Credentials>,
 }
 
 /// One BMC as one caller sees it. Clients are shared by this key, so a changed password or policy
@@ -66,45 +75,96 @@ impl Target {
         })?;
         let bmc = &spec.bmc;
         let (scheme, authority) = parse_address(&bmc.address)?;
-        let verification = match bmc.tls.verify {
-            BmcTlsVerify::Skip => Verification::Skip,
-            BmcTlsVerify::Fingerprint => {
-                let text = bmc.tls.sha256.as_deref().unwrap_or_default();
-                let sha256 = parse_sha256(text).ok_or_else(|| {
-                    invalid("spec.bmc.tls.sha256 must be the certificate's SHA-256, 64 hex digits")
-                })?;
-                Verification::Fingerprint(sha256)
-            }
-            BmcTlsVerify::Full => {
-                let ca_pem = match &bmc.tls.ca_secret_ref {
-                    Some(reference) => {
-                        let secret = secrets::read(context, reference)?;
-                        Some(secrets::value(&secret, reference, "ca.crt")?.into())
-                    }
-                    None => None,
-                };
-                Verification::Full { ca_pem }
-            }
-        };
-        let credentials = match &bmc.credentials_secret_ref {
-            Some(reference) => {
-                let secret = secrets::read(context, reference)?;
-                Some(Credentials {
-                    username: secrets::text(&secret, reference, "username")?,
-                    password: secrets::text(&secret, reference, "password")?,
-                })
-            }
-            None => None,
-        };
+        let verification = verification(context, &bmc.tls)?;
+        let reference = bmc.credentials_secret_ref.as_ref();
+        let credentials = reference.map(|reference| credentials(context, reference));
+        let others = reference.map(|reference| others(context, &name(target), reference));
         Ok(Self {
-            endpoint: Endpoint { scheme, authority, verification, credentials },
+            endpoint: Endpoint {
+                scheme,
+                authority,
+                verification,
+                credentials: credentials.transpose()?,
+            },
+            credentials_secret: reference.cloned(),
+            others: others.unwrap_or_default(),
             system_id: bmc.system_id.clone().filter(|id| !id.is_empty()),
             serial: spec.serial.clone().filter(|serial| !serial.trim().is_empty()),
         })
     }
 }
 
+fn verification(context: &ActionContext, tls: &BmcTls) -> Result<Verification, ActionError> {
+    Ok(match tls.verify {
+        BmcTlsVerify::Skip => Verification::Skip,
+        BmcTlsVerify::Fingerprint => {
+            let text = tls.sha256.as_deref().unwrap_or_default();
+            let sha256 = parse_sha256(text).ok_or_else(|| {
+                invalid("tls.sha256 must be the certificate's SHA-256, 64 hex digits")
+            })?;
+            Verification::Fingerprint(sha256)
+        }
+        BmcTlsVerify::Full => {
+            let ca_pem = match &tls.ca_secret_ref {
+                Some(reference) => {
+                    let secret = secrets::read(context, reference)?;
+                    Some(secrets::value(&secret, reference, "ca.crt")?.into())
+                }
+                None => None,
+            };
+            Verification::Full { ca_pem }
+        }
+    })
+}
+
+fn credentials(
+    context: &ActionContext,
+    reference: &SecretReference,
+) -> Result<Credentials, ActionError> {
+    let secret = secrets::read(context, reference)?;
+    Ok(Credentials {
+        username: secrets::text(&secret, reference, "username")?,
+        password: secrets::text(&secret, reference, "password")?,
+    })
+}
+
+fn name(target: &Value) -> String {
+    let name = target.pointer("/metadata/name").and_then(Value::as_str);
+    name.unwrap_or_default().to_owned()
+}
+
+/// What a rotation that did not end may have left in force, of the Secret that is the server's alone.
+fn others(context: &ActionContext, server: &str, named: &SecretReference) -> Vec<Credentials> {
+    let own = SecretReference::of_bmc(server, named);
+    let Some(secret) = context.secrets.get(&own.namespace, &own.name) else { return Vec::new() };
+    let text = |key: &str| String::from_utf8(secret.get(key)?.clone()).ok();
+    let Some(username) = text("username") else { return Vec::new() };
+    let password = text("password").filter(|_| own != *named);
+    let passwords = [text(PENDING_PASSWORD), password].into_iter().flatten();
+    passwords.map(|password| Credentials { username: username.clone(), password }).collect()
+}
+
+impl Target {
+    /// What a scan finds at `address` is reached so.
+    pub(super) fn of_scan(
+        context: &ActionContext,
+        spec: &BMCScanSpec,
+        address: &str,
+    ) -> Result<Endpoint, ActionError> {
+        let (scheme, authority) = parse_address(address)?;
+        let reference = spec.credentials_secret_ref.as_ref();
+        let credentials = reference.map(|reference| credentials(context, reference)).transpose()?;
+        let verification = verification(context, &spec.tls)?;
+        Ok(Endpoint { scheme, authority, verification, credentials })
+    }
+}
+
 impl Endpoint {
+    /// The same BMC, by other credentials.
+    pub(super) fn with(&self, credentials: Credentials) -> Self {
+        Self { credentials: Some(credentials), ..self.clone() }
+    }
+
     /// Where a path of this BMC is.
     pub(super) fn uri(&self, path: &str) -> Result<Uri, ActionError> {
         Uri::builder()

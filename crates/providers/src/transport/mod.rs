@@ -23,6 +23,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use rustls::ClientConfig;
+use sha2::{Digest as _, Sha256};
 
 use resolve::{OutOfReach, Resolver};
 
@@ -137,6 +138,39 @@ impl Transport {
                 }
             })?;
             Ok(Reply { status: parts.status, headers: parts.headers, body: body.to_bytes() })
+        };
+        tokio::time::timeout(timeout, exchange)
+            .await
+            .unwrap_or(Err(TransportError::TimedOut { after: timeout }))
+    }
+
+    /// Sends one request and reads the whole answer, of which only its SHA-256 is kept.
+    pub(crate) async fn digest(
+        &self,
+        request: Request<Full<Bytes>>,
+        bytes_max: usize,
+        timeout: Duration,
+    ) -> Result<(StatusCode, [u8; 32]), TransportError> {
+        let exchange = async {
+            let response = self.client.request(request).await.map_err(|error| {
+                let is_connect = error.is_connect();
+                classify(&error, is_connect)
+            })?;
+            let (parts, mut body) = response.into_parts();
+            let (mut digest, mut read) = (Sha256::new(), 0_usize);
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| classify(&error, false))?;
+                let Some(data) = frame.data_ref() else { continue };
+                read = read.saturating_add(data.len());
+                if read > bytes_max {
+                    return Err(TransportError::TooLarge {
+                        status: parts.status,
+                        limit: bytes_max,
+                    });
+                }
+                digest.update(data);
+            }
+            Ok((parts.status, digest.finalize().into()))
         };
         tokio::time::timeout(timeout, exchange)
             .await

@@ -11,6 +11,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub const SYSTEM: &str = "27946b59-9e44-4fa7-8e91-f3527a1ef094";
 
+/// The guest of libvirt's test driver.
+pub const GUEST: &str = "6695eb01-f6a4-8304-79aa-97f2502e193f";
+
 /// A running emulator; it is stopped when this is dropped, also by a panic.
 pub struct Emulator {
     child: Child,
@@ -27,6 +30,8 @@ pub struct Options<'a> {
     pub auth: bool,
     /// Lines of its configuration.
     pub config: &'a str,
+    /// Over the one guest of libvirt's own test driver, in place of systems that it makes up.
+    pub libvirt: bool,
 }
 
 impl Emulator {
@@ -46,7 +51,11 @@ impl Emulator {
         }
         let mut command = Command::new(venv().join("bin/sushy-emulator"));
         command
-            .args(["--fake", "-i", "127.0.0.1", "-p", &port.to_string(), "--config"])
+            .args(match options.libvirt {
+                true => &["--libvirt-uri", "test:///default"][..],
+                false => &["--fake"],
+            })
+            .args(["-i", "127.0.0.1", "-p", &port.to_string(), "--config"])
             .arg(file("emulator.conf", &config))
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -54,6 +54,7 @@ pub fn status(status: u16) -> Act {
 /// A server that ends when dropped.
 pub struct FakeBmc {
     pub port: u16,
+    at: std::net::SocketAddr,
     pub received: Arc<Mutex<Vec<Received>>>,
     in_flight: Arc<InFlight>,
     stop: Arc<AtomicBool>,
@@ -97,8 +98,16 @@ pub struct Disk {
 
 impl FakeBmc {
     pub fn start(handler: impl Fn(&Received, &mut State) -> Act + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), handler)
+    }
+
+    /// One that listens there.
+    pub fn on(
+        listener: TcpListener,
+        handler: impl Fn(&Received, &mut State) -> Act + Send + Sync + 'static,
+    ) -> Self {
+        let at = listener.local_addr().unwrap();
+        let port = at.port();
         let received = Arc::new(Mutex::new(Vec::new()));
         let in_flight = Arc::new(InFlight::default());
         let stop = Arc::new(AtomicBool::new(false));
@@ -141,7 +150,7 @@ impl FakeBmc {
                 }
             }
         });
-        Self { port, received, in_flight, stop, thread: Some(thread) }
+        Self { port, at, received, in_flight, stop, thread: Some(thread) }
     }
 
     /// The most requests that it was answering at one moment.
@@ -172,7 +181,7 @@ impl FakeBmc {
 impl Drop for FakeBmc {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        let _woken = TcpStream::connect(("127.0.0.1", self.port));
+        let _woken = TcpStream::connect(self.at);
         if let Some(thread) = self.thread.take() {
             let _ended = thread.join();
         }

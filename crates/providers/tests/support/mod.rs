@@ -10,11 +10,13 @@
 
 pub mod emulator;
 pub mod fake_bmc;
+pub mod updating;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use quarterdeck_providers::http::Reach;
 use quarterdeck_providers::redfish::Redfish;
 use quarterdeck_providers::{
     ActionContext, ActionError, Catalog, Performed, SecretData, SecretSource,
@@ -78,7 +80,8 @@ pub struct Caller {
 
 impl Caller {
     pub fn new(target: Value) -> Self {
-        let redfish = Redfish::new();
+        // Their images are served on this machine.
+        let redfish = Redfish::with_reach(Reach::NetworkAndLoopback);
         let mut catalog = Catalog::new();
         redfish.add_actions(&mut catalog);
         let secrets = Secrets::with_bmc_login(PASSWORD);

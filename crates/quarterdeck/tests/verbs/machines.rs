@@ -18,6 +18,7 @@ pub(crate) async fn live(demo: &Demo) {
     shown(demo).await;
     installed_anew(demo).await;
     rebooted_and_told(demo).await;
+    given_to_another_team_and_back(demo).await;
     what_is_asked_wrongly(demo).await;
     deleted(demo).await;
 }
@@ -115,6 +116,32 @@ async fn rebooted_and_told(demo: &Demo) {
     told(&|it| it["source"] == "Run" && what(it, "power-cycle-server Succeeded"));
     told(&|it| it["source"] == "Event" && what(it, "Running"));
     told(&|it| it["who"].as_str().unwrap().starts_with("server/"));
+}
+
+async fn given_to_another_team_and_back(demo: &Demo) {
+    demo.kubectl(&["create", "namespace", "other"], "").await;
+    let server = demo.json(&of(&["show", "web-2"])).await["server"]["metadata"]["name"].clone();
+    let said = demo.says(&of(&["transfer", "web-2", "--to", "other", "--offer"])).await;
+    assert!(said.contains("quarterdeck machine accept team/web-2 --as web-2 -n other"), "{said}");
+    let said = demo.says(&["machine", "accept", "team/web-2", "--as", "mine", "-n", "other"]).await;
+    assert!(said.contains("takes over team/web-2"), "{said}");
+    let why = demo.says(&["why", "machine/mine", "-n", "other"]).await;
+    assert!(why.contains("does not offer itself to other/mine"), "{why}");
+    let there = ["transfer", "web-2", "--to", "other", "--as", "mine", "--offer"];
+    demo.says(&of(&there)).await;
+    demo.says(&["machine", "follow", "mine", "-n", "other"]).await;
+    let mine = demo.json(&["machine", "show", "mine", "-n", "other"]).await;
+    assert_eq!(mine["server"]["metadata"]["name"], server, "with all that is on it");
+    let back = ["machine", "transfer", "mine", "--to", "team", "--as", "web-2", "-n", "other"];
+    let gone = wait_for(DEADLINE, "its old name to be free", async || {
+        let all = demo.json(&of(&["list"])).await;
+        let there = all["items"].as_array().unwrap().iter();
+        let names: Vec<String> = there.map(|it| it["metadata"]["name"].to_string()).collect();
+        if names.iter().any(|name| name.contains("web-2")) { Err(names.join(" ")) } else { Ok(()) }
+    });
+    gone.await;
+    let said = demo.says(&[&back[..], &["--follow"]].concat()).await;
+    assert!(said.contains("✓ Running"), "{said}");
 }
 
 async fn what_is_asked_wrongly(demo: &Demo) {

@@ -2,6 +2,7 @@
 
 use super::demo::{DEADLINE, Demo};
 use quarterdeck_testing::wait::wait_for;
+use serde_json::Value;
 
 pub(crate) async fn live(demo: &Demo) {
     let free = demo.json(&["server", "list", "--phase", "Ready"]).await;
@@ -24,6 +25,24 @@ pub(crate) async fn live(demo: &Demo) {
     assert!(shown.contains(": fan 3 is loud") && shown.contains("none has it"), "{shown}");
     let said = demo.says(&of(&["return"])).await;
     assert!(said.contains("ready (server.phase) Succeeded"), "{said}");
+
+    // Where it stands already is written down; what is taken is named.
+    let rack = free["spec"]["location"]["rack"].as_str().unwrap();
+    let (said, code) = demo
+        .refuses(&["server", "move", name, "--rack", rack, "--unit", "1", "--record-only"])
+        .await;
+    assert!(code == 3 && said.contains("fills unit 1 of Rack"), "{code} {said}");
+    let said = demo.says(&["server", "move", name, "--rack", rack, "--record-only"]).await;
+    assert!(said.contains("✓ move (server.move) Succeeded"), "{said}");
+    let shown = demo.json(&of(&["show"])).await;
+    assert_eq!(shown["server"]["spec"]["location"]["unit"], Value::Null, "{shown}");
+    let said = demo.says(&["server", "rotate-credentials", name]).await;
+    assert!(said.contains("✓ adopt (credentials.adopt) Succeeded"), "{said}");
+    let shown = demo.json(&of(&["show"])).await;
+    let secret = &shown["server"]["spec"]["bmc"]["credentialsSecretRef"]["name"];
+    assert_eq!(*secret, format!("bmc-{name}"));
+    let said = demo.says(&["server", "update-firmware", name]).await;
+    assert!(said.contains("✓ look (inventory.refresh) Succeeded"), "{said}");
 
     let repair = ["repair", "--message", "disk 2", "--ticket-url", "https://127.0.0.1:1/new"];
     let dry = demo.json(&of(&[&repair[..], &["--dry-run"]].concat())).await;

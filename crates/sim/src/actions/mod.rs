@@ -2,7 +2,9 @@
 //! and flags, and does the work at a simulated machine: what is said of it cannot differ.
 
 pub(crate) mod boot;
+mod credentials;
 mod disk;
+mod firmware;
 mod host;
 mod inventory;
 pub(crate) mod media;
@@ -12,10 +14,12 @@ use crate::simulation::{Machines, Simulation};
 use async_trait::async_trait;
 use quarterdeck_model::ActionSignature;
 use quarterdeck_providers::{
-    Action, ActionContext, ActionError, Catalog, DynAction, Performed,
+    Action, ActionContext, ActionError, Catalog, Declared, DynAction, Performed, SecretChange,
     host::wait::HostWait,
     redfish::twin::{
-        boot_next::BootNext, boot_order::BootOrder, disk_erase::DiskErase,
+        boot_next::BootNext, boot_order::BootOrder, credentials_apply::CredentialsApply,
+        credentials_generate::CredentialsGenerate, disk_erase::DiskErase,
+        firmware_update::FirmwareUpdate, firmware_wait::FirmwareWait,
         inventory_refresh::InventoryRefresh, media_eject::MediaEject, media_insert::MediaInsert,
         power_reset::PowerReset, power_set::PowerSet,
     },
@@ -52,6 +56,14 @@ impl<A: Twin> Action for Simulated<A> {
         A::observed(output)
     }
 
+    fn declared(output: &A::Output) -> Option<Declared> {
+        A::declared(output)
+    }
+
+    fn kept(output: &A::Output) -> Option<SecretChange> {
+        A::kept(output)
+    }
+
     fn perform(
         &self,
         context: &ActionContext,
@@ -71,7 +83,11 @@ fn add_twins(simulation: &Simulation, catalog: &mut Catalog) {
     catalog
         .add(twin::<BootNext>(simulation))
         .add(twin::<BootOrder>(simulation))
+        .add(twin::<CredentialsApply>(simulation))
+        .add(twin::<CredentialsGenerate>(simulation))
         .add(twin::<DiskErase>(simulation))
+        .add(twin::<FirmwareUpdate>(simulation))
+        .add(twin::<FirmwareWait>(simulation))
         .add(twin::<InventoryRefresh>(simulation))
         .add(twin::<MediaEject>(simulation))
         .add(twin::<MediaInsert>(simulation))

@@ -3,7 +3,7 @@
 
 use jiff::SignedDuration;
 use quarterdeck_model::inventory::Inventory;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 /// Sessions at once: BMCs hold a handful, iDRACs eight.
@@ -13,8 +13,10 @@ pub(super) const SESSION_SECONDS: u64 = 1_800;
 /// Tasks that are remembered: more than a machine has disks.
 const TASKS_MAX: usize = 64;
 
-/// Firmware that can be updated, in the order of [`Service::firmware`].
-pub(super) const FIRMWARE: [&str; 2] = ["BIOS", "BMC"];
+/// Firmware that can be updated over HTTP.
+pub(super) const FIRMWARE: [&str; 2] = ["BIOS", BMC];
+/// The only one that is in force once the BMC has restarted; others wait for the system to do so.
+const BMC: &str = "BMC";
 
 /// What the BMC of one machine keeps.
 #[derive(Debug, Clone, Default)]
@@ -29,8 +31,8 @@ pub(crate) struct Service {
     /// It restarts, and is back then.
     back: Option<Instant>,
     /// Versions that were installed here, and those that wait for a restart.
-    firmware: [Option<String>; 2],
-    staged: [Option<String>; 2],
+    firmware: BTreeMap<String, String>,
+    staged: BTreeMap<String, String>,
     /// What the next start makes the boot order.
     pub(crate) next_order: Vec<String>,
     /// How far somebody set its clock from the true time.
@@ -79,7 +81,7 @@ impl Service {
         self.password.as_deref()
     }
 
-    pub(super) fn change_password(&mut self, password: String) {
+    pub(crate) fn change_password(&mut self, password: String) {
         self.password = Some(password);
     }
 
@@ -159,9 +161,9 @@ impl Service {
         for task in self.tasks.iter_mut().filter(|task| !task.done && task.ends <= now) {
             task.done = true;
             if let (Work::Update(which, version), None) = (&task.work, &task.failure)
-                && let Some(staged) = self.staged.get_mut(*which)
+                && let Some(name) = FIRMWARE.get(*which)
             {
-                *staged = Some(version.clone());
+                self.staged.insert((*name).to_owned(), version.clone());
             }
         }
     }
@@ -170,7 +172,7 @@ impl Service {
     pub(crate) fn host_starts(&mut self, at: Instant) {
         self.last_reset = Some(at);
         self.settle(at);
-        self.install(0);
+        self.install(|name| name != BMC);
     }
 
     /// Takes out the boot order that waits for a start.
@@ -181,7 +183,7 @@ impl Service {
     /// The BMC restarts, and is back then.
     pub(super) fn restart(&mut self, now: Instant, back: Instant) {
         self.settle(now);
-        self.install(1);
+        self.install(|name| name == BMC);
         self.sessions.clear();
         self.back = Some(back);
     }
@@ -201,23 +203,32 @@ impl Service {
         (self.clock, self.back) = (None, None);
     }
 
-    fn install(&mut self, which: usize) {
-        if let (Some(staged), Some(firmware)) =
-            (self.staged.get_mut(which), self.firmware.get_mut(which))
-            && staged.is_some()
-        {
-            *firmware = staged.take();
-        }
+    fn install(&mut self, which: impl Fn(&str) -> bool) {
+        let waits = std::mem::take(&mut self.staged);
+        let (now, later): (BTreeMap<_, _>, _) =
+            waits.into_iter().partition(|(name, _)| which(name));
+        self.firmware.extend(now);
+        self.staged = later;
+    }
+
+    /// Writes firmware that is in force at once, or with the next start of the system.
+    pub(crate) fn write_firmware(&mut self, name: String, version: String, waits: bool) {
+        let of = if waits { &mut self.staged } else { &mut self.firmware };
+        of.insert(name, version);
+    }
+
+    /// Whether that version waits for a start.
+    pub(crate) fn is_staged(&self, name: &str, version: &str) -> bool {
+        self.staged.get(name).is_some_and(|staged| staged == version)
     }
 
     /// Puts the versions that were installed here in place of those a machine was delivered with.
     pub(crate) fn show_firmware(&self, inventory: &mut Inventory) {
-        for (name, version) in FIRMWARE.iter().zip(&self.firmware) {
-            let Some(version) = version else { continue };
+        for (name, version) in &self.firmware {
             for firmware in inventory.firmware.iter_mut().filter(|it| it.name == *name) {
                 firmware.version = Some(version.clone());
             }
-            if *name == "BIOS" {
+            if name == "BIOS" {
                 inventory.bios_version = Some(version.clone());
             }
         }
@@ -262,11 +273,11 @@ mod tests {
         service.begin(update(0, "2.0"), (now, now + SECOND), None).unwrap();
         service.begin(update(1, "9.0"), (now, now + SECOND), Some("broken".into())).unwrap();
         service.host_starts(now);
-        assert_eq!(service.firmware, [None, None], "it is not written yet");
+        assert!(service.firmware.is_empty(), "it is not written yet");
         service.host_starts(now + SECOND);
-        assert_eq!(service.firmware[0].as_deref(), Some("2.0"));
+        assert_eq!(service.firmware["BIOS"], "2.0");
         service.restart(now + SECOND, now + 2 * SECOND);
-        assert_eq!(service.firmware[1], None, "the image was broken");
+        assert!(!service.firmware.contains_key(BMC), "the image was broken");
         assert!(service.restarts(now + SECOND) && !service.restarts(now + 2 * SECOND));
     }
 

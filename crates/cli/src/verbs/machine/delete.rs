@@ -35,11 +35,13 @@ pub(super) async fn delete(arguments: &DeleteArguments) -> Result<Outcome, Error
     let plane = Plane::open(&common.connection).await?;
     let namespace = &plane.namespace;
     let machine: Seen<Machine> = plane.read(namespace, name).await?;
+    // Who answers a question may take his time, and another may have the name by then.
+    let uid = machine.object.metadata.uid.clone();
     let told = told(&plane, machine.object).await?;
     if asking.asks() {
         asking.confirm(&told, name)?;
     }
-    let left = plane.delete(Machine::info(), namespace, name).await?;
+    let left = plane.delete(Machine::info(), namespace, name, &uid).await?;
     if *follows {
         return follow(&plane, namespace, name, common.output, &GOES).await;
     }

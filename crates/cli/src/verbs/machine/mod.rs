@@ -3,6 +3,7 @@
 mod change;
 mod delete;
 mod show;
+mod transfer;
 
 use super::{
     Common, One,
@@ -41,6 +42,18 @@ Followed, it ends with 0 when all run, 3 when one failed. Ctrl-C leaves them bei
     Reinstall(change::ReinstallArguments),
     /// Power the server of a machine off and on again, by a run that the ledger permits
     Reboot(RebootArguments),
+    /// Give a machine to another team, with its server and all that is on it
+    #[command(after_long_help = "Examples:
+  quarterdeck machine transfer web-1 --to bank -n shop            # who may create machines in both does it at once
+  quarterdeck machine transfer web-1 --to bank --offer -n shop    # somebody of bank accepts it
+  quarterdeck machine transfer web-1 --withdraw -n shop
+
+Nothing is done to it: it is neither installed anew nor restarted. Instances of services on it must be gone first.")]
+    Transfer(transfer::TransferArguments),
+    /// Take a machine that another team offers
+    #[command(after_long_help = "Example:
+  quarterdeck machine accept shop/web-1 -n bank --follow")]
+    Accept(transfer::AcceptArguments),
     /// Delete a machine: its server is powered off once the ledger permits that, and wiped
     Delete(delete::DeleteArguments),
     /// Show a machine's progress until it runs, failed, or is gone
@@ -109,6 +122,8 @@ pub(crate) async fn machine(verb: MachineVerb) -> Result<Outcome, Error> {
         MachineVerb::Create(arguments) => change::create(&arguments).await,
         MachineVerb::Reinstall(arguments) => change::reinstall(&arguments).await,
         MachineVerb::Reboot(arguments) => reboot(&arguments).await,
+        MachineVerb::Transfer(arguments) => transfer::transfer(&arguments).await,
+        MachineVerb::Accept(arguments) => transfer::accept(&arguments).await,
         MachineVerb::Delete(arguments) => delete::delete(&arguments).await,
         MachineVerb::Follow(One { name, common }) => {
             let plane = Plane::open(&common.connection).await?;

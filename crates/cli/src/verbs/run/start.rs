@@ -50,6 +50,11 @@ pub(crate) struct Following {
 }
 
 impl Following {
+    /// It is followed to its end.
+    pub(crate) fn follows(&self) -> bool {
+        !self.no_follow
+    }
+
     /// Nothing is to be done.
     pub(crate) fn dry_run(&self) -> bool {
         self.dry_run

@@ -108,7 +108,7 @@ fn wrong(file: &str, mistakes: &[Mistake]) -> Error {
 }
 
 /// The text of a file.
-fn contents(file: &str) -> Result<String, Error> {
+pub(super) fn contents(file: &str) -> Result<String, Error> {
     let mut text = String::new();
     let read = match file {
         "-" => io::stdin().lock().take(BYTES_MAX).read_to_string(&mut text),

@@ -2,7 +2,11 @@
 
 mod enrol;
 mod life;
+mod moves;
+mod scan;
 mod show;
+
+use enrol::contents;
 
 use super::{
     Common, One,
@@ -57,6 +61,26 @@ With --force it works from any state: whatever run holds the server is cancelled
     Detach(life::TakeArguments),
     /// Power a server off for good, erase its disks, and take it out of service
     Retire(life::RetireArguments),
+    /// Move a server to another rack or unit: it is powered off once the ledger permits that, and carried
+    #[command(after_long_help = "Examples:
+  quarterdeck server move m-0417 --rack ams1-b02-03 --unit 17
+  quarterdeck server move m-0417 --rack ams1-b02-03 --unit 17 --record-only   # it stands there already
+
+The place must be there and free, which is looked at first. When the server is off, the run waits for a person's word that it
+was carried: quarterdeck run approve RUN.")]
+    Move(moves::MoveArguments),
+    /// Look for BMCs in ranges of addresses, and create servers of those that are allowed
+    #[command(after_long_help = "Examples:
+  quarterdeck server scan hall-1 --site ams1 --range 10.0.4.0/24 --allow serials.txt --credentials ops/factory-login
+  quarterdeck server scan hall-1                          # once more; what is there is left
+  quarterdeck server scan lab --site lab --range 10.9.0.5 --allow-one 'aa:bb:cc:*' --insecure-skip-tls-verify
+
+The plane looks, from where it runs. What answered and is not allowed is told, and nothing is done with it.")]
+    Scan(scan::ScanArguments),
+    /// Give a server's BMC a new password that no other has, by a run; nobody sees it
+    RotateCredentials(InspectArguments),
+    /// Bring a server's firmware to what its profile says, by a run
+    UpdateFirmware(InspectArguments),
     /// Create the servers that a CSV or YAML file describes, once all of it is right
     #[command(after_long_help = "Examples:
   quarterdeck server enrol -f servers.csv --dry-run
@@ -118,7 +142,7 @@ pub struct PowerArguments {
     common: Common,
 }
 
-/// Which server is inspected.
+/// Which server.
 #[derive(Debug, clap::Args)]
 pub struct InspectArguments {
     /// The server
@@ -141,6 +165,14 @@ pub(crate) async fn server(verb: ServerVerb) -> Result<Outcome, Error> {
         ServerVerb::Clean(it) => life::clean(&it).await,
         ServerVerb::Detach(it) => life::detach(&it).await,
         ServerVerb::Enrol(it) => enrol::enrol(&it).await,
+        ServerVerb::Move(it) => moves::move_server(&it).await,
+        ServerVerb::Scan(it) => scan::scan(&it).await,
+        ServerVerb::RotateCredentials(it) => {
+            started("rotate-bmc-credentials", &it.name, &[], &it.following, &it.common).await
+        }
+        ServerVerb::UpdateFirmware(it) => {
+            started("update-firmware", &it.name, &[], &it.following, &it.common).await
+        }
         ServerVerb::Retire(it) => life::retire(&it).await,
         ServerVerb::Power(it) => {
             let runbook = match it.action {

@@ -4,6 +4,7 @@
 
 pub(super) mod choose;
 mod decide;
+mod transfer;
 
 use super::Controller;
 use crate::{
@@ -90,7 +91,14 @@ impl Controller for Machines {
             return name.map(|(name, namespace)| machine(namespace, name)).into_iter().collect();
         }
         if object.kind == Machine::info() {
-            return vec![object.key.clone()];
+            // Whoever takes it over, or gives itself, is told of the other.
+            let other = |end: &str| {
+                let part = |part: &str| object.field(&format!("spec.{end}.{part}"));
+                let (namespace, name) = part("namespace").zip(part("name"))?;
+                (!name.is_empty()).then(|| machine(namespace, name))
+            };
+            let others = ["transferTo", "transferFrom"].into_iter().filter_map(other);
+            return [object.key.clone()].into_iter().chain(others).collect();
         }
         // Classes, images: machines may wait for them.
         let field = if object.kind == Image::info() { "image" } else { "class" };
@@ -139,8 +147,19 @@ impl Machines {
             objects.commit(vec![objects.put(&next, Precondition::At(at))?]).await?;
             return Ok(Some(Duration::ZERO));
         }
+        if transfer::given(objects, &world, key, (at, &machine)).await? {
+            return Ok(Some(LOOK_AGAIN));
+        }
         let held = format!("status.machineRef.uid={}", machine.metadata.uid);
         let server = world.with_fields(Server::info(), &held).into_iter().next();
+        if let (None, Some(from)) = (&server, transfer::takes(&machine)) {
+            let status = transfer::take_over(objects, &world, (at, &machine), from, now).await?;
+            let mutations = written(objects, key, (at, &machine), status, &Action::Nothing, now)?;
+            if !mutations.is_empty() {
+                objects.commit(mutations).await?;
+            }
+            return Ok(Some(LOOK_AGAIN));
+        }
         let server_read = server.as_deref().map(crate::objects::decode::<Server>).transpose()?;
         let class = objects.read::<MachineClass>("", &machine.spec.class)?.map(|(_, class)| class);
         let image = objects.read::<Image>("", &machine.spec.image)?.map(|(_, image)| image);

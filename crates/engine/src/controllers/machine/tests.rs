@@ -24,7 +24,12 @@ fn new() -> Around {
     machine.metadata.namespace = Some("shop".into());
     machine.metadata.uid = "u1".into();
     machine.metadata.generation = Some(1);
-    machine.spec = MachineSpec { class: "small".into(), image: "a".into(), placement: None };
+    machine.spec = MachineSpec {
+        class: "small".into(),
+        image: "a".into(),
+        placement: None,
+        ..MachineSpec::default()
+    };
     let spec = ImageSpec {
         url: "https://images.example/a.iso".into(),
         format: ImageFormat::Iso,

@@ -276,7 +276,7 @@ fn machine_spec(pool: &MachinePool, place: Option<&str>) -> MachineSpec {
         SpreadDomain::Site => wish.site = place.map(str::to_owned),
     }
     let placement = Some(wish).filter(|wish| *wish != MachinePlacement::default());
-    MachineSpec { class, image, placement }
+    MachineSpec { class, image, placement, ..MachineSpec::default() }
 }
 
 fn new_machine(pool: &MachinePool, number: u64, place: Option<&str>, now: Time) -> Machine {

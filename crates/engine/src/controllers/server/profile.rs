@@ -3,7 +3,7 @@
 
 use quarterdeck_model::{
     Condition, ConditionStatus, Time, condition,
-    kinds::{Server, ServerProfile, ServerStatus},
+    kinds::{Server, ServerProfile, ServerStatus, firmware},
 };
 
 /// Whether the parts are those of the profile.
@@ -22,6 +22,7 @@ pub(super) fn conditions(
 ) {
     let Some(name) = &server.spec.profile else {
         status.conditions.retain(|it| it.kind != MET && it.kind != FIRMWARE);
+        status.firmware_updates.clear();
         return;
     };
     let Some(profile) = profile else {
@@ -29,12 +30,14 @@ pub(super) fn conditions(
             "spec.profile names ServerProfile {name}, which does not exist; create it or correct the name."
         );
         status.conditions.retain(|it| it.kind != FIRMWARE);
+        status.firmware_updates.clear();
         set(status, MET, Err(("ProfileNotFound", message)), now);
         return;
     };
     let Some(found) = &status.inventory else { return };
     let parts = profile.spec.differences(found);
-    let firmware = profile.spec.firmware_differences(found);
+    let differs = firmware::differences(&profile.spec.firmware, found);
+    status.firmware_updates = firmware::updates(&profile.spec.firmware, found);
     let met = match parts.is_empty() {
         true => Ok(format!("Its parts are those of profile {name}.")),
         false => Err(("ProfileNotMet", told(&parts, name))),
@@ -44,9 +47,9 @@ pub(super) fn conditions(
         status.conditions.retain(|it| it.kind != FIRMWARE);
         return;
     }
-    let current = match firmware.is_empty() {
+    let current = match differs.is_empty() {
         true => Ok(format!("Its firmware is that of profile {name}.")),
-        false => Err(("FirmwareDiffers", told(&firmware, name))),
+        false => Err(("FirmwareDiffers", told(&differs, name))),
     };
     set(status, FIRMWARE, current, now);
 }

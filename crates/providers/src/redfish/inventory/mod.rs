@@ -7,7 +7,9 @@ mod log;
 mod parts;
 mod sensors;
 
-use quarterdeck_model::inventory::{Drive, Inventory, MemoryModule, Problem, Processor, Unread};
+use quarterdeck_model::inventory::{
+    Drive, Firmware, Inventory, MemoryModule, Problem, Processor, Unread,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -204,6 +206,11 @@ pub(super) async fn drives(system: &System) -> Result<Vec<Resource>, ActionError
     Ok(drives)
 }
 
+/// What a resource of [`firmware`] says, unless it is not installed.
+pub(super) fn installed(resource: &Resource) -> Option<Firmware> {
+    parts::firmware(resource)
+}
+
 /// The older description of disks, without links to each.
 async fn simple_storage(system: &System) -> Result<Vec<Drive>, ActionError> {
     let controllers = listed(system, "/SimpleStorage").await?;
@@ -211,7 +218,8 @@ async fn simple_storage(system: &System) -> Result<Vec<Drive>, ActionError> {
     Ok(devices.filter_map(parts::simple_device).take(MEMBERS_MAX).collect())
 }
 
-async fn firmware(system: &System) -> Result<Vec<Resource>, ActionError> {
+/// What is installed, each with a resource of its own.
+pub(super) async fn firmware(system: &System) -> Result<Vec<Resource>, ActionError> {
     let root = system.bmc.root(&system.budget).await?;
     let Some(service) = root.doc().link("/UpdateService") else { return Ok(Vec::new()) };
     let Some(service) = system.bmc.get_optional(&service, &system.budget).await? else {
