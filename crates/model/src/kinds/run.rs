@@ -309,6 +309,7 @@ impl Kind for Run {
         "spec.target.name",
         "spec.retry.from",
         "status.phase",
+        "status.runbookRevision",
     ];
     const DESCRIPTION: &'static str =
         "Run is one durable execution of a runbook. Its status is the journal of its steps.";
