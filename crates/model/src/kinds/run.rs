@@ -311,6 +311,7 @@ impl Kind for Run {
         "status.phase",
         "status.runbookRevision",
     ];
+    const COMMON_FIELDS: &'static [&'static str] = &["spec.target.kind"];
     const DESCRIPTION: &'static str =
         "Run is one durable execution of a runbook. Its status is the journal of its steps.";
 
