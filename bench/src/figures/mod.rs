@@ -111,6 +111,16 @@ pub(crate) const ALL: &[Figure] = &[
         run: |_| Box::pin(redfish::run()),
     },
     Figure {
+        name: "latency",
+        about: "servers from first contact to ready, with BMCs that take their time",
+        run: |folder| Box::pin(fleet::latency::run(folder)),
+    },
+    Figure {
+        name: "provision",
+        about: "installing servers, beside Ironic",
+        run: |folder| Box::pin(fleet::provision::run(folder)),
+    },
+    Figure {
         name: "ledger",
         about: "one decision of the ledger at full size",
         run: |_| Box::pin(async { ledger::run() }),

@@ -56,6 +56,7 @@ pub(crate) fn kind() -> KindRef {
             Column::new("Scope", "spec.scope", "Namespaced or Cluster"),
         ],
         indexed_fields: &[],
+        common_fields: &[],
         description: "CustomResourceDefinition says what a kind of this server looks like. It comes with the server and cannot be changed.",
         schema: || {
             static SCHEMA: OnceLock<Value> = OnceLock::new();

@@ -14,13 +14,10 @@ pub(crate) async fn record(
     let now = Time::seconds(objects.now().timestamp());
     objects
         .modify(key, |value| {
-            let Some(status) = status_of(value) else { return false };
-            let shown = |(field, seen): (&String, &Value)| {
-                status.get(field).unwrap_or(&Value::Null) == seen
-            };
-            if seen.iter().all(shown) {
+            if shows(value, seen) {
                 return false;
             }
+            let Some(status) = status_of(value) else { return false };
             for (field, seen) in seen {
                 if seen.is_null() {
                     status.remove(field);
@@ -35,6 +32,13 @@ pub(crate) async fn record(
         })
         .await?;
     Ok(())
+}
+
+/// Whether an object shows already what was seen of it.
+pub(crate) fn shows(object: &Value, seen: &Map<String, Value>) -> bool {
+    let status = object.get("status");
+    let shown = |field: &str| status.and_then(|status| status.get(field)).unwrap_or(&Value::Null);
+    seen.iter().all(|(field, seen)| shown(field) == seen)
 }
 
 /// Says in the target's status which run acts on it: `current`, or none when `run` has let go.

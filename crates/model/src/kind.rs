@@ -106,6 +106,9 @@ pub trait Kind: Serialize + DeserializeOwned + JsonSchema + Clone + Send + Sync 
     const COLUMNS: &'static [Column];
     /// Dotted paths of fields that can be selected on and are indexed.
     const INDEXED_FIELDS: &'static [&'static str] = &[];
+    /// Those of them that can be selected on and are in no index: a good part of all objects has the same value, so
+    /// that it finds nothing faster than looking at each, and keeping so long a list of them in order costs the most.
+    const COMMON_FIELDS: &'static [&'static str] = &[];
     /// What names must look like.
     const NAME: fn(&str) -> Result<(), String> = crate::validate::subdomain;
     /// One sentence that `kubectl explain` shows.
@@ -152,6 +155,8 @@ pub struct KindInfo {
     pub columns: &'static [Column],
     /// Indexed fields.
     pub indexed_fields: &'static [&'static str],
+    /// Those of them that are selected on by looking.
+    pub common_fields: &'static [&'static str],
     /// One sentence.
     pub description: &'static str,
     /// Structural OpenAPI v3 schema, `$ref`-free.
@@ -191,7 +196,16 @@ impl KindInfo {
     }
 
     pub(crate) fn paths(&self) -> &Paths {
-        self.paths.get_or_init(|| Paths::of(self.indexed_fields))
+        self.paths.get_or_init(|| {
+            let common = |path| self.common_fields.contains(path);
+            let common = self.indexed_fields.iter().map(common).collect();
+            Paths { common, ..Paths::of(self.indexed_fields) }
+        })
+    }
+
+    /// Whether the field at that place among the indexed ones is in no index all the same.
+    pub fn is_common(&self, at: usize) -> bool {
+        self.paths().common.get(at).copied().unwrap_or(false)
     }
 
     /// Whether objects live in a namespace.
@@ -232,6 +246,7 @@ pub const fn describe<K: Kind>(
         scale: K::SCALE,
         columns: K::COLUMNS,
         indexed_fields: K::INDEXED_FIELDS,
+        common_fields: K::COMMON_FIELDS,
         description: K::DESCRIPTION,
         schema,
         admit,

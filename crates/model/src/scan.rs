@@ -95,6 +95,8 @@ impl Found {
 pub struct Paths {
     pub(crate) count: usize,
     pub(crate) roots: Vec<Node>,
+    /// Whether each is in no index.
+    pub(crate) common: Vec<bool>,
 }
 
 #[derive(Debug)]
@@ -111,7 +113,7 @@ impl Paths {
         for (at, path) in paths.iter().enumerate() {
             add(&mut roots, path, at);
         }
-        Self { count: paths.len(), roots }
+        Self { count: paths.len(), roots, common: Vec::new() }
     }
 }
 

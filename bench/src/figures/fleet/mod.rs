@@ -4,6 +4,8 @@
 //! many of them, under services with a million instances.
 
 mod campaign;
+pub(crate) mod latency;
+pub(crate) mod provision;
 
 use crate::{
     Failure,
@@ -82,8 +84,12 @@ struct Running {
 }
 
 impl Running {
+    /// BMCs answer at once.
     fn start(store: &Arc<Store>) -> Self {
-        let simulation = Simulation::new(SEED, Latency::None);
+        Self::over(&Simulation::new(SEED, Latency::None), store)
+    }
+
+    fn over(simulation: &Simulation, store: &Arc<Store>) -> Self {
         let real = Providers::new(Reach::default());
         let providers = real.with_actions(|catalog| simulation.add_actions(catalog));
         let actions = Arc::new(Actions::new(providers.catalog().clone()));
@@ -126,8 +132,8 @@ pub(super) async fn open_fleet(
     Ok(())
 }
 
-/// Servers a second, from the moment the engine begins.
-async fn enrol(store: &Arc<Store>, servers: u32) -> Result<f64, Failure> {
+/// Writes a fleet that nobody has looked at yet, with those that the campaign is for.
+async fn declare(store: &Store, servers: u32) -> Result<(), Failure> {
     let mut labelled = 0;
     let label = |kind: KindRef, manifest: &mut Value| {
         if kind == Server::info()
@@ -139,23 +145,32 @@ async fn enrol(store: &Arc<Store>, servers: u32) -> Result<f64, Failure> {
             labels.insert(campaign::LABEL.into(), "yes".into());
         }
     };
-    open_fleet(store, SEED, servers, label).await?;
+    open_fleet(store, SEED, servers, label).await
+}
+
+/// How long it takes until nearly all servers are ready.
+async fn until_ready(store: &Store, servers: u32) -> Result<Duration, Failure> {
     let begin = Instant::now();
-    let running = Running::start(store);
-    let wanted = f64::from(servers) * SHARE;
-    let took = loop {
+    loop {
         tokio::time::sleep(LOOK).await;
         let ready = with_phase(store, "Ready");
         #[expect(clippy::cast_precision_loss, reason = "a fleet is small as numbers go")]
-        if ready as f64 >= wanted {
-            break begin.elapsed();
+        if ready as f64 >= f64::from(servers) * SHARE {
+            return Ok(begin.elapsed());
         }
         if begin.elapsed() > LONGEST {
             return Err(format!("{ready} of {servers} servers were ready after {LONGEST:?}").into());
         }
-    };
+    }
+}
+
+/// Servers a second, from the moment the engine begins.
+async fn enrol(store: &Arc<Store>, servers: u32) -> Result<f64, Failure> {
+    declare(store, servers).await?;
+    let running = Running::start(store);
+    let took = until_ready(store, servers).await?;
     running.stop().await?;
-    Ok(wanted / took.as_secs_f64())
+    Ok(f64::from(servers) * SHARE / took.as_secs_f64())
 }
 
 pub(crate) async fn run(folder: &Path) -> Result<Vec<Row>, Failure> {

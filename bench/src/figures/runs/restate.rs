@@ -1,7 +1,7 @@
 //! Restate on this machine, with the worker of `bench/peers/restate-worker`.
 
 use super::{Caller, Engine};
-use crate::Failure;
+use crate::{Failure, machine};
 use bytes::Bytes;
 use http::{Request, header};
 use http_body_util::{BodyExt as _, Full};
@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use quarterdeck_testing::{port::free_address, process::Process, user::RunAs};
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -35,16 +35,9 @@ pub(super) struct Connection {
     requests: SendRequest<Full<Bytes>>,
 }
 
-/// Where `scripts/setup-bench.sh` has put the peers.
-fn peers() -> Result<PathBuf, Failure> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-    Ok(cache.ok_or("neither XDG_CACHE_HOME nor HOME is set")?.join("quarterdeck/bench"))
-}
-
 impl Restate {
     pub(super) async fn start(folder: &Path) -> Result<Self, Failure> {
-        let peers = peers()?.join("restate");
+        let peers = machine::peers()?.join("restate");
         let (node, ingress, admin, service) =
             (free_address(), free_address(), free_address(), free_address());
         let mut server = Command::new(peers.join("node_modules/.bin/restate-server"));

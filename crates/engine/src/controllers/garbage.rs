@@ -41,6 +41,11 @@ impl Controller for Garbage {
         kinds::all().to_vec()
     }
 
+    fn matters(&self, before: &Object, after: &Object) -> bool {
+        // What loses an owner is found when that one goes.
+        after.deleting() || !before.owners().eq(after.owners())
+    }
+
     fn affected(&self, object: &Object, gone: bool) -> Vec<Key> {
         if gone {
             // Its owners may have waited for it.

@@ -52,6 +52,13 @@ pub(crate) trait Controller: Send + Sync + 'static {
     /// Forgets what it remembers of keys that are not `ours`: they are another replica's now, or are looked at anew.
     fn forget(&self, _ours: &dyn Fn(&Key) -> bool) {}
 
+    /// Whether what tells two versions of an object apart can matter. It is asked before [`Self::affected`]: most
+    /// changes of what changes all the time are nothing to most.
+    fn matters(&self, before: &Object, after: &Object) -> bool {
+        let _ = (before, after);
+        true
+    }
+
     /// How long changes are gathered before they are looked at.
     fn gather(&self) -> Duration {
         Duration::ZERO
@@ -191,6 +198,9 @@ impl<C: Controller> News<C> {
                 for event in events {
                     let gone = event.kind == EventKind::Deleted;
                     if let Some(before) = event.before().filter(|_| !gone) {
+                        if !self.controller.matters(before, &event.object) {
+                            continue;
+                        }
                         self.add(&world, before, false, held);
                     }
                     self.add(&world, &event.object, gone, held);

@@ -35,6 +35,11 @@ use std::{
 /// spends its time in a queue when thousands of servers are declared at once.
 const INSPECTIONS_MAX: usize = 512;
 
+/// While a server is inspected, it and its run change several times in a few milliseconds: they are looked at once.
+const GATHER: Duration = Duration::from_millis(20);
+/// What the names of inspections begin with.
+const INSPECTION: &str = "inspect-";
+
 /// Keeps servers.
 pub(crate) struct Servers {
     store: Arc<Store>,
@@ -105,6 +110,17 @@ impl Controller for Servers {
             Runbook::info(),
             ServerProfile::info(),
         ]
+    }
+
+    fn matters(&self, before: &Object, after: &Object) -> bool {
+        // Of a run that is no inspection it only matters whether it has ended.
+        after.kind != Run::info()
+            || is_inspection(after)
+            || before.field("status.phase") != after.field("status.phase")
+    }
+
+    fn gather(&self) -> Duration {
+        GATHER
     }
 
     fn affected(&self, object: &Object, gone: bool) -> Vec<Key> {
@@ -223,7 +239,11 @@ fn basis(world: &World, server: &Server) -> String {
 }
 
 fn inspection_name(server: &str) -> String {
-    format!("inspect-{}", server.get(..240).unwrap_or(server))
+    format!("{INSPECTION}{}", server.get(..240).unwrap_or(server))
+}
+
+fn is_inspection(run: &Object) -> bool {
+    run.namespace() == SYSTEM_NAMESPACE && run.name().starts_with(INSPECTION)
 }
 
 impl Servers {

@@ -278,3 +278,18 @@ async fn a_crash_makes_no_run_twice() {
     assert_eq!(runs(&plane).len(), 6);
     assert!(runs(&plane).values().all(|count| *count == 1), "{:?}", runs(&plane));
 }
+
+/// Saying anew when it ends leads to another look at all of its targets.
+#[tokio::test(start_paused = true)]
+async fn while_nothing_happens_nothing_is_said() {
+    let plane = fleet().await;
+    campaign(&plane, json!({"concurrency": 1})).await;
+    let done = phase(&plane, CampaignPhase::Succeeded).await;
+    assert_eq!(done.succeeded, 6);
+    let kind = Campaign::info().resource_name();
+    let versions = plane.disk.versions(|key| key.kind == kind);
+    // An hour in which six runs began and ended one after the other.
+    assert!(versions.len() < 40, "it was written {} times", versions.len());
+    let ends: Vec<_> = versions.iter().filter_map(|it| it.pointer("/status/expectedEnd")).collect();
+    assert!(!ends.is_empty(), "it was never said when it ends");
+}

@@ -103,6 +103,14 @@ impl Kind for Event {
         "source.component",
         "type",
     ];
+    const COMMON_FIELDS: &'static [&'static str] = &[
+        "involvedObject.kind",
+        "involvedObject.namespace",
+        "involvedObject.apiVersion",
+        "reportingComponent",
+        "source.component",
+        "type",
+    ];
     const DESCRIPTION: &'static str = "Event is one thing that happened to an object, as a sentence. It is kept for a while, then removed.";
 
     fn meta(&self) -> &ObjectMeta {

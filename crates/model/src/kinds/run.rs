@@ -309,7 +309,9 @@ impl Kind for Run {
         "spec.target.name",
         "spec.retry.from",
         "status.phase",
+        "status.runbookRevision",
     ];
+    const COMMON_FIELDS: &'static [&'static str] = &["spec.target.kind"];
     const DESCRIPTION: &'static str =
         "Run is one durable execution of a runbook. Its status is the journal of its steps.";
 

@@ -9,7 +9,9 @@ use quarterdeck_sim::{Fleet, FleetObject};
 use serde_json::{Value, json};
 use std::path::Path;
 
-pub(crate) const RACKS: usize = 3;
+/// Fewest racks that there are, and most servers in one where there are more.
+const RACKS: usize = 3;
+const IN_A_RACK: usize = 20;
 pub(crate) const SITES: usize = 2;
 pub(crate) const SERVICES: [&str; 3] = ["web", "api", "db"];
 /// The namespace of operators, and that of the services' owners.
@@ -69,7 +71,8 @@ pub(crate) async fn found(plane: &mut Plane, servers: u32) {
         }
         plane.create(Site::info(), &value).await;
     }
-    for number in 0..RACKS {
+    plane.racks = RACKS.max(servers as usize / IN_A_RACK);
+    for number in 0..plane.racks {
         let spec = json!({"site": format!("site-{}", number % SITES)});
         let mut value = json!({"metadata": {"name": format!("r-{number}")}, "spec": spec});
         if plane.dice.one_in(2) {
@@ -87,7 +90,7 @@ pub(crate) async fn found(plane: &mut Plane, servers: u32) {
                 let _ = plane.create(ServerProfile::info(), &object.manifest()).await;
             }
             FleetObject::Server(_) => {
-                let value = server(plane.machines.len(), &object.manifest());
+                let value = server(plane.machines.len(), plane.racks, &object.manifest());
                 let address = value["spec"]["bmc"]["address"].as_str().unwrap().to_owned();
                 let name = value["metadata"]["name"].as_str().unwrap().to_owned();
                 plane.machines.push((name, address));
@@ -101,11 +104,11 @@ pub(crate) async fn found(plane: &mut Plane, servers: u32) {
 }
 
 /// A machine of the fleet, where this company has put it.
-fn server(number: usize, manifest: &Value) -> Value {
+fn server(number: usize, racks: usize, manifest: &Value) -> Value {
     let mut value = manifest.clone();
     let role = if number.is_multiple_of(2) { "even" } else { "odd" };
     value["metadata"] = json!({"name": format!("s-{number:02}"), "labels": {"role": role}});
-    value["spec"]["location"] = json!({"rack": format!("r-{}", number % RACKS)});
+    value["spec"]["location"] = json!({"rack": format!("r-{}", number % racks)});
     value
 }
 

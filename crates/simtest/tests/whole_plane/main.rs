@@ -33,3 +33,7 @@ mod settle;
 mod story;
 mod trace;
 mod witness;
+
+/// That of the plane as it ships, and a good part of the time of a seed.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -2,7 +2,7 @@
 //! what one replica shows them.
 
 use crate::{
-    company::{OPERATORS, OWNERS, RACKS, SERVICES, SITES, budget, instance},
+    company::{OPERATORS, OWNERS, SERVICES, SITES, budget, instance},
     plane::Plane,
 };
 use jiff::SignedDuration;
@@ -82,7 +82,7 @@ async fn create_run(plane: &mut Plane) {
     let name = plane.name(runbook.trim_end_matches("-server"));
     let target = match runbook {
         "work-on-rack" => {
-            json!({"kind": "Rack", "name": format!("r-{}", plane.dice.below(RACKS))})
+            json!({"kind": "Rack", "name": format!("r-{}", plane.dice.below(plane.racks))})
         }
         _ => json!({"kind": "Server", "name": server}),
     };
@@ -183,7 +183,7 @@ async fn freeze(plane: &mut Plane) {
     let end = plane.clock.now() + SignedDuration::from_mins(minutes);
     let mut spec = json!({"reason": "a launch", "end": end.to_string()});
     match plane.dice.below(3) {
-        0 => spec["racks"] = json!([format!("r-{}", plane.dice.below(RACKS))]),
+        0 => spec["racks"] = json!([format!("r-{}", plane.dice.below(plane.racks))]),
         1 => spec["sites"] = json!([format!("site-{}", plane.dice.below(SITES))]),
         _ => {}
     }
@@ -212,7 +212,7 @@ async fn limit(plane: &mut Plane) {
 
 async fn move_server(plane: &mut Plane) {
     let Some(server) = pick(plane, Server::info()).await else { return };
-    let rack = format!("r-{}", plane.dice.below(RACKS));
+    let rack = format!("r-{}", plane.dice.below(plane.racks));
     plane.trace.say(format!("operator moves {} to {rack}", server.name()));
     plane.change(&server, |value| value["spec"]["location"] = json!({"rack": rack})).await;
 }

@@ -51,6 +51,8 @@ pub(crate) struct Plane {
     pub(crate) machines: Vec<(String, String)>,
     /// The same as they were declared.
     pub(crate) manifests: Vec<Value>,
+    /// How many racks they are in.
+    pub(crate) racks: usize,
     /// Gives each object that people create another name.
     pub(crate) number: usize,
     shared: bool,
@@ -82,6 +84,7 @@ impl Plane {
             replicas: (0..replicas).map(|_| None).collect(),
             machines: Vec::new(),
             manifests: Vec::new(),
+            racks: 0,
             number: 0,
             shared: replicas > 1,
             at_once: [1, 3][Dice::of(&[seed, 5]).below(2)],

@@ -43,12 +43,17 @@ pub(crate) struct Witness {
     clock: Clock,
     trace: Trace,
     simulation: Simulation,
-    /// Servers by the address of their BMC.
+    /// Servers by the address of their BMC, and the other way round.
     machines: BTreeMap<String, String>,
+    addresses: BTreeMap<String, String>,
     head: Revision,
     /// What the store holds.
     pub(crate) bodies: BTreeMap<Key, Revision>,
     pub(crate) runs: BTreeMap<Key, Run>,
+    /// The same by their uid.
+    by_uid: BTreeMap<String, Key>,
+    /// Those that act, by what they act on.
+    acting: BTreeMap<(String, String), BTreeSet<Key>>,
     /// When each run was seen to end.
     ended: BTreeMap<String, Duration>,
     permits: BTreeMap<Key, Held>,
@@ -91,9 +96,12 @@ impl Witness {
             trace,
             simulation,
             machines: BTreeMap::new(),
+            addresses: BTreeMap::new(),
             head: Revision::ZERO,
             bodies: BTreeMap::new(),
             runs: BTreeMap::new(),
+            by_uid: BTreeMap::new(),
+            acting: BTreeMap::new(),
             ended: BTreeMap::new(),
             permits: BTreeMap::new(),
             campaigns: BTreeMap::new(),
@@ -106,6 +114,7 @@ impl Witness {
 
     /// A batch was committed.
     pub(crate) fn committed(&mut self, changes: &[Change]) {
+        let mut touched = BTreeSet::new();
         for change in changes {
             self.trace.count(&change.revision.0.to_le_bytes());
             self.trace.count(change.body.as_deref().unwrap_or_default());
@@ -118,22 +127,47 @@ impl Witness {
                 Some(_) => self.bodies.insert(change.key.clone(), change.revision),
                 None => self.bodies.remove(&change.key),
             };
-            self.note(change);
+            touched.extend(self.note(change));
         }
-        self.one_run_acts_on_each_target();
+        self.one_run_acts_on_each(&touched);
     }
 
-    fn note(&mut self, change: &Change) {
+    /// Notes a change; answers what a run acts on since then.
+    fn note(&mut self, change: &Change) -> Option<(String, String)> {
         let kind = &*change.key.kind;
         let is = |info: quarterdeck_model::KindRef| *kind == *info.resource_name();
         if is(Run::info()) {
             self.run(change);
+            return self.acts_from_now_on(&change.key);
         } else if is(Permit::info()) {
             self.permit(change);
         } else if is(Campaign::info()) {
             put(&mut self.campaigns, full(&change.key), read::<Campaign>(change));
         } else {
             self.fact(change);
+        }
+        None
+    }
+
+    /// Brings along who acts on what, after a run has changed.
+    fn acts_from_now_on(&mut self, key: &Key) -> Option<(String, String)> {
+        let run = self.runs.get(key)?;
+        let (kind, name) = target(run)?;
+        let (on, acts) = ((kind.to_owned(), name.to_owned()), acts(run));
+        if acts {
+            self.acting.entry(on.clone()).or_default().insert(key.clone());
+            return Some(on);
+        }
+        self.acts_no_more(&on, key);
+        None
+    }
+
+    fn acts_no_more(&mut self, on: &(String, String), key: &Key) {
+        if let Some(acting) = self.acting.get_mut(on) {
+            acting.remove(key);
+            if acting.is_empty() {
+                self.acting.remove(on);
+            }
         }
     }
 
@@ -155,7 +189,9 @@ impl Witness {
         } else if is(Server::info()) {
             let server = read::<Server>(change);
             if let Some(server) = &server {
-                self.machines.insert(server.spec.bmc.address.clone(), name.clone());
+                let address = &server.spec.bmc.address;
+                self.machines.insert(address.clone(), name.clone());
+                self.addresses.insert(name.clone(), address.clone());
             }
             let rack = server.map(|it| it.spec.location.map(|it| it.rack));
             swap(facts, |it| &mut it.servers, name, rack)
@@ -239,12 +275,16 @@ impl Witness {
     }
 
     pub(crate) fn run_of(&self, uid: &str) -> Option<&Run> {
-        self.runs.values().find(|run| run.metadata.uid == uid)
+        self.runs.get(self.by_uid.get(uid)?)
     }
 
     fn run(&mut self, change: &Change) {
         let Some(run) = read::<Run>(change) else {
             if let Some(gone) = self.runs.remove(&change.key) {
+                self.by_uid.remove(&gone.metadata.uid);
+                if let Some((kind, name)) = target(&gone) {
+                    self.acts_no_more(&(kind.to_owned(), name.to_owned()), &change.key);
+                }
                 self.trace.say(format!("run {} is gone", full(&change.key)));
                 if acts(&gone) {
                     let name = full(&change.key);
@@ -269,6 +309,7 @@ impl Witness {
         }
         self.waits_with_a_deadline(&change.key, &run);
         self.what_is_recorded_was_done(&change.key, before.as_ref(), &run);
+        self.by_uid.insert(run.metadata.uid.clone(), change.key.clone());
         self.runs.insert(change.key.clone(), run);
     }
 
@@ -304,9 +345,7 @@ impl Witness {
         for step in new.filter(|step| !known.contains(step.name.as_str())) {
             let wanted = step.input.as_ref().and_then(|input| input.get("state"));
             let Some(wanted) = wanted.and_then(|state| state.as_str()) else { continue };
-            let address = target(run).and_then(|(_, server)| {
-                self.machines.iter().find(|(_, name)| *name == server).map(|(address, _)| address)
-            });
+            let address = target(run).and_then(|(_, server)| self.addresses.get(server));
             let Some(address) = address else { continue };
             let on = self.simulation.is_on(address);
             if on != Some(wanted == "On") {
@@ -319,12 +358,10 @@ impl Witness {
         }
     }
 
-    fn one_run_acts_on_each_target(&self) {
-        let mut holders: BTreeMap<(&str, &str), &Key> = BTreeMap::new();
-        for (key, run) in self.runs.iter().filter(|(_, run)| acts(run)) {
-            let Some(on) = target(run) else { continue };
-            if let Some(other) = holders.insert(on, key) {
-                let (one, other) = (full(other), full(key));
+    fn one_run_acts_on_each(&self, touched: &BTreeSet<(String, String)>) {
+        for on in touched {
+            let mut acting = self.acting.get(on).into_iter().flatten().map(full);
+            if let (Some(one), Some(other)) = (acting.next(), acting.next()) {
                 let message = format!("runs {one} and {other} both act on {} {}", on.0, on.1);
                 self.trace.broken(message);
             }
@@ -335,11 +372,7 @@ impl Witness {
     pub(crate) fn done(&mut self, effect: &Effect<'_>) {
         let Some(server) = self.machines.get(effect.address).cloned() else { return };
         let (uid, step) = effect.key.split_once('/').unwrap_or((effect.key, ""));
-        let name = self
-            .runs
-            .iter()
-            .find(|(_, run)| run.metadata.uid == uid)
-            .map_or_else(|| format!("which is gone ({uid})"), |(key, _)| full(key));
+        let name = self.by_uid.get(uid).map_or_else(|| format!("which is gone ({uid})"), full);
         self.trace
             .say(format!("machine {server} takes {:?}, of run {name}, {step}", effect.request));
         if !effect.disrupts {
@@ -363,9 +396,11 @@ impl Witness {
             }
             Some(_) => {}
         }
-        let others = self.runs.values().filter(|run| acts(run) && run.metadata.uid != uid);
-        for other in others.filter(|other| target(other) == Some(("Server", &server))) {
-            let other = &other.metadata.name;
+        let acting = self.acting.get(&("Server".to_owned(), server.clone()));
+        for other in
+            acting.into_iter().flatten().filter(|other| self.by_uid.get(uid) != Some(*other))
+        {
+            let other = &other.name;
             self.trace.broken(format!("run {name} acts on {server}, which run {other} holds"));
         }
     }

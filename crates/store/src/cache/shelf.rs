@@ -45,7 +45,7 @@ pub(super) fn terms(object: &Object) -> impl Iterator<Item = Term<'_>> {
     let fields = object
         .fields()
         .enumerate()
-        .filter(|(_, value)| !value.is_empty())
+        .filter(|(at, value)| !value.is_empty() && !object.kind.is_common(*at))
         .map(|(at, value)| Term::Field(at, value));
     let owners = object.owners().map(Term::Owner);
     own.into_iter().chain(labels).chain(fields).chain(owners)

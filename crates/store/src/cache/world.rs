@@ -186,8 +186,8 @@ fn wanted_terms<'q>(query: &ListQuery<'q>) -> Vec<Term<'q>> {
     });
     let fields = query.fields.0.iter().filter_map(|requirement| {
         let at = query.kind.indexed_fields.iter().position(|path| *path == requirement.path)?;
-        (requirement.equal && !requirement.value.is_empty())
-            .then(|| Term::Field(at, &requirement.value))
+        let posted = !requirement.value.is_empty() && !query.kind.is_common(at);
+        (requirement.equal && posted).then(|| Term::Field(at, &requirement.value))
     });
     labels.chain(fields).collect()
 }

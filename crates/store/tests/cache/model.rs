@@ -50,6 +50,9 @@ impl Step {
                 value["metadata"]["namespace"] = json!(namespace);
             }
             if let Some(field) = field {
+                if self.namespaced {
+                    value["spec"]["target"] = json!({"kind": field});
+                }
                 value["spec"][path] = json!(field);
             }
             if let Some(phase) = phase {
@@ -142,11 +145,16 @@ const LABELS: [Selector; 9] = [
     ("a=v1,b=v2", |it| label(it, "a") == Some("v1") && label(it, "b") == Some("v2")),
     ("a=absent", |_| false),
 ];
-const FIELDS: [Selector; 6] = [
+const FIELDS: [Selector; 8] = [
     ("", |_| true),
     ("status.phase=v1", |it| phase(it) == "v1"),
     ("status.phase!=v1", |it| phase(it) != "v1"),
     ("status.phase=", |it| phase(it).is_empty()),
+    // Which is in no index.
+    ("spec.target.kind=v1", |it| it["spec"]["target"]["kind"] == "v1"),
+    ("status.phase=v1,spec.target.kind=v2", |it| {
+        phase(it) == "v1" && it["spec"]["target"]["kind"] == "v2"
+    }),
     ("metadata.name=n1", |it| it["metadata"]["name"] == "n1"),
     ("status.phase=v2,metadata.name!=n3", |it| phase(it) == "v2" && it["metadata"]["name"] != "n3"),
 ];

@@ -417,9 +417,9 @@ fn status(campaign: &Campaign, targets: &Targets, wave: &Wave, now: Time) -> Cam
         waits_for,
         failures,
         start_time,
-        // Said anew only when it moves, not with each look.
+        // Said anew only when it moves, not with each look: each time it is said leads to another look.
         expected_end: match (before.expected_end, expected_end) {
-            (Some(before), Some(end)) if same_minute(before, end) => Some(before),
+            (Some(before), Some(end)) if about_the_same(before, end, now) => Some(before),
             (_, end) => end,
         },
         completion_time: phase.ended().then(|| before.completion_time.unwrap_or(now)),
@@ -427,8 +427,12 @@ fn status(campaign: &Campaign, targets: &Targets, wave: &Wave, now: Time) -> Cam
     }
 }
 
-fn same_minute(one: Time, other: Time) -> bool {
-    one.timestamp().duration_since(other.timestamp()).as_secs().abs() < 60
+/// Whether two ends say the same to whoever waits for them: they are less than a minute apart, or less than a tenth
+/// of the time until then. An end that is past says nothing.
+fn about_the_same(said: Time, end: Time, now: Time) -> bool {
+    let seconds = |from: Time, to: Time| to.timestamp().duration_since(from.timestamp()).as_secs();
+    let allowed = (seconds(now, end) / 10).max(60);
+    said.timestamp() > now.timestamp() && seconds(said, end).abs() < allowed
 }
 
 /// When all are done if each takes as long as those until now.

@@ -18,11 +18,10 @@ use crate::{
 };
 use jiff::SignedDuration;
 use quarterdeck_model::{
-    Condition, ConditionStatus, Key, Kind as _, KindRef, Object, Time, condition,
-    kinds::{Server, ServerStatus},
+    Condition, ConditionStatus, Key, Kind as _, KindRef, Object, Time, condition, kinds::Server,
 };
 use quarterdeck_runbook::{Failure, Perform};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
@@ -87,7 +86,12 @@ impl Refreshes {
         (look.failures, pause)
     }
 
-    async fn look(&self, objects: &Objects, server: &Object) -> Result<Value, Failure> {
+    async fn look(
+        &self,
+        objects: &Objects,
+        server: &Object,
+        value: &Arc<Value>,
+    ) -> Result<Map<String, Value>, Failure> {
         let now = objects.now();
         let deadline = now.timestamp().saturating_add(LOOK_MAX).unwrap_or(now.timestamp());
         let perform = Perform {
@@ -99,10 +103,10 @@ impl Refreshes {
             deadline: Time::new(deadline),
             disruptive: false,
         };
-        let target = Some((server.key.clone(), Arc::new(server.value())));
+        let target = Some((server.key.clone(), value.clone()));
         let call = Call { perform, target, since: now, resumed: false, leave: None };
         let seen = self.actions.perform(objects, call).await?;
-        Ok(Value::Object(seen.observed.unwrap_or_default()))
+        Ok(seen.observed.unwrap_or_default())
     }
 }
 
@@ -145,17 +149,19 @@ impl Controller for Refreshes {
         if !left.is_zero() {
             return Ok(Some(left));
         }
-        let status: ServerStatus = crate::objects::decode::<Server>(&object)?.status;
-        if status.current_run.is_some() {
+        let value = Arc::new(object.value());
+        if value.pointer("/status/currentRun").is_some_and(Value::is_string) {
             return Ok(Some(BUSY));
         }
-        match self.look(objects, &object).await {
+        match self.look(objects, &object, &value).await {
             Ok(seen) => {
                 let (_, pause) = self.note(key, false);
-                if let Value::Object(seen) = seen {
+                // Nearly always it is as it was: then the server is not read again to find that out.
+                let same = objects.get(key).is_some_and(|now| now.revision == object.revision);
+                if !(same && observe::shows(&value, &seen)) {
                     observe::record(objects, key, &seen).await?;
                 }
-                if condition::find(&status.conditions, REACHABLE).is_some() {
+                if says_reachable(&value) {
                     reachable(objects, key, None).await?;
                 }
                 Ok(Some(pause))
@@ -175,6 +181,13 @@ impl Controller for Refreshes {
 fn has_been_inspected(server: &Object) -> bool {
     let phase = server.field("status.phase").unwrap_or_default();
     !matches!(phase, "" | "Registered" | "Inspecting" | "Retired")
+}
+
+/// Whether it is said of a server that it is lost.
+fn says_reachable(server: &Value) -> bool {
+    let conditions = server.pointer("/status/conditions").and_then(Value::as_array);
+    let mut kinds = conditions.into_iter().flatten().map(|condition| condition.get("type"));
+    kinds.any(|kind| kind.and_then(Value::as_str) == Some(REACHABLE))
 }
 
 /// Says that a server is lost and why, or takes that back. The Server controller makes of it
