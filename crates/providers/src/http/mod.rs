@@ -1,8 +1,8 @@
 //! The HTTP provider: one request to any service that a runbook has to tell or to ask.
 //!
 //! Layers: `transport` (one bounded exchange), `reach` (which addresses are never dialled),
-//! `message` (the request and the answer, pure), `request` (the action); `images` looks at what others are told to
-//! fetch.
+//! `message` (the request and the answer, pure), `request` (the action), `webhook` (a question to whoever
+//! somebody wants asked); `images` looks at what others are told to fetch.
 //!
 //! Invariants: credentials go to the origin that the runbook names and nowhere else; nothing on
 //! the plane's own machine or on its link is reached unless the plane was started so; an answer
@@ -12,9 +12,11 @@ mod images;
 mod message;
 mod reach;
 mod request;
+mod webhook;
 
 pub(crate) use images::Images;
 pub use reach::Reach;
+pub use webhook::{Webhook, WebhookError, Webhooks};
 
 use crate::catalog::Catalog;
 
