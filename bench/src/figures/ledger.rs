@@ -10,7 +10,7 @@ use crate::{
 use quarterdeck_ledger::{Book, Holder, Request, Target};
 use quarterdeck_model::{
     Time,
-    kinds::{DisruptionBudget, ServiceSpec},
+    kinds::{DisruptionBudget, RackSpec, ServiceSpec},
     share::Share,
 };
 use std::{collections::HashMap, hint::black_box, time::Instant};
@@ -34,7 +34,12 @@ fn server(turn: usize) -> usize {
 fn book() -> Book {
     let mut book = Book::default();
     for rack in 0..SERVERS.div_ceil(SERVERS_PER_RACK) {
-        book.set_rack(&format!("r-{rack}"), &format!("site-{}", rack % 12), Some(8));
+        let spec = RackSpec {
+            site: format!("site-{}", rack % 12),
+            max_disrupted_servers: Some(8),
+            ..RackSpec::default()
+        };
+        book.set_rack(&format!("r-{rack}"), &spec);
     }
     for number in 0..SERVERS {
         let rack = format!("r-{}", number / SERVERS_PER_RACK);
@@ -67,8 +72,15 @@ pub(crate) fn run() -> Result<Vec<Row>, Failure> {
     let (mut given, mut held) = (0_usize, std::collections::VecDeque::new());
     for turn in 0..DECISIONS {
         let name = format!("s-{}", server(turn));
-        let target = Target { kind: "Server", name: &name };
-        let request = Request { target, namespace: "ops", runbook: "patch", now };
+        let target = Target::Server(&name);
+        let request = Request {
+            target,
+            namespace: "ops",
+            runbook: "patch",
+            approvals: &[],
+            requester: None,
+            now,
+        };
         let begin = Instant::now();
         let answer = black_box(book.ask(&request));
         asking.push(begin.elapsed());

@@ -8,7 +8,8 @@ use crate::{
     server::Api,
     status::ApiError,
 };
-use quarterdeck_model::{FieldErrors, KindRef, Object};
+use jiff::Timestamp;
+use quarterdeck_model::{FieldErrors, KindRef, Object, Time};
 use quarterdeck_store::World;
 use serde_json::Value;
 
@@ -76,7 +77,8 @@ impl Api {
     ) -> Result<(), ApiError> {
         let policy = self.policy();
         if !bench::is_off(Part::Authorization) {
-            authorize::admit(&policy, caller, (world, kind), new, old)?;
+            let now = Time::seconds(Timestamp::now());
+            authorize::admit(&policy, caller, (world, kind), new, old, now)?;
         }
         policies::check(&policy, caller, (world, kind), new, old)?;
         self.rules.check(world, kind, new, old)

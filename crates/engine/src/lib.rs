@@ -56,6 +56,7 @@ use controllers::{
 };
 use leadership::GiveUp;
 use objects::{Clock, Objects, Wiring};
+use quarterdeck_providers::http::{Reach, Webhooks};
 use quarterdeck_store::{Lease, Store};
 use runs::InUses;
 use shards::Holding;
@@ -81,12 +82,14 @@ pub struct Engine {
     stop: watch::Receiver<bool>,
     clock: Clock,
     told: Option<mpsc::Sender<Act>>,
+    webhooks: Arc<Webhooks>,
 }
 
 impl Engine {
     /// An engine over `store` that performs `actions`; it ends when `stop` turns true.
     pub fn new(store: Arc<Store>, actions: Arc<Actions>, stop: watch::Receiver<bool>) -> Self {
-        Self { store, actions, stop, clock: Arc::new(jiff::Timestamp::now), told: None }
+        let webhooks = Arc::new(Webhooks::new(Reach::default()));
+        Self { store, actions, stop, clock: Arc::new(jiff::Timestamp::now), told: None, webhooks }
     }
 
     /// The same with another clock than the system's.
@@ -96,6 +99,13 @@ impl Engine {
         clock: impl Fn() -> jiff::Timestamp + Send + Sync + 'static,
     ) -> Self {
         self.clock = Arc::new(clock);
+        self
+    }
+
+    /// The same, whose questions to the hooks of services are kept to `reach`.
+    #[must_use]
+    pub fn reaching(mut self, reach: Reach) -> Self {
+        self.webhooks = Arc::new(Webhooks::new(reach));
         self
     }
 
@@ -109,7 +119,7 @@ impl Engine {
     /// Acts on this replica's part of the fleet, until it is asked to stop. What is under way then is dropped where it
     /// stands: the next replica, or the next start, goes on from the journal.
     pub async fn run(self) {
-        let Self { store, actions, stop, clock, told } = self;
+        let Self { store, actions, stop, clock, told, webhooks } = self;
         let (leases, holding, give_up) = leadership::leases(store.clone());
         let wiring = Wiring { store: store.clone(), clock, told };
         let mut parts = Parts { parts: JoinSet::new(), wiring, holding };
@@ -154,7 +164,9 @@ impl Engine {
         parts.keep("runs", move |wiring, holding| {
             runs::run(wiring, holding, actions.clone(), uses.clone())
         });
-        parts.keep("leading", move |wiring, holding| lead(wiring, holding, give_up.clone()));
+        parts.keep("leading", move |wiring, holding| {
+            lead(wiring, holding, give_up.clone(), webhooks.clone())
+        });
         leases.keep(stop).await;
         parts.parts.shutdown().await;
     }
@@ -194,7 +206,7 @@ impl Parts {
 }
 
 /// Does what there is one of in the fleet, whenever this replica is the one to do it.
-async fn lead(wiring: Wiring, mut holding: Holding, give_up: GiveUp) {
+async fn lead(wiring: Wiring, mut holding: Holding, give_up: GiveUp, webhooks: Arc<Webhooks>) {
     let mut before: Option<Lease> = None;
     loop {
         let tenure = holding.fleet(before.as_ref()).await;
@@ -203,7 +215,7 @@ async fn lead(wiring: Wiring, mut holding: Holding, give_up: GiveUp) {
         let mut parts = JoinSet::new();
         parts.spawn(upkeep::run(objects("upkeep")));
         parts.spawn(upkeep::history(objects("upkeep")));
-        parts.spawn(ledger::keep(objects("ledger")));
+        parts.spawn(ledger::keep(objects("ledger"), webhooks.clone()));
         // None of them ends by itself.
         if let Some(ended) = tenure.during(parts.join_next()).await {
             tracing::error!(?ended, "a part of what leads failed; it is begun anew");

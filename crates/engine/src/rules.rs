@@ -71,7 +71,7 @@ pub(crate) fn check_campaign(world: &World, spec: CampaignSpec) -> FieldErrors {
         return unknown_runbook(world, &spec.runbook);
     };
     let Ok(runbook) = runbook.decode::<Runbook>() else { return FieldErrors::new() };
-    let target = RunTarget { kind: spec.targets.kind, name: String::new() };
+    let target = RunTarget::new(spec.targets.kind, "");
     let run = RunSpec {
         runbook: spec.runbook,
         target: Some(target),
@@ -224,7 +224,21 @@ pub(crate) fn check_new_run(world: &World, namespace: &str, spec: &RunSpec) -> F
         let why = format!("there is no {} of this name; create it first", target.kind);
         errors.push(FieldError::invalid("spec.target.name", format!("{:?}", target.name), why));
     }
+    if errors.is_empty()
+        && let Some(target) = spec.target.as_ref().filter(|target| !target.part.is_whole())
+        && !part_exists(world, target)
+    {
+        let why = format!("no rack of Site {} stands in it, or hangs on it", target.name);
+        errors.push(FieldError::invalid("spec.target", format!("\"{}\"", target.part), why));
+    }
     errors
+}
+
+/// Whether a rack says that it is in a part of a site: parts come to be with those.
+fn part_exists(world: &World, target: &RunTarget) -> bool {
+    let racks = world.with_fields(Rack::info(), &format!("spec.site={}", target.name));
+    let specs = racks.iter().filter_map(|rack| rack.decode::<Rack>().ok());
+    specs.map(|rack| rack.spec).any(|rack| rack.is_in(&target.name, &target.part))
 }
 
 fn target_exists(world: &World, namespace: &str, kind: &str, name: &str) -> bool {

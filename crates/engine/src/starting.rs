@@ -56,7 +56,7 @@ fn mends(world: &World, spec: RemedySpec) -> FieldErrors {
         return unknown_runbook(world, &spec.runbook);
     };
     let Ok(runbook) = runbook.decode::<Runbook>() else { return FieldErrors::new() };
-    let target = Some(RunTarget { kind: spec.kind, name: String::new() });
+    let target = Some(RunTarget::new(spec.kind, ""));
     let run = RunSpec { runbook: spec.runbook, target, params: spec.params, ..RunSpec::default() };
     let mut errors = check_run(&runbook.spec, &run);
     for error in &mut errors {

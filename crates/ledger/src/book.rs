@@ -1,16 +1,17 @@
 //! The book: counts of what is down, kept with each change, so that a decision reads and does not count.
 //!
 //! An instance is down when it is not available, or when its server is under a permit: then it may go at any
-//! moment. Each service knows its instances that are down, each server its instances and permits, each
-//! place how many of its servers are under one.
+//! moment. Each service knows its instances that are down, each server its instances and permits. What is kept of
+//! places is in `place.rs`.
 
 use crate::{
+    place::{Place, PlaceName},
     refusal::Blocker,
     table::{Number, Table},
 };
 use quarterdeck_model::{
     Time,
-    kinds::{FreezeSpec, ServiceSpec},
+    kinds::{FreezeSpec, RunTarget, ServiceSpec},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -31,13 +32,26 @@ pub struct Book {
     changed: BTreeSet<Arc<str>>,
 }
 
-/// What is disrupted as one: a kind and a name.
+/// What is disrupted as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Target<'a> {
-    /// Its kind, such as `Server` or `Rack`.
-    pub kind: &'a str,
-    /// Its name.
-    pub name: &'a str,
+pub enum Target<'a> {
+    /// A server.
+    Server(&'a str),
+    /// All servers of a place.
+    Place(PlaceName<'a>),
+    /// Something that no service runs on.
+    Nothing,
+}
+
+impl<'a> From<&'a RunTarget> for Target<'a> {
+    fn from(target: &'a RunTarget) -> Self {
+        match target.kind.as_str() {
+            "Server" => Self::Server(&target.name),
+            "Rack" => Self::Place(PlaceName::Rack(&target.name)),
+            "Site" => Self::Place(PlaceName::of_part(&target.name, &target.part)),
+            _ => Self::Nothing,
+        }
+    }
 }
 
 /// Who has a permit.
@@ -82,37 +96,19 @@ pub(crate) struct Host {
     pub(crate) permits: Vec<Arc<str>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum PlaceKind {
-    Rack,
-    Site,
-}
-
-#[derive(Debug)]
-pub(crate) struct Place {
-    /// `rack/name` or `site/name`.
-    name: Arc<str>,
-    pub(crate) kind: PlaceKind,
-    /// Somebody declared it.
-    declared: bool,
-    /// The place around it.
-    pub(crate) within: Option<Number>,
-    pub(crate) limit: Option<u32>,
-    /// Servers, of a rack; racks, of a site.
-    holds: BTreeSet<Number>,
-    /// Servers in it under a permit.
-    pub(crate) disrupted: u32,
-    /// Uids of the runs that have leave to disrupt it as a whole: also what comes into it.
-    permits: Vec<Arc<str>>,
-}
-
 #[derive(Debug)]
 pub(crate) struct Permit {
     pub(crate) holder: Holder,
-    hosts: Vec<Number>,
-    /// The place that is its target.
-    place: Option<Number>,
+    aim: Aim,
     pub(crate) since: Time,
+}
+
+/// What a permit is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Aim {
+    Host(Number),
+    Place(Number),
+    Nothing,
 }
 
 impl Service {
@@ -137,33 +133,6 @@ impl Instance {
 impl Host {
     fn new(name: Arc<str>) -> Self {
         Self { name, declared: false, rack: None, instances: Vec::new(), permits: Vec::new() }
-    }
-}
-
-impl Place {
-    fn new(kind: PlaceKind) -> impl FnOnce(Arc<str>) -> Self {
-        move |name| Self {
-            name,
-            kind,
-            declared: false,
-            within: None,
-            limit: None,
-            holds: BTreeSet::new(),
-            disrupted: 0,
-            permits: Vec::new(),
-        }
-    }
-
-    /// Its name without what it is.
-    pub(crate) fn short_name(&self) -> &str {
-        self.name.split_once('/').map_or(&self.name, |(_, name)| name)
-    }
-}
-
-fn place_name(kind: PlaceKind, name: &str) -> String {
-    match kind {
-        PlaceKind::Rack => format!("rack/{name}"),
-        PlaceKind::Site => format!("site/{name}"),
     }
 }
 
@@ -261,10 +230,7 @@ impl Book {
 
     /// Notes a server and the rack it stands in.
     pub fn set_server(&mut self, name: &str, rack: Option<&str>) {
-        let rack = rack.map(|rack| {
-            let name = place_name(PlaceKind::Rack, rack);
-            self.places.entry(&name, Place::new(PlaceKind::Rack))
-        });
+        let rack = rack.map(|rack| self.place(PlaceName::Rack(rack)));
         let number = self.hosts.entry(name, Host::new);
         if let Some(host) = self.hosts.get_mut(number) {
             host.declared = true;
@@ -291,217 +257,76 @@ impl Book {
         }
         let disrupted = !host.permits.is_empty();
         for (place, joins) in [(before, false), (rack, true)] {
-            let Some(at) = place else { continue };
             if disrupted {
-                self.disrupted(Some(at), joins);
+                self.disrupted(place, joins);
             }
-            if let Some(place) = self.places.get_mut(at) {
-                if joins {
-                    place.holds.insert(number);
-                } else {
-                    place.holds.remove(&number);
-                }
+            if let Some(at) = place {
+                self.hold(at, number, joins);
             }
-            self.drop_place(at);
         }
-        self.inherit(number);
-        self.leave(number);
+        self.settle(number);
     }
 
-    /// Has a server under the permits of the places it stands in.
-    fn inherit(&mut self, number: Number) {
+    /// Has a server under the permits that are about it, and no others: its own, and those of the place it stands in
+    /// now, so that a book made anew counts the same.
+    pub(crate) fn settle(&mut self, number: Number) {
         let Some(host) = self.hosts.get(number) else { return };
-        let (mut next, mut uids) = (host.rack, Vec::new());
-        while let Some(place) = next.and_then(|at| self.places.get(at)) {
-            uids.extend(place.permits.iter().filter(|uid| !host.permits.contains(uid)).cloned());
-            next = place.within;
-        }
-        for uid in uids {
-            self.put_under(&uid, number);
-        }
-    }
-
-    /// Has a server no longer under the permits of places that it does not stand in any more: a permit is
-    /// about who is in its target now, so that a book made anew counts the same.
-    fn leave(&mut self, number: Number) {
-        let Some(host) = self.hosts.get(number) else { return };
-        let (mut next, mut around) = (host.rack, Vec::new());
-        while let Some((at, place)) = next.and_then(|at| Some((at, self.places.get(at)?))) {
-            around.push(at);
-            next = place.within;
-        }
-        let left = |uid: &&Arc<str>| {
-            let place = self.permits.get(*uid).and_then(|permit| permit.place);
-            place.is_some_and(|place| !around.contains(&place))
+        let around = host.rack.map_or_else(Vec::new, |rack| self.permits_on(rack));
+        let own = |uid: &&Arc<str>| {
+            self.permits.get(*uid).is_some_and(|permit| permit.aim == Aim::Host(number))
         };
-        let left: Vec<Arc<str>> = host.permits.iter().filter(left).cloned().collect();
-        for uid in left {
-            if let Some(permit) = self.permits.get_mut(&uid) {
-                permit.hosts.retain(|other| *other != number);
-            }
-            self.take_from_under(&uid, number);
-        }
+        let keeps = host.permits.iter().filter(|uid| own(uid) || around.contains(uid));
+        let mut permits: Vec<Arc<str>> = keeps.cloned().collect();
+        permits.extend(around.into_iter().filter(|uid| !host.permits.contains(uid)));
+        self.put_under(number, permits);
     }
 
-    /// Has a server no longer under a permit.
-    fn take_from_under(&mut self, uid: &str, number: Number) {
+    /// Has a server under these permits.
+    fn put_under(&mut self, number: Number, permits: Vec<Arc<str>>) {
         let Some(host) = self.hosts.get_mut(number) else { return };
-        host.permits.retain(|other| **other != *uid);
-        if host.permits.is_empty() {
-            let (rack, instances) = (host.rack, host.instances.clone());
-            self.disrupted(rack, false);
-            instances.into_iter().for_each(|instance| self.count(instance));
-            self.drop_host(number);
-        }
-    }
-
-    /// Has a server under a permit.
-    fn put_under(&mut self, uid: &Arc<str>, number: Number) {
-        let (Some(permit), Some(host)) = (self.permits.get_mut(uid), self.hosts.get_mut(number))
-        else {
-            return;
-        };
-        if host.permits.contains(uid) {
+        let is = !permits.is_empty();
+        let was = !std::mem::replace(&mut host.permits, permits).is_empty();
+        if was == is {
             return;
         }
-        permit.hosts.push(number);
-        host.permits.push(uid.clone());
-        if host.permits.len() == 1 {
-            let (rack, instances) = (host.rack, host.instances.clone());
-            self.disrupted(rack, true);
-            instances.into_iter().for_each(|instance| self.count(instance));
-        }
+        let (rack, instances) = (host.rack, host.instances.clone());
+        self.disrupted(rack, is);
+        instances.into_iter().for_each(|instance| self.count(instance));
+        self.drop_host(number);
     }
 
-    /// Notes a rack, the site it stands in, and how many of its servers may be disrupted at once.
-    pub fn set_rack(&mut self, name: &str, site: &str, limit: Option<u32>) {
-        let site = place_name(PlaceKind::Site, site);
-        let site = self.places.entry(&site, Place::new(PlaceKind::Site));
-        self.set_place(PlaceKind::Rack, name, Some(site), limit);
-    }
-
-    /// Forgets a rack.
-    pub fn remove_rack(&mut self, name: &str) {
-        self.remove_place(PlaceKind::Rack, name);
-    }
-
-    /// Notes a site, and how many of its servers may be disrupted at once.
-    pub fn set_site(&mut self, name: &str, limit: Option<u32>) {
-        self.set_place(PlaceKind::Site, name, None, limit);
-    }
-
-    /// Forgets a site.
-    pub fn remove_site(&mut self, name: &str) {
-        self.remove_place(PlaceKind::Site, name);
-    }
-
-    fn set_place(
-        &mut self,
-        kind: PlaceKind,
-        name: &str,
-        within: Option<Number>,
-        limit: Option<u32>,
-    ) {
-        let number = self.places.entry(&place_name(kind, name), Place::new(kind));
-        if let Some(place) = self.places.get_mut(number) {
-            (place.declared, place.limit) = (true, limit);
-        }
-        self.stand(number, within);
-        self.gave_way(Blocker::Place(number));
-    }
-
-    fn remove_place(&mut self, kind: PlaceKind, name: &str) {
-        let Some(number) = self.places.number(&place_name(kind, name)) else { return };
-        if let Some(place) = self.places.get_mut(number) {
-            (place.declared, place.limit) = (false, None);
-        }
-        self.stand(number, None);
-        self.gave_way(Blocker::Place(number));
-        self.drop_place(number);
-    }
-
-    /// Moves a place into another, or out of all.
-    fn stand(&mut self, number: Number, within: Option<Number>) {
-        let Some(place) = self.places.get_mut(number) else { return };
-        let before = std::mem::replace(&mut place.within, within);
-        if before == within {
-            return;
-        }
-        let disrupted = place.disrupted;
-        for (around, joins) in [(before, false), (within, true)] {
-            let Some(at) = around else { continue };
-            let Some(place) = self.places.get_mut(at) else { continue };
-            if joins {
-                place.holds.insert(number);
-                place.disrupted = place.disrupted.saturating_add(disrupted);
-            } else {
-                place.holds.remove(&number);
-                place.disrupted = place.disrupted.saturating_sub(disrupted);
-                self.gave_way(Blocker::Place(at));
-            }
-            self.drop_place(at);
-        }
-        let held = self.places.get(number).map(|place| (place.kind, place.holds.clone()));
-        if let Some((PlaceKind::Rack, hosts)) = held {
-            for host in hosts {
-                self.inherit(host);
-                self.leave(host);
-            }
-        }
-    }
-
-    /// Counts a server that is disrupted, or no longer is, in a place and those around it.
-    fn disrupted(&mut self, from: Option<Number>, is: bool) {
-        let mut next = from;
-        while let Some(at) = next {
-            let Some(place) = self.places.get_mut(at) else { return };
-            next = place.within;
-            if is {
-                place.disrupted = place.disrupted.saturating_add(1);
-            } else {
-                place.disrupted = place.disrupted.saturating_sub(1);
-                self.gave_way(Blocker::Place(at));
-            }
-        }
-    }
-
-    /// Notes a permit, from `since` on. A second one of the same run changes nothing.
+    /// Notes a permit, from `since` on. A second one of the same run changes nothing. What nobody has declared yet can
+    /// be permitted, too: what comes to run on it, or into it, counts.
     pub fn permit(&mut self, holder: Holder, target: Target<'_>, since: Time) {
         if self.permits.contains_key(&holder.uid) {
             return;
         }
-        let mut hosts = self.hosts_of(target);
-        if target.kind == "Server" && hosts.is_empty() {
-            // A server that nobody has declared yet: what comes to run on it counts.
-            hosts.push(self.hosts.entry(target.name, Host::new));
-        }
-        let kind = match target.kind {
-            "Rack" => Some(PlaceKind::Rack),
-            "Site" => Some(PlaceKind::Site),
-            _ => None,
+        let aim = match target {
+            Target::Server(name) => Aim::Host(self.hosts.entry(name, Host::new)),
+            Target::Place(name) => Aim::Place(self.place(name)),
+            Target::Nothing => Aim::Nothing,
         };
-        // One that nobody has declared yet, too: what comes into it goes with it.
-        let place =
-            kind.map(|kind| self.places.entry(&place_name(kind, target.name), Place::new(kind)));
         let uid = holder.uid.clone();
-        if let Some(place) = place.and_then(|at| self.places.get_mut(at)) {
-            place.permits.push(uid.clone());
+        self.permits.insert(uid.clone(), Permit { holder, aim, since });
+        match aim {
+            Aim::Host(number) => {
+                let under = self.hosts.get(number).map(|host| host.permits.clone());
+                let under = under.into_iter().flatten().chain([uid]).collect();
+                self.put_under(number, under);
+            }
+            Aim::Place(number) => self.permit_place(number, &uid, true),
+            Aim::Nothing => {}
         }
-        let permit = Permit { holder, hosts: Vec::with_capacity(hosts.len()), place, since };
-        self.permits.insert(uid.clone(), permit);
-        hosts.into_iter().for_each(|host| self.put_under(&uid, host));
     }
 
     /// Takes a permit back, once: answers whether the run had one.
     pub fn release(&mut self, uid: &str) -> bool {
         let Some(permit) = self.permits.remove(uid) else { return false };
-        if let Some(at) = permit.place {
-            if let Some(place) = self.places.get_mut(at) {
-                place.permits.retain(|other| **other != *uid);
-            }
-            self.drop_place(at);
+        match permit.aim {
+            Aim::Host(number) => self.settle(number),
+            Aim::Place(number) => self.permit_place(number, &permit.holder.uid, false),
+            Aim::Nothing => {}
         }
-        permit.hosts.into_iter().for_each(|number| self.take_from_under(uid, number));
         true
     }
 
@@ -515,24 +340,28 @@ impl Book {
         self.permits.values().map(|permit| &permit.holder)
     }
 
-    /// Servers that a target is, each once.
+    /// Servers that are lost with a target, each once.
     pub(crate) fn hosts_of(&self, target: Target<'_>) -> Vec<Number> {
-        let place = |kind| {
-            let number = self.places.number(&place_name(kind, target.name))?;
-            self.places.get(number)
-        };
-        match target.kind {
-            "Server" => self.hosts.number(target.name).into_iter().collect(),
-            "Rack" => {
-                place(PlaceKind::Rack).into_iter().flat_map(|rack| &rack.holds).copied().collect()
+        match target {
+            Target::Server(name) => self.hosts.number(name).into_iter().collect(),
+            Target::Place(name) => {
+                self.find_place(name).map_or_else(Vec::new, |place| self.lost_with(place))
             }
-            "Site" => {
-                let racks = place(PlaceKind::Site).into_iter().flat_map(|site| &site.holds);
-                let racks = racks.filter_map(|rack| self.places.get(*rack));
-                racks.flat_map(|rack| &rack.holds).copied().collect()
-            }
-            _ => Vec::new(),
+            Target::Nothing => Vec::new(),
         }
+    }
+
+    /// Every place that the disruption of a target, which takes these servers, is in. One of a feed concerns all racks
+    /// that hang on it: it takes what they have to fall back on.
+    pub(crate) fn places_of(&self, target: Target<'_>, hosts: &[Number]) -> BTreeSet<Number> {
+        let hosts = hosts.iter().filter_map(|host| self.hosts.get(*host));
+        let mut racks: BTreeSet<Number> = hosts.filter_map(|host| host.rack).collect();
+        if let Target::Place(name) = target
+            && let Some(place) = self.find_place(name)
+        {
+            racks.extend(self.racks_of(place));
+        }
+        racks.into_iter().flat_map(|rack| self.around(rack)).collect()
     }
 
     /// What gave way since this was asked last: whoever was refused for it may ask again.
@@ -581,19 +410,6 @@ impl Book {
         {
             let name = host.name.clone();
             self.hosts.remove(&name);
-        }
-    }
-
-    fn drop_place(&mut self, number: Number) {
-        if let Some(place) = self.places.get(number)
-            && !place.declared
-            && place.holds.is_empty()
-            && place.permits.is_empty()
-        {
-            let (name, within) = (place.name.clone(), place.within);
-            if within.is_none() {
-                self.places.remove(&name);
-            }
         }
     }
 }

@@ -1,15 +1,20 @@
 //! The decision: may this target be disrupted now?
 
 use crate::{
-    book::{Book, Target},
-    refusal::Refusal,
+    book::{Book, Host, Instance, Target},
+    refusal::{Refusal, whom_to_ask},
     table::Number,
 };
-use quarterdeck_model::{Time, kinds::PermittedLoss};
-use std::collections::BTreeMap;
+use quarterdeck_model::{
+    Time,
+    kinds::{Approval, DisruptionHook, PermittedLoss},
+};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Services that a permit names; the rest is a number.
 const NAMED_MAX: usize = 20;
+/// Instances that a hook is told of by name; the rest is a number.
+const TOLD_MAX: usize = 100;
 
 /// Who wants to disrupt what.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +25,10 @@ pub struct Request<'a> {
     pub namespace: &'a str,
     /// What it would do.
     pub runbook: &'a str,
+    /// What people have said of it.
+    pub approvals: &'a [Approval],
+    /// The person who asked for it, if that is known.
+    pub requester: Option<&'a str>,
     /// The time.
     pub now: Time,
 }
@@ -33,6 +42,25 @@ pub struct Grant {
     pub instances: u32,
     /// The services of those, the most concerned first, at most twenty.
     pub services: Vec<PermittedLoss>,
+    /// Who approved it, where that was wanted.
+    pub approved_by: Vec<String>,
+    /// Services that want to be asked before it happens.
+    pub hooks: Vec<Concern>,
+}
+
+/// A service that wants to be asked, and what it would lose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Concern {
+    /// `namespace/name` of the service.
+    pub service: Arc<str>,
+    /// Who is to be asked.
+    pub hook: DisruptionHook,
+    /// How many of its instances would be lost that are not already.
+    pub lost: u32,
+    /// Their names, the first hundred.
+    pub instances: Vec<String>,
+    /// `; its owner is payments (#payments)`, for people.
+    pub contact: String,
 }
 
 impl Book {
@@ -43,12 +71,16 @@ impl Book {
     /// What stands in the way.
     pub fn ask(&self, request: &Request<'_>) -> Result<Grant, Refusal> {
         let hosts = self.hosts_of(request.target);
-        if let Some(refusal) = self.frozen_by(request, &hosts) {
-            return Err(refusal);
-        }
+        let places = self.places_of(request.target, &hosts);
+        let mut approved_by = self.unfrozen(request, &places)?;
         self.within_limits(&hosts)?;
-        self.within_budgets(&hosts, request.now)?;
-        Ok(self.lost(&hosts))
+        let more = self.newly_lost(&hosts);
+        self.within_windows(&more, request.now)?;
+        self.within_budgets(&more)?;
+        approved_by.extend(self.approved(request, &places, &more)?);
+        let hooks = self.concerns(&more, &hosts);
+        let approved_by = approved_by.into_iter().collect();
+        Ok(Grant { approved_by, hooks, ..self.lost(&hosts) })
     }
 
     /// What would be lost with a target, whether it may be or not.
@@ -59,15 +91,11 @@ impl Book {
     /// No place has more servers disrupted than it allows.
     fn within_limits(&self, hosts: &[Number]) -> Result<(), Refusal> {
         let mut more: BTreeMap<Number, u32> = BTreeMap::new();
-        // Those that are permitted already are counted.
-        let fresh = hosts.iter().filter_map(|number| self.hosts.get(*number));
-        for host in fresh.filter(|host| host.permits.is_empty()) {
-            let mut next = host.rack;
-            while let Some((number, place)) = next.and_then(|at| Some((at, self.places.get(at)?))) {
-                if place.limit.is_some() {
+        for rack in self.fresh(hosts).filter_map(|host| host.rack) {
+            for number in self.around(rack) {
+                if self.places.get(number).is_some_and(|place| place.limit.is_some()) {
                     *more.entry(number).or_default() += 1;
                 }
-                next = place.within;
             }
         }
         for (number, more) in more {
@@ -80,17 +108,45 @@ impl Book {
         Ok(())
     }
 
-    /// No service is disturbed outside of its windows, or has more instances down than its budget says.
-    fn within_budgets(&self, hosts: &[Number], now: Time) -> Result<(), Refusal> {
+    /// Those of the servers that are not under a permit. The others are counted already.
+    fn fresh(&self, hosts: &[Number]) -> impl Iterator<Item = &Host> {
+        let hosts = hosts.iter().filter_map(|number| self.hosts.get(*number));
+        hosts.filter(|host| host.permits.is_empty())
+    }
+
+    /// Instances that would be lost and are not down yet.
+    fn fresh_instances(&self, hosts: &[Number]) -> impl Iterator<Item = &Instance> {
+        let instances = self.fresh(hosts).flat_map(|host| &host.instances);
+        let instances = instances.filter_map(|at| self.instances.get(*at));
+        instances.filter(|instance| instance.available)
+    }
+
+    /// How many instances each service would lose that are not down yet.
+    fn newly_lost(&self, hosts: &[Number]) -> BTreeMap<Number, u32> {
         let mut more: BTreeMap<Number, u32> = BTreeMap::new();
-        let fresh = hosts.iter().filter_map(|number| self.hosts.get(*number));
-        for host in fresh.filter(|host| host.permits.is_empty()) {
-            let instances = host.instances.iter().filter_map(|at| self.instances.get(*at));
-            for instance in instances.filter(|instance| instance.available) {
-                *more.entry(instance.service).or_default() += 1;
-            }
+        for instance in self.fresh_instances(hosts) {
+            *more.entry(instance.service).or_default() += 1;
         }
-        self.within_windows(&more, now)?;
+        more
+    }
+
+    /// Services that would lose something and want to be asked.
+    fn concerns(&self, more: &BTreeMap<Number, u32>, hosts: &[Number]) -> Vec<Concern> {
+        let asked = more.iter().filter_map(|(number, lost)| {
+            let service = self.services.get(*number)?;
+            let hook = service.spec.disruption_hook.clone()?;
+            let own = self.fresh_instances(hosts).filter(|it| it.service == *number);
+            let instances = own.take(TOLD_MAX).map(|it| it.short_name().to_owned()).collect();
+            let mut contact = String::new();
+            whom_to_ask(&mut contact, service);
+            let service = service.name.clone();
+            Some(Concern { service, hook, lost: *lost, instances, contact })
+        });
+        asked.collect()
+    }
+
+    /// No service has more instances down than its budget says.
+    fn within_budgets(&self, more: &BTreeMap<Number, u32>) -> Result<(), Refusal> {
         let over = more.iter().filter_map(|(number, more)| {
             let service = self.services.get(*number)?;
             let down = u32::try_from(service.down.len()).unwrap_or(u32::MAX);
@@ -99,9 +155,10 @@ impl Book {
         let mut over: Vec<_> = over.collect();
         // Always the same one is named first.
         over.sort_by(|(_, one, _), (_, other, _)| one.name.cmp(&other.name));
-        match over.first() {
-            Some((number, service, more)) => {
-                Err(self.over_budget(*number, service, *more, over.len() - 1))
+        match over.split_first() {
+            Some(((number, service, more), others)) => {
+                let others: Vec<&str> = others.iter().map(|(_, other, _)| &*other.name).collect();
+                Err(self.over_budget(*number, service, *more, &others))
             }
             None => Ok(()),
         }
@@ -142,6 +199,7 @@ impl Book {
             (other.instances, &one.service).cmp(&(one.instances, &other.service))
         });
         services.truncate(NAMED_MAX);
-        Grant { servers: u32::try_from(hosts.len()).unwrap_or(u32::MAX), instances, services }
+        let servers = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+        Grant { servers, instances, services, ..Grant::default() }
     }
 }

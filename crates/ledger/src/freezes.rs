@@ -1,8 +1,9 @@
 //! Freezes: whether one holds for a request.
 
 use crate::{
-    book::{Book, PlaceKind},
+    book::Book,
     decide::Request,
+    place::PlaceName,
     refusal::{Blocker, Refusal},
     table::Number,
 };
@@ -23,37 +24,51 @@ impl Book {
         }
     }
 
-    /// The freeze that ends last among those that hold for a request about `hosts`.
-    pub(crate) fn frozen_by(&self, request: &Request<'_>, hosts: &[Number]) -> Option<Refusal> {
-        let mut holding = self
-            .freezes
-            .iter()
-            .filter(|(_, freeze)| holds_at(freeze, request.now) && !excepts(freeze, request))
-            .peekable();
-        // Nearly always there is none; then nobody asks where the servers are.
-        holding.peek()?;
-        let places = self.places_of(hosts);
-        let covers = |freeze: &FreezeSpec| {
-            (freeze.sites.is_empty() && freeze.racks.is_empty())
-                || freeze.racks.iter().any(|rack| places.contains(&(PlaceKind::Rack, rack)))
-                || freeze.sites.iter().any(|site| places.contains(&(PlaceKind::Site, site)))
-        };
-        let (name, freeze) =
-            holding.filter(|(_, freeze)| covers(freeze)).max_by_key(|(_, freeze)| freeze.end)?;
-        Some(Self::frozen(name, &freeze.reason, freeze.end))
-    }
-
-    /// Racks and sites that servers stand in.
-    fn places_of(&self, hosts: &[Number]) -> BTreeSet<(PlaceKind, &str)> {
-        let mut names = BTreeSet::new();
-        for host in hosts.iter().filter_map(|host| self.hosts.get(*host)) {
-            let mut next = host.rack;
-            while let Some(place) = next.and_then(|number| self.places.get(number)) {
-                names.insert((place.kind, place.short_name()));
-                next = place.within;
+    /// Who approved that a request in these places goes on in all freezes there are; or the freeze that ends last
+    /// among those that hold for it.
+    pub(crate) fn unfrozen(
+        &self,
+        request: &Request<'_>,
+        places: &BTreeSet<Number>,
+    ) -> Result<BTreeSet<String>, Refusal> {
+        let (mut who, mut holding) = (BTreeSet::new(), None);
+        for (name, freeze) in &self.freezes {
+            if !holds_at(freeze, request.now)
+                || excepts(freeze, request)
+                || !self.covers(freeze, places)
+            {
+                continue;
+            }
+            let policy = freeze.except.as_ref().and_then(|it| it.approval_policy.as_ref());
+            let wanted = match policy.map(|policy| request.approved(policy)) {
+                Some(Ok(approved)) => {
+                    who.extend(approved.into_iter().map(str::to_owned));
+                    continue;
+                }
+                Some(Err(wanted)) => Some(wanted),
+                None => None,
+            };
+            if holding.as_ref().is_none_or(|(_, last, _)| freeze.end >= *last) {
+                holding = Some((name, freeze.end, (freeze, wanted)));
             }
         }
-        names
+        match holding {
+            Some((name, end, (freeze, wanted))) => {
+                Err(Self::frozen(name, &freeze.reason, end, wanted.as_deref()))
+            }
+            None => Ok(who),
+        }
+    }
+
+    /// Whether a freeze holds in one of these places.
+    fn covers(&self, freeze: &FreezeSpec, places: &BTreeSet<Number>) -> bool {
+        let racks = freeze.racks.iter().map(|rack| PlaceName::Rack(rack));
+        let sites = freeze.sites.iter().map(|site| PlaceName::Site(site));
+        let parts =
+            freeze.site_parts.iter().map(|place| PlaceName::of_part(&place.site, &place.part));
+        let mut named = racks.chain(sites).chain(parts).peekable();
+        let here = |name| self.find_place(name).is_some_and(|place| places.contains(&place));
+        named.peek().is_none() || named.any(here)
     }
 }
 

@@ -5,22 +5,26 @@
 //! and answers a [`Request`] at a cost that grows with what runs on the target, not with the fleet.
 //!
 //! The one promise: a permit is given only when no service has more instances down than its budget says, counting
-//! what failed by itself, what other permits may take, and what this one would; and no place more servers.
+//! what failed by itself, what other permits may take, and what this one would; and no place more servers. Whom a
+//! service or a place wants to be asked has been: persons here, hooks by whoever keeps the book ([`Concern`]).
 //!
 //! Pure: no clock, no store, no threads. It must not know runs, runbooks or how a change is learned of; whoever
 //! keeps a book must ask, and note what was permitted, without anything in between.
 //!
-//! Start reading at [`Book::ask`] in `decide.rs`; `book.rs` is how the counts are kept. [`next_wave`] says which
+//! Start reading at [`Book::ask`] in `decide.rs`; `book.rs` and `place.rs` are how the counts are kept. [`next_wave`] says which
 //! targets of a campaign begin next.
 
+mod approve;
 mod book;
 mod decide;
 mod freezes;
+mod place;
 mod refusal;
 mod table;
 mod waves;
 
 pub use book::{Book, Holder, Target};
-pub use decide::{Grant, Request};
+pub use decide::{Concern, Grant, Request};
+pub use place::PlaceName;
 pub use refusal::{Blocker, Refusal};
 pub use waves::{Counts, Halt, Item, Limits, Stage, Wave, next_wave};

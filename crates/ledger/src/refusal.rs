@@ -1,11 +1,12 @@
 //! Refusals: who blocks and why, in a sentence that a person can act on.
 
 use crate::{
-    book::{Book, Instance, Place, PlaceKind, Service},
+    book::{Book, Instance, Service},
+    place::Place,
     table::Number,
 };
 use quarterdeck_model::Time;
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 /// What stands in the way. When it gives way, asking again can help.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -16,6 +17,8 @@ pub enum Blocker {
     Place(u32),
     /// A freeze, by its name.
     Freeze(String),
+    /// The hook of a service, by the service's name. Whoever keeps a book asks hooks.
+    Hook(Arc<str>),
 }
 
 /// Why not now.
@@ -31,10 +34,12 @@ pub struct Refusal {
 
 /// Most instances that are named.
 const NAMED_MAX: usize = 3;
+/// Most services that are named besides the first one.
+const OTHERS_MAX: usize = 4;
 /// Most ways to reach an owner that are named.
 const CONTACTS_MAX: usize = 2;
 
-fn whom_to_ask(message: &mut String, service: &Service) {
+pub(crate) fn whom_to_ask(message: &mut String, service: &Service) {
     let contacts = service.spec.contacts.iter().take(CONTACTS_MAX).map(String::as_str);
     let contacts = contacts.collect::<Vec<_>>().join(", ");
     // Writing to memory does not fail.
@@ -54,7 +59,7 @@ impl Book {
         number: Number,
         service: &Service,
         more: u32,
-        others: usize,
+        others: &[&str],
     ) -> Refusal {
         let allowed = service.most_down();
         let down = service.down.len();
@@ -74,8 +79,12 @@ impl Book {
             let _ = write!(message, ": {}{rest}", each.join(", "));
         }
         let _ = write!(message, "; this would take {more} more");
-        if others > 0 {
-            let _ = write!(message, " (and {others} other services are in the way)");
+        if !others.is_empty() {
+            let are = if others.len() == 1 { "is" } else { "are" };
+            let named = others.iter().take(OTHERS_MAX).copied().collect::<Vec<_>>().join(", ");
+            let rest = others.len().saturating_sub(OTHERS_MAX);
+            let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+            let _ = write!(message, " (in the way {are} also {named}{rest})");
         }
         whom_to_ask(&mut message, service);
         Refusal { blocker: Blocker::Service(number), message, until: None }
@@ -117,7 +126,8 @@ impl Book {
         }
     }
 
-    /// `rack r-17 allows 2 of its servers to be disrupted at once; 2 are`.
+    /// `rack r-17 allows 2 of its servers to be disrupted at once; 2 are`, `site fra1 allows 2 of its servers in hall
+    /// north …`.
     pub(crate) fn over_limit(
         &self,
         number: Number,
@@ -125,22 +135,29 @@ impl Book {
         limit: u32,
         more: u32,
     ) -> Refusal {
-        let kind = match place.kind {
-            PlaceKind::Rack => "rack",
-            PlaceKind::Site => "site",
-        };
-        let (name, now) = (place.short_name(), place.disrupted);
+        let (owner, now) = (&place.owner, place.disrupted);
         let are = if now == 1 { "is" } else { "are" };
+        let (part, field) = match &place.part {
+            Some(part) => (format!(" {part}"), "limits"),
+            None => (String::new(), "maxDisruptedServers"),
+        };
         let message = format!(
-            "{kind} {name} allows {limit} of its servers to be disrupted at once; {now} {are}, and this would take \
-             {more} more (maxDisruptedServers)"
+            "{owner} allows {limit} of its servers{part} to be disrupted at once; {now} {are}, and this would take \
+             {more} more ({field})"
         );
         Refusal { blocker: Blocker::Place(number), message, until: None }
     }
 
-    pub(crate) fn frozen(name: &str, reason: &str, end: Option<Time>) -> Refusal {
+    /// `freeze year-end holds until 2027-01-07T00:00:00Z: year end`, and which approval it `wants` to let it go on.
+    pub(crate) fn frozen(
+        name: &str,
+        reason: &str,
+        end: Option<Time>,
+        wants: Option<&str>,
+    ) -> Refusal {
         let until = end.map_or_else(String::new, |end| format!(" until {end}"));
-        let message = format!("freeze {name} holds{until}: {reason}");
+        let wants = wants.map_or_else(String::new, |wants| format!("; to go on it {wants}"));
+        let message = format!("freeze {name} holds{until}: {reason}{wants}");
         Refusal { blocker: Blocker::Freeze(name.into()), message, until: end }
     }
 }

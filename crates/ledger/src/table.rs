@@ -32,6 +32,10 @@ impl<T> Table<T> {
         self.rows.get_mut(number as usize)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
     /// The row of that name, made when there is none.
     pub(crate) fn entry(&mut self, name: &str, new: impl FnOnce(Arc<str>) -> T) -> Number {
         if let Some(number) = self.number(name) {

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use quarterdeck_ledger::{Blocker, Book, Holder, Request, Target};
+use quarterdeck_ledger::{Blocker, Book, Holder, PlaceName, Request, Target};
 use quarterdeck_model::{
-    Time,
-    kinds::{DisruptionBudget, FreezeExceptions, FreezeSpec, PermittedLoss, ServiceSpec},
+    ApprovalPolicy, Time,
+    kinds::{
+        Approval, Decision, DisruptionBudget, DisruptionHook, FreezeExceptions, FreezePart,
+        FreezeSpec, PermittedLoss, RackSpec, ServiceSpec, SiteLimit, SitePart, SiteSpec,
+    },
     share::Share,
 };
 
@@ -14,8 +17,31 @@ fn time(minute: u32) -> Time {
 }
 
 fn request(kind: &'static str, name: &'static str) -> Request<'static> {
-    let target = Target { kind, name };
-    Request { target, namespace: "ops", runbook: "patch-server", now: time(30) }
+    let target = match kind {
+        "Server" => Target::Server(name),
+        "Rack" => Target::Place(PlaceName::Rack(name)),
+        _ => Target::Place(PlaceName::Site(name)),
+    };
+    on(target)
+}
+
+fn on(target: Target<'static>) -> Request<'static> {
+    Request {
+        target,
+        namespace: "ops",
+        runbook: "patch-server",
+        approvals: &[],
+        requester: Some("ann"),
+        now: time(30),
+    }
+}
+
+fn site(limit: Option<u32>) -> SiteSpec {
+    SiteSpec { max_disrupted_servers: limit, ..SiteSpec::default() }
+}
+
+fn rack(limit: Option<u32>) -> RackSpec {
+    RackSpec { site: "fra1".into(), max_disrupted_servers: limit, ..RackSpec::default() }
 }
 
 fn holder(uid: &str) -> Holder {
@@ -25,9 +51,9 @@ fn holder(uid: &str) -> Holder {
 /// Ten instances of `payments/api` on as many servers in two racks; one may be down.
 fn payments() -> Book {
     let mut book = Book::default();
-    book.set_site("fra1", None);
+    book.set_site("fra1", &site(None));
     for rack in ["r-0", "r-1"] {
-        book.set_rack(rack, "fra1", None);
+        book.set_rack(rack, &self::rack(None));
     }
     let budget =
         DisruptionBudget { max_unavailable: Some(Share::Percent(10)), ..Default::default() };
@@ -75,7 +101,7 @@ fn a_permit_counts_until_it_is_given_back() {
     let grant = book.ask(&request("Server", "m-1")).unwrap();
     assert_eq!((grant.servers, grant.instances), (1, 1));
     assert_eq!(grant.services, [PermittedLoss { service: "payments/api".into(), instances: 1 }]);
-    book.permit(holder("one"), Target { kind: "Server", name: "m-1" }, time(20));
+    book.permit(holder("one"), Target::Server("m-1"), time(20));
     assert_eq!(
         refused(&book, &request("Server", "m-2")),
         "payments/api allows 1 of 10 down; 1 is: api-1 on m-1 (run ops/one may disrupt it since 2026-03-01T12:20:00Z); this would \
@@ -97,7 +123,7 @@ fn a_service_without_a_budget_or_a_declaration_may_lose_one() {
         book.set_instance(&name, "shop/web", &server, true, None);
     }
     assert!(book.ask(&request("Server", "m-0")).is_ok());
-    book.permit(holder("one"), Target { kind: "Server", name: "m-0" }, time(30));
+    book.permit(holder("one"), Target::Server("m-0"), time(30));
     assert_eq!(
         refused(&book, &request("Server", "m-1")),
         "shop/web allows 1 of 3 down; 1 is: web-0 on m-0 (run ops/one may disrupt it since 2026-03-01T12:30:00Z); this would take 1 more"
@@ -117,13 +143,13 @@ fn a_service_without_a_budget_or_a_declaration_may_lose_one() {
 #[test]
 fn places_have_limits() {
     let mut book = Book::default();
-    book.set_site("fra1", Some(2));
-    book.set_rack("r-0", "fra1", Some(1));
+    book.set_site("fra1", &site(Some(2)));
+    book.set_rack("r-0", &rack(Some(1)));
     for (server, rack) in [("a", "r-0"), ("b", "r-0"), ("c", "r-1"), ("d", "r-1")] {
-        book.set_rack("r-1", "fra1", None);
+        book.set_rack("r-1", &self::rack(None));
         book.set_server(server, Some(rack));
     }
-    book.permit(holder("one"), Target { kind: "Server", name: "a" }, time(0));
+    book.permit(holder("one"), Target::Server("a"), time(0));
     assert_eq!(
         refused(&book, &request("Server", "b")),
         "rack r-0 allows 1 of its servers to be disrupted at once; 1 is, and this would take 1 more \
@@ -148,7 +174,7 @@ fn freezes_hold_for_their_time_place_and_callers() {
         start: Some(time(10)),
         end: Some(time(50)),
         racks: vec!["r-0".into()],
-        except: Some(FreezeExceptions { runbooks: vec!["repair".into()], namespaces: vec![] }),
+        except: Some(FreezeExceptions { runbooks: vec!["repair".into()], ..Default::default() }),
         ..FreezeSpec::default()
     };
     book.set_freeze("year-end", freeze);
@@ -209,4 +235,183 @@ fn a_service_is_disturbed_in_its_windows_alone() {
     book.set_service("payments/book", spec(serde_json::json!([later])));
     book.set_instance("payments/book-1", "payments/book", "m-1", true, None);
     assert!(refused(&book, &request("Server", "m-1")).contains("2026-03-02T08:00:00Z"));
+}
+
+/// Two racks of one row, each on the feeds that are given, with a server of `shop/web` in each.
+fn row(feeds: [&[&str]; 2]) -> Book {
+    let mut book = Book::default();
+    for (number, feeds) in feeds.iter().enumerate() {
+        let spec = RackSpec {
+            hall: Some("north".into()),
+            row: Some("3".into()),
+            power_feeds: feeds.iter().map(|feed| (*feed).into()).collect(),
+            ..rack(None)
+        };
+        let (name, server) = (format!("r-{number}"), format!("m-{number}"));
+        book.set_rack(&name, &spec);
+        book.set_server(&server, Some(&name));
+        book.set_instance(&format!("shop/web-{number}"), "shop/web", &server, true, None);
+    }
+    book
+}
+
+const A: Target<'static> = Target::Place(PlaceName::PowerFeed("fra1", "A"));
+const B: Target<'static> = Target::Place(PlaceName::PowerFeed("fra1", "B"));
+
+#[test]
+fn halls_and_rows_have_limits_and_say_so() {
+    let mut book = row([&[], &[]]);
+    let part = |hall: &str, row: Option<&str>| SitePart {
+        hall: Some(hall.into()),
+        row: row.map(Into::into),
+        power_feed: None,
+    };
+    let limit = |part, most| SiteLimit { part, max_disrupted_servers: most };
+    let limits = |limits| SiteSpec { limits, ..SiteSpec::default() };
+    book.set_site("fra1", &limits(vec![limit(part("north", None), 1)]));
+    let all = on(Target::Place(PlaceName::Row("fra1", Some("north"), "3")));
+    assert_eq!(
+        refused(&book, &all),
+        "site fra1 allows 1 of its servers in hall north to be disrupted at once; 0 are, and this would take 2 more (limits)"
+    );
+    book.set_site("fra1", &limits(vec![limit(part("north", Some("3")), 0)]));
+    assert_eq!(
+        refused(&book, &request("Server", "m-0")),
+        "site fra1 allows 0 of its servers in row 3 of hall north to be disrupted at once; 0 are, and this would take 1 more (limits)"
+    );
+    book.set_site("fra1", &limits(vec![]));
+    assert!(book.ask(&request("Server", "m-0")).is_ok());
+    assert!(refused(&book, &all).starts_with("shop/web allows 1 of 2 down"));
+    // Another row of that name, in no hall, holds nothing.
+    assert_eq!(book.loss(Target::Place(PlaceName::Row("fra1", None, "3"))).servers, 0);
+}
+
+#[test]
+fn a_feed_takes_what_has_no_other() {
+    let mut book = row([&["A", "B"], &["B"]]);
+    assert_eq!((book.loss(A).servers, book.loss(B).servers), (0, 1));
+    book.permit(holder("one"), A, time(20));
+    assert_eq!(book.numbers("shop/web"), Some((2, 0, 1)), "they have power still");
+    assert_eq!(
+        refused(&book, &on(B)),
+        "shop/web allows 1 of 2 down; 0 are; this would take 2 more"
+    );
+    assert!(book.release("one"));
+    // The same when it failed by itself.
+    let down = SiteSpec { power_feeds_down: vec!["A".into()], ..SiteSpec::default() };
+    book.set_site("fra1", &down);
+    assert!(refused(&book, &on(B)).contains("this would take 2 more"));
+    book.set_site("fra1", &SiteSpec::default());
+    assert_eq!(book.ask(&on(B)).unwrap().servers, 1);
+    // What fails while the other is taken goes with it, and is counted.
+    book.permit(holder("two"), B, time(20));
+    assert_eq!(book.numbers("shop/web"), Some((2, 1, 1)));
+    book.set_site("fra1", &down);
+    assert_eq!(book.numbers("shop/web"), Some((2, 2, 1)));
+    assert!(book.release("two"));
+    assert_eq!(book.numbers("shop/web"), Some((2, 0, 1)));
+    let limit = SiteLimit {
+        part: SitePart { power_feed: Some("A".into()), ..SitePart::default() },
+        max_disrupted_servers: 0,
+    };
+    book.set_site("fra1", &SiteSpec { limits: vec![limit], ..SiteSpec::default() });
+    assert_eq!(
+        refused(&book, &request("Server", "m-0")),
+        "site fra1 allows 0 of its servers on power feed A to be disrupted at once; 0 are, and this would take 1 more (limits)"
+    );
+    assert!(book.ask(&request("Server", "m-1")).is_ok(), "it hangs on the other");
+}
+
+#[test]
+fn a_freeze_of_a_part_holds_for_what_is_in_it_or_takes_its_power() {
+    let mut book = row([&["A", "B"], &["B"]]);
+    let part = SitePart { hall: Some("north".into()), ..SitePart::default() };
+    let site_parts = vec![FreezePart { site: "fra1".into(), part }];
+    let freeze = FreezeSpec { reason: "cabling".into(), site_parts, ..FreezeSpec::default() };
+    book.set_freeze("cabling", freeze);
+    assert_eq!(refused(&book, &request("Server", "m-0")), "freeze cabling holds: cabling");
+    // It takes no server, and what they have to fall back on.
+    assert_eq!(refused(&book, &on(A)), "freeze cabling holds: cabling");
+    assert!(book.ask(&on(Target::Place(PlaceName::Hall("fra1", "south")))).is_ok());
+}
+
+fn said(by: &str, decision: Decision) -> Approval {
+    Approval { by: Some(by.into()), decision, ..Approval::default() }
+}
+
+#[test]
+fn who_wants_to_be_asked_says_whose_approval_is_missing() {
+    let mut book = payments();
+    let policy = ApprovalPolicy {
+        users: vec!["bob".into(), "ann".into()],
+        required: Some(1),
+        exclude_requester: true,
+        ..ApprovalPolicy::default()
+    };
+    let spec = ServiceSpec { approval_policy: Some(policy.clone()), ..ServiceSpec::default() };
+    book.set_service("payments/api", spec);
+    let ask = request("Server", "m-1");
+    let how = "add {decision: Approved} to spec.approvals of the run, or of its campaign";
+    assert_eq!(
+        refused(&book, &ask),
+        format!(
+            "payments/api wants approval by 1 of user bob, user ann (not the requester); nobody has approved yet; {how}"
+        )
+    );
+    let own = [said("ann", Decision::Approved)];
+    assert!(book.ask(&Request { approvals: &own, ..ask }).is_err(), "she asked for it herself");
+    let no = [Approval { note: Some("peak".into()), ..said("bob", Decision::Rejected) }];
+    assert_eq!(
+        refused(&book, &Request { approvals: &no, ..ask }),
+        "payments/api wants approval by 1 of user bob, user ann (not the requester); bob has rejected it: peak"
+    );
+    let step = [Approval { step: "ask".into(), ..said("bob", Decision::Approved) }];
+    assert!(book.ask(&Request { approvals: &step, ..ask }).is_err(), "of a step alone");
+    let yes = [said("bob", Decision::Approved)];
+    let grant = book.ask(&Request { approvals: &yes, ..ask }).unwrap();
+    assert_eq!(grant.approved_by, ["bob"]);
+    // What takes nothing of it needs nobody's word.
+    book.set_instance("payments/api-1", "payments/api", "m-1", false, None);
+    assert!(book.ask(&ask).is_ok());
+    book.set_rack("r-0", &RackSpec { approval_policy: Some(policy.clone()), ..rack(None) });
+    assert!(refused(&book, &ask).starts_with("rack r-0 wants approval by 1 of user bob"));
+    let except = FreezeExceptions { approval_policy: Some(policy), ..Default::default() };
+    let freeze =
+        FreezeSpec { reason: "year end".into(), except: Some(except), ..FreezeSpec::default() };
+    book.set_freeze("year-end", freeze);
+    assert!(refused(&book, &ask).starts_with(
+        "freeze year-end holds: year end; to go on it wants approval by 1 of user bob"
+    ));
+    assert!(book.ask(&Request { approvals: &yes, ..ask }).is_ok());
+}
+
+#[test]
+fn a_hook_is_to_be_asked_about_what_would_be_lost() {
+    let mut book = payments();
+    let hook = DisruptionHook { url: "https://hooks.example/".into(), ..Default::default() };
+    let spec = ServiceSpec { disruption_hook: Some(hook.clone()), ..ServiceSpec::default() };
+    book.set_service("payments/api", spec);
+    let grant = book.ask(&request("Server", "m-1")).unwrap();
+    let [concern] = grant.hooks.as_slice() else { panic!("{grant:?}") };
+    assert_eq!((&*concern.service, &concern.hook, concern.lost), ("payments/api", &hook, 1));
+    assert_eq!(concern.instances, ["api-1"]);
+    book.set_instance("payments/api-1", "payments/api", "m-1", false, None);
+    assert_eq!(book.ask(&request("Server", "m-1")).unwrap().hooks, [], "it is lost already");
+}
+
+#[test]
+fn a_few_services_in_the_way_are_named() {
+    let mut book = Book::default();
+    for number in 0..7 {
+        let budget =
+            DisruptionBudget { max_unavailable: Some(Share::Count(0)), ..Default::default() };
+        let spec = ServiceSpec { disruption_budget: Some(budget), ..ServiceSpec::default() };
+        let service = format!("shop/s-{number}");
+        book.set_service(&service, spec);
+        book.set_instance(&format!("shop/i-{number}"), &service, "m-0", true, None);
+    }
+    assert_eq!(
+        refused(&book, &request("Server", "m-0")),
+        "shop/s-0 allows 0 of 1 down; 0 are; this would take 1 more (in the way are also shop/s-1, shop/s-2, shop/s-3, shop/s-4 and 2 more)"
+    );
 }

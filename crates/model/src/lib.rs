@@ -7,6 +7,7 @@
 //! Start reading at [`kind`] (what a kind is), then any file under [`kinds`].
 
 pub mod action;
+pub mod approval;
 pub mod condition;
 pub mod cron;
 pub mod duration;
@@ -28,6 +29,7 @@ pub mod validate;
 pub mod window;
 
 pub use action::ActionSignature;
+pub use approval::{ApprovalPolicy, Verdict};
 pub use condition::{Condition, ConditionStatus};
 pub use duration::Duration;
 pub use error::{FieldError, FieldErrors};

@@ -5,7 +5,7 @@
 
 use crate::{Expression, ExpressionError, Template};
 use quarterdeck_model::{
-    Duration, FieldError, FieldErrors,
+    ApprovalPolicy, Duration, FieldError, FieldErrors,
     kinds::{Compensation, Handler, Retry, RunbookSpec, Step, Then},
 };
 use serde_json::{Map, Value};
@@ -75,7 +75,7 @@ pub(crate) enum Verb {
     Action { name: String, input: Template },
     WaitFor(Expression),
     Call { name: String, program: Arc<Program>, input: Template },
-    Approve(Template),
+    Approve { message: Template, policy: ApprovalPolicy },
     Parallel(Vec<Node>),
     ForEach { list: Expression, concurrency: usize, steps: Vec<Node> },
     Pause(Duration),
@@ -96,7 +96,7 @@ impl Verb {
             Self::Action { name, .. } => name.clone(),
             Self::WaitFor(expression) => format!("wait for {}", expression.text()),
             Self::Call { name, .. } => format!("call {name}"),
-            Self::Approve(_) => "approve".into(),
+            Self::Approve { .. } => "approve".into(),
             Self::Parallel(steps) => format!("{} steps at once", steps.len()),
             Self::ForEach { list, .. } => format!("for each of {}", list.text()),
             Self::Pause(time) => format!("pause {time}"),
@@ -110,7 +110,7 @@ impl Node {
         match self.verb {
             Verb::Pause(time) => Some(time),
             Verb::Action { .. } => Some(self.timeout.unwrap_or(ACTION_TIMEOUT)),
-            Verb::WaitFor(_) | Verb::Approve(_) => Some(self.timeout.unwrap_or(WAIT_TIMEOUT)),
+            Verb::WaitFor(_) | Verb::Approve { .. } => Some(self.timeout.unwrap_or(WAIT_TIMEOUT)),
             Verb::Call { .. } | Verb::Parallel(_) | Verb::ForEach { .. } => self.timeout,
         }
     }
@@ -278,7 +278,9 @@ impl Compiler<'_> {
         if let Some(approve) = &step.approve {
             let message = Value::String(approve.message.clone());
             let path = format!("{path}.approve.message");
-            verbs.push(Verb::Approve(self.read(Template::parse(&message), &path)?));
+            let message = self.read(Template::parse(&message), &path)?;
+            let policy = approve.policy.clone().unwrap_or_default();
+            verbs.push(Verb::Approve { message, policy });
         }
         if let Some(steps) = &step.parallel {
             verbs.push(Verb::Parallel(self.steps(steps, &format!("{path}.parallel"))));

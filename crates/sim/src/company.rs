@@ -130,7 +130,7 @@ impl Company {
                 end: Some(end),
                 except: Some(FreezeExceptions {
                     runbooks: vec!["repair-server".into()],
-                    namespaces: Vec::new(),
+                    ..FreezeExceptions::default()
                 }),
                 ..FreezeSpec::default()
             },

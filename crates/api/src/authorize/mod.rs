@@ -1,12 +1,13 @@
 //! Who may do what: RBAC as Kubernetes evaluates it, over the RBAC objects in the cache.
 //!
-//! Deciding is pure ([`rule`], [`policy`], [`sight`], [`escalation`], [`references`]); only
+//! Deciding is pure ([`rule`], [`policy`], [`sight`], [`escalation`], [`references`], [`decisions`]); only
 //! [`Authorizer`] looks at the store. Nothing here may answer from anything but the objects: a
 //! right that is taken away is gone for the next request.
 //! Source: Kubernetes "Using RBAC Authorization".
 
 mod ask;
 mod bootstrap;
+mod decisions;
 mod escalation;
 mod guard;
 mod impersonation;
@@ -24,7 +25,7 @@ pub(crate) use sight::{Sight, Stretch};
 
 use crate::{identity::Caller, status::ApiError};
 use arc_swap::ArcSwap;
-use quarterdeck_model::{KindRef, Revision};
+use quarterdeck_model::{KindRef, Revision, Time};
 use quarterdeck_store::{Store, World};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -96,8 +97,9 @@ pub(crate) fn admit(
     (world, kind): (&World, KindRef),
     new: &mut Value,
     old: Option<&Value>,
+    now: Time,
 ) -> Result<(), ApiError> {
-    references::set_approver(caller, kind, new, old);
+    decisions::record(caller, kind, new, old, now);
     if caller.is_master() {
         return Ok(());
     }

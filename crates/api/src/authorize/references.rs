@@ -1,10 +1,10 @@
-//! What an object lets the plane do for its writer: use a Secret, act on a target, decide in
-//! somebody's name. Whoever writes it must be allowed to do that themselves. Pure.
+//! What an object lets the plane do for its writer: use a Secret, act on a target. Whoever writes it must be allowed
+//! to do that themselves; what is decided in somebody's name is in [`decisions`]. Pure.
 //!
 //! A field named `secretRef`, or whose name ends so, refers to a Secret, in every kind and in every
 //! input of a runbook's steps; headers under `secretHeaders` hold such fields.
 
-use super::{Ask, Policy};
+use super::{Ask, Policy, decisions};
 use crate::{
     identity::{Caller, service_account},
     status::ApiError,
@@ -38,32 +38,6 @@ struct SecretUse {
     name: Option<String>,
 }
 
-/// Writes down who decided, where an approval does not say.
-pub(super) fn set_approver(caller: &Caller, kind: KindRef, new: &mut Value, old: Option<&Value>) {
-    if kind != Run::info() {
-        return;
-    }
-    let before = old.map(approvals).unwrap_or_default().to_vec();
-    let Some(list) = new.pointer_mut("/spec/approvals").and_then(Value::as_array_mut) else {
-        return;
-    };
-    for approval in list.iter_mut().filter(|approval| !before.contains(approval)) {
-        if by(approval).is_empty()
-            && let Some(approval) = approval.as_object_mut()
-        {
-            approval.insert("by".into(), caller.user.clone().into());
-        }
-    }
-}
-
-fn approvals(run: &Value) -> &[Value] {
-    run.pointer("/spec/approvals").and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-fn by(approval: &Value) -> &str {
-    approval.get("by").and_then(Value::as_str).unwrap_or_default()
-}
-
 /// Refuses what the writer may not have done.
 pub(super) fn check(
     policy: &Policy,
@@ -74,9 +48,7 @@ pub(super) fn check(
 ) -> Result<(), ApiError> {
     let text = |path: &str| new.pointer(path).and_then(Value::as_str).unwrap_or_default();
     let writer = Writer { policy, caller, kind, name: text("/metadata/name") };
-    if kind == Run::info() {
-        writer.check_approvals(new, old)?;
-    }
+    decisions::check(&writer, new, old)?;
     if !uses_changed(kind, new, old) {
         return Ok(());
     }
@@ -185,10 +157,10 @@ fn lent_by(site: Option<Arc<Object>>) -> Option<SecretReference> {
     site?.decode::<Site>().ok()?.spec.bmc?.credentials_secret_ref
 }
 
-struct Writer<'a> {
+pub(super) struct Writer<'a> {
     policy: &'a Policy,
-    caller: &'a Caller,
-    kind: KindRef,
+    pub(super) caller: &'a Caller,
+    pub(super) kind: KindRef,
     name: &'a str,
 }
 
@@ -200,7 +172,7 @@ impl Writer<'_> {
         self.policy.may(self.caller, &ask)
     }
 
-    fn refuse(&self, field: &str, why: &str) -> ApiError {
+    pub(super) fn refuse(&self, field: &str, why: &str) -> ApiError {
         ApiError::forbidden_field(self.kind, self.name, field, why)
     }
 
@@ -301,34 +273,8 @@ impl Writer<'_> {
         Err(self.refuse(field, &why))
     }
 
-    /// Decisions are given, changed and taken back in one's own name.
-    fn check_approvals(&self, new: &Value, old: Option<&Value>) -> Result<(), ApiError> {
-        let (now, before) = (approvals(new), old.map(approvals).unwrap_or_default());
-        let given = now.iter().enumerate().filter(|(_, approval)| !before.contains(approval));
-        for (at, approval) in given {
-            if !self.is_or_may_be(by(approval)) {
-                let why = format!(
-                    "user {:?} cannot decide in the name of {:?}; leave it out, or ask for the verb impersonate on that user",
-                    self.caller.user,
-                    by(approval)
-                );
-                return Err(self.refuse(&format!("spec.approvals[{at}].by"), &why));
-            }
-        }
-        for approval in before.iter().filter(|approval| !now.contains(approval)) {
-            if !self.is_or_may_be(by(approval)) {
-                let why = format!(
-                    "user {:?} cannot take back the decision of {:?}; add another after it",
-                    self.caller.user,
-                    by(approval)
-                );
-                return Err(self.refuse("spec.approvals", &why));
-            }
-        }
-        Ok(())
-    }
-
-    fn is_or_may_be(&self, user: &str) -> bool {
+    /// Whether the writer is that user, or may act as them.
+    pub(super) fn is_or_may_be(&self, user: &str) -> bool {
         let user_or_account = match service_account(user) {
             Some((namespace, name)) => (("", "serviceaccounts"), namespace, name),
             None => (("", "users"), "", user),
@@ -459,19 +405,6 @@ mod tests {
                 "spec.steps[1].forEach.steps[0].with.caSecretRef None None",
                 "spec.steps[2].with.secretHeaders None None",
             ]
-        );
-    }
-
-    #[test]
-    fn approvals_get_the_name_of_who_gives_them() {
-        let run = |list: Value| json!({"spec": {"approvals": list}});
-        let caller = Caller { user: "ann".into(), ..Caller::default() };
-        let old = run(json!([{"step": "a"}]));
-        let mut new = run(json!([{"step": "a"}, {"step": "b"}, {"step": "c", "by": "bob"}]));
-        set_approver(&caller, Run::info(), &mut new, Some(&old));
-        assert_eq!(
-            new,
-            run(json!([{"step": "a"}, {"step": "b", "by": "ann"}, {"step": "c", "by": "bob"}]))
         );
     }
 }

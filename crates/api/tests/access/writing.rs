@@ -347,14 +347,24 @@ async fn decisions_are_in_ones_own_name() {
         told.contains("spec.approvals[0].by: user \"ann\" cannot decide in the name of \"bob\""),
         "{told}"
     );
-    let first = json!({"step": "s", "decision": "Approved", "by": "ann"});
-    let run =
-        ann.must("PATCH", &path, approve(json!([{"step": "s", "decision": "Approved"}]))).await;
-    assert_eq!(run["spec"]["approvals"], json!([first]));
+    // Nobody says for themselves who they are, where they belong, and when it was.
+    let forged = json!({"step": "s", "decision": "Approved", "groups": ["sre"], "time": "2030-01-01T00:00:00Z"});
+    let run = ann.must("PATCH", &path, approve(json!([forged]))).await;
+    let first = run["spec"]["approvals"][0].clone();
+    assert_eq!((&first["by"], &first["decision"]), (&json!("ann"), &json!("Approved")));
+    assert_eq!(first["groups"], json!(["system:authenticated"]));
+    let time: jiff::Timestamp = first["time"].as_str().unwrap().parse().unwrap();
+    assert!(time <= jiff::Timestamp::now(), "{time}");
+    assert_eq!(run["spec"]["requestedBy"], "ann");
+    let moved = json!({"spec": {"requestedBy": "bob"}});
+    let run = bob.must("PATCH", &path, moved).await;
+    assert_eq!(run["spec"]["requestedBy"], "ann");
     // Another does not take it back or rewrite it, and adds their own.
     bob.refused("PATCH", &path, approve(json!([]))).await;
     let changed = json!([{"step": "s", "decision": "Rejected", "by": "ann"}]);
     bob.refused("PATCH", &path, approve(changed)).await;
+    let told = bob.refused("PATCH", &path, approve(json!([first, first]))).await;
+    assert!(told.contains("or repeat or move it"), "{told}");
     let both = json!([first, {"step": "s", "decision": "Rejected"}]);
     let run = bob.must("PATCH", &path, approve(both)).await;
     assert_eq!(run["spec"]["approvals"][1]["by"], "bob");

@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use quarterdeck_ledger::{Item, Limits, Stage, next_wave};
 use quarterdeck_model::{
     Time,
-    kinds::{Campaign, FailureDomain, Freeze, Service},
+    kinds::{Campaign, Freeze, RackSpec, Service},
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,8 @@ const SHOWN_MAX: usize = 8;
 pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) rack: String,
-    pub(crate) site: String,
+    /// What is known of that.
+    pub(crate) place: Option<RackSpec>,
     /// The run that acts on it now.
     pub(crate) held_by: Option<String>,
     /// Why it is not ready.
@@ -100,11 +101,7 @@ pub(crate) struct Obstacle {
 pub(crate) fn plan(campaign: &Campaign, ground: &Ground, now: Time) -> Plan {
     let (spec, status) = (&campaign.spec, &campaign.status);
     let mut targets: Vec<&Target> = ground.targets.iter().collect();
-    let domain = |target: &Target| match spec.failure_domain {
-        FailureDomain::Rack => target.rack.clone(),
-        FailureDomain::Site => target.site.clone(),
-        FailureDomain::None => String::new(),
-    };
+    let domain = |target: &Target| spec.failure_domain.of(&target.rack, target.place.as_ref());
     targets.sort_by_key(|target| (domain(target), target.name.clone()));
     let domains: Vec<String> = targets.iter().map(|target| domain(target)).collect();
     let (waves, in_all) = waves(campaign, &targets, &domains);
@@ -147,10 +144,7 @@ fn waves(campaign: &Campaign, targets: &[&Target], domains: &[String]) -> (Vec<W
     let limits = Limits {
         canaries: size(spec.canaries(all)),
         concurrency: size(spec.concurrency),
-        domains: match spec.failure_domain {
-            FailureDomain::None => usize::MAX,
-            FailureDomain::Rack | FailureDomain::Site => size(spec.domains_at_once),
-        },
+        domains: spec.failure_domain.at_once(spec.domains_at_once),
         // What failed is not what this is about.
         failures: usize::MAX,
         accepted: usize::MAX,
@@ -277,9 +271,13 @@ fn freeze(campaign: &Campaign, freeze: &Freeze, left: &[&Target], now: Time) -> 
     if except.runbooks.contains(&campaign.spec.runbook) || except.namespaces.contains(&namespace) {
         return None;
     }
-    let everywhere = spec.sites.is_empty() && spec.racks.is_empty();
+    let everywhere = spec.sites.is_empty() && spec.racks.is_empty() && spec.site_parts.is_empty();
     let covers = |target: &&&Target| {
-        everywhere || spec.racks.contains(&target.rack) || spec.sites.contains(&target.site)
+        let within = |rack: &RackSpec| {
+            spec.sites.contains(&rack.site)
+                || spec.site_parts.iter().any(|it| rack.is_in(&it.site, &it.part))
+        };
+        everywhere || spec.racks.contains(&target.rack) || target.place.as_ref().is_some_and(within)
     };
     let targets = left.iter().filter(covers).count();
     if targets == 0 {

@@ -64,13 +64,16 @@ pub(crate) fn refused(run: &Run) -> Option<Refused<'_>> {
     })
 }
 
-/// `payments/api allows …`, `rack r-17 allows …`, `freeze peak holds …`.
+/// `payments/api allows …`, `payments/api wants approval …`, `payments/api says never …`, `rack r-17 allows …`,
+/// `freeze peak holds …`.
 pub(crate) fn blocker(sentence: &str) -> Blocker<'_> {
     let mut words = sentence.split(' ');
     match (words.next().unwrap_or_default(), words.next(), words.next()) {
         ("freeze", Some(name), _) => Blocker::Freeze(name),
-        (kind @ ("rack" | "site"), Some(name), Some("allows")) => Blocker::Place { kind, name },
-        (service, Some("allows"), _) => match service.split_once('/') {
+        (kind @ ("rack" | "site"), Some(name), Some("allows" | "wants")) => {
+            Blocker::Place { kind, name }
+        }
+        (service, Some("allows" | "is" | "says" | "wants"), _) => match service.split_once('/') {
             Some((namespace, name)) => Blocker::Service { namespace, name },
             None => Blocker::Other,
         },
@@ -88,6 +91,11 @@ mod tests {
         assert_eq!(blocker("payments/api allows 1 of 10 down; 1 is: api-7 on m-1"), service);
         let place = Blocker::Place { kind: "rack", name: "r-17" };
         assert_eq!(blocker("rack r-17 allows 2 of its servers to be disrupted at once"), place);
+        for sentence in ["wants approval by 1 of user ann", "says never", "is disturbed only in"] {
+            assert_eq!(blocker(&format!("payments/api {sentence}")), service, "{sentence}");
+        }
+        let place = Blocker::Place { kind: "site", name: "fra1" };
+        assert_eq!(blocker("site fra1 allows 1 of its servers in hall north to be"), place);
         assert_eq!(blocker("freeze peak holds until 2027"), Blocker::Freeze("peak"));
         assert_eq!(blocker("the ledger waits for the store"), Blocker::Other);
     }

@@ -17,7 +17,7 @@ pub(crate) fn full_name(run: &Run) -> String {
 
 /// `Server m-0417`, or a dash for a run without.
 pub(crate) fn target(run: &Run) -> String {
-    run.spec.target.as_ref().map_or_else(|| "-".into(), |on| format!("{} {}", on.kind, on.name))
+    run.spec.target.as_ref().map_or_else(|| "-".into(), ToString::to_string)
 }
 
 /// Where a run is, with what is asked of it and is not done yet.

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use quarterdeck_ledger::Stage;
 use quarterdeck_model::{
     Time,
-    kinds::{Campaign, Machine, Permit, Run, Server},
+    kinds::{Campaign, Machine, Permit, RackSpec, Run, Server},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -413,7 +413,7 @@ fn target(name: &str, rack: &str, stage: Stage) -> plan::Target {
     plan::Target {
         name: name.into(),
         rack: rack.into(),
-        site: "ams1".into(),
+        place: Some(RackSpec { site: "ams1".into(), ..RackSpec::default() }),
         held_by: None,
         not_ready: None,
         stage,

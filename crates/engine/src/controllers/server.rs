@@ -398,10 +398,7 @@ fn inspection_run(server: &Server, name: &str, basis: &str, number: u32, now: Ti
         },
         spec: RunSpec {
             runbook: INSPECT_RUNBOOK.into(),
-            target: Some(RunTarget {
-                kind: Server::KIND.into(),
-                name: server.metadata.name.clone(),
-            }),
+            target: Some(RunTarget::new(Server::KIND, &server.metadata.name)),
             ..RunSpec::default()
         },
         ..Run::default()

@@ -1,6 +1,7 @@
 //! What the book is told: objects of the kinds it is about, as the cache has them. It reads what is indexed, and
 //! decodes an object only where that does not say enough.
 
+use super::approvals::speaks;
 use crate::{
     planted::{self, Planted},
     runs,
@@ -8,10 +9,12 @@ use crate::{
 use quarterdeck_ledger::{Book, Holder, Target};
 use quarterdeck_model::{
     Key, Kind as _, KindRef, Object, Revision, Time,
-    kinds::{Freeze, Instance, Machine, Permit, PermitPhase, Rack, Run, Server, Service, Site},
+    kinds::{
+        Freeze, Instance, Machine, Permit, PermitPhase, Rack, Run, RunTarget, Server, Service, Site,
+    },
 };
 use quarterdeck_store::{Store, World};
-use std::{collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 use tracing::error;
 
 /// The book, and how far it is brought.
@@ -40,7 +43,7 @@ pub(super) struct Ask {
 }
 
 /// In this order: what an instance is on is known before the instance.
-fn followed() -> [KindRef; 8] {
+fn followed() -> [KindRef; 9] {
     [
         Site::info(),
         Rack::info(),
@@ -50,6 +53,7 @@ fn followed() -> [KindRef; 8] {
         Instance::info(),
         Freeze::info(),
         Permit::info(),
+        Run::info(),
     ]
 }
 
@@ -101,7 +105,7 @@ impl Facts {
     fn read_all(&mut self, world: &World, now: Time) {
         let Self { store, .. } = self;
         *self = Self { at: Some(world.revision()), ..Self::new(store.clone()) };
-        for kind in followed() {
+        for kind in followed().into_iter().filter(|kind| *kind != Run::info()) {
             world.all(kind).for_each(|object| self.note(object, now));
         }
         self.book.take_gave_way();
@@ -141,12 +145,11 @@ impl Facts {
             self.book.set_server(object.name(), field("spec.location.rack"));
         } else if kind == Rack::info() {
             if let Some(rack) = read::<Rack>(object) {
-                let limit = rack.spec.max_disrupted_servers;
-                self.book.set_rack(object.name(), &rack.spec.site, limit);
+                self.book.set_rack(object.name(), &rack.spec);
             }
         } else if kind == Site::info() {
             if let Some(site) = read::<Site>(object) {
-                self.book.set_site(object.name(), site.spec.max_disrupted_servers);
+                self.book.set_site(object.name(), &site.spec);
             }
         } else if kind == Service::info() {
             if let Some(service) = read::<Service>(object) {
@@ -156,10 +159,16 @@ impl Facts {
             if let Some(freeze) = read::<Freeze>(object) {
                 self.book.set_freeze(object.name(), freeze.spec);
             }
-        } else if kind == Permit::info()
-            && let Some(permit) = read::<Permit>(object)
-        {
-            self.note_permit(object, permit, now);
+        } else if kind == Permit::info() {
+            if let Some(permit) = read::<Permit>(object) {
+                self.note_permit(object, permit, now);
+            }
+        } else if kind == Run::info() {
+            // What people say of one that waits.
+            let permit = Key::new(Permit::info(), object.namespace(), object.name());
+            if let Some(ask) = self.asks.get(&permit).filter(|_| speaks(object)) {
+                self.asked.push((ask.permit.spec.asked, permit));
+            }
         }
     }
 
@@ -173,9 +182,10 @@ impl Facts {
         if granted {
             self.asks.remove(key);
             let name = format!("{}/{}", object.namespace(), object.name());
-            let target = Target { kind: &spec.target.kind, name: &spec.target.name };
+            let target = on_server(&self.machines, &spec.target, object.namespace());
             self.permits.insert(key.clone(), uid.clone());
-            self.book.permit(Holder { uid, name }, target, permit.status.granted.unwrap_or(now));
+            let (holder, since) = (Holder { uid, name }, permit.status.granted.unwrap_or(now));
+            self.book.permit(holder, Target::from(&*target), since);
             return;
         }
         let before = self.asks.get(key).filter(|before| before.uid == uid);
@@ -234,9 +244,33 @@ impl Facts {
             "metadata.namespace={},spec.host.kind=Machine,spec.host.name={}",
             key.namespace, key.name
         );
-        for instance in self.store.world().with_fields(Instance::info(), &fields) {
+        let world = self.store.world();
+        for instance in world.with_fields(Instance::info(), &fields) {
             self.note(&instance, now);
         }
+        if self.permits.is_empty() {
+            return;
+        }
+        // Whoever may disrupt the machine may disrupt it where it is now.
+        let fields = format!(
+            "metadata.namespace={},spec.target.kind=Machine,spec.target.name={}",
+            key.namespace, key.name
+        );
+        for permit in world.with_fields(Permit::info(), &fields) {
+            if let Some(uid) = self.permits.get(&permit.key) {
+                self.book.release(uid);
+                self.note(&permit, now);
+            }
+        }
+    }
+
+    /// What a run in a namespace is about: of a machine, what it is on.
+    pub(super) fn on_server<'t>(
+        &self,
+        target: &'t RunTarget,
+        namespace: &str,
+    ) -> Cow<'t, RunTarget> {
+        on_server(&self.machines, target, namespace)
     }
 
     /// Whether the run of a permit goes on, which may have been another of the same name.
@@ -268,6 +302,19 @@ impl Facts {
         let numbers = |name: &Arc<str>| self.book.numbers(name);
         changed.into_iter().filter_map(|name| Some((name.clone(), numbers(&name)?))).collect()
     }
+}
+
+fn on_server<'t>(
+    machines: &HashMap<String, String>,
+    target: &'t RunTarget,
+    namespace: &str,
+) -> Cow<'t, RunTarget> {
+    if target.kind != Machine::KIND {
+        return Cow::Borrowed(target);
+    }
+    let machine = format!("{namespace}/{}", target.name);
+    let host = machines.get(&machine).unwrap_or(&machine);
+    Cow::Owned(RunTarget::new(Server::KIND, host))
 }
 
 fn read<K: serde::de::DeserializeOwned>(object: &Object) -> Option<K> {

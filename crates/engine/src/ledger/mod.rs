@@ -7,21 +7,28 @@
 //!
 //! - [`facts`] brings objects into the book; [`line`] is who waits, and for what to give way; [`statuses`] says in each
 //!   service what the book counts.
+//! - [`approvals`] reads what people have said of a run; [`hooks`] asks services, and [`review`] is what they are asked.
 
+mod approvals;
 mod facts;
+mod hooks;
 mod line;
+mod review;
 mod statuses;
 
 use crate::objects::{EngineError, Objects};
+use approvals::Approvals;
 use facts::{Ask, Facts};
+use hooks::{Asker, Hooks};
 use line::Line;
-use quarterdeck_ledger::{Grant, Holder, Refusal, Request, Target};
+use quarterdeck_ledger::{Blocker, Grant, Holder, Refusal, Request, Target};
 use quarterdeck_model::{
     Key, Time,
     kinds::{Permit, PermitPhase, PermitStatus},
 };
+use quarterdeck_providers::http::Webhooks;
 use quarterdeck_store::{Mutation, Outcome, Precondition, StoreError};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tracing::{error, warn};
 
 /// Most questions that are decided before the answers to them are written.
@@ -30,16 +37,20 @@ const AT_ONCE: usize = 256;
 const TICK: Duration = Duration::from_secs(1);
 
 /// Keeps the ledger; ends only by a defect, or when nobody knows what was written.
-pub(crate) async fn keep(objects: Objects) {
+pub(crate) async fn keep(objects: Objects, webhooks: Arc<Webhooks>) {
     let store = objects.store().clone();
     let statuses = statuses::start(objects.clone());
     let facts = Facts::new(store.clone());
-    let mut keeper = Keeper { objects, facts, line: Line::default() };
+    let hooks = Hooks::new(objects.clone(), webhooks);
+    let mut keeper = Keeper { objects, facts, hooks, line: Line::default() };
     loop {
         let next = keeper.facts.at().next();
         if !keeper.line.is_due() {
-            // Either way it is time to look.
-            let _ = store.wait_for(next, TICK).await;
+            // In any case it is time to look.
+            tokio::select! {
+                _ = store.wait_for(next, TICK) => {}
+                () = keeper.hooks.answered() => {}
+            }
         }
         match keeper.look().await {
             Ok(()) => {}
@@ -61,6 +72,7 @@ pub(crate) async fn keep(objects: Objects) {
 struct Keeper {
     objects: Objects,
     facts: Facts,
+    hooks: Hooks,
     line: Line,
 }
 
@@ -95,6 +107,13 @@ impl Keeper {
         }
         for blocker in self.facts.book.take_gave_way() {
             self.line.gave_way(&blocker);
+        }
+        for (service, permit) in self.hooks.take_answered() {
+            // Whom it was about, wherever that is in the line, and some of those who wait for their turn.
+            if let Some(ask) = self.facts.ask(&permit) {
+                self.line.ask((ask.permit.spec.asked, permit));
+            }
+            self.line.gave_way(&Blocker::Hook(service));
         }
     }
 
@@ -149,10 +168,27 @@ impl Keeper {
     /// What the ledger says to a question; what it grants is in the book from then on.
     fn decide(&mut self, key: &Key, ask: &Ask, now: Time) -> (PermitStatus, Option<Refusal>) {
         let spec = &ask.permit.spec;
-        let target = Target { kind: &spec.target.kind, name: &spec.target.name };
         let namespace = &*key.namespace;
-        let request = Request { target, namespace, runbook: &spec.runbook, now };
-        let grant = match self.facts.book.ask(&request) {
+        let on = self.facts.on_server(&spec.target, namespace);
+        let target = Target::from(&*on);
+        let approvals = Approvals::of(&self.objects.store().world(), key);
+        let request = Request {
+            target,
+            namespace,
+            runbook: &spec.runbook,
+            approvals: &approvals.given,
+            requester: approvals.requester.as_deref(),
+            now,
+        };
+        let mut hooks = Vec::new();
+        let agreed = self.facts.book.ask(&request).and_then(|grant| {
+            if !spec.begun {
+                let asker = Asker { permit: key, uid: &ask.uid, spec };
+                hooks = self.hooks.agree(&grant.hooks, &asker)?;
+            }
+            Ok(grant)
+        });
+        let grant = match agreed {
             Ok(grant) => grant,
             Err(refusal) if spec.begun => {
                 warn!(permit = %key, why = refusal.message, "noted a disruption that had begun without leave");
@@ -164,14 +200,24 @@ impl Keeper {
                 return (PermitStatus { phase, message, ..PermitStatus::default() }, Some(refusal));
             }
         };
-        let Grant { servers, instances, services } = grant;
+        let Grant { servers, instances, services, approved_by, hooks: _ } = grant;
         let (mut phase, mut granted) = (PermitPhase::WouldBeGranted, None);
         if !spec.dry_run {
             let name = format!("{namespace}/{}", key.name);
             self.facts.book.permit(Holder { uid: ask.uid.clone(), name }, target, now);
             (phase, granted) = (PermitPhase::Granted, Some(now));
         }
-        (PermitStatus { phase, message: None, granted, servers, instances, services }, None)
+        let status = PermitStatus {
+            phase,
+            message: None,
+            granted,
+            servers,
+            instances,
+            services,
+            approved_by,
+            hooks,
+        };
+        (status, None)
     }
 
     /// What writes the answer, unless it is said already.

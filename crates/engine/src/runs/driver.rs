@@ -175,11 +175,9 @@ async fn queue(
     let ahead = short(&behind.ahead);
     let target = run.spec.target.clone().unwrap_or_default();
     run.status.message = Some(format!(
-        "queued since {} behind run {ahead} for {} {}; spec.force cancels what holds it, \
+        "queued since {} behind run {ahead} for {target}; spec.force cancels what holds it, \
          spec.cancel gives up",
         Time::seconds(since.timestamp()),
-        target.kind,
-        target.name
     ));
     run.status.queued_behind = Some(ahead);
     run.status.observed_generation = run.metadata.generation;

@@ -32,7 +32,7 @@ use listeners::Listeners;
 pub(crate) use perform::Call;
 use quarterdeck_model::{
     Key, Kind as _, KindRef, Object, Time, kinds,
-    kinds::{Event, RBAC, Run, RunPhase, RunbookRevision, Secret},
+    kinds::{Event, RBAC, Run, RunPhase, RunbookRevision, Secret, Site},
 };
 use quarterdeck_store::EventKind;
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -171,6 +171,7 @@ impl Manager {
         let class = if is_begun(run) { Class::Begun } else { Class::Usual };
         // In line at once, in the order runs are seen; one that needs no target leaves it.
         let place = target_of(run).map(|target| {
+            let target = part_of(run, target);
             let rank = (class, self.number);
             self.targets.line_up(target, key.clone(), rank, changed.clone())
         });
@@ -263,6 +264,21 @@ pub(crate) fn target_key(kind: &str, namespace: &str, name: &str) -> Option<Key>
 /// All runs aimed at one target are in one shard, so that they are in one line.
 fn shard_of(run: &Object) -> Shard {
     Shard::of(&target_of(run).unwrap_or_else(|| run.key.clone()))
+}
+
+/// What a run holds of its target: a part of a site is held for itself.
+fn part_of(run: &Object, target: Key) -> Key {
+    if *target.kind != *Site::info().resource_name() {
+        return target;
+    }
+    let part = decode::<Run>(run).ok().and_then(|run| run.spec.target).map(|target| target.part);
+    match part {
+        // No object has such a name.
+        Some(part) if !part.is_whole() => {
+            Key::new(Site::info(), "", &format!("{}/{part}", target.name))
+        }
+        _ => target,
+    }
 }
 
 /// `namespace/name`, as people write it.

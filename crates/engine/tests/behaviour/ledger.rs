@@ -21,10 +21,10 @@ const RACK: &str = "
 target: {kind: Rack}
 steps: [{name: cut, action: disturb.it, with: {what: rack}}]
 ";
-const HOUR: Behaviour = Behaviour::Takes(Duration::from_secs(3600));
+pub(crate) const HOUR: Behaviour = Behaviour::Takes(Duration::from_secs(3600));
 
 /// Servers s-0 to s-3 in one rack, with an instance of `shop/web` on each, of which so many may be down.
-async fn shop(budget: Value) -> Plane {
+pub(crate) async fn shop(budget: Value) -> Plane {
     let plane = Plane::new().await;
     plane.runbook("patch", PATCH).await;
     plane.runbook("cut", RACK).await;
@@ -43,7 +43,7 @@ async fn shop(budget: Value) -> Plane {
 }
 
 /// No effect but a harmless one begins before its permit is durable.
-fn none_without_a_permit(plane: &Plane) {
+pub(crate) fn none_without_a_permit(plane: &Plane) {
     let store = plane.store.clone();
     plane.outside.witnessed_by(move |call| {
         let (uid, _) = call.key.split_once('/').unwrap();
@@ -53,21 +53,21 @@ fn none_without_a_permit(plane: &Plane) {
 }
 
 /// Permits that were granted.
-fn permits(store: &Store) -> Vec<Value> {
+pub(crate) fn permits(store: &Store) -> Vec<Value> {
     let world = store.world();
     let granted =
         world.all(Permit::info()).filter(|it| it.field("status.phase") == Some("Granted"));
     granted.map(|permit| permit.value()).collect()
 }
 
-async fn run(plane: &Plane, name: &str, server: &str) {
+pub(crate) async fn run(plane: &Plane, name: &str, server: &str) {
     let spec = format!(
         "{{runbook: patch, target: {{kind: Server, name: {server}}}, params: {{what: {name}}}}}"
     );
     plane.run(name, &spec).await;
 }
 
-async fn instance_is(plane: &Plane, name: &str, phase: &str) {
+pub(crate) async fn instance_is(plane: &Plane, name: &str, phase: &str) {
     plane
         .patch(Instance::info(), "shop", name, |instance| {
             instance["status"] = json!({"phase": phase, "phaseSince": "2026-11-02T07:30:00Z"});
@@ -75,14 +75,14 @@ async fn instance_is(plane: &Plane, name: &str, phase: &str) {
         .await;
 }
 
-fn waits(run: &Run) -> bool {
+pub(crate) fn waits(run: &Run) -> bool {
     let step = run.status.steps.iter().find(|step| step.name == "patch" || step.name == "cut");
     step.is_some_and(|step| {
         step.phase == StepPhase::Waiting && step.reason.as_deref() == Some("DisruptionRefused")
     })
 }
 
-async fn until_permits(plane: &Plane, count: usize) -> Vec<Value> {
+pub(crate) async fn until_permits(plane: &Plane, count: usize) -> Vec<Value> {
     let what = format!("{count} permits");
     let look = || Some(permits(&plane.store)).filter(|permits| permits.len() == count);
     plane.when(Permit::info(), &what, look).await

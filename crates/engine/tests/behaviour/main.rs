@@ -10,10 +10,12 @@
 )]
 
 mod admission;
+mod asking;
 mod campaigns;
 mod controllers;
 mod crash;
 mod following;
+mod hooks;
 mod ledger;
 mod outside;
 mod ownership;

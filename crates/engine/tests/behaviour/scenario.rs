@@ -8,6 +8,7 @@ use quarterdeck_model::{
     kinds::{Event, Image, Run, RunPhase, Runbook, Server},
     object,
 };
+use quarterdeck_providers::http::Reach;
 use quarterdeck_simtest::{Disk, Process};
 use quarterdeck_store::{Mutation, Outcome, Precondition, Store, WatchQuery, Write};
 use serde_json::{Value, json};
@@ -116,7 +117,8 @@ impl Plane {
         let actions = Arc::new(Actions::new(outside.catalog()));
         let (stop, stopping) = watch::channel(false);
         let skipped = Arc::<AtomicU64>::default();
-        let engine = Engine::new(store.clone(), actions, stopping).with_clock({
+        let engine = Engine::new(store.clone(), actions, stopping);
+        let engine = engine.reaching(Reach::NetworkAndLoopback).with_clock({
             let skipped = skipped.clone();
             move || at(clock, &skipped)
         });

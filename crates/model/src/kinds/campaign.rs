@@ -1,6 +1,6 @@
 //! Campaign: a runbook over many targets, a few at a time. Its targets are not listed in it: each has a Run.
 
-use super::{ObjectSelector, Resource, V1ALPHA1, WORKFLOWS};
+use super::{Approval, ObjectSelector, RackSpec, Resource, V1ALPHA1, WORKFLOWS};
 use crate::{
     Column, ColumnType, Condition, FieldError, FieldErrors, Kind, ObjectMeta, Scope, Time,
     kind_info, share::Share, validate,
@@ -58,6 +58,12 @@ pub struct CampaignSpec {
     /// Ends the campaign: what runs is cancelled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cancel: bool,
+    /// Who asked for it, as the plane knows them. The plane writes it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<String>,
+    /// Decisions on the disruption by all of its runs, as `approvals` of a Run without a step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<Approval>,
 }
 
 /// What a campaign is run on.
@@ -76,10 +82,46 @@ pub enum FailureDomain {
     /// The rack that a server stands in.
     #[default]
     Rack,
+    /// The row that this stands in.
+    Row,
+    /// The hall of that.
+    Hall,
     /// The site of that.
     Site,
+    /// The power feeds that a server's rack hangs on: racks on the same ones are one.
+    PowerFeed,
     /// All targets are one.
     None,
+}
+
+impl FailureDomain {
+    /// The domain of what stands in a rack, named as no other domain is; nothing when that is not known.
+    pub fn of(self, name: &str, rack: Option<&RackSpec>) -> String {
+        let Some(rack) = rack else {
+            return if self == Self::Rack { name.to_owned() } else { String::new() };
+        };
+        let (site, hall) = (&rack.site, rack.hall.as_deref().unwrap_or_default());
+        match self {
+            Self::Rack => name.to_owned(),
+            Self::Row => format!("{site}/{hall}/{}", rack.row.as_deref().unwrap_or_default()),
+            Self::Hall => format!("{site}/{hall}"),
+            Self::Site => site.clone(),
+            Self::PowerFeed => {
+                let mut feeds = rack.power_feeds.clone();
+                feeds.sort();
+                format!("{site}/{}", feeds.join("+"))
+            }
+            Self::None => String::new(),
+        }
+    }
+
+    /// Of how many of them targets are in work at once, when that many are wanted.
+    pub fn at_once(self, wanted: u32) -> usize {
+        match self {
+            Self::None => usize::MAX,
+            _ => usize::try_from(wanted).unwrap_or(usize::MAX),
+        }
+    }
 }
 
 fn domains_at_once() -> u32 {
@@ -129,6 +171,10 @@ impl CampaignSpec {
                 let why = format!("must be between 1 and {most}");
                 errors.push(FieldError::invalid(format!("{path}.{field}"), number, why));
             }
+        }
+        if self.approvals.len() > super::run::APPROVALS_MAX {
+            let (field, count) = (format!("{path}.approvals"), self.approvals.len());
+            errors.push(FieldError::too_many(field, count, super::run::APPROVALS_MAX));
         }
         if self.retries > RETRIES_MAX {
             let why = format!("must be at most {RETRIES_MAX}");
@@ -297,4 +343,33 @@ impl Kind for Campaign {
     }
 
     kind_info!(Campaign);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rack_is_in_one_domain_of_each_sort() {
+        let text = |text: &str| Some(text.to_owned());
+        let rack = RackSpec {
+            site: "fra1".into(),
+            hall: text("north"),
+            row: text("3"),
+            power_feeds: vec!["B".into(), "A".into()],
+            ..RackSpec::default()
+        };
+        for (domain, wanted) in [
+            (FailureDomain::Rack, "r-1"),
+            (FailureDomain::Row, "fra1/north/3"),
+            (FailureDomain::Hall, "fra1/north"),
+            (FailureDomain::Site, "fra1"),
+            (FailureDomain::PowerFeed, "fra1/A+B"),
+            (FailureDomain::None, ""),
+        ] {
+            assert_eq!(domain.of("r-1", Some(&rack)), wanted);
+        }
+        assert_eq!(FailureDomain::Rack.of("r-1", None), "r-1", "a rack that nobody declared");
+        assert_eq!(FailureDomain::Hall.of("r-1", None), "");
+    }
 }

@@ -1,8 +1,9 @@
 //! Freeze: when nothing disruptive may begin, where, and for whom it does not hold.
 
-use super::{Resource, V1ALPHA1, WORKFLOWS};
+use super::{Resource, SitePart, V1ALPHA1, WORKFLOWS};
 use crate::{
-    Column, ColumnType, FieldError, FieldErrors, Kind, ObjectMeta, Scope, Time, kind_info,
+    ApprovalPolicy, Column, ColumnType, FieldError, FieldErrors, Kind, ObjectMeta, Scope, Time,
+    kind_info,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ pub struct FreezeSpec {
     pub start: Option<Time>,
     /// When it is over.
     pub end: Option<Time>,
-    /// Sites it holds in. With neither sites nor racks it holds everywhere.
+    /// Sites it holds in. With no sites, parts of sites and racks it holds everywhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub sites: Vec<String>,
@@ -32,9 +33,24 @@ pub struct FreezeSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub racks: Vec<String>,
+    /// Halls, rows and power feeds it holds in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub site_parts: Vec<FreezePart>,
     /// What goes on all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub except: Option<FreezeExceptions>,
+}
+
+/// A part of a site that a freeze holds in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FreezePart {
+    /// Name of the Site.
+    pub site: String,
+    /// Which part of it.
+    #[serde(flatten)]
+    pub part: SitePart,
 }
 
 /// What goes on in a freeze.
@@ -49,6 +65,9 @@ pub struct FreezeExceptions {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub namespaces: Vec<String>,
+    /// Runs that these persons have approved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval_policy: Option<ApprovalPolicy>,
 }
 
 /// A freeze has no state of its own.
@@ -97,6 +116,21 @@ impl Kind for Freeze {
             _ => {}
         }
         let except = spec.except.clone().unwrap_or_default();
+        if let Some(policy) = &except.approval_policy {
+            policy.validate("spec.except.approvalPolicy", errors);
+        }
+        if spec.site_parts.len() > NAMED_MAX {
+            let count = spec.site_parts.len();
+            errors.push(FieldError::too_many("spec.siteParts", count, NAMED_MAX));
+        }
+        for (at, place) in spec.site_parts.iter().take(NAMED_MAX).enumerate() {
+            let path = format!("spec.siteParts[{at}]");
+            place.part.validate(&path, errors);
+            if place.part.is_whole() {
+                let why = "name a hall, a row or a power feed; spec.sites is for whole sites";
+                errors.push(FieldError::required(format!("{path}.hall"), why));
+            }
+        }
         for (field, named) in [
             ("spec.sites", &spec.sites),
             ("spec.racks", &spec.racks),

@@ -30,6 +30,7 @@ mod server_profile;
 mod service;
 mod service_account;
 mod site;
+mod site_part;
 
 pub use admission_policy::{
     ADMISSION, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
@@ -43,7 +44,7 @@ pub use campaign::{
 };
 pub use event::{Event, EventSource};
 pub use firmware::{FirmwareActivation, FirmwareBaseline, FirmwareImage, FirmwareUpdate};
-pub use freeze::{Freeze, FreezeExceptions, FreezeSpec, FreezeStatus};
+pub use freeze::{Freeze, FreezeExceptions, FreezePart, FreezeSpec, FreezeStatus};
 pub use image::{Image, ImageFormat, ImageSpec, ImageStatus};
 pub use instance::{
     HostKind, HostReference, Instance, InstancePhase, InstanceSpec, InstanceStatus,
@@ -59,7 +60,7 @@ pub use machine_pool::{
 };
 pub use namespace::{Namespace, NamespaceSpec, NamespaceStatus};
 pub use object_selector::{ObjectSelector, ObjectSelectorRequirement};
-pub use permit::{Permit, PermitPhase, PermitSpec, PermitStatus, PermittedLoss};
+pub use permit::{HookAnswer, Permit, PermitPhase, PermitSpec, PermitStatus, PermittedLoss};
 pub use provider::{MetalProvider, Provider, ProviderSpec, ProviderStatus, ProviderType};
 pub use rack::{Rack, RackSpec, RackStatus};
 pub use rbac::{ClusterRole, ClusterRoleBinding, PolicyRule, RBAC, Role, RoleBinding};
@@ -89,9 +90,12 @@ pub use server_profile::{
     ExpectedDrives, ExpectedInterfaces, ExpectedProcessors, ServerProfile, ServerProfileSpec,
     ServerProfileStatus,
 };
-pub use service::{DisruptionBudget, Service, ServiceSpec, ServiceStatus};
+pub use service::{
+    DisruptionBudget, DisruptionHook, OnSilence, Service, ServiceSpec, ServiceStatus,
+};
 pub use service_account::{LocalReference, ServiceAccount};
-pub use site::{Site, SiteBmc, SiteSpec, SiteStatus, bmc_credentials};
+pub use site::{Site, SiteBmc, SiteLimit, SiteSpec, SiteStatus, bmc_credentials};
+pub use site_part::SitePart;
 
 use crate::{Kind, KindRef};
 use std::{collections::HashMap, sync::OnceLock};

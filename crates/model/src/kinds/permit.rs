@@ -79,6 +79,27 @@ pub struct PermitStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub services: Vec<PermittedLoss>,
+    /// Who approved it, where that was wanted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub approved_by: Vec<String>,
+    /// What the hooks of services said to it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub hooks: Vec<HookAnswer>,
+}
+
+/// What the hook of a service said to a disruption that it let go ahead.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HookAnswer {
+    /// `namespace/name` of the Service.
+    pub service: String,
+    /// What it said, or that it was silent, as a sentence.
+    pub message: String,
+    /// When that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
 }
 
 impl Permit {
@@ -100,6 +121,9 @@ impl Kind for Permit {
     const COLUMNS: &'static [Column] = &[
         Column::new("Kind", "spec.target.kind", "What kind of target"),
         Column::new("Target", "spec.target.name", "What may be disrupted"),
+        Column::new("Hall", "spec.target.hall", "The hall of a site that it is").wide(),
+        Column::new("Row", "spec.target.row", "The row of a site that it is").wide(),
+        Column::new("Feed", "spec.target.powerFeed", "The power feed of a site that it is").wide(),
         Column::new("Phase", "status.phase", "Granted, or Waiting"),
         Column::new("Servers", "status.servers", "Servers that may go").of(ColumnType::Integer),
         Column::new("Instances", "status.instances", "Instances on them").of(ColumnType::Integer),

@@ -1,9 +1,9 @@
 //! Rack: where servers are mounted.
 
-use super::{INVENTORY, Resource, V1ALPHA1};
+use super::{INVENTORY, Resource, SitePart, V1ALPHA1};
 use crate::{
-    Column, ColumnType, Condition, FieldError, FieldErrors, Kind, ObjectMeta, Scope, kind_info,
-    validate,
+    ApprovalPolicy, Column, ColumnType, Condition, FieldError, FieldErrors, Kind, ObjectMeta,
+    Scope, kind_info, validate,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,19 @@ pub struct RackSpec {
     /// Most of its servers that may be disrupted at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_disrupted_servers: Option<u32>,
+    /// Whose approval is wanted before any of its servers is disrupted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_policy: Option<ApprovalPolicy>,
+}
+
+impl RackSpec {
+    /// Whether it stands in a part of a site, or hangs on it.
+    pub fn is_in(&self, site: &str, part: &SitePart) -> bool {
+        let row = part.row.is_none() || (self.row == part.row && self.hall == part.hall);
+        let hall = part.hall.is_none() || self.hall == part.hall;
+        let feed = part.power_feed.as_ref().is_none_or(|feed| self.power_feeds.contains(feed));
+        self.site == site && row && hall && feed
+    }
 }
 
 fn default_units() -> u16 {
@@ -80,7 +93,8 @@ impl Kind for Rack {
         Column::new("Phase", "status.phase", "Active when it holds servers"),
         Column::new("Servers", "status.servers", "Servers in it").of(ColumnType::Integer),
     ];
-    const INDEXED_FIELDS: &'static [&'static str] = &["spec.site", "spec.hall", "status.phase"];
+    const INDEXED_FIELDS: &'static [&'static str] =
+        &["spec.site", "spec.hall", "spec.row", "status.phase"];
     const DESCRIPTION: &'static str =
         "Rack is the place of servers in a site, and a failure domain.";
 
@@ -96,6 +110,9 @@ impl Kind for Rack {
         if spec.units == 0 || spec.units > UNITS_MAX {
             let why = format!("must be between 1 and {UNITS_MAX}");
             errors.push(FieldError::invalid("spec.units", spec.units, why));
+        }
+        if let Some(policy) = &spec.approval_policy {
+            policy.validate("spec.approvalPolicy", errors);
         }
     }
 

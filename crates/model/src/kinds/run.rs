@@ -1,7 +1,7 @@
 //! Run: one durable execution of a runbook. Its status is the journal: all that the engine knows
 //! of the run is here, so that any replica can go on with it.
 
-use super::{Resource, V1ALPHA1, WORKFLOWS};
+use super::{Resource, SitePart, V1ALPHA1, WORKFLOWS};
 use crate::{
     Column, ColumnType, Condition, Duration, FieldError, FieldErrors, Kind, ObjectMeta, Scope,
     Time, kind_info,
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 pub type Run = Resource<RunSpec, RunStatus>;
 
 /// Most decisions on one run: each is looked at whenever the run goes on.
-const APPROVALS_MAX: usize = 200;
+pub(super) const APPROVALS_MAX: usize = 200;
 
 /// What is wanted of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -48,7 +48,10 @@ pub struct RunSpec {
     /// Runs a failed or cancelled run again from a step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryFrom>,
-    /// Decisions on steps that wait for approval.
+    /// Who asked for it, as the plane knows them. The plane writes it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<String>,
+    /// Decisions on steps that wait for approval, and on the disruption as a whole.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<Approval>,
 }
@@ -62,6 +65,33 @@ pub struct RunTarget {
     pub kind: String,
     /// Name of the target. Of a namespaced kind, the target is in the run's namespace.
     pub name: String,
+    /// The part of a Site that it is about.
+    #[serde(flatten)]
+    pub part: SitePart,
+}
+
+impl RunTarget {
+    /// An object as a whole.
+    pub fn new(kind: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { kind: kind.into(), name: name.into(), part: SitePart::default() }
+    }
+
+    /// What is wrong with it, wherever it is written.
+    pub fn validate(&self, path: &str, errors: &mut FieldErrors) {
+        self.part.validate(path, errors);
+        if self.kind != "Site" && !self.part.is_whole() {
+            let why = "only a target of kind Site has halls, rows and power feeds";
+            errors.push(FieldError::forbidden(format!("{path}.kind"), why));
+        }
+    }
+}
+
+/// `Server s-1`, `Site fra1, hall north`.
+impl std::fmt::Display for RunTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)?;
+        if self.part.is_whole() { Ok(()) } else { write!(f, ", {}", self.part) }
+    }
 }
 
 /// From where a run that ended is run again.
@@ -79,17 +109,26 @@ fn one() -> u32 {
     1
 }
 
-/// A decision on a step that waits for approval.
+/// A decision on a step that waits for approval, or on the disruption as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Approval {
-    /// Path of the step, as `status.steps` names it.
+    /// Path of the step, as `status.steps` names it. Without one, it is about the disruption of the target, for
+    /// every service and place that wants an approval of whoever gives it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub step: String,
     /// What was decided.
     pub decision: Decision,
-    /// Who decided.
+    /// Who decided. The plane fills it in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// Groups they were in. The plane writes it down.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub groups: Vec<String>,
+    /// When. The plane writes it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -322,6 +361,9 @@ impl Kind for Run {
     fn validate(&self, old: Option<&Self>, errors: &mut FieldErrors) {
         if self.spec.runbook.is_empty() {
             errors.push(FieldError::required("spec.runbook", "name the Runbook to execute"));
+        }
+        if let Some(target) = &self.spec.target {
+            target.validate("spec.target", errors);
         }
         if self.spec.approvals.len() > APPROVALS_MAX {
             let count = self.spec.approvals.len();

@@ -2,7 +2,8 @@
 
 use super::{Resource, V1ALPHA1, WORKFLOWS};
 use crate::{
-    Column, Condition, Duration, FieldError, FieldErrors, Kind, ObjectMeta, Scope, kind_info,
+    ApprovalPolicy, Column, Condition, Duration, FieldError, FieldErrors, Kind, ObjectMeta, Scope,
+    kind_info,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -156,6 +157,9 @@ pub struct Step {
 pub struct Approve {
     /// What to approve, with `${ }` expressions.
     pub message: String,
+    /// Whose approval is wanted. Anybody's who may change the run, when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<ApprovalPolicy>,
 }
 
 /// Steps for each item of a list.

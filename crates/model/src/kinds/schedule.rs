@@ -53,6 +53,9 @@ pub struct ScheduleSpec {
     /// The Campaign it starts, instead of a run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub campaign: Option<CampaignSpec>,
+    /// Who wrote it last, and so asks for what it starts. The plane writes it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<String>,
 }
 
 /// What becomes of a start while what was started before is still in work.
@@ -194,6 +197,13 @@ impl Kind for Schedule {
     fn validate(&self, _: Option<&Self>, errors: &mut FieldErrors) {
         let spec = &self.spec;
         check_name(&self.metadata.name, errors);
+        if let Some(target) = spec.run.as_ref().and_then(|run| run.target.as_ref()) {
+            target.validate("spec.run.target", errors);
+        }
+        if spec.campaign.as_ref().is_some_and(|campaign| !campaign.approvals.is_empty()) {
+            let why = "approvals are given to a campaign when there is one; nobody approves all that a schedule starts";
+            errors.push(FieldError::forbidden("spec.campaign.approvals", why));
+        }
         if let Err(why) = spec.cron() {
             let schedule = format!("{:?}", spec.schedule);
             errors.push(FieldError::invalid("spec.schedule", schedule, why));

@@ -1,9 +1,9 @@
 //! Service: what people use, as its owner sees it. Its budget is what the ledger keeps.
 
-use super::{Resource, SERVICES, V1ALPHA1};
+use super::{Resource, SERVICES, SecretReference, V1ALPHA1};
 use crate::{
-    Column, ColumnType, Condition, FieldError, FieldErrors, Kind, ObjectMeta, Scope, Time,
-    kind_info, share::Share, window::MaintenanceWindow,
+    ApprovalPolicy, Column, ColumnType, Condition, Duration, FieldError, FieldErrors, Kind,
+    ObjectMeta, Scope, Time, kind_info, share::Share, window::MaintenanceWindow,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,75 @@ pub struct ServiceSpec {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub maintenance_windows: Vec<MaintenanceWindow>,
+    /// Whose approval is wanted before any of its instances is taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval_policy: Option<ApprovalPolicy>,
+    /// Who is asked before any of its instances is taken, when all else allows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disruption_hook: Option<DisruptionHook>,
+}
+
+/// A webhook that is sent a `DisruptionReview` and answers with one: now, after some time, or never.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DisruptionHook {
+    /// Where it is: `https://` or `http://`, without a user or password.
+    pub url: String,
+    /// Secret with `token`, which is sent as a bearer token, or `signingKey`, with which requests are signed, or both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretReference>,
+    /// Secret with the key `ca.crt`: PEM certificates to trust instead of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretReference>,
+    /// How long it is asked, again and again, before it counts as silent. 30s, when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Duration>,
+    /// What its silence means.
+    #[serde(default)]
+    pub on_silence: OnSilence,
+}
+
+/// What the silence of a hook means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnSilence {
+    /// The run waits, and the hook is asked again.
+    #[default]
+    Refuse,
+    /// The run goes ahead.
+    Allow,
+}
+
+impl DisruptionHook {
+    /// Longest deadline: a day.
+    const DEADLINE_MAX: Duration = Duration::from_secs(86_400);
+    /// Shortest deadline: less is not enough for one question.
+    const DEADLINE_MIN: Duration = Duration::from_secs(1);
+
+    /// How long it is asked before it counts as silent.
+    pub fn deadline(&self) -> Duration {
+        self.deadline.unwrap_or(Duration::from_secs(30))
+    }
+
+    fn validate(&self, path: &str, errors: &mut FieldErrors) {
+        let rest = self.url.strip_prefix("https://").or_else(|| self.url.strip_prefix("http://"));
+        let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
+        if host.is_empty() || host.contains('@') || self.url.contains(char::is_whitespace) {
+            let why = "must be https:// or http:// with a host, and without a user or password";
+            errors.push(FieldError::invalid(format!("{path}.url"), format!("{:?}", self.url), why));
+        }
+        for (field, secret) in
+            [("secretRef", &self.secret_ref), ("caSecretRef", &self.ca_secret_ref)]
+        {
+            if let Some(secret) = secret {
+                secret.validate(&format!("{path}.{field}"), errors);
+            }
+        }
+        let range = Self::DEADLINE_MIN..=Self::DEADLINE_MAX;
+        if !range.contains(&self.deadline()) {
+            let why = format!("must be between {} and {}", range.start(), range.end());
+            errors.push(FieldError::invalid(format!("{path}.deadline"), self.deadline(), why));
+        }
+    }
 }
 
 /// How many instances may be down at once: one of the two.
@@ -143,6 +212,12 @@ impl Kind for Service {
         }
         for (at, window) in spec.maintenance_windows.iter().take(WINDOWS_MAX).enumerate() {
             window.validate(&format!("spec.maintenanceWindows[{at}]"), errors);
+        }
+        if let Some(policy) = &spec.approval_policy {
+            policy.validate("spec.approvalPolicy", errors);
+        }
+        if let Some(hook) = &spec.disruption_hook {
+            hook.validate("spec.disruptionHook", errors);
         }
         match &spec.disruption_budget {
             Some(DisruptionBudget { max_unavailable: Some(_), min_available: Some(_) }) => {

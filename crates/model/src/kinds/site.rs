@@ -1,8 +1,8 @@
 //! Site: a building or part of one that holds racks.
 
-use super::{INVENTORY, Rack, Resource, SecretReference, V1ALPHA1};
+use super::{INVENTORY, Rack, Resource, SecretReference, SitePart, V1ALPHA1};
 use crate::{
-    Column, ColumnType, Condition, FieldError, FieldErrors, Kind, KindRef, Object, ObjectMeta,
+    ApprovalPolicy, Column, ColumnType, Condition, FieldError, FieldErrors, Kind, KindRef, Object, ObjectMeta,
     Scope, kind_info,
 };
 use schemars::JsonSchema;
@@ -11,6 +11,9 @@ use std::sync::Arc;
 
 /// A building, or part of one, that holds racks.
 pub type Site = Resource<SiteSpec, SiteStatus>;
+
+/// Most limits of parts.
+const LIMITS_MAX: usize = 1_000;
 
 /// What is wanted of a site.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -41,6 +44,17 @@ pub struct SiteSpec {
     /// What holds for the BMCs of its servers that say nothing else themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bmc: Option<SiteBmc>,
+    /// How much of its halls, rows and power feeds may be disrupted at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub limits: Vec<SiteLimit>,
+    /// Power feeds that are out of service: racks that hang on them have only their others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub power_feeds_down: Vec<String>,
+    /// Whose approval is wanted before any of its servers is disrupted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_policy: Option<ApprovalPolicy>,
 }
 
 /// What holds for the BMCs of a site.
@@ -65,6 +79,17 @@ pub fn bmc_credentials(
     let rack = get(Rack::info(), rack?)?;
     let site: Site = get(Site::info(), rack.field("spec.site")?)?.decode().ok()?;
     site.spec.bmc?.credentials_secret_ref
+}
+
+/// How much of a part of a site may be disrupted at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SiteLimit {
+    /// Which part.
+    #[serde(flatten)]
+    pub part: SitePart,
+    /// Most of its servers that may be disrupted at once.
+    pub max_disrupted_servers: u32,
 }
 
 /// What is seen of a site.
@@ -125,6 +150,32 @@ impl Kind for Site {
             self.spec.bmc.as_ref().and_then(|bmc| bmc.credentials_secret_ref.as_ref())
         {
             secret.validate("spec.bmc.credentialsSecretRef", errors);
+        }
+        let spec = &self.spec;
+        if spec.limits.len() > LIMITS_MAX {
+            errors.push(FieldError::too_many("spec.limits", spec.limits.len(), LIMITS_MAX));
+        }
+        let mut seen: Vec<&SitePart> = Vec::new();
+        for (at, limit) in spec.limits.iter().take(LIMITS_MAX).enumerate() {
+            let path = format!("spec.limits[{at}]");
+            limit.part.validate(&path, errors);
+            if limit.part.is_whole() {
+                let why = "name a hall, a row or a power feed; spec.maxDisruptedServers is for the whole site";
+                errors.push(FieldError::required(format!("{path}.hall"), why));
+            } else if seen.contains(&&limit.part) {
+                errors.push(FieldError::duplicate(path, &limit.part));
+            }
+            seen.push(&limit.part);
+        }
+        for (at, feed) in spec.power_feeds_down.iter().enumerate() {
+            if !spec.power_feeds.contains(feed) {
+                let field = format!("spec.powerFeedsDown[{at}]");
+                let why = "is not one of spec.powerFeeds";
+                errors.push(FieldError::invalid(field, format!("{feed:?}"), why));
+            }
+        }
+        if let Some(policy) = &spec.approval_policy {
+            policy.validate("spec.approvalPolicy", errors);
         }
     }
 

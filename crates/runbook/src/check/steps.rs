@@ -17,7 +17,7 @@ use crate::{
     params::type_name,
 };
 use quarterdeck_model::{
-    FieldError, kinds,
+    FieldError, FieldErrors, kinds,
     kinds::{Parameter, RunbookSpec, Step},
 };
 use serde_json::{Map, Value, json};
@@ -64,7 +64,7 @@ fn fixed(spec: &RunbookSpec) -> BTreeMap<&'static str, Type> {
         .map(|parameter| (parameter.name.clone(), Type::of_schema(&schema_of(parameter))));
     variables.insert("params", Type::object(parameters));
     let text = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), Type::TEXT)).collect();
-    let target: Vec<_> = text(&["kind", "name"]);
+    let target: Vec<_> = text(&["kind", "name", "hall", "row", "powerFeed"]);
     let mut run: Vec<_> = text(&["uid", "runbook"]);
     run.push(("attempt".into(), Type::Int));
     run.push(("target".into(), Type::object(target)));
@@ -171,6 +171,11 @@ impl Walk<'_> {
         if let Some(approve) = &step.approve {
             let message = Value::String(approve.message.clone());
             values.any(&message, &format!("{path}.approve.message"));
+            if let Some(policy) = &approve.policy {
+                let mut errors = FieldErrors::new();
+                policy.validate(&format!("{path}.approve.policy"), &mut errors);
+                errors.into_iter().for_each(|error| self.found.push(error));
+            }
         }
         let given =
             Given { action: step.action.as_ref(), call: step.call.as_ref(), input: &step.input };

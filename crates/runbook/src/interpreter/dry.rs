@@ -137,7 +137,7 @@ impl Machine<'_> {
                 format!("would wait up to {longest} for {} ({now})", expression.text())
             }
             Verb::Pause(time) => format!("would pause {time}"),
-            Verb::Approve(message) => match render(message) {
+            Verb::Approve { message, .. } => match render(message) {
                 Ok(Value::String(text)) => format!("would wait for approval: {text}"),
                 Ok(other) => format!("would wait for approval: {other}"),
                 Err(_) => format!("would wait for approval (the text is {UNKNOWN})"),

@@ -155,7 +155,7 @@ impl Machine<'_> {
 
     fn run(&self) -> Value {
         let run = self.view.run;
-        let target = run.target.as_ref().map(|on| json!({"kind": on.kind, "name": on.name}));
+        let target = run.target.as_ref().and_then(|on| serde_json::to_value(on).ok());
         json!({
             "uid": self.view.uid,
             "runbook": run.runbook,

@@ -64,7 +64,7 @@ impl Machine<'_> {
         let span =
             until.map_or_else(|| format!("since {}", clock(since)), |until| span(since, until));
         let target = self.view.run.target.as_ref();
-        let target = target.map_or_else(String::new, |on| format!(" {} {}", on.kind, on.name));
+        let target = target.map_or_else(String::new, |on| format!(" {on}"));
         let mut message = format!("waiting for leave to disrupt{target} {span}");
         let why = match self.view.admission {
             Admission::Refused(why) => Some(why),

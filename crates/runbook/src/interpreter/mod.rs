@@ -8,10 +8,11 @@
 //!
 //! - [`walk`] goes through steps; [`verbs`] begins and continues one, [`groups`] one that holds
 //!   others; [`frame`] gives expressions their variables; [`journal`] keeps the entries and their bounds.
-//! - [`leave`] has disruptive steps wait for the ledger.
+//! - [`leave`] has disruptive steps wait for the ledger, [`approval`] others for people.
 //! - [`undo`] compensates, [`retry`] reopens a run that ended, [`dry`] only says what would be done,
 //!   [`summary`] writes what people follow.
 
+mod approval;
 mod dry;
 mod frame;
 mod groups;

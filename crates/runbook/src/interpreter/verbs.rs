@@ -13,8 +13,8 @@ use crate::{
 };
 use jiff::tz::Offset;
 use quarterdeck_model::{
-    Duration, Time,
-    kinds::{Decision as Verdict, RunPhase, StepPhase, StepStatus},
+    ApprovalPolicy, Duration, Time,
+    kinds::{RunPhase, StepPhase, StepStatus},
     schema,
 };
 use serde_json::{Map, Value};
@@ -145,10 +145,14 @@ impl Machine<'_> {
                 wait(entry, &format!("waiting for {}", expression.text()));
             }
             Verb::Pause(time) => wait(entry, &format!("pausing {time}")),
-            Verb::Approve(message) => {
+            Verb::Approve { message, policy } => {
                 let text = self.render("approve.message", message, frame)?;
                 let text = text.as_str().map_or_else(|| text.to_string(), str::to_owned);
-                wait(entry, &format!("waiting for approval: {text}"));
+                let by = match *policy == ApprovalPolicy::default() {
+                    true => String::new(),
+                    false => format!(" by {policy}"),
+                };
+                wait(entry, &format!("waiting for approval{by}: {text}"));
             }
             Verb::ForEach { list, .. } => {
                 let value = list
@@ -204,7 +208,7 @@ impl Machine<'_> {
                     self.wait(path, at, "WaitStarted");
                 }
             }
-            Verb::Approve(_) => self.approve(node, path, at, frame),
+            Verb::Approve { policy, .. } => self.approve(node, policy, path, at, frame),
             Verb::Parallel(_) | Verb::ForEach { .. } | Verb::Call { .. } => {
                 self.group(node, path, at, frame);
             }
@@ -294,23 +298,6 @@ impl Machine<'_> {
         }
     }
 
-    fn approve(&mut self, node: &Node, path: &str, at: usize, frame: &Frame<'_>) {
-        // The last word counts, so that a person can change their mind by adding to the list.
-        let given = self.view.run.approvals.iter().rev().find(|given| given.step == path);
-        let Some(given) = given else {
-            return self.wait(path, at, "ApprovalRequested");
-        };
-        let by = given.by.as_deref().unwrap_or("someone");
-        let note = given.note.as_deref().map_or_else(String::new, |note| format!(": {note}"));
-        match given.decision {
-            Verdict::Approved => {
-                self.note(false, "Approved", format!("step {path}: approved by {by}{note}"));
-                self.succeed(node, path, at, frame, Value::Null);
-            }
-            Verdict::Rejected => self.fail(path, at, "Rejected", format!("rejected by {by}{note}")),
-        }
-    }
-
     pub(super) fn succeed(
         &mut self,
         node: &Node,
@@ -344,14 +331,14 @@ impl Machine<'_> {
         // Null is not told from nothing once it is written.
         entry.output = Some(output).filter(|output| !output.is_null());
         entry.outputs = outputs;
-        if waited && !matches!(node.verb, Verb::Approve(_)) {
+        if waited && !matches!(node.verb, Verb::Approve { .. }) {
             let does = node.verb.does();
             self.note(false, "WaitEnded", format!("step {path}: {does}: done"));
         }
     }
 
     /// Keeps waiting, and says so once.
-    fn wait(&mut self, path: &str, at: usize, reason: &str) {
+    pub(super) fn wait(&mut self, path: &str, at: usize, reason: &str) {
         if self.is_due(at) {
             let message = self.journal.entry(at).and_then(|entry| entry.message.clone());
             let message = message.unwrap_or_else(|| "waiting".into());

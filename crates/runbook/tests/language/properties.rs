@@ -63,7 +63,7 @@ fn step(depth: u32) -> BoxedStrategy<Step> {
             ..Step::default()
         }),
         1 => Just(Step {
-            approve: Some(Approve { message: "Go on?".into() }),
+            approve: Some(Approve { message: "Go on?".into(), policy: None }),
             timeout: Some(Duration::from_secs(3_000)),
             ..Step::default()
         }),
@@ -257,7 +257,7 @@ fn decide_on(world: &mut World, at: usize, decision: Verdict) -> Option<Event> {
     });
     let waiting: Vec<String> = waiting.map(|entry| entry.name.clone()).collect();
     let step = waiting.get(at % waiting.len().max(1))?.clone();
-    world.run.approvals.push(Approval { step, decision, by: None, note: None });
+    world.run.approvals.push(Approval { step, decision, ..Approval::default() });
     Some(Event::Wake)
 }
 

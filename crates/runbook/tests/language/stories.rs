@@ -342,8 +342,19 @@ steps:
   - {name: write, action: note.write, with: {text: '${ params.image }'}}
 ";
 
+const ASK_TWO: &str = "
+steps:
+  - name: ask
+    approve:
+      message: Write?
+      policy: {groups: [sre], required: 2, validFor: 90m}
+    timeout: 8h
+  - {name: write, action: note.write, with: {text: go}}
+";
+
 #[test]
 fn a_person_approves_rejects_or_says_nothing() {
+    use quarterdeck_model::kinds::Decision::{Approved, Rejected};
     let story = Story::of(ASK)
         .start()
         .step_is("ask", StepPhase::Waiting)
@@ -355,6 +366,27 @@ fn a_person_approves_rejects_or_says_nothing() {
         .done("write")
         .is(RunPhase::Succeeded);
     tell!("approve", story);
+    let story = Story::of(ASK_TWO)
+        .start()
+        .person_says("eve", &["dev"], "ask", Approved)
+        .person_says("ann", &["sre"], "ask", Approved)
+        .step_is("ask", StepPhase::Waiting)
+        .passes("2h")
+        .person_says("bob", &["sre"], "ask", Approved)
+        .step_is("ask", StepPhase::Waiting)
+        .person_says("cat", &["sre", "dev"], "ask", Approved)
+        .under_way(&["write"])
+        .done("write")
+        .is(RunPhase::Succeeded);
+    tell!("approve_by_two", story);
+    let story = Story::of(ASK_TWO)
+        .start()
+        .person_says("ann", &["sre"], "ask", Approved)
+        .person_says("eve", &["dev"], "ask", Rejected)
+        .step_is("ask", StepPhase::Waiting)
+        .person_says("bob", &["sre"], "ask", Rejected)
+        .is(RunPhase::Failed);
+    tell!("reject_by_one", story);
     let story = Story::of(ASK).start().reject("ask").is(RunPhase::Failed);
     tell!("reject", story);
     let story = Story::of(ASK).start().passes("8h").is(RunPhase::Failed);

@@ -410,7 +410,7 @@ impl Witness {
         let uid = key.split_once('/').map_or(key, |(uid, _)| uid);
         self.trace.say(format!("rack {rack} is worked on"));
         self.disruptions += 1;
-        let on = RunTarget { kind: "Rack".into(), name: rack.into() };
+        let on = RunTarget::new("Rack", rack);
         let servers = self.facts.hosts(&on);
         let held = self.permits.values().find(|held| held.uid == uid);
         if !held.is_some_and(|held| servers.is_subset(&held.hosts)) {

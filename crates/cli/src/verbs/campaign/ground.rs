@@ -10,8 +10,8 @@ use quarterdeck_ledger::Stage;
 use quarterdeck_model::{
     Condition, ConditionStatus, Kind, condition, kinds,
     kinds::{
-        Campaign, HostKind, Instance, ObjectSelector, ObjectSelectorRequirement, Rack, Run,
-        RunPhase, Server,
+        Campaign, HostKind, Instance, ObjectSelector, ObjectSelectorRequirement, Rack, RackSpec,
+        Run, RunPhase, Server,
     },
 };
 use serde_json::Value;
@@ -38,7 +38,7 @@ pub(super) async fn ground(plane: &Plane, campaign: &Campaign) -> Result<Ground,
     let labels = Selection::labels(selector(&spec.targets.selector));
     let mut ground = Ground::default();
     let racks =
-        if kind == Server::info() { sites(plane, &mut ground).await? } else { HashMap::new() };
+        if kind == Server::info() { places(plane, &mut ground).await? } else { HashMap::new() };
     let stages = stages(plane, campaign, namespace).await?;
     let mut on: HashMap<String, Vec<String>> = HashMap::new();
     for instance in seen::<Instance>(plane, &mut ground).await? {
@@ -77,10 +77,10 @@ async fn seen<K: Kind>(plane: &Plane, ground: &mut Ground) -> Result<Vec<K>, Err
     }
 }
 
-/// The site of each rack.
-async fn sites(plane: &Plane, ground: &mut Ground) -> Result<HashMap<String, String>, Error> {
+/// Where each rack is.
+async fn places(plane: &Plane, ground: &mut Ground) -> Result<HashMap<String, RackSpec>, Error> {
     let racks = seen::<Rack>(plane, ground).await?;
-    Ok(racks.into_iter().map(|rack| (rack.metadata.name, rack.spec.site)).collect())
+    Ok(racks.into_iter().map(|rack| (rack.metadata.name, rack.spec)).collect())
 }
 
 /// Where each target is, by its newest run of this campaign.
@@ -138,7 +138,7 @@ async fn took(plane: &Plane, runbook: &str, namespace: &str) -> Result<Vec<Signe
 
 fn target(
     object: &Value,
-    racks: &HashMap<String, String>,
+    racks: &HashMap<String, RackSpec>,
     stages: &BTreeMap<String, Stage>,
     on: &mut HashMap<String, Vec<String>>,
 ) -> Target {
@@ -158,7 +158,7 @@ fn target(
     let machine = machine.map(|(namespace, machine)| format!("{namespace}/{machine}"));
     services.extend(machine.and_then(|machine| on.remove(&machine)).unwrap_or_default());
     Target {
-        site: racks.get(&rack).cloned().unwrap_or_default(),
+        place: racks.get(&rack).cloned(),
         rack,
         // One that is in work is held by a run of this campaign.
         held_by: text("/status/currentRun").filter(|_| stage == Stage::Left),

@@ -129,15 +129,18 @@ fn not_permitted(why: &mut Why, run: &Run, refused: &Refused<'_>, now: Time) {
         target(run),
         ago(refused.since, now)
     );
+    let wants_approval = refused.sentence.contains("wants approval by");
     let next = match refused.blocker {
+        Blocker::Service { .. } if wants_approval => String::new(),
         Blocker::Service { namespace, name } => {
             format!(
                 "see what of it is down, and who holds permits: quarterdeck why service/{name} -n {namespace}"
             )
         }
+        Blocker::Place { .. } if wants_approval => String::new(),
         Blocker::Place { kind, name } => {
             format!(
-                "see who is disrupted there now: kubectl get permits -A; the limit is spec.maxDisruptedServers of {kind} {name}"
+                "see who is disrupted there now: kubectl get permits -A; the limit is spec.maxDisruptedServers or spec.limits of {kind} {name}"
             )
         }
         Blocker::Freeze(name) => {
@@ -148,6 +151,13 @@ fn not_permitted(why: &mut Why, run: &Run, refused: &Refused<'_>, now: Time) {
         Blocker::Other => String::new(),
     };
     why.findings.push(refusal(refused));
+    if wants_approval {
+        why.next.push(format!(
+            "approve it, if you are one of those: kubectl edit run {} -n {}, and add {{decision: Approved}} to spec.approvals",
+            run.metadata.name,
+            run.metadata.namespace.as_deref().unwrap_or_default()
+        ));
+    }
     why.next.push("wait: it goes on by itself when that gives way".into());
     why.next.extend(Some(next).filter(|next| !next.is_empty()));
 }

@@ -14,8 +14,8 @@ use quarterdeck_model::{
     FieldSelector, Key, Kind as _, KindRef, LabelSelector, Object, ObjectMeta, OwnerReference,
     Time, condition, kinds,
     kinds::{
-        Campaign, CampaignGroup, CampaignPhase, CampaignStatus, FailureDomain, Namespace, Rack,
-        Run, RunSpec, RunTarget, Server, StepPhase,
+        Campaign, CampaignGroup, CampaignPhase, CampaignStatus, Namespace, Rack, Run, RunSpec,
+        RunTarget, Server, StepPhase,
     },
     selector::LabelRequirement,
 };
@@ -29,7 +29,7 @@ use std::{
 };
 
 /// Label of a campaign's runs: its name.
-const CAMPAIGN: &str = "quarterdeck.dev/campaign";
+pub(crate) const CAMPAIGN: &str = "quarterdeck.dev/campaign";
 /// Label of a campaign's runs: which try this is for their target, from 1.
 const TRY: &str = "quarterdeck.dev/try";
 /// Changes are gathered for so long: all targets are looked at.
@@ -190,21 +190,18 @@ impl Targets {
                 *known = (tries, run);
             }
         }
-        let mut sites: HashMap<&str, String> = HashMap::new();
+        let mut domains: HashMap<&str, String> = HashMap::new();
         let mut all: Vec<Target> = Vec::with_capacity(found.items.len());
         for object in &found.items {
             let rack = object.field("spec.location.rack").unwrap_or_default();
-            let domain = match spec.failure_domain {
-                FailureDomain::Rack if kind == Server::info() => rack.to_owned(),
-                FailureDomain::Site if kind == Server::info() => sites
-                    .entry(rack)
-                    .or_insert_with(|| {
-                        let rack = world.get(Rack::info(), "", rack);
-                        let site = rack.as_ref().and_then(|rack| rack.field("spec.site"));
-                        site.unwrap_or_default().to_owned()
-                    })
-                    .clone(),
-                _ => String::new(),
+            let domain = || {
+                let found = world.get(Rack::info(), "", rack);
+                let found = found.and_then(|rack| rack.decode::<Rack>().ok());
+                spec.failure_domain.of(rack, found.as_ref().map(|rack| &rack.spec))
+            };
+            let domain = match kind == Server::info() {
+                true => domains.entry(rack).or_insert_with(domain).clone(),
+                false => String::new(),
             };
             let (tries, run) = match newest.get(object.name()) {
                 Some((tries, run)) => (*tries, Some(Arc::clone(run))),
@@ -237,10 +234,7 @@ impl Targets {
         Limits {
             canaries: size(spec.canaries(all)),
             concurrency: size(spec.concurrency),
-            domains: match spec.failure_domain {
-                FailureDomain::None => usize::MAX,
-                FailureDomain::Rack | FailureDomain::Site => size(spec.domains_at_once),
-            },
+            domains: spec.failure_domain.at_once(spec.domains_at_once),
             failures: size(spec.failures(all)),
             accepted: size(spec.accepted_failures),
         }
@@ -269,6 +263,25 @@ impl Targets {
         groups.truncate(NAMED_MAX);
         groups
     }
+}
+
+/// Whether a run does what the campaign would do, to one of its targets.
+pub(crate) fn does_the_same(world: &World, campaign: &Campaign, run: &Run) -> bool {
+    let (spec, wanted) = (&campaign.spec, &run.spec);
+    let Some(target) = wanted.target.as_ref().filter(|target| target.part.is_whole()) else {
+        return false;
+    };
+    let Some(kind) = kinds::all().iter().copied().find(|kind| kind.kind == target.kind) else {
+        return false;
+    };
+    let namespace = run.metadata.namespace.as_deref().filter(|_| kind.namespaced());
+    let object = world.get(kind, namespace.unwrap_or_default(), &target.name);
+    let labels = spec.targets.selector.selector();
+    let selected = object.zip(labels).is_some_and(|(object, labels)| labels.matches(&object));
+    selected
+        && target.kind == spec.targets.kind
+        && wanted.runbook == spec.runbook
+        && wanted.params == spec.params
 }
 
 /// Where a target is, by its newest run.
@@ -346,11 +359,9 @@ fn new_run(campaign: &Campaign, target: &Target, now: Time) -> Run {
         },
         spec: RunSpec {
             runbook: campaign.spec.runbook.clone(),
-            target: Some(RunTarget {
-                kind: campaign.spec.targets.kind.clone(),
-                name: target.name.clone(),
-            }),
+            target: Some(RunTarget::new(&campaign.spec.targets.kind, &target.name)),
             params: campaign.spec.params.clone(),
+            requested_by: campaign.spec.requested_by.clone(),
             ..RunSpec::default()
         },
         ..Run::default()

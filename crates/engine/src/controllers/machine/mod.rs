@@ -328,10 +328,7 @@ async fn begin(
         },
         spec: RunSpec {
             runbook: task.runbook.into(),
-            target: Some(RunTarget {
-                kind: Server::KIND.into(),
-                name: server.metadata.name.clone(),
-            }),
+            target: Some(RunTarget::new(Server::KIND, &server.metadata.name)),
             params: task.params,
             ..RunSpec::default()
         },

@@ -403,7 +403,7 @@ fn new_run(remedy: &Remedy, target: &Object, begin: &Begin, now: Time) -> Run {
         },
         spec: RunSpec {
             runbook: remedy.spec.runbook.clone(),
-            target: Some(RunTarget { kind: remedy.spec.kind.clone(), name: begin.target.clone() }),
+            target: Some(RunTarget::new(&remedy.spec.kind, &begin.target)),
             params: remedy.spec.params.clone(),
             ..RunSpec::default()
         },

@@ -210,11 +210,13 @@ fn start(
             target: run.target.clone(),
             params: run.params.clone(),
             timeout: run.timeout,
+            requested_by: schedule.spec.requested_by.clone(),
             ..RunSpec::default()
         };
         return objects.put(&Run { metadata, spec, ..Run::default() }, precondition).map(Some);
     }
-    let Some(spec) = campaign.clone() else { return Ok(None) };
+    let Some(mut spec) = campaign.clone() else { return Ok(None) };
+    spec.requested_by.clone_from(&schedule.spec.requested_by);
     objects.put(&Campaign { metadata, spec, ..Campaign::default() }, precondition).map(Some)
 }
 

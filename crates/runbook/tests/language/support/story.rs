@@ -162,9 +162,23 @@ impl Story {
         self.says(step, Verdict::Rejected)
     }
 
-    fn says(mut self, step: &str, decision: Verdict) -> Self {
-        let by = Some("ana@example.com".to_owned());
-        self.world.run.approvals.push(Approval { step: step.into(), decision, by, note: None });
+    fn says(self, step: &str, decision: Verdict) -> Self {
+        self.person_says("ana@example.com", &[], step, decision)
+    }
+
+    /// A person says something, as the plane writes it down.
+    pub(crate) fn person_says(
+        mut self,
+        by: &str,
+        groups: &[&str],
+        step: &str,
+        decision: Verdict,
+    ) -> Self {
+        let (by, time) = (Some(by.to_owned()), Some(self.world.now));
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        let step = step.to_owned();
+        let given = Approval { step: step.clone(), decision, by, groups, time, note: None };
+        self.world.run.approvals.push(given);
         self.happens(&format!("{step}: {decision:?}"), Event::Wake)
     }
 

@@ -53,7 +53,7 @@ impl World {
         let definition = Definition::compile(runbook, &known.runbooks)
             .unwrap_or_else(|errors| panic!("{runbook} does not compile: {errors:?}"));
         let wants_target = known.runbooks[runbook].target.is_some();
-        let target = RunTarget { kind: "Server".into(), name: "ams1-r7-u12".into() };
+        let target = RunTarget::new("Server", "ams1-r7-u12");
         Self {
             definition,
             known,
