@@ -39,6 +39,7 @@ use controllers::{
     Controller,
     campaign::Campaigns,
     garbage::Garbage,
+    instance::Instances,
     machine::Machines,
     namespace::Namespaces,
     permits::Permits,
@@ -132,6 +133,10 @@ impl Engine {
         parts.control({
             let store = store.clone();
             move || Machines::new(store.clone())
+        });
+        parts.control({
+            let store = store.clone();
+            move || Instances::new(store.clone())
         });
         parts.control(|| Pools);
         parts.control({

@@ -3,6 +3,7 @@
 
 pub(crate) mod campaign;
 pub(crate) mod garbage;
+pub(crate) mod instance;
 pub(crate) mod machine;
 pub(crate) mod namespace;
 pub(crate) mod permits;

@@ -17,6 +17,7 @@ mod crash;
 mod following;
 mod hooks;
 mod ledger;
+mod links;
 mod outside;
 mod ownership;
 mod places;
