@@ -290,8 +290,7 @@ impl SitePlan {
                 time_zone: Some(city.time_zone.to_owned()),
                 halls,
                 power_feeds,
-                max_disrupted_servers: None,
-                bmc: None,
+                ..SiteSpec::default()
             },
             ..Site::default()
         }
@@ -362,7 +361,7 @@ impl RackPlan {
                 units: UNITS,
                 power_feeds: feeds(&self.hall).into(),
                 power_watts_max: Some(self.class.rack_watts),
-                max_disrupted_servers: None,
+                ..RackSpec::default()
             },
             ..Rack::default()
         }

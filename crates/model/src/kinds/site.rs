@@ -2,8 +2,8 @@
 
 use super::{INVENTORY, Rack, Resource, SecretReference, SitePart, V1ALPHA1};
 use crate::{
-    ApprovalPolicy, Column, ColumnType, Condition, FieldError, FieldErrors, Kind, KindRef, Object, ObjectMeta,
-    Scope, kind_info,
+    ApprovalPolicy, Column, ColumnType, Condition, FieldError, FieldErrors, Kind, KindRef, Object,
+    ObjectMeta, Scope, kind_info,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
