@@ -60,7 +60,7 @@ impl Drop for Plane {
 /// Lets everybody work, and the next pass be due.
 async fn pass() {
     // The store's thread works in real time.
-    tokio::task::spawn_blocking(|| std::thread::yield_now()).await.unwrap();
+    tokio::task::spawn_blocking(std::thread::yield_now).await.unwrap();
     tokio::time::advance(EVERY).await;
 }
 
