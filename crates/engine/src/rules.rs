@@ -6,6 +6,7 @@
 use crate::{
     actions::{Actions, Known},
     declared::{Undeclared, undeclared},
+    secrets::of_bmc,
     starting,
     units::{highest, taken},
 };
@@ -13,7 +14,7 @@ use quarterdeck_model::{
     FieldError, FieldErrors, Kind as _, KindRef, kinds,
     kinds::{
         Campaign, CampaignSpec, Permit, Rack, Remedy, Run, RunSpec, RunTarget, Runbook,
-        RunbookSpec, Schedule, Server, Site,
+        RunbookSpec, Schedule, SecretReference, Server, Site,
     },
 };
 use quarterdeck_store::World;
@@ -137,7 +138,29 @@ pub(crate) fn of_targets(
         let why = "there is no such Rack; create it first, or correct the name";
         errors.push(FieldError::invalid("spec.location.rack", format!("{rack:?}"), why));
     }
+    if let Some(why) = other_credentials(world, new, old) {
+        errors.push(FieldError::forbidden("spec.location.rack", why));
+    }
     errors
+}
+
+/// Why a server cannot be declared to stand there: its BMC would be sent what another Site lends, and whoever had the
+/// run begun need not be allowed to read that.
+fn other_credentials(world: &World, new: &Value, old: Option<&Value>) -> Option<String> {
+    let lent = |server: &Value| {
+        let server = Server::deserialize(server).ok()?;
+        let own = server.spec.bmc.credentials_secret_ref.is_some();
+        of_bmc(world, &server.spec).filter(|_| !own)
+    };
+    let (after, before) = (lent(new)?, old.and_then(lent));
+    if before.as_ref() == Some(&after) {
+        return None;
+    }
+    let SecretReference { namespace, name } = after;
+    Some(format!(
+        "there its BMC would be sent Secret {namespace}/{name}, which the Site lends; name the Secret that it has now in \
+         its spec.bmc.credentialsSecretRef first"
+    ))
 }
 
 /// A server that carries something is moved by a run, which asks the ledger; else where it stands is free.

@@ -132,11 +132,25 @@ impl Book {
 
     /// Services that would lose something and want to be asked.
     fn concerns(&self, more: &BTreeMap<Number, u32>, hosts: &[Number]) -> Vec<Concern> {
-        let asked = more.iter().filter_map(|(number, lost)| {
-            let service = self.services.get(*number)?;
+        let wants = |number: &Number| {
+            let service = self.services.get(*number);
+            service.is_some_and(|service| service.spec.disruption_hook.is_some())
+        };
+        let mut own: BTreeMap<Number, Vec<String>> =
+            more.keys().filter(|number| wants(number)).map(|it| (*it, Vec::new())).collect();
+        if own.is_empty() {
+            return Vec::new();
+        }
+        for instance in self.fresh_instances(hosts) {
+            if let Some(names) = own.get_mut(&instance.service)
+                && names.len() < TOLD_MAX
+            {
+                names.push(instance.short_name().to_owned());
+            }
+        }
+        let asked = own.into_iter().filter_map(|(number, instances)| {
+            let (service, lost) = (self.services.get(number)?, more.get(&number)?);
             let hook = service.spec.disruption_hook.clone()?;
-            let own = self.fresh_instances(hosts).filter(|it| it.service == *number);
-            let instances = own.take(TOLD_MAX).map(|it| it.short_name().to_owned()).collect();
             let mut contact = String::new();
             whom_to_ask(&mut contact, service);
             let service = service.name.clone();

@@ -178,6 +178,7 @@ spec: {runbook: power-off-server, target: {kind: Server, name: node}, params: {g
         .iter()
         .filter(|line| {
             line["objectRef"]["name"] == "night-off"
+                && line["objectRef"]["resource"] == "runs"
                 && line["user"]["username"] == "system:controller:runs"
         })
         .map(|line| line["annotations"]["quarterdeck.dev/phase"].as_str().unwrap_or_default())

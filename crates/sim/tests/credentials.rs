@@ -17,9 +17,10 @@ use quarterdeck_model::{
 use quarterdeck_sim::Fault;
 use quarterdeck_testing::wait::wait_for;
 use serde_json::{Value, json};
+use std::time::Duration;
 use support::{
-    people::{change, ready, run_of},
-    plane::{DEADLINE, Plane},
+    people::{change, fails, ready, run_of},
+    plane::{DEADLINE, Plane, created},
 };
 
 fn named(plane: &Plane, server: usize) -> SecretReference {
@@ -83,6 +84,34 @@ async fn a_server_without_credentials_has_those_of_its_site() {
         if told { Ok(()) } else { Err(format!("{ready:?}")) }
     })
     .await;
+    change(&plane, Site::info(), ("", &site), |site| {
+        site["spec"]["bmc"] = json!({"credentialsSecretRef": lent});
+    })
+    .await;
+    // Sooner than it would look again by itself.
+    wait_for(Duration::from_secs(20), "it to be looked at again", async || match plane.ready(0) {
+        Some((true, _)) => Ok(()),
+        seen => Err(format!("{seen:?}")),
+    })
+    .await;
+    plane.stop().await;
+}
+
+/// Whoever may begin a run need not be allowed to read what another site lends.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_run_has_a_server_sent_what_another_site_lends() {
+    let plane = ready(1).await;
+    lent_by_its_site(&plane, 0).await;
+    let name = plane.servers[0].metadata.name.clone();
+    let theirs = json!({"credentialsSecretRef": {"namespace": "b", "name": "theirs"}});
+    let site = json!({"metadata": {"name": "other"}, "spec": {"region": "eu", "bmc": theirs}});
+    let rack = json!({"metadata": {"name": "far"}, "spec": {"site": "other", "units": 20}});
+    let both = vec![created(Site::info(), &site), created(Rack::info(), &rack)];
+    plane.store.commit(both).await.unwrap();
+    let params = json!({"rack": "far", "unit": 1, "recordOnly": true});
+    let told = fails(&plane, "record", "move-server", params, &name).await;
+    assert!(told.contains("its BMC would be sent Secret b/theirs"), "{told}");
+    assert_ne!(plane.see(0).spec.location.unwrap().rack, "far");
     plane.stop().await;
 }
 

@@ -20,25 +20,9 @@ use quarterdeck_testing::wait::wait_for;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use support::{
-    people::{change, ready, run_of},
-    plane::{DEADLINE, Plane, created},
+    people::{change, fails, ready, run_of},
+    plane::{DEADLINE, created},
 };
-
-async fn fails(plane: &Plane, name: &str, params: Value, server: &str) -> String {
-    let run = json!({"metadata": {"name": name, "namespace": "default"}, "spec": {
-        "runbook": "move-server", "target": {"kind": "Server", "name": server}, "params": params}});
-    plane.store.commit(vec![created(Run::info(), &run)]).await.unwrap();
-    wait_for(DEADLINE, "the run to fail", async || {
-        let run = plane.store.world().get(Run::info(), "default", name).ok_or("gone")?;
-        let run: Run = run.decode().unwrap();
-        if run.status.phase.ended() {
-            Ok(run.status.message.unwrap_or_default())
-        } else {
-            Err("under way")
-        }
-    })
-    .await
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_carried_and_counted_where_it_stands() {
@@ -65,7 +49,7 @@ async fn a_server_is_carried_and_counted_where_it_stands() {
         ("high", json!({"rack": "new", "unit": 21}), "Rack new has 20 units".into()),
         ("none", json!({"rack": "nowhere", "unit": 1}), "there is no such Rack".into()),
     ] {
-        let told = fails(&plane, name, params, &first).await;
+        let told = fails(&plane, name, "move-server", params, &first).await;
         assert!(told.contains(&says), "{told}");
     }
     assert_eq!(plane.simulation.effects(plane.address(0)), effects);

@@ -10,7 +10,7 @@ use quarterdeck_model::{
     Kind as _, KindRef, Time,
     kinds::{Campaign, Run, Schedule},
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 const REQUESTED_BY: &str = "requestedBy";
 
@@ -52,16 +52,13 @@ pub(super) fn record(
 fn requester(caller: &Caller, kind: KindRef, new: &Value, old: Option<&Value>) -> Option<String> {
     let Some(old) = old else { return Some(caller.user.clone()) };
     let before = old.pointer("/spec/requestedBy").and_then(Value::as_str).map(str::to_owned);
-    if kind == Schedule::info() && rest(old) != rest(new) {
+    // Whoever only has it rest, or go on, asks for nothing else.
+    let starts = ["run", "campaign", "schedule", "timeZone"];
+    let part = |of: &Value, field: &str| of.get("spec").and_then(|spec| spec.get(field)).cloned();
+    if kind == Schedule::info() && starts.iter().any(|it| part(old, it) != part(new, it)) {
         return Some(caller.user.clone());
     }
     before
-}
-
-/// What is asked for, without who asks for it.
-fn rest(object: &Value) -> Map<String, Value> {
-    let spec = object.get("spec").and_then(Value::as_object).cloned().unwrap_or_default();
-    spec.into_iter().filter(|(name, _)| name != REQUESTED_BY).collect()
 }
 
 fn approvals(object: &Value) -> &[Value] {

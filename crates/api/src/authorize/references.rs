@@ -123,6 +123,10 @@ fn uses_changed(kind: KindRef, new: &Value, old: Option<&Value>) -> bool {
 fn secrets_of_site(world: &World, kind: KindRef, new: &Value) -> Vec<SecretUse> {
     let text = |path: &str| new.pointer(path).and_then(Value::as_str);
     let get = |kind, name: &str| world.get(kind, "", name);
+    let lends = |field: &str, lent: SecretReference| {
+        let SecretReference { namespace, name } = lent;
+        SecretUse { field: field.into(), namespace: Some(namespace), name: Some(name) }
+    };
     let (field, lent) = if kind == Server::info() {
         if new.pointer("/spec/bmc/credentialsSecretRef").is_some_and(Value::is_object) {
             return Vec::new();
@@ -132,7 +136,11 @@ fn secrets_of_site(world: &World, kind: KindRef, new: &Value) -> Vec<SecretUse> 
         if new.pointer("/spec/credentialsSecretRef").is_some_and(Value::is_object) {
             return Vec::new();
         }
-        ("spec.site", text("/spec/site").and_then(|site| lent_by(get(Site::info(), site))))
+        let site = text("/spec/site").and_then(|site| lent_by(get(Site::info(), site)));
+        // Servers that it makes stand there, and name none.
+        let rack = bmc_credentials(None, text("/spec/template/rack"), get);
+        let rack = rack.map(|lent| lends("spec.template.rack", lent));
+        return site.map(|lent| lends("spec.site", lent)).into_iter().chain(rack).collect();
     } else if kind == Rack::info() {
         let name = text("/metadata/name").unwrap_or_default();
         let servers = world.with_fields(Server::info(), &format!("spec.location.rack={name}"));
@@ -146,11 +154,7 @@ fn secrets_of_site(world: &World, kind: KindRef, new: &Value) -> Vec<SecretUse> 
     } else {
         return Vec::new();
     };
-    let SecretReference { namespace, name } = match lent {
-        Some(lent) => lent,
-        None => return Vec::new(),
-    };
-    vec![SecretUse { field: field.into(), namespace: Some(namespace), name: Some(name) }]
+    lent.map(|lent| lends(field, lent)).into_iter().collect()
 }
 
 fn lent_by(site: Option<Arc<Object>>) -> Option<SecretReference> {

@@ -105,7 +105,7 @@ async fn whoever_has_a_sites_credentials_sent_somewhere_may_read_them() {
     let plane = plane().await;
     let inventory = "inventory.quarterdeck.dev";
     let path = |kind: &str| format!("/apis/{inventory}/v1alpha1/{kind}");
-    let kinds = ["servers", "racks", "sites"];
+    let kinds = ["servers", "racks", "sites", "bmcscans"];
     let verbs = ["create", "update", "patch", "get"];
     let rules: Vec<Value> = kinds.iter().map(|kind| rule(&verbs, inventory, kind)).collect();
     role(&plane, "", "places", json!(rules)).await;
@@ -139,10 +139,20 @@ async fn whoever_has_a_sites_credentials_sent_somewhere_may_read_them() {
     let elsewhere = json!({"spec": {"bmc": {"address": "evil"}}});
     ann.refused("PATCH", &format!("{}/s1", path("servers")), elsewhere.clone()).await;
     ann.must("PATCH", &format!("{}/s1", path("servers")), json!({"spec": {"serial": "x"}})).await;
+    // What a scan finds is sent what is lent where the scan says that it stands.
+    let scan = |site: &str| {
+        json!({"metadata": {"name": "hall"}, "spec": {"site": site, "ranges": ["192.0.2.0/28"],
+               "allow": {"serials": ["*"]}, "template": {"rack": "r1"}}})
+    };
+    let told = ann.refused("POST", &path("bmcscans"), scan("none")).await;
+    assert!(told.contains("spec.template.rack: its Site lends it"), "{told}");
+    let told = ann.refused("POST", &path("bmcscans"), scan("ams")).await;
+    assert!(told.contains("spec.site: its Site lends it"), "{told}");
     let by_name = json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["login"]}]);
     role(&plane, "b", "login", by_name).await;
     bind(&plane, "b", ("Role", "login"), user("ann")).await;
     ann.must("PATCH", &format!("{}/s1", path("servers")), elsewhere).await;
+    ann.must("POST", &path("bmcscans"), scan("none")).await;
 }
 
 fn server(address: &str, secret: &str) -> Value {

@@ -77,7 +77,12 @@ impl Controller for Instances {
             return Ok(None);
         }
         let mut instance: Instance = crate::objects::decode(&object)?;
+        let before = instance.status.conditions.clone();
         say(&mut instance, missing(&world, &object), objects.now());
+        if instance.status.conditions == before {
+            // Its text only looked as if there was something to say.
+            return Ok(None);
+        }
         // Whoever changed it meanwhile made a change that brings us here again.
         objects.commit(vec![objects.put(&instance, Precondition::At(object.revision))?]).await?;
         Ok(None)

@@ -28,8 +28,11 @@ use crate::{
 use quarterdeck_model::{Key, KindRef, Object, ObjectMeta};
 use quarterdeck_store::{EventKind, Store, World};
 use std::{collections::HashMap, sync::Arc, time::Duration};
-use tokio::task::{Id, JoinSet};
+use tokio::task::{Id, JoinSet, yield_now};
 use tracing::{error, warn};
+
+/// Objects of gained shards that are looked at before others get their turn, as those who renew leases.
+const LOOK_MAX: usize = 1_024;
 
 /// One controller.
 pub(crate) trait Controller: Send + Sync + 'static {
@@ -105,7 +108,7 @@ pub(crate) async fn run<C: Controller>(controller: C, wiring: Wiring, mut holdin
     loop {
         tokio::select! {
             biased;
-            gained = holding.changed() => news.look_at_gained(gained),
+            gained = holding.changed() => news.look_at_gained(gained).await,
             key = queue.next(), if work.len() < C::WORKERS => {
                 let shard = controller.shard(&wiring.store.world(), &key);
                 let Some(tenure) = holding.shard(shard) else {
@@ -174,18 +177,26 @@ impl<C: Controller> News<C> {
         }
     }
 
-    fn look_at_gained(&self, gained: Gained) {
+    async fn look_at_gained(&self, gained: Gained) {
         let world = self.store.world();
-        self.controller.forget(&|key| {
-            let shard = self.controller.shard(&world, key);
-            self.holding.shard(shard).is_some() && !gained.contains(shard)
-        });
+        self.forget(&world, gained);
         if gained.is_empty() {
             return;
         }
-        for object in self.controller.follows().into_iter().flat_map(|kind| world.all(kind)) {
+        let all = self.controller.follows().into_iter().flat_map(|kind| world.all(kind));
+        for (at, object) in all.enumerate() {
+            if at % LOOK_MAX == LOOK_MAX - 1 {
+                yield_now().await;
+            }
             self.add(&world, object, false, |shard| gained.contains(shard));
         }
+    }
+
+    fn forget(&self, world: &World, gained: Gained) {
+        self.controller.forget(&|key| {
+            let shard = self.controller.shard(world, key);
+            self.holding.shard(shard).is_some() && !gained.contains(shard)
+        });
     }
 
     fn saw(&self, seen: Seen) {

@@ -141,8 +141,13 @@ impl Controller for Servers {
         if object.kind == Rack::info() || object.kind == Site::info() {
             // Where it stands, or whose credentials it gives to servers without any.
             let says = |field| object.field(field).unwrap_or_default();
-            let says =
-                format!("{}/{}", says("spec.site"), says("spec.bmc.credentialsSecretRef.name"));
+            let secret = ["namespace", "name"]
+                .map(|part| object.field(&format!("spec.bmc.credentialsSecretRef.{part}")));
+            let says = format!(
+                "{}/{}",
+                says("spec.site"),
+                secret.map(Option::unwrap_or_default).join("/")
+            );
             let mut places = lock(&self.places);
             let before = match gone {
                 true => places.remove(&object.key),
@@ -150,7 +155,9 @@ impl Controller for Servers {
             };
             let news = gone || before.as_ref() != Some(&says);
             // A site that says nothing is like none.
-            let matters = object.kind == Rack::info() || before.unwrap_or(says) != "/";
+            let nothing =
+                [before.as_deref(), Some(says.as_str())].into_iter().flatten().all(|it| it == "//");
+            let matters = object.kind == Rack::info() || !nothing;
             return if news && matters { self.that_name(&object.key) } else { Vec::new() };
         }
         if object.kind == Runbook::info() && object.name() != INSPECT_RUNBOOK {

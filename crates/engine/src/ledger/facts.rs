@@ -82,12 +82,10 @@ impl Facts {
             self.read_all(&world, now);
             return true;
         };
-        // What is newer than that world comes once more: each change says what is, not what became.
+        // What is newer than that world comes once more: each change says what is, not what became. Every kind is asked
+        // about: a world is seen before it is known which kinds are newer in it.
         self.at = Some(world.revision());
         for kind in followed() {
-            if self.store.newest(kind) <= at {
-                continue;
-            }
             let Ok(changes) = self.store.changes(kind, at) else {
                 self.read_all(&world, now);
                 return true;
@@ -183,7 +181,10 @@ impl Facts {
             self.asks.remove(key);
             let name = format!("{}/{}", object.namespace(), object.name());
             let target = on_server(&self.machines, &spec.target, object.namespace());
-            self.permits.insert(key.clone(), uid.clone());
+            if self.permits.insert(key.clone(), uid.clone()).is_none() {
+                // One that was decided here a moment ago was noted where its target was then.
+                self.book.release(&uid);
+            }
             let (holder, since) = (Holder { uid, name }, permit.status.granted.unwrap_or(now));
             self.book.permit(holder, Target::from(&*target), since);
             return;

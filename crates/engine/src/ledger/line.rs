@@ -34,7 +34,8 @@ pub(super) struct Line {
 #[derive(Debug)]
 struct Known {
     since: Option<Time>,
-    refused: Option<(Instant, Blocker)>,
+    /// When to look again, and who blocks, if that is known.
+    refused: Option<(Instant, Option<Blocker>)>,
 }
 
 impl Line {
@@ -60,14 +61,22 @@ impl Line {
     }
 
     /// Somebody was refused: looked at again when that blocker gives way, or at that time.
-    pub(super) fn wait(&mut self, key: &Key, blocker: Blocker, now: Time, until: Option<Time>) {
+    pub(super) fn wait(
+        &mut self,
+        key: &Key,
+        blocker: Option<Blocker>,
+        now: Time,
+        until: Option<Time>,
+    ) {
         self.no_longer_refused(key);
         let Some(known) = self.known.get_mut(key) else { return };
         let left = until.map(|until| until.timestamp().duration_since(now.timestamp()));
         let left = left.and_then(|left| Duration::try_from(left).ok());
         let at = Instant::now() + left.map_or(AGAIN, |left| left.min(AGAIN)).max(SOON);
         known.refused = Some((at, blocker.clone()));
-        self.by_blocker.entry(blocker).or_default().insert((known.since, key.clone()));
+        if let Some(blocker) = blocker {
+            self.by_blocker.entry(blocker).or_default().insert((known.since, key.clone()));
+        }
         self.later.insert((at, key.clone()));
     }
 
@@ -75,7 +84,9 @@ impl Line {
         let Some(known) = self.known.get_mut(key) else { return };
         let Some((at, blocker)) = known.refused.take() else { return };
         self.later.remove(&(at, key.clone()));
-        if let Some(line) = self.by_blocker.get_mut(&blocker) {
+        if let Some(blocker) = blocker
+            && let Some(line) = self.by_blocker.get_mut(&blocker)
+        {
             line.remove(&(known.since, key.clone()));
             if line.is_empty() {
                 self.by_blocker.remove(&blocker);
@@ -148,12 +159,12 @@ mod tests {
         line.ask((Some(at(5)), key("other")));
         line.next(9);
         for (name, of) in [("late", ONE), ("early", ONE), ("other", OTHER)] {
-            line.wait(&key(name), of, at(10), None);
+            line.wait(&key(name), Some(of), at(10), None);
         }
         assert!(!line.is_due());
         line.gave_way(&ONE);
         assert_eq!(names(line.next(9)), ["early", "late"]);
-        line.wait(&key("late"), OTHER, at(10), Some(at(12)));
+        line.wait(&key("late"), Some(OTHER), at(10), Some(at(12)));
         line.forget(&key("early"));
         advance(Duration::from_secs(2)).await;
         assert_eq!(

@@ -121,13 +121,16 @@ impl Keeper {
     async fn answer(&mut self, questions: Vec<Key>) -> Result<(), EngineError> {
         let (mut written, mut decided) = (Vec::new(), Vec::new());
         for key in questions {
-            let Some(ask) = self.facts.ask(&key).filter(|ask| self.facts.goes_on(&key, &ask.uid))
-            else {
-                // Whoever drove its run takes it back.
+            let Some(ask) = self.facts.ask(&key).cloned() else {
                 self.line.forget(&key);
                 continue;
             };
-            let (ask, now) = (ask.clone(), self.objects.now());
+            let now = self.objects.now();
+            if !self.facts.goes_on(&key, &ask.uid) {
+                // Whoever drove its run takes it back, unless that goes on again before.
+                self.line.wait(&key, None, now, None);
+                continue;
+            }
             let (status, waits_for) = self.decide(&key, &ask, now);
             let granted = status.phase == PermitPhase::Granted;
             if let Some(write) = self.say(&ask, status)? {
@@ -136,7 +139,7 @@ impl Keeper {
             }
             match waits_for {
                 Some(Refusal { blocker, until, .. }) if !ask.permit.spec.dry_run => {
-                    self.line.wait(&key, blocker, now, until);
+                    self.line.wait(&key, Some(blocker), now, until);
                 }
                 _ => self.line.forget(&key),
             }
@@ -160,7 +163,8 @@ impl Keeper {
             if granted {
                 self.facts.not_granted(&key);
             }
-            self.line.ask((None, key));
+            let since = self.facts.ask(&key).and_then(|ask| ask.permit.spec.asked);
+            self.line.ask((since, key));
         }
         Ok(())
     }

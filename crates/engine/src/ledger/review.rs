@@ -100,7 +100,7 @@ fn time(text: &str, now: Time) -> Option<Time> {
         return Some(Time::new(time));
     }
     let length: Duration = text.parse().ok()?;
-    now.timestamp().checked_add(length.as_std()).ok().map(Time::seconds)
+    now.timestamp().checked_add(length.as_std()).ok().map(Time::new)
 }
 
 /// One line of a bounded length.

@@ -297,15 +297,19 @@ impl<'a> Driver<'a> {
     }
 
     async fn run(mut self) -> Result<Next, EngineError> {
-        let (objects, changed) = (&self.context.objects, &self.job.changed);
+        let (context, job) = (self.context, self.job);
+        let (objects, changed) = (&context.objects, &job.changed);
         let permit = self.leave.permit();
-        let _listening =
-            permit.map(|permit| self.context.listeners.listen(permit, changed.clone()));
+        let _listening = permit.map(|permit| context.listeners.listen(permit, changed.clone()));
         self.leave.look(&objects.store().world());
         self.resume().await?;
         if self.run.spec.dry_run {
-            let at = self.at;
-            while self.is_there() && !self.leave.rehearse(objects, at, changed).await? {}
+            while !self.asked.cancel && !self.leave.rehearse(objects, self.at, changed).await? {
+                // It is asked for the run as it is by now.
+                if matches!(self.adopt(&objects.store().world())?, Look::Gone) {
+                    return Ok(Next::Over);
+                }
+            }
         }
         let mut input = Input::Wake;
         let mut shown = false;

@@ -130,8 +130,9 @@ impl Leave {
             let seen = Some((asker.run.clone(), at));
             let precondition = Precondition::AbsentIf { seen, below: None };
             let permit = new_permit(asker, false, objects.now());
-            // Should the run have changed, or an earlier one's permit be there, that brings us here again.
+            // Should the run have changed, or an earlier one's permit be there, that is seen as news: it was not asked.
             objects.commit(vec![objects.put(&permit, precondition)?]).await?;
+            self.state = State::Asked;
         }
         Ok(())
     }

@@ -129,8 +129,12 @@ impl Kind for Site {
         Column::new("Servers", "status.servers", "Servers in it").of(ColumnType::Integer),
         Column::new("Display", "spec.displayName", "What people call it").wide(),
     ];
-    const INDEXED_FIELDS: &'static [&'static str] =
-        &["spec.region", "spec.bmc.credentialsSecretRef.name", "status.phase"];
+    const INDEXED_FIELDS: &'static [&'static str] = &[
+        "spec.region",
+        "spec.bmc.credentialsSecretRef.name",
+        "spec.bmc.credentialsSecretRef.namespace",
+        "status.phase",
+    ];
     const DESCRIPTION: &'static str = "Site is a building, or part of one, that holds racks.";
 
     fn meta(&self) -> &ObjectMeta {

@@ -105,10 +105,9 @@ impl Webhooks {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = headers;
-        let exchange = async {
-            let _slot = self.slots.acquire().await;
-            transport.exchange(request, BODY_MAX, webhook.timeout).await
-        };
+        // Its time begins when it is sent: who waits behind others is not silent.
+        let _slot = self.slots.acquire().await;
+        let exchange = transport.exchange(request, BODY_MAX, webhook.timeout);
         let late = TransportError::TimedOut { after: webhook.timeout };
         let reply = tokio::time::timeout(webhook.timeout, exchange).await.unwrap_or(Err(late));
         let reply = reply.map_err(|error| fails(&error))?;

@@ -24,14 +24,23 @@ pub(super) struct Bmcs {
     certificate: String,
 }
 
+/// Whether BMCs can be served at that port.
+pub(super) fn try_listening(port: u16) -> Result<(), Error> {
+    bind(port).map(drop)
+}
+
+fn bind(port: u16) -> Result<TcpListener, Error> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    listen(port).map_err(|cause| Error::Bmcs { address, cause })
+}
+
 impl Bmcs {
     pub(super) fn prepare(
         port: u16,
         folder: &Path,
         simulation: &Simulation,
     ) -> Result<Self, Error> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let listener = listen(port).map_err(|cause| Error::Bmcs { address, cause })?;
+        let listener = bind(port)?;
         let kept = pki::Authority::open(&folder.join(AUTHORITY))?;
         let certificate = kept.certificate().to_owned();
         let authority = Authority::of(&certificate, kept.key())

@@ -173,6 +173,10 @@ fn hold(folder: &Path, flags: &Flags) -> Result<Held, Error> {
             if found.next().is_some() {
                 return Err(DemoError::NoDemo { folder: folder.into() }.into());
             }
+            if let Some(port) = bmc_port {
+                // A folder keeps its port for good: it must be one that can be had.
+                bmcs::try_listening(port)?;
+            }
             write(folder, &held)?;
             return Ok(held);
         }

@@ -56,12 +56,11 @@ pub(crate) struct Replicas {
     pub(crate) network: Proxy,
 }
 
-/// Whether a replica is the one that acts, by its log.
-fn acts(plane: &mut Plane) -> bool {
+/// What a replica has said that it acts for, in its log.
+fn told(plane: &mut Plane) -> Vec<String> {
     let log = plane.process().expect("a plane that runs").output();
-    let said =
-        log.lines().rfind(|line| line.contains("replica acts") || line.contains("longer acts"));
-    said.is_some_and(|line| line.contains("replica acts"))
+    let told = log.lines().filter(|line| line.contains("what this replica acts for"));
+    told.map(str::to_owned).collect()
 }
 
 impl Replicas {
@@ -81,19 +80,27 @@ impl Replicas {
                 self.signal(one, Signal::CONT);
             }
             Fault::ActingPaused => {
+                let says = |plane: &mut Plane, what: &str| {
+                    told(plane).last().is_some_and(|last| last.contains(what))
+                };
                 let mut acting = None;
-                wait_until(DEADLINE, "one replica to act", async || {
-                    acting = self.planes.iter_mut().position(acts);
+                wait_until(DEADLINE, "one replica to lead", async || {
+                    acting = self.planes.iter_mut().position(|plane| says(plane, "leads=true"));
                     acting.is_some()
                 })
                 .await;
                 let acting = acting.expect("it was waited for");
                 self.signal(acting, Signal::STOP);
                 let other = &mut self.planes[1 - acting];
-                wait_until(DEADLINE, "the other replica to act", async || acts(other)).await;
+                let all = "shards=16 of=16 leads=true";
+                wait_until(DEADLINE, "the other replica to act for all", async || says(other, all))
+                    .await;
+                let late = &mut self.planes[acting];
+                let before = told(late).len();
                 self.signal(acting, Signal::CONT);
                 let late = &mut self.planes[acting];
-                wait_until(DEADLINE, "the late one to notice", async || !acts(late)).await;
+                let notices = async || told(late).len() > before;
+                wait_until(DEADLINE, "the late one to notice", notices).await;
             }
             Fault::StoreKilled => {
                 self.server.kill9();

@@ -3,7 +3,7 @@
 use super::plane::{DEADLINE, Plane, created};
 use quarterdeck_model::{
     Kind as _, KindRef,
-    kinds::{Namespace, Run, ServerPhase},
+    kinds::{Namespace, Run, RunPhase, ServerPhase},
     object,
 };
 use quarterdeck_store::{Mutation, Outcome, Precondition, Write};
@@ -58,13 +58,18 @@ pub(crate) async fn change(
     }
 }
 
-/// Runs a runbook on a server until it has ended well.
-pub(crate) async fn run_of(plane: &Plane, name: &str, runbook: &str, params: Value, server: &str) {
+/// Begins a run of a runbook on a server.
+async fn begin(plane: &Plane, name: &str, runbook: &str, params: Value, server: &str) {
     let run = json!({
         "metadata": {"name": name, "namespace": "default"},
         "spec": {"runbook": runbook, "target": {"kind": "Server", "name": server}, "params": params},
     });
     plane.store.commit(vec![created(Run::info(), &run)]).await.unwrap();
+}
+
+/// Runs a runbook on a server until it has ended well.
+pub(crate) async fn run_of(plane: &Plane, name: &str, runbook: &str, params: Value, server: &str) {
+    begin(plane, name, runbook, params, server).await;
     wait_for(DEADLINE, &format!("run {name} to end well"), async || {
         let run = plane.store.world().get(Run::info(), "default", name).ok_or("gone")?;
         match run.field("status.phase") {
@@ -73,4 +78,24 @@ pub(crate) async fn run_of(plane: &Plane, name: &str, runbook: &str, params: Val
         }
     })
     .await;
+}
+
+/// The same until it has ended; what it says then.
+pub(crate) async fn fails(
+    plane: &Plane,
+    name: &str,
+    runbook: &str,
+    params: Value,
+    server: &str,
+) -> String {
+    begin(plane, name, runbook, params, server).await;
+    wait_for(DEADLINE, &format!("run {name} to fail"), async || {
+        let run = plane.store.world().get(Run::info(), "default", name).ok_or("gone")?;
+        let run: Run = run.decode().unwrap();
+        match run.status.phase {
+            RunPhase::Failed => Ok(run.status.message.unwrap_or_default()),
+            phase => Err(format!("{phase:?}")),
+        }
+    })
+    .await
 }

@@ -178,10 +178,9 @@ fn allow(patterns: &[String]) -> Value {
         }
     }
     let lists = [("serials", serials), ("uuids", uuids), ("macAddresses", macs)];
-    let said = lists.into_iter().filter(|(_, list)| !list.is_empty());
-    said.map(|(name, list)| (name.to_owned(), json!(list)))
-        .collect::<serde_json::Map<_, _>>()
-        .into()
+    // All of them: what was allowed before and is not said now is allowed no more.
+    let all = lists.into_iter().map(|(name, list)| (name.to_owned(), json!(list)));
+    all.collect::<serde_json::Map<_, _>>().into()
 }
 
 #[cfg(test)]
@@ -197,5 +196,7 @@ mod tests {
             json!({"serials": ["CN7475", "SN-*"], "uuids": ["4c4c4544-0044-4810-8031-c4c04f4c4a32"],
                    "macAddresses": ["aa:bb:cc:*"]})
         );
+        let only = json!({"serials": ["SN-1"], "uuids": [], "macAddresses": []});
+        assert_eq!(allow(&["SN-1".into()]), only, "a scan that is there forgets what it allowed");
     }
 }

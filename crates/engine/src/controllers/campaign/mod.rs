@@ -36,6 +36,9 @@ const TRY: &str = "quarterdeck.dev/try";
 const GATHER: Duration = Duration::from_secs(1);
 /// How soon a campaign looks again that could begin nothing of what it should.
 const STUCK: Duration = Duration::from_secs(15);
+/// How soon a campaign that has not ended looks again though nothing of it changed: what its targets are may be
+/// another, as it follows from labels.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// How soon a campaign that has more to begin goes on.
 const SOON: Duration = Duration::from_millis(100);
 /// Most runs created by one look.
@@ -109,6 +112,7 @@ impl Controller for Campaigns {
         }
         let (begins, mut told) = (mutations.len(), None);
         let status = status(&campaign, &targets, &wave, now);
+        let again = (!status.phase.ended()).then_some(LOOK_AGAIN);
         if status != campaign.status {
             let news = news::news(&campaign.status, &status, wave.halt.is_some());
             if let Some((reason, warning)) = news
@@ -124,13 +128,13 @@ impl Controller for Campaigns {
         }
         mutations.extend(told);
         if mutations.is_empty() {
-            return Ok(None);
+            return Ok(again);
         }
         // Whoever came between made a change that brings us here again.
         let outcomes = objects.commit(mutations).await?;
         let begun = outcomes.iter().take(begins).any(|it| matches!(it, Outcome::Committed(_)));
         Ok(match (goes_on && begins > 0, begun) {
-            (false, _) => None,
+            (false, _) => again,
             (true, true) => Some(SOON),
             // A run of that name is there, and is not one of this campaign.
             (true, false) => Some(STUCK),

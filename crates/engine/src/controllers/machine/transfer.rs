@@ -188,6 +188,8 @@ pub(super) async fn given(
     let waits = there.is_some_and(|(_, there)| {
         there.metadata.uid == *taker && there.metadata.deletion_timestamp.is_none()
     });
+    // One that is to go is taken over by nobody any more.
+    let waits = waits && machine.metadata.deletion_timestamp.is_none();
     if !waits {
         let mut next = machine.clone();
         next.status.transferring_to = None;
