@@ -115,8 +115,12 @@ fn keep(caller: &mut Caller, performed: &Performed) {
 }
 
 async fn step(caller: &mut Caller, action: &str) -> Value {
+    step_with(caller, action, json!({})).await
+}
+
+async fn step_with(caller: &mut Caller, action: &str, input: Value) -> Value {
     let context = caller.context(action, 1);
-    let performed = caller.perform(&context, action, json!({})).await.unwrap();
+    let performed = caller.perform(&context, action, input).await.unwrap();
     for secret in caller.secrets.0.values().flat_map(|held| held.values()) {
         let text = String::from_utf8(secret.clone()).unwrap();
         let told = format!("{performed:?} {}", performed.output);
@@ -201,6 +205,21 @@ async fn a_password_that_may_be_in_force_is_not_thrown_away() {
     assert_eq!(held(&caller, "password"), Some(account.lock().unwrap().password.clone()));
 }
 
+/// A BMC that takes long to know the new password still takes the old one when the next run begins.
+#[tokio::test]
+async fn a_password_that_comes_into_force_late_is_still_known() {
+    let (_bmc, mut caller, account) = machine(|account| account.forgets = true);
+    step(&mut caller, STEPS[0]).await;
+    caller.call(STEPS[1], json!({})).await.unwrap_err();
+    let sent = held(&caller, "pendingPassword").unwrap();
+    assert_eq!(step(&mut caller, STEPS[0]).await["generated"], false);
+    account.lock().unwrap().password = sent.clone();
+    assert_eq!(step(&mut caller, STEPS[1]).await["changed"], false);
+    step(&mut caller, STEPS[2]).await;
+    assert_eq!(held(&caller, "password"), Some(sent));
+    caller.call("inventory.refresh", json!({})).await.unwrap();
+}
+
 #[tokio::test]
 async fn what_cannot_be_set_is_told_without_the_password() {
     for (most, forgets, reason, says) in [
@@ -216,10 +235,19 @@ async fn what_cannot_be_set_is_told_without_the_password() {
         let pending = held(&caller, "pendingPassword").unwrap();
         assert!(error.message.contains(says) && !error.message.contains(&pending), "{error}");
         assert_eq!(account.lock().unwrap().password, PASSWORD);
-        // Nothing is broken: it still logs in, and a new one can be made.
+        // Nothing is broken: it still logs in, and the same one is set again.
         caller.call("inventory.refresh", json!({})).await.unwrap();
-        assert_eq!(step(&mut caller, STEPS[0]).await["generated"], true);
-        assert_ne!(held(&caller, "pendingPassword").unwrap(), pending);
+        assert_eq!(step(&mut caller, STEPS[0]).await["generated"], false);
+        assert_eq!(held(&caller, "pendingPassword").unwrap(), pending);
+        // Only one that was sent to nobody gives way to another length.
+        let made = step_with(&mut caller, STEPS[0], json!({"length": 16})).await;
+        assert_eq!(made["generated"], !forgets);
+        assert_eq!(held(&caller, "pendingPassword").unwrap() == pending, forgets);
+        account.lock().unwrap().forgets = false;
+        for action in &STEPS[1..] {
+            step(&mut caller, action).await;
+        }
+        assert_eq!(held(&caller, "password"), Some(account.lock().unwrap().password.clone()));
     }
     let (_bmc, mut caller, account) = machine(|_| {});
     step(&mut caller, STEPS[0]).await;

@@ -10,7 +10,7 @@ use quarterdeck_model::kinds::SecretReference;
 use serde_json::json;
 
 use super::Redfish;
-use super::resource::{Path, Resource};
+use super::resource::{Doc, Path, Resource};
 use super::system::System;
 use super::target::{Credentials, PENDING_PASSWORD, Target};
 use crate::action::{ActionContext, ActionError, Reason, SecretChange, SecretData};
@@ -134,17 +134,20 @@ impl Held {
 }
 
 impl Redfish {
-    /// Whether the BMC takes the password in force, tried now.
-    pub(super) async fn takes_current(
+    /// Whether the password to be set has a length that the BMC takes none of: then [`set_password`] sent it to nobody.
+    /// Not known of a BMC that takes no password known to be in force.
+    pub(super) async fn was_never_sent(
         &self,
         context: &ActionContext,
         held: &Held,
+        pending: &Credentials,
     ) -> Result<bool, ActionError> {
-        let system = self.try_login(context, &held.target, &held.current).await?;
-        if let Some(system) = &system {
-            system.bmc.close().await;
-        }
-        Ok(system.is_some())
+        let Some(system) = self.try_login(context, &held.target, &held.current).await? else {
+            return Ok(false);
+        };
+        let service = account_service(&system).await;
+        system.bmc.close().await;
+        Ok(length_refused(service?.doc(), &pending.password).is_some())
     }
 
     /// Sets the password that is to be set, and makes sure that the BMC takes it. Answers whether there was anything
@@ -188,30 +191,36 @@ impl Redfish {
 }
 
 async fn set_password(system: &System, new: &Credentials) -> Result<(), ActionError> {
-    let root = system.bmc.root(&system.budget).await?;
-    let service = root.doc().link("/AccountService");
-    let service = service.ok_or_else(|| system.unsupported("it has no account service"))?;
-    let service = system.bmc.get(&service, &system.budget).await?;
-    let length = u64::try_from(new.password.len()).unwrap_or(u64::MAX);
-    let doc = service.doc();
-    let most = doc.unsigned("/MaxPasswordLength").filter(|most| *most > 0);
-    let least = doc.unsigned("/MinPasswordLength").unwrap_or_default();
-    if most.is_some_and(|most| length > most) || length < least {
-        let message = format!(
-            "{}: it takes passwords of {least} to {} characters, and the new one has {length}; start again with \
-             another length",
-            system.name(),
-            most.map_or_else(|| "any number of".to_owned(), |most| most.to_string())
-        );
+    let service = account_service(system).await?;
+    if let Some(why) = length_refused(service.doc(), &new.password) {
+        let message = format!("{}: {why}; start again with another length", system.name());
         return Err(ActionError::permanent(Reason::InvalidInput, message));
     }
-    let accounts = doc.link("/Accounts");
+    let accounts = service.doc().link("/Accounts");
     let accounts = accounts.ok_or_else(|| system.unsupported("it lists no accounts"))?;
     let account = find(system, &accounts, &new.username).await?;
     system
         .bmc
         .patch(&account, &json!({"Password": new.password}), &system.quirks, &system.budget)
         .await
+}
+
+async fn account_service(system: &System) -> Result<Resource, ActionError> {
+    let root = system.bmc.root(&system.budget).await?;
+    let service = root.doc().link("/AccountService");
+    let service = service.ok_or_else(|| system.unsupported("it has no account service"))?;
+    system.bmc.get(&service, &system.budget).await
+}
+
+/// Why the account service takes no password of that length.
+fn length_refused(service: Doc<'_>, password: &str) -> Option<String> {
+    let length = u64::try_from(password.len()).unwrap_or(u64::MAX);
+    let most = service.unsigned("/MaxPasswordLength").filter(|most| *most > 0);
+    let least = service.unsigned("/MinPasswordLength").unwrap_or_default();
+    (most.is_some_and(|most| length > most) || length < least).then(|| {
+        let most = most.map_or_else(|| "any number of".to_owned(), |most| most.to_string());
+        format!("it takes passwords of {least} to {most} characters, and the new one has {length}")
+    })
 }
 
 async fn find(system: &System, accounts: &Path, username: &str) -> Result<Resource, ActionError> {
