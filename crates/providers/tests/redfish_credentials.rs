@@ -220,6 +220,25 @@ async fn a_password_that_comes_into_force_late_is_still_known() {
     caller.call("inventory.refresh", json!({})).await.unwrap();
 }
 
+/// A Server that names again the Secret it had before its rotation still has a password that its BMC takes.
+#[tokio::test]
+async fn a_reference_that_was_set_back_does_not_stop_rotation() {
+    let (_bmc, mut caller, account) = machine(|_| {});
+    for action in STEPS {
+        step(&mut caller, action).await;
+    }
+    let first = held(&caller, "password").unwrap();
+    caller.target["spec"]["bmc"]["credentialsSecretRef"]["name"] = json!("bmc");
+    for action in STEPS {
+        step(&mut caller, action).await;
+    }
+    let second = held(&caller, "password").unwrap();
+    assert_ne!(second, first);
+    assert_eq!(account.lock().unwrap().password, second);
+    assert_eq!(caller.target["spec"]["bmc"]["credentialsSecretRef"]["name"], "bmc-s-1");
+    caller.call("inventory.refresh", json!({})).await.unwrap();
+}
+
 #[tokio::test]
 async fn what_cannot_be_set_is_told_without_the_password() {
     for (most, forgets, reason, says) in [

@@ -63,6 +63,16 @@ impl Held {
         Ok(Self { target, current, own, own_data })
     }
 
+    /// What may be in force, likeliest first: a Server whose reference was set back to the Secret it had before a
+    /// rotation names a password that its BMC does not take any more, and its own Secret has the one it does.
+    pub fn may_be_in_force(&self) -> impl Iterator<Item = Credentials> + '_ {
+        let text = |key: &str| String::from_utf8(self.own_data.get(key)?.clone()).ok();
+        let own = text("username").zip(text("password"));
+        let own = own.map(|(username, password)| Credentials { username, password });
+        let own = own.filter(|own| *own != self.current);
+        std::iter::once(self.current.clone()).chain(own)
+    }
+
     /// The password that is to be set.
     ///
     /// # Errors
@@ -142,12 +152,24 @@ impl Redfish {
         held: &Held,
         pending: &Credentials,
     ) -> Result<bool, ActionError> {
-        let Some(system) = self.try_login(context, &held.target, &held.current).await? else {
-            return Ok(false);
-        };
+        let Some(system) = self.log_in(context, held).await? else { return Ok(false) };
         let service = account_service(&system).await;
         system.bmc.close().await;
         Ok(length_refused(service?.doc(), &pending.password).is_some())
+    }
+
+    /// The system by what is in force, as far as is known; none when the BMC refuses all of that.
+    async fn log_in(
+        &self,
+        context: &ActionContext,
+        held: &Held,
+    ) -> Result<Option<System>, ActionError> {
+        for credentials in held.may_be_in_force() {
+            if let Some(system) = self.try_login(context, &held.target, &credentials).await? {
+                return Ok(Some(system));
+            }
+        }
+        Ok(None)
     }
 
     /// Sets the password that is to be set, and makes sure that the BMC takes it. Answers whether there was anything
@@ -162,7 +184,7 @@ impl Redfish {
             return held.adopt().map(|_nothing| false);
         };
         let authority = held.target.endpoint.authority.as_str();
-        let Some(system) = self.try_login(context, &held.target, &held.current).await? else {
+        let Some(system) = self.log_in(context, held).await? else {
             let taken = self.try_login(context, &held.target, &new).await?;
             let system = taken.ok_or_else(|| held.neither(authority))?;
             system.bmc.close().await;

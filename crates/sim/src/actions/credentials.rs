@@ -50,7 +50,7 @@ impl Twin for CredentialsApply {
             held.adopt()?;
             return Ok(credentials_apply::Output { username, changed: false });
         };
-        if visit.takes_login(held.current()) {
+        if held.may_be_in_force().any(|it| visit.takes_login(&it)) {
             let set = new.password.clone();
             visit.command(ACCOUNT, |state| state.rest().service.change_password(set)).await?;
             return Ok(credentials_apply::Output { username, changed: true });
