@@ -28,6 +28,8 @@ struct Account {
     refused_logins: usize,
     loses_answer: bool,
     forgets: bool,
+    /// Refuses a new password, and repeats it and the old one.
+    echoes: bool,
     most: u64,
 }
 
@@ -66,6 +68,18 @@ fn answer(account: &mut Account, request: &Received, state: &mut State) -> Optio
             Some(json_answer(json!({"Id": "2", "UserName": USER, "Password": null})))
         }
         ("PATCH", "/redfish/v1/AccountService/Accounts/2") => {
+            if account.echoes {
+                let body = body();
+                let message = format!(
+                    "The value '{}' of the property Password is not as {} was.",
+                    body["Password"].as_str().unwrap(),
+                    account.password
+                );
+                let id = "Base.1.8.PropertyValueFormatError";
+                let told = json!({"error": {"code": "Base.1.8.GeneralError", "message": "See ExtendedInfo",
+                    "@Message.ExtendedInfo": [{"MessageId": id, "Message": message}]}});
+                return Some(Act::Answer { status: 400, headers: vec![], body: told.to_string() });
+            }
             if !account.forgets {
                 account.password = body()["Password"].as_str().unwrap().to_owned();
             }
@@ -85,6 +99,7 @@ fn machine(change: impl FnOnce(&mut Account)) -> (FakeBmc, Caller, Arc<Mutex<Acc
         refused_logins: 0,
         loses_answer: false,
         forgets: false,
+        echoes: false,
         most: 20,
     };
     change(&mut account);
@@ -218,6 +233,17 @@ async fn a_password_that_comes_into_force_late_is_still_known() {
     step(&mut caller, STEPS[2]).await;
     assert_eq!(held(&caller, "password"), Some(sent));
     caller.call("inventory.refresh", json!({})).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_bmc_that_repeats_passwords_has_them_told_to_nobody() {
+    let (_bmc, mut caller, _account) = machine(|account| account.echoes = true);
+    step(&mut caller, STEPS[0]).await;
+    let error = caller.call(STEPS[1], json!({})).await.unwrap_err();
+    let told = format!("{error} {error:?}");
+    assert!(told.contains("The value '(password)' of the property Password is not"), "{told}");
+    let new = held(&caller, "pendingPassword").unwrap();
+    assert!(!told.contains(&new) && !told.contains(PASSWORD), "{told}");
 }
 
 /// A Server that names again the Secret it had before its rotation still has a password that its BMC takes.

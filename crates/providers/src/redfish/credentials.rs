@@ -221,10 +221,27 @@ async fn set_password(system: &System, new: &Credentials) -> Result<(), ActionEr
     let accounts = service.doc().link("/Accounts");
     let accounts = accounts.ok_or_else(|| system.unsupported("it lists no accounts"))?;
     let account = find(system, &accounts, &new.username).await?;
-    system
-        .bmc
-        .patch(&account, &json!({"Password": new.password}), &system.quirks, &system.budget)
-        .await
+    let body = json!({"Password": new.password});
+    let set = system.bmc.patch(&account, &body, &system.quirks, &system.budget).await;
+    set.map_err(|error| {
+        // Messages of the Base registry repeat the value (DSP0266 §8.6), such as PropertyValueFormatError.
+        let known = system.bmc.endpoint.credentials.iter().chain([new]);
+        without_passwords(error, known)
+    })
+}
+
+/// The error without passwords in its message, whatever the BMC made of them.
+fn without_passwords<'a>(
+    mut error: ActionError,
+    known: impl Iterator<Item = &'a Credentials>,
+) -> ActionError {
+    let mut passwords: Vec<&str> = known.map(|it| it.password.as_str()).collect();
+    // One may be the beginning of another.
+    passwords.sort_by_key(|it| std::cmp::Reverse(it.len()));
+    for password in passwords.into_iter().filter(|it| !it.is_empty()) {
+        error.message = error.message.replace(password, "(password)");
+    }
+    error
 }
 
 async fn account_service(system: &System) -> Result<Resource, ActionError> {
