@@ -246,6 +246,25 @@ async fn a_bmc_that_repeats_passwords_has_them_told_to_nobody() {
     assert!(!told.contains(&new) && !told.contains(PASSWORD), "{told}");
 }
 
+/// The login is taken, and the machine is another one, or shows its systems to no such account.
+#[tokio::test]
+async fn no_session_is_left_behind_when_what_follows_the_login_fails() {
+    for forbidden in [false, true] {
+        let bmc = FakeBmc::start(move |request, state| {
+            let systems = request.path.ends_with("/Systems");
+            if forbidden && systems { status(403) } else { well_behaved(request, state) }
+        });
+        let mut target = server(&bmc.address(), json!({}));
+        target["spec"]["serial"] = json!("another");
+        let mut caller = Caller::new(target);
+        step(&mut caller, STEPS[0]).await;
+        let error = caller.call(STEPS[1], json!({})).await.unwrap_err();
+        assert_eq!(error.reason == Reason::SerialMismatch, !forbidden, "{error}");
+        let made = bmc.count("POST", "/Sessions");
+        assert!(made > 0 && bmc.count("DELETE", "/Sessions/") == made - usize::from(forbidden));
+    }
+}
+
 /// A Server that names again the Secret it had before its rotation still has a password that its BMC takes.
 #[tokio::test]
 async fn a_reference_that_was_set_back_does_not_stop_rotation() {
