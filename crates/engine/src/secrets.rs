@@ -81,8 +81,9 @@ pub(crate) async fn keep(
         let world = objects.store().world();
         if !may_change(&world, key, &change.secret) {
             return Ok(Err(format!(
-                "Secret {namespace}/{name} is not the one that holds the credentials of the BMC of {} {} alone; nothing \
-                 else is changed by a step",
+                "Secret {namespace}/{name} is not the one that holds the credentials of the BMC of {} {} alone: that is one of this name \
+                 that no other Server or Site names, and that has the annotation {OF_SERVER}, or that the Server \
+                 names; nothing else is changed by a step",
                 key.kind, key.name
             )));
         }
@@ -119,9 +120,39 @@ fn may_change(world: &World, key: &Key, secret: &SecretReference) -> bool {
         return false;
     }
     let server = world.get(Server::info(), "", &key.name);
-    let spec = server.as_deref().and_then(|server: &Object| server.decode::<Server>().ok());
-    let named = spec.and_then(|server| of_bmc(world, &server.spec));
-    named.is_some_and(|named| SecretReference::of_bmc(&key.name, &named) == *secret)
+    let server = server.as_deref().and_then(|server: &Object| server.decode::<Server>().ok());
+    let Some(named) = server.as_ref().and_then(|server| of_bmc(world, &server.spec)) else {
+        return false;
+    };
+    SecretReference::of_bmc(&key.name, &named) == *secret
+        && !others_have(world, &key.name, secret)
+        && (named == *secret || is_of(world, &key.name, secret))
+}
+
+/// Whether a site lends the Secret, or a server other than `server` names it.
+fn others_have(world: &World, server: &str, secret: &SecretReference) -> bool {
+    let named = format!("spec.bmc.credentialsSecretRef.name={}", secret.name);
+    let servers = world.with_fields(Server::info(), &named);
+    // Those of that name in other namespaces are left.
+    let names = |other: &Arc<Object>| {
+        let other: Option<Server> = other.decode().ok();
+        other.is_none_or(|other| other.spec.bmc.credentials_secret_ref.as_ref() == Some(secret))
+    };
+    servers.iter().any(|other| other.name() != server && names(other))
+        || world
+            .with_fields(Site::info(), &named)
+            .iter()
+            .any(|site| of_site(world, site.name()).is_none_or(|lent| lent == *secret))
+}
+
+/// Whether the Secret was made for that server, or is yet to be.
+fn is_of(world: &World, server: &str, secret: &SecretReference) -> bool {
+    let Some(object) = world.get(Secret::info(), &secret.namespace, &secret.name) else {
+        return true;
+    };
+    let there: Option<Secret> = object.decode().ok();
+    let of = there.and_then(|it| it.metadata.annotations.get(OF_SERVER).cloned());
+    of.is_some_and(|of| of == server)
 }
 
 fn created(world: &World, key: &Key, change: &SecretChange, now: Time) -> Result<Secret, String> {
@@ -152,4 +183,68 @@ fn changed(mut secret: Secret, change: &SecretChange) -> Secret {
     }
     secret.data.retain(|name, _| !change.remove.contains(name));
     secret
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+    use quarterdeck_model::{KindRef, object};
+    use quarterdeck_store::Sqlite;
+    use serde_json::json;
+
+    /// What a rotation may change is the server's alone: what it makes itself, or what it alone names.
+    #[tokio::test]
+    async fn a_secret_that_is_not_the_servers_alone_is_not_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store =
+            Arc::new(Store::open(Arc::new(Sqlite::open(folder.path()).unwrap())).await.unwrap());
+        let objects = Objects::for_test(store, Arc::new(Timestamp::now)).await;
+        let put = async |kind: KindRef, namespace: &str, name: &str, mut value: Value| {
+            value["metadata"]["name"] = json!(name);
+            value["metadata"]["uid"] = json!("u");
+            let body = object::encode(kind, &value);
+            let write = objects.put_body(Key::new(kind, namespace, name), body, Precondition::None);
+            objects.commit(vec![write]).await.unwrap();
+        };
+        // Of a Server or a Site.
+        let names = |namespace: &str, name: &str| {
+            let secret = json!({"namespace": namespace, "name": name});
+            json!({"spec": {"region": "eu",
+                "bmc": {"address": "192.0.2.1", "credentialsSecretRef": secret}}})
+        };
+        let of = |server: &str| {
+            let annotations = json!({OF_SERVER: server});
+            json!({"metadata": {"namespace": "ops", "annotations": annotations}})
+        };
+        let change = SecretChange {
+            secret: SecretReference { namespace: "ops".into(), name: "bmc-s1".into() },
+            set: [("pendingPassword".to_owned(), b"new".to_vec())].into(),
+            remove: Vec::new(),
+        };
+        let key = Key::new(Server::info(), "", "s1");
+        let kept = async || keep(&objects, &key, &change).await.unwrap();
+        put(Namespace::info(), "", "ops", json!({})).await;
+        put(Server::info(), "", "s1", names("ops", "factory")).await;
+
+        // Somebody's own of that name.
+        put(Secret::info(), "ops", "bmc-s1", json!({"metadata": {"namespace": "ops"}})).await;
+        assert!(kept().await.unwrap_err().contains("alone"));
+        put(Secret::info(), "ops", "bmc-s1", of("s2")).await;
+        assert!(kept().await.unwrap_err().contains("alone"));
+        put(Server::info(), "", "s1", names("ops", "bmc-s1")).await;
+        kept().await.expect("it names that, and nobody else does");
+        put(Server::info(), "", "s1", names("ops", "factory")).await;
+        put(Secret::info(), "ops", "bmc-s1", of("s1")).await;
+        kept().await.expect("it was made for it");
+
+        put(Server::info(), "", "s2", names("ops", "bmc-s1")).await;
+        assert!(kept().await.unwrap_err().contains("alone"));
+        put(Server::info(), "", "s2", names("elsewhere", "bmc-s1")).await;
+        kept().await.expect("that is another Secret");
+        put(Site::info(), "", "ams", names("ops", "bmc-s1")).await;
+        assert!(kept().await.unwrap_err().contains("alone"));
+        put(Site::info(), "", "ams", names("elsewhere", "bmc-s1")).await;
+        kept().await.expect("that is another Secret too");
+    }
 }

@@ -28,6 +28,8 @@ struct Account {
     refused_logins: usize,
     loses_answer: bool,
     forgets: bool,
+    /// Refuses a new password, and repeats it and the old one.
+    echoes: bool,
     most: u64,
 }
 
@@ -66,6 +68,18 @@ fn answer(account: &mut Account, request: &Received, state: &mut State) -> Optio
             Some(json_answer(json!({"Id": "2", "UserName": USER, "Password": null})))
         }
         ("PATCH", "/redfish/v1/AccountService/Accounts/2") => {
+            if account.echoes {
+                let body = body();
+                let message = format!(
+                    "The value '{}' of the property Password is not as {} was.",
+                    body["Password"].as_str().unwrap(),
+                    account.password
+                );
+                let id = "Base.1.8.PropertyValueFormatError";
+                let told = json!({"error": {"code": "Base.1.8.GeneralError", "message": "See ExtendedInfo",
+                    "@Message.ExtendedInfo": [{"MessageId": id, "Message": message}]}});
+                return Some(Act::Answer { status: 400, headers: vec![], body: told.to_string() });
+            }
             if !account.forgets {
                 account.password = body()["Password"].as_str().unwrap().to_owned();
             }
@@ -85,6 +99,7 @@ fn machine(change: impl FnOnce(&mut Account)) -> (FakeBmc, Caller, Arc<Mutex<Acc
         refused_logins: 0,
         loses_answer: false,
         forgets: false,
+        echoes: false,
         most: 20,
     };
     change(&mut account);
@@ -115,8 +130,12 @@ fn keep(caller: &mut Caller, performed: &Performed) {
 }
 
 async fn step(caller: &mut Caller, action: &str) -> Value {
+    step_with(caller, action, json!({})).await
+}
+
+async fn step_with(caller: &mut Caller, action: &str, input: Value) -> Value {
     let context = caller.context(action, 1);
-    let performed = caller.perform(&context, action, json!({})).await.unwrap();
+    let performed = caller.perform(&context, action, input).await.unwrap();
     for secret in caller.secrets.0.values().flat_map(|held| held.values()) {
         let text = String::from_utf8(secret.clone()).unwrap();
         let told = format!("{performed:?} {}", performed.output);
@@ -201,6 +220,70 @@ async fn a_password_that_may_be_in_force_is_not_thrown_away() {
     assert_eq!(held(&caller, "password"), Some(account.lock().unwrap().password.clone()));
 }
 
+/// A BMC that takes long to know the new password still takes the old one when the next run begins.
+#[tokio::test]
+async fn a_password_that_comes_into_force_late_is_still_known() {
+    let (_bmc, mut caller, account) = machine(|account| account.forgets = true);
+    step(&mut caller, STEPS[0]).await;
+    caller.call(STEPS[1], json!({})).await.unwrap_err();
+    let sent = held(&caller, "pendingPassword").unwrap();
+    assert_eq!(step(&mut caller, STEPS[0]).await["generated"], false);
+    account.lock().unwrap().password = sent.clone();
+    assert_eq!(step(&mut caller, STEPS[1]).await["changed"], false);
+    step(&mut caller, STEPS[2]).await;
+    assert_eq!(held(&caller, "password"), Some(sent));
+    caller.call("inventory.refresh", json!({})).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_bmc_that_repeats_passwords_has_them_told_to_nobody() {
+    let (_bmc, mut caller, _account) = machine(|account| account.echoes = true);
+    step(&mut caller, STEPS[0]).await;
+    let error = caller.call(STEPS[1], json!({})).await.unwrap_err();
+    let told = format!("{error} {error:?}");
+    assert!(told.contains("The value '(password)' of the property Password is not"), "{told}");
+    let new = held(&caller, "pendingPassword").unwrap();
+    assert!(!told.contains(&new) && !told.contains(PASSWORD), "{told}");
+}
+
+/// The login is taken, and the machine is another one, or shows its systems to no such account.
+#[tokio::test]
+async fn no_session_is_left_behind_when_what_follows_the_login_fails() {
+    for forbidden in [false, true] {
+        let bmc = FakeBmc::start(move |request, state| {
+            let systems = request.path.ends_with("/Systems");
+            if forbidden && systems { status(403) } else { well_behaved(request, state) }
+        });
+        let mut target = server(&bmc.address(), json!({}));
+        target["spec"]["serial"] = json!("another");
+        let mut caller = Caller::new(target);
+        step(&mut caller, STEPS[0]).await;
+        let error = caller.call(STEPS[1], json!({})).await.unwrap_err();
+        assert_eq!(error.reason == Reason::SerialMismatch, !forbidden, "{error}");
+        let made = bmc.count("POST", "/Sessions");
+        assert!(made > 0 && bmc.count("DELETE", "/Sessions/") == made - usize::from(forbidden));
+    }
+}
+
+/// A Server that names again the Secret it had before its rotation still has a password that its BMC takes.
+#[tokio::test]
+async fn a_reference_that_was_set_back_does_not_stop_rotation() {
+    let (_bmc, mut caller, account) = machine(|_| {});
+    for action in STEPS {
+        step(&mut caller, action).await;
+    }
+    let first = held(&caller, "password").unwrap();
+    caller.target["spec"]["bmc"]["credentialsSecretRef"]["name"] = json!("bmc");
+    for action in STEPS {
+        step(&mut caller, action).await;
+    }
+    let second = held(&caller, "password").unwrap();
+    assert_ne!(second, first);
+    assert_eq!(account.lock().unwrap().password, second);
+    assert_eq!(caller.target["spec"]["bmc"]["credentialsSecretRef"]["name"], "bmc-s-1");
+    caller.call("inventory.refresh", json!({})).await.unwrap();
+}
+
 #[tokio::test]
 async fn what_cannot_be_set_is_told_without_the_password() {
     for (most, forgets, reason, says) in [
@@ -216,10 +299,19 @@ async fn what_cannot_be_set_is_told_without_the_password() {
         let pending = held(&caller, "pendingPassword").unwrap();
         assert!(error.message.contains(says) && !error.message.contains(&pending), "{error}");
         assert_eq!(account.lock().unwrap().password, PASSWORD);
-        // Nothing is broken: it still logs in, and a new one can be made.
+        // Nothing is broken: it still logs in, and the same one is set again.
         caller.call("inventory.refresh", json!({})).await.unwrap();
-        assert_eq!(step(&mut caller, STEPS[0]).await["generated"], true);
-        assert_ne!(held(&caller, "pendingPassword").unwrap(), pending);
+        assert_eq!(step(&mut caller, STEPS[0]).await["generated"], false);
+        assert_eq!(held(&caller, "pendingPassword").unwrap(), pending);
+        // Only one that was sent to nobody gives way to another length.
+        let made = step_with(&mut caller, STEPS[0], json!({"length": 16})).await;
+        assert_eq!(made["generated"], !forgets);
+        assert_eq!(held(&caller, "pendingPassword").unwrap() == pending, forgets);
+        account.lock().unwrap().forgets = false;
+        for action in &STEPS[1..] {
+            step(&mut caller, action).await;
+        }
+        assert_eq!(held(&caller, "password"), Some(account.lock().unwrap().password.clone()));
     }
     let (_bmc, mut caller, account) = machine(|_| {});
     step(&mut caller, STEPS[0]).await;

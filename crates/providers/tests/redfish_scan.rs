@@ -119,6 +119,46 @@ async fn what_is_a_bmc_is_found_and_nothing_else_is_told_the_password() {
     assert_eq!(output["allowed"], 1);
 }
 
+/// Some firmwares ask for a login even at the root; any web server may do that too, and is told nothing.
+#[tokio::test]
+async fn a_root_that_asks_for_a_login_is_a_bmc_only_if_it_says_so_in_the_way_of_redfish() {
+    let hosts = [1, 2, 3, 4].map(|host| format!("127.0.71.{host}"));
+    let (port, listeners) = listeners(&hosts.each_ref().map(String::as_str));
+    let explained =
+        json!({"error": {"@Message.ExtendedInfo": [{"MessageId": "Base.1.0.NoValidSession"}]}});
+    let refusals = [
+        (401, vec![], explained.to_string()),
+        (403, vec![("OData-Version", "4.0".to_owned())], String::new()),
+        (401, vec![("WWW-Authenticate", "Basic".to_owned())], "{}".into()),
+        (403, vec![], "<html>Forbidden</html>".into()),
+    ];
+    let answering = |(listener, (status, headers, body)): (TcpListener, (u16, Vec<_>, String))| {
+        FakeBmc::on(listener, move |request, state| {
+            if request.header("authorization").is_none() {
+                return Act::Answer { status, headers: headers.clone(), body: body.clone() };
+            }
+            // It knows no sessions: the login comes with each request.
+            let mut request = request.clone();
+            state.sessions = vec!["basic".into()];
+            request.headers.push(("X-Auth-Token".into(), "basic".into()));
+            of("SN-1", "aa:bb:cc:00:00:01")(&request, state)
+        })
+    };
+    let all: Vec<FakeBmc> = listeners.into_iter().zip(refusals).map(answering).collect();
+    let (output, found) = look(scan(port, json!({"serials": ["SN-*"]}))).await;
+    assert_eq!(output["allowed"], 2, "{found:?}");
+    for (host, found) in hosts.iter().zip(&found) {
+        assert_eq!(found["address"], format!("http://{host}:{port}"));
+        assert_eq!((&found["serial"], &found["result"]), (&json!("SN-1"), &json!("Pending")));
+    }
+    assert_eq!(found.len(), 2, "{found:?}");
+    for web in &all[2..] {
+        assert_eq!(web.requests().len(), 1, "it is asked what it is, once");
+        let told = |it: &Received| it.header("authorization").is_some() || !it.body.is_empty();
+        assert!(!web.requests().iter().any(told));
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_scan_is_refused() {
     for (target, says) in [

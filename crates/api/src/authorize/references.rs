@@ -13,7 +13,7 @@ use quarterdeck_model::{
     Kind as _, KindRef, Object, kinds,
     kinds::{
         BMCScan, Campaign, Machine, MachinePool, Rack, Remedy, Run, Runbook, RunbookRevision,
-        Schedule, SecretReference, Server, Site, bmc_credentials,
+        Schedule, Secret, SecretReference, Server, Site, bmc_credentials,
     },
     schema::DEPTH_MAX,
 };
@@ -57,6 +57,10 @@ pub(super) fn check(
     writer.check_secrets(
         &secrets_of_site(world, kind, new),
         "its Site lends it to Servers that name none: ",
+    )?;
+    writer.check_secrets(
+        secret_of_server(world, kind, new).as_slice(),
+        "that address is sent also what a rotation left in the Server's own Secret: ",
     )?;
     if kind == Run::info() {
         let on = |path: &str| spec.pointer(path).and_then(Value::as_str).unwrap_or_default();
@@ -155,6 +159,26 @@ fn secrets_of_site(world: &World, kind: KindRef, new: &Value) -> Vec<SecretUse> 
         return Vec::new();
     };
     lent.map(|lent| lends(field, lent)).into_iter().collect()
+}
+
+/// The Secret that is a server's alone, if it is there: its BMC is sent that when it refuses the one that is named.
+fn secret_of_server(world: &World, kind: KindRef, new: &Value) -> Option<SecretUse> {
+    if kind != Server::info() {
+        return None;
+    }
+    let text = |path: &str| new.pointer(path).and_then(Value::as_str);
+    let named = new.pointer("/spec/bmc/credentialsSecretRef").filter(|named| !named.is_null());
+    let named = match named {
+        Some(named) => serde_json::from_value(named.clone()).ok(),
+        None => bmc_credentials(None, text("/spec/location/rack"), |kind, name| {
+            world.get(kind, "", name)
+        }),
+    };
+    let SecretReference { namespace, name } =
+        SecretReference::of_bmc(text("/metadata/name")?, &named?);
+    world.get(Secret::info(), &namespace, &name)?;
+    let field = "spec.bmc".into();
+    Some(SecretUse { field, namespace: Some(namespace), name: Some(name) })
 }
 
 fn lent_by(site: Option<Arc<Object>>) -> Option<SecretReference> {

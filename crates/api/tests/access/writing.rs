@@ -155,6 +155,37 @@ async fn whoever_has_a_sites_credentials_sent_somewhere_may_read_them() {
     ann.must("POST", &path("bmcscans"), scan("none")).await;
 }
 
+/// A BMC that refuses the Secret that is named is sent what its Server's own Secret has.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_a_servers_own_credentials_sent_somewhere_may_read_them() {
+    let plane = plane().await;
+    let inventory = "inventory.quarterdeck.dev";
+    let verbs = ["create", "update", "patch", "get"];
+    role(&plane, "", "servers", json!([rule(&verbs, inventory, "servers")])).await;
+    bind(&plane, "", ("ClusterRole", "servers"), user("ann")).await;
+    let by_name = |names: &[&str]| json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": names}]);
+    role(&plane, "b", "login", by_name(&["login"])).await;
+    bind(&plane, "b", ("Role", "login"), user("ann")).await;
+    let ann = Person::new(&plane, "ann", &[]);
+    ann.must("POST", SERVERS, server("bmc", "login")).await;
+    let s = format!("{SERVERS}/s");
+    let address = |address: &str| json!({"spec": {"bmc": {"address": address}}});
+    // Without a rotation there is no such Secret.
+    ann.must("PATCH", &s, address("other")).await;
+    let own =
+        json!({"metadata": {"name": "bmc-s"}, "stringData": {"username": "u", "password": "p"}});
+    plane.must("POST", "/api/v1/namespaces/b/secrets", own).await;
+    let skip = json!({"spec": {"bmc": {"tls": {"verify": "Skip"}}}});
+    for change in [address("evil"), skip] {
+        let told = ann.refused("PATCH", &s, change).await;
+        assert!(told.contains("spec.bmc: ") && told.contains("it uses Secret b/bmc-s,"), "{told}");
+    }
+    ann.must("PATCH", &s, json!({"spec": {"serial": "x"}})).await;
+    role(&plane, "b", "own", by_name(&["bmc-s"])).await;
+    bind(&plane, "b", ("Role", "own"), user("ann")).await;
+    ann.must("PATCH", &s, address("evil")).await;
+}
+
 fn server(address: &str, secret: &str) -> Value {
     json!({"metadata": {"name": "s"}, "spec": {"bmc": {
         "address": address, "credentialsSecretRef": {"namespace": "b", "name": secret}}}})

@@ -119,7 +119,7 @@ impl Bmc {
         error
     }
 
-    fn refused(&self, said: &str) -> ActionError {
+    pub(super) fn refused(&self, said: &str) -> ActionError {
         let user = self.endpoint.credentials.as_ref().map_or("", |c| c.username.as_str());
         errors::refused(self.endpoint.authority.as_str(), user, said)
     }
@@ -127,7 +127,7 @@ impl Bmc {
     async fn make_login(&self, budget: &Budget) -> Result<Login, LoginError> {
         let Some(credentials) = &self.endpoint.credentials else { return Ok(Login::None) };
         let basic = Login::Basic(basic(credentials)?);
-        let root = match self.root(budget).await {
+        let root = match self.root_as(None, budget).await {
             Ok(root) => root,
             // A BMC that asks for a login even here cannot tell where its sessions are.
             Err(error) if is_answer(&error) => return Ok(basic),

@@ -28,7 +28,7 @@ use crate::transport::tls::Configs;
 use crate::transport::{Reply, Transport, TransportError};
 
 pub(super) const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
-const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
+pub(super) const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
 
 /// The client of one BMC. Shared by all actions on it.
 pub(super) struct Bmc {
@@ -68,11 +68,30 @@ impl Bmc {
 
     /// The service root, read once.
     pub(super) async fn root(&self, budget: &Budget) -> Result<&Resource, ActionError> {
+        if let Some(root) = self.root.get() {
+            return Ok(root);
+        }
+        let login = self.login(budget).await?;
+        self.root_as(Some(&login), budget).await
+    }
+
+    /// The same by a login that is there already, if any. It must not be made here: making one reads the root.
+    pub(super) async fn root_as(
+        &self,
+        login: Option<&Login>,
+        budget: &Budget,
+    ) -> Result<&Resource, ActionError> {
         self.root
             .get_or_try_init(|| async {
                 // The root needs no login (DSP0266 §13.3.1), but some firmwares ask for one.
                 let path = Path::root();
-                let reply = self.send(Method::GET, &path, None, None, budget).await?;
+                let mut reply = self.send(Method::GET, &path, None, None, budget).await?;
+                if wants_login(reply.status) && matches!(login, Some(Login::Basic(_))) {
+                    reply = self.send_with(Method::GET, &path, None, None, login, budget).await?;
+                    if reply.status == StatusCode::UNAUTHORIZED {
+                        return Err(self.refused(&explanation(&reply.body)));
+                    }
+                }
                 self.read(path, reply, budget)
             })
             .await
@@ -424,6 +443,11 @@ impl Bmc {
         let authority = self.endpoint.authority.as_str();
         errors::no_answer(authority, format_args!("{method} {path}"), error, read_only)
     }
+}
+
+/// Who asks is not known, or may not.
+pub(super) fn wants_login(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 }
 
 /// 307 and 308 keep the method; the others turn it into GET, so they only fit reads.

@@ -10,7 +10,7 @@ use quarterdeck_model::kinds::SecretReference;
 use serde_json::json;
 
 use super::Redfish;
-use super::resource::{Path, Resource};
+use super::resource::{Doc, Path, Resource};
 use super::system::System;
 use super::target::{Credentials, PENDING_PASSWORD, Target};
 use crate::action::{ActionContext, ActionError, Reason, SecretChange, SecretData};
@@ -61,6 +61,16 @@ impl Held {
         let own_data = context.secrets.get(&own.namespace, &own.name).unwrap_or_default();
         let current = current.clone();
         Ok(Self { target, current, own, own_data })
+    }
+
+    /// What may be in force, likeliest first: a Server whose reference was set back to the Secret it had before a
+    /// rotation names a password that its BMC does not take any more, and its own Secret has the one it does.
+    pub fn may_be_in_force(&self) -> impl Iterator<Item = Credentials> + '_ {
+        let text = |key: &str| String::from_utf8(self.own_data.get(key)?.clone()).ok();
+        let own = text("username").zip(text("password"));
+        let own = own.map(|(username, password)| Credentials { username, password });
+        let own = own.filter(|own| *own != self.current);
+        std::iter::once(self.current.clone()).chain(own)
     }
 
     /// The password that is to be set.
@@ -134,17 +144,32 @@ impl Held {
 }
 
 impl Redfish {
-    /// Whether the BMC takes the password in force, tried now.
-    pub(super) async fn takes_current(
+    /// Whether the password to be set has a length that the BMC takes none of: then [`set_password`] sent it to nobody.
+    /// Not known of a BMC that takes no password known to be in force.
+    pub(super) async fn was_never_sent(
         &self,
         context: &ActionContext,
         held: &Held,
+        pending: &Credentials,
     ) -> Result<bool, ActionError> {
-        let system = self.try_login(context, &held.target, &held.current).await?;
-        if let Some(system) = &system {
-            system.bmc.close().await;
+        let Some(system) = self.log_in(context, held).await? else { return Ok(false) };
+        let service = account_service(&system).await;
+        system.bmc.close().await;
+        Ok(length_refused(service?.doc(), &pending.password).is_some())
+    }
+
+    /// The system by what is in force, as far as is known; none when the BMC refuses all of that.
+    async fn log_in(
+        &self,
+        context: &ActionContext,
+        held: &Held,
+    ) -> Result<Option<System>, ActionError> {
+        for credentials in held.may_be_in_force() {
+            if let Some(system) = self.try_login(context, &held.target, &credentials).await? {
+                return Ok(Some(system));
+            }
         }
-        Ok(system.is_some())
+        Ok(None)
     }
 
     /// Sets the password that is to be set, and makes sure that the BMC takes it. Answers whether there was anything
@@ -159,7 +184,7 @@ impl Redfish {
             return held.adopt().map(|_nothing| false);
         };
         let authority = held.target.endpoint.authority.as_str();
-        let Some(system) = self.try_login(context, &held.target, &held.current).await? else {
+        let Some(system) = self.log_in(context, held).await? else {
             let taken = self.try_login(context, &held.target, &new).await?;
             let system = taken.ok_or_else(|| held.neither(authority))?;
             system.bmc.close().await;
@@ -188,30 +213,53 @@ impl Redfish {
 }
 
 async fn set_password(system: &System, new: &Credentials) -> Result<(), ActionError> {
+    let service = account_service(system).await?;
+    if let Some(why) = length_refused(service.doc(), &new.password) {
+        let message = format!("{}: {why}; start again with another length", system.name());
+        return Err(ActionError::permanent(Reason::InvalidInput, message));
+    }
+    let accounts = service.doc().link("/Accounts");
+    let accounts = accounts.ok_or_else(|| system.unsupported("it lists no accounts"))?;
+    let account = find(system, &accounts, &new.username).await?;
+    let body = json!({"Password": new.password});
+    let set = system.bmc.patch(&account, &body, &system.quirks, &system.budget).await;
+    set.map_err(|error| {
+        // Messages of the Base registry repeat the value (DSP0266 §8.6), such as PropertyValueFormatError.
+        let known = system.bmc.endpoint.credentials.iter().chain([new]);
+        without_passwords(error, known)
+    })
+}
+
+/// The error without passwords in its message, whatever the BMC made of them.
+fn without_passwords<'a>(
+    mut error: ActionError,
+    known: impl Iterator<Item = &'a Credentials>,
+) -> ActionError {
+    let mut passwords: Vec<&str> = known.map(|it| it.password.as_str()).collect();
+    // One may be the beginning of another.
+    passwords.sort_by_key(|it| std::cmp::Reverse(it.len()));
+    for password in passwords.into_iter().filter(|it| !it.is_empty()) {
+        error.message = error.message.replace(password, "(password)");
+    }
+    error
+}
+
+async fn account_service(system: &System) -> Result<Resource, ActionError> {
     let root = system.bmc.root(&system.budget).await?;
     let service = root.doc().link("/AccountService");
     let service = service.ok_or_else(|| system.unsupported("it has no account service"))?;
-    let service = system.bmc.get(&service, &system.budget).await?;
-    let length = u64::try_from(new.password.len()).unwrap_or(u64::MAX);
-    let doc = service.doc();
-    let most = doc.unsigned("/MaxPasswordLength").filter(|most| *most > 0);
-    let least = doc.unsigned("/MinPasswordLength").unwrap_or_default();
-    if most.is_some_and(|most| length > most) || length < least {
-        let message = format!(
-            "{}: it takes passwords of {least} to {} characters, and the new one has {length}; start again with \
-             another length",
-            system.name(),
-            most.map_or_else(|| "any number of".to_owned(), |most| most.to_string())
-        );
-        return Err(ActionError::permanent(Reason::InvalidInput, message));
-    }
-    let accounts = doc.link("/Accounts");
-    let accounts = accounts.ok_or_else(|| system.unsupported("it lists no accounts"))?;
-    let account = find(system, &accounts, &new.username).await?;
-    system
-        .bmc
-        .patch(&account, &json!({"Password": new.password}), &system.quirks, &system.budget)
-        .await
+    system.bmc.get(&service, &system.budget).await
+}
+
+/// Why the account service takes no password of that length.
+fn length_refused(service: Doc<'_>, password: &str) -> Option<String> {
+    let length = u64::try_from(password.len()).unwrap_or(u64::MAX);
+    let most = service.unsigned("/MaxPasswordLength").filter(|most| *most > 0);
+    let least = service.unsigned("/MinPasswordLength").unwrap_or_default();
+    (most.is_some_and(|most| length > most) || length < least).then(|| {
+        let most = most.map_or_else(|| "any number of".to_owned(), |most| most.to_string());
+        format!("it takes passwords of {least} to {most} characters, and the new one has {length}")
+    })
 }
 
 async fn find(system: &System, accounts: &Path, username: &str) -> Result<Resource, ActionError> {

@@ -149,7 +149,12 @@ impl Redfish {
         let endpoint = target.endpoint.with(credentials.clone());
         let slots = Arc::clone(&self.shared.slots);
         let bmc = Arc::new(Bmc::new(endpoint, &self.shared.tls, slots)?);
-        match System::find(bmc, target, Budget::until(context.deadline)).await {
+        let found = System::find(Arc::clone(&bmc), target, Budget::until(context.deadline)).await;
+        if found.is_err() {
+            // The login may have been taken before what failed: BMCs have room for few sessions.
+            bmc.close().await;
+        }
+        match found {
             Ok(system) => Ok(Some(system)),
             Err(error) if error.reason == Reason::Unauthorized => Ok(None),
             Err(error) => Err(error),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, stream};
+use http::Method;
 use quarterdeck_model::kinds::{
     BMCScanResult, BMCScanSpec, FoundBMC, bmc_scan::Identity, bmc_scan::addresses,
 };
@@ -16,12 +17,13 @@ use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Redfish;
-use super::bounded::Budget;
-use super::client::Bmc;
+use super::bounded::{Budget, parse};
+use super::client::{Bmc, ODATA_VERSION, wants_login};
 use super::quirks::Quirks;
 use super::resource::{Doc, Path, Resource};
 use super::target::{Endpoint, Target};
 use crate::action::{ActionContext, ActionError, Reason};
+use crate::transport::Reply;
 
 /// Addresses that are looked at at once.
 const AT_ONCE: usize = 64;
@@ -143,16 +145,24 @@ async fn is_bmc(
     endpoint: &Endpoint,
     budget: &Budget,
 ) -> Result<bool, ActionError> {
-    match client(redfish, endpoint)?.root(budget).await {
-        Ok(root) => {
-            let doc = root.doc();
-            Ok(doc.text("/RedfishVersion").is_some() || doc.link("/Systems").is_some())
-        }
-        // Some firmwares ask for a login even here, and say so in the way of Redfish.
-        Err(error) if error.reason == Reason::Unauthorized => Ok(true),
+    let bmc = client(redfish, endpoint)?;
+    match bmc.send(Method::GET, &Path::root(), None, None, budget).await {
+        Ok(reply) => Ok(speaks_redfish(&reply, budget)),
         Err(error) if error.reason == Reason::CertificateInvalid => Err(error),
         Err(_) => Ok(false),
     }
+}
+
+/// Any web server can say 401 or 403, and must not get a password for it.
+fn speaks_redfish(reply: &Reply, budget: &Budget) -> bool {
+    let json = parse(&reply.body, budget).unwrap_or_default();
+    let doc = Doc(&json);
+    if reply.status.is_success() {
+        return doc.text("/RedfishVersion").is_some() || doc.link("/Systems").is_some();
+    }
+    // Some firmwares ask for a login even here, and say so in the way of Redfish (DSP0266 §8.6).
+    let explains = doc.list("/error/@Message.ExtendedInfo").next().is_some();
+    wants_login(reply.status) && (explains || reply.headers.contains_key(ODATA_VERSION))
 }
 
 async fn systems(

@@ -25,7 +25,8 @@ impl Twin for CredentialsGenerate {
         let held = Held::read(context)?;
         let secret = held.secret();
         let mut visit = machines.visit(context).await?;
-        if held.pending()?.is_some() && !visit.takes_login(held.current()) {
+        // These BMCs take any length, so it may have been sent.
+        if held.pending()?.is_some() {
             return Ok(credentials_generate::Output { secret, generated: false, change: None });
         }
         let byte =
@@ -49,7 +50,7 @@ impl Twin for CredentialsApply {
             held.adopt()?;
             return Ok(credentials_apply::Output { username, changed: false });
         };
-        if visit.takes_login(held.current()) {
+        if held.may_be_in_force().any(|it| visit.takes_login(&it)) {
             let set = new.password.clone();
             visit.command(ACCOUNT, |state| state.rest().service.change_password(set)).await?;
             return Ok(credentials_apply::Output { username, changed: true });

@@ -1,7 +1,9 @@
 //! `credentials.generate`: makes a new password for a server's BMC, and keeps it in the Secret that is the server's
 //! alone, before any BMC hears of it.
 //!
-//! A password that an earlier run made and may have set is kept, unless the BMC still takes the one before it.
+//! A password that an earlier run made and may have sent to the BMC is never dropped, even if the BMC still takes the
+//! one before it: a change can land late. It is set again, whatever its length; another length is for the rotation after
+//! this one. Only one of a length that the BMC refuses, which is never sent, gives way to one of another length.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,7 +17,8 @@ use crate::action::{Action, ActionContext, ActionError, Reason, SecretChange};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// How many characters it has, from 12 to 64: 20 when left out, the most that IPMI takes.
+    /// How many characters a new one has, from 12 to 64: 20 when left out, the most that IPMI takes. One that is still
+    /// to be set keeps its length, where the BMC takes that: rotate once more for another.
     #[serde(default = "length")]
     pub length: u8,
 }
@@ -76,8 +79,11 @@ impl Action for CredentialsGenerate {
         input.check()?;
         let held = Held::read(context)?;
         let secret = held.secret();
-        if held.pending()?.is_some() && !self.redfish.takes_current(context, &held).await? {
-            return Ok(Output { secret, generated: false, change: None });
+        if let Some(pending) = held.pending()? {
+            let same_length = pending.password.len() == usize::from(input.length);
+            if same_length || !self.redfish.was_never_sent(context, &held, &pending).await? {
+                return Ok(Output { secret, generated: false, change: None });
+            }
         }
         let change = Some(held.keep_pending(random_password(input.length)?));
         Ok(Output { secret, generated: true, change })
