@@ -432,9 +432,10 @@ fn status(campaign: &Campaign, targets: &Targets, wave: &Wave, now: Time) -> Cam
         waits_for,
         failures,
         start_time,
-        // Said anew only when it moves, not with each look: each time it is said leads to another look.
+        // Said anew only when a target more is done and it moves: each time it is said leads to another look.
         expected_end: match (before.expected_end, expected_end) {
-            (Some(before), Some(end)) if about_the_same(before, end, now) => Some(before),
+            (Some(said), Some(_)) if number(done) == before.succeeded + before.failed => Some(said),
+            (Some(said), Some(end)) if about_the_same(said, end, now) => Some(said),
             (_, end) => end,
         },
         completion_time: phase.ended().then(|| before.completion_time.unwrap_or(now)),
