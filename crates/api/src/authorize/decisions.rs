@@ -154,6 +154,13 @@ mod tests {
         // One of before the plane wrote it down.
         assert_eq!(asked(Run::info(), forged.clone(), Some(json!({"runbook": "r"}))), Value::Null);
         assert_eq!(asked(Schedule::info(), forged.clone(), Some(forged.clone())), "bob");
-        assert_eq!(asked(Schedule::info(), json!({"runbook": "other"}), Some(forged)), "ann");
+        let starts = json!({"run": {"runbook": "r"}, "requestedBy": "bob"});
+        let mut other = starts.clone();
+        other["run"]["runbook"] = json!("other");
+        assert_eq!(asked(Schedule::info(), other, Some(starts.clone())), "ann");
+        // Whoever has it rest asks for nothing.
+        let mut rests = starts.clone();
+        rests["suspend"] = json!(true);
+        assert_eq!(asked(Schedule::info(), rests, Some(starts)), "bob");
     }
 }
