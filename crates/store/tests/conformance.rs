@@ -38,7 +38,7 @@ macro_rules! behaviours {
     };
 }
 
-const BEHAVIOURS: [Behaviour; 24] = behaviours![
+const BEHAVIOURS: [Behaviour; 25] = behaviours![
     behaviours::a_mutation_is_applied_only_under_its_precondition,
     behaviours::what_depends_on_another_key_is_created_only_while_that_is_as_it_was_seen,
     behaviours::mutations_of_a_batch_stand_by_themselves_and_see_those_before,
@@ -56,6 +56,7 @@ const BEHAVIOURS: [Behaviour; 24] = behaviours![
     concurrency::compaction_under_writers_loses_nothing,
     leases::a_lease_has_one_holder_until_it_expires,
     leases::a_renewed_lease_does_not_expire,
+    leases::several_are_taken_at_once_but_for_those_of_others,
     leases::a_lease_given_back_is_free_and_its_fences_are_refused,
     leases::fences_are_judged_in_the_transaction_they_guard,
     leases::nothing_fenced_is_committed_after_a_takeover_was_seen,

@@ -131,3 +131,25 @@ pub(crate) async fn nothing_fenced_is_committed_after_a_takeover_was_seen(place:
         b.release_lease(&taken).await.unwrap();
     }
 }
+
+pub(crate) async fn several_are_taken_at_once_but_for_those_of_others(place: Place) {
+    let stores = place.writers(2).await;
+    let (a, b) = (&*stores[0], &*stores[1]);
+    let theirs = a.acquire_lease("y", "a", LONG).await.unwrap().unwrap();
+    let names = ["z", "y", "x"].map(str::to_owned);
+    let mut taken = b.acquire_leases(&names, "b", LONG).await.unwrap();
+    taken.sort_by(|one, other| one.name.cmp(&other.name));
+    let named: Vec<_> = taken.iter().map(|it| (it.name.as_str(), it.holder.as_str())).collect();
+    assert_eq!(named, [("x", "b"), ("z", "b")]);
+    // Renewed, all keep their tokens.
+    let mut again = b.acquire_leases(&names, "b", LONG).await.unwrap();
+    again.sort_by(|one, other| one.name.cmp(&other.name));
+    assert_eq!(again, taken);
+    let mut held = a.leases().await.unwrap();
+    held.sort_by(|one, other| one.name.cmp(&other.name));
+    assert_eq!(held, [taken[0].clone(), theirs.clone(), taken[1].clone()]);
+    a.release_lease(&theirs).await.unwrap();
+    let held = b.leases().await.unwrap();
+    assert!(held.iter().all(|lease| lease.name != "y"), "{held:?}");
+    assert_eq!(b.acquire_leases(&[], "b", LONG).await.unwrap(), []);
+}
