@@ -169,7 +169,10 @@ impl Leases {
         drop(tenure);
         self.tell();
         self.given_back.spawn(async move {
-            ending.end().await;
+            // What does not end in time has lost the lease all the same: it is renewed no more.
+            if timeout(TTL, ending.end()).await.is_err() {
+                warn!(lease = lease.name, "work under a lease did not end within {TTL:?}; it can write nothing more");
+            }
             if let Err(error) = store.release_lease(&lease).await {
                 warn!(lease = lease.name, %error, "could not be given back; it ends by itself in {TTL:?}");
             }

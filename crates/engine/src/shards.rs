@@ -178,10 +178,8 @@ mod tests {
     fn a_key_is_where_it_always_was() {
         // Replicas of two releases share the work while one follows the other.
         let shards = ["m-1", "m-2", "m-3", "fra1-r001-s01"].map(|name| Shard::of(&key(name)).0);
-        assert_eq!(shards, SHARDS_OF_OLD);
+        assert_eq!(shards, [11, 14, 13, 3]);
     }
-
-    const SHARDS_OF_OLD: [usize; 4] = [11, 14, 13, 3];
 
     #[tokio::test]
     async fn what_is_gained_is_told_once_and_again_under_another_token() {
@@ -199,14 +197,14 @@ mod tests {
         let _first = hold(1);
         let gained = holding.gained().await;
         assert!(gained.contains(one) && !gained.contains(Shard(4)));
-        assert!(futures_nothing(&mut holding).await);
+        assert!(is_quiet(&mut holding).await);
         sender.send_replace(Arc::default());
-        assert!(futures_nothing(&mut holding).await, "what is lost is no gain");
+        assert!(is_quiet(&mut holding).await, "what is lost is no gain");
         let _second = hold(2);
         assert!(holding.gained().await.contains(one));
     }
 
-    async fn futures_nothing(holding: &mut Holding) -> bool {
+    async fn is_quiet(holding: &mut Holding) -> bool {
         tokio::time::timeout(std::time::Duration::ZERO, holding.gained()).await.is_err()
     }
 }

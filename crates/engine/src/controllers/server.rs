@@ -13,6 +13,7 @@ use crate::{
     INSPECT_RUNBOOK, SYSTEM_NAMESPACE,
     events::{self, Happening},
     objects::{EngineError, Objects},
+    runs::goes_on,
     secrets::of_bmc,
 };
 use decide::{Action, BASIS, Room, Situation, TRY, decide};
@@ -130,9 +131,7 @@ impl Controller for Servers {
         if object.kind == Run::info() && object.field("spec.target.kind") == Some("Server") {
             let target = object.field("spec.target.name").unwrap_or_default();
             let mut keys = vec![Key::new(Server::info(), "", target)];
-            let ended = ["Succeeded", "Failed", "Cancelled"];
-            let over = object.field("status.phase").is_some_and(|phase| ended.contains(&phase));
-            if (gone || over) && object.namespace() == SYSTEM_NAMESPACE {
+            if (gone || !goes_on(object)) && object.namespace() == SYSTEM_NAMESPACE {
                 let next = lock(&self.turns).over(target);
                 keys.extend(next.iter().map(|next| Key::new(Server::info(), "", next)));
             }

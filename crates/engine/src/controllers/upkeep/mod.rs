@@ -9,6 +9,7 @@ mod revisions;
 use crate::{
     follow::{Follower, Seen},
     objects::{EngineError, Objects},
+    runs::goes_on,
 };
 use ages::{Ages, Since};
 use jiff::{SignedDuration, Timestamp};
@@ -178,8 +179,7 @@ fn last_seen(event: &Object) -> Option<Timestamp> {
 
 /// When a run that nothing owns ended: what belongs to an object is that object's to keep.
 fn ended(run: &Object) -> Option<Timestamp> {
-    let ended = matches!(run.field("status.phase"), Some("Succeeded" | "Failed" | "Cancelled"));
-    let own = ended && run.owners().next().is_none() && !run.held();
+    let own = !goes_on(run) && run.owners().next().is_none() && !run.held();
     own.then(|| times(run).status.completion_time.map_or(EPOCH, Time::timestamp))
 }
 
