@@ -1,4 +1,4 @@
-//! Quantities that count (`resource.Quantity`, whole numbers only): `10`, `"10"`, `2k`, `1Ki`, `1e3`.
+//! Quantities (`resource.Quantity`): those that count, `10`, `"10"`, `2k`, `1Ki`, `1e3`, and those that measure, `500m`, `1.5Gi`.
 //! Source: Kubernetes "Quantity", the forms that its numbers may have.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -10,6 +10,9 @@ use std::{borrow::Cow, fmt};
 
 /// Says that a value is a text or a whole number.
 pub const INT_OR_STRING: &str = "x-kubernetes-int-or-string";
+
+/// Most digits of a quantity.
+const DIGITS_MAX: usize = 20;
 
 /// What may stand behind the digits, and what it multiplies by.
 const SUFFIXES: [(&str, u64); 12] = [
@@ -57,6 +60,55 @@ impl Quantity {
             _ => SUFFIXES.iter().find(|(name, _)| *name == suffix).ok_or(WRONG)?.1,
         };
         number.checked_mul(factor).ok_or(WRONG)
+    }
+}
+
+impl Quantity {
+    /// How many thousandths it says, as of processors: `2` is 2000, `0.5` and `500m` are 500. A part of one counts as one.
+    ///
+    /// # Errors
+    /// A sentence on what is expected, when it is none.
+    pub fn thousandths(&self) -> Result<u64, &'static str> {
+        const WRONG: &str = "must be a number from 0, such as 2, 0.5 or 500m";
+        self.scaled(1_000).ok_or(WRONG)
+    }
+
+    /// How many bytes it says: `512Mi`, `1.5Gi`, `1e9`. A part of one counts as one.
+    ///
+    /// # Errors
+    /// A sentence on what is expected, when it is none.
+    pub fn bytes(&self) -> Result<u64, &'static str> {
+        const WRONG: &str = "must be a number of bytes from 0, such as 134217728, 128Mi or 1.5Gi";
+        self.scaled(1).ok_or(WRONG)
+    }
+
+    /// It times `by`, rounded up, as Kubernetes rounds.
+    fn scaled(&self, by: u128) -> Option<u64> {
+        let text = self.0.strip_prefix('+').unwrap_or(&self.0);
+        let number = text.bytes().take_while(|it| it.is_ascii_digit() || *it == b'.').count();
+        let (number, suffix) = text.split_at_checked(number)?;
+        let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+        let digits = whole.len() + part.len();
+        // More digits than any sum of bytes has.
+        if digits == 0 || digits > DIGITS_MAX {
+            return None;
+        }
+        let value: u128 = format!("{whole}{part}").parse().ok()?;
+        let mut under = 10_u128.checked_pow(u32::try_from(part.len()).ok()?)?;
+        let exponent = suffix.strip_prefix(['e', 'E']).filter(|rest| !rest.is_empty());
+        let over: u128 = match (suffix, exponent) {
+            ("", _) => 1,
+            ("m", _) => {
+                under = under.checked_mul(1_000)?;
+                1
+            }
+            (_, Some(exponent)) if exponent != "i" => {
+                10_u128.checked_pow(exponent.parse().ok()?)?
+            }
+            _ => u128::from(SUFFIXES.iter().find(|(name, _)| *name == suffix)?.1),
+        };
+        let scaled = value.checked_mul(over)?.checked_mul(by)?;
+        u64::try_from(scaled.div_ceil(under)).ok()
     }
 }
 
@@ -113,6 +165,38 @@ mod tests {
 
     fn count(value: Value) -> Option<u64> {
         serde_json::from_value::<Quantity>(value).ok()?.count().ok()
+    }
+
+    #[test]
+    fn parts_are_rounded_up() {
+        let read = |text: &str| {
+            let read = Quantity(text.to_owned());
+            (read.thousandths().ok(), read.bytes().ok())
+        };
+        for (text, thousandths, bytes) in [
+            ("0", Some(0), Some(0)),
+            ("2", Some(2_000), Some(2)),
+            ("0.5", Some(500), Some(1)),
+            (".5", Some(500), Some(1)),
+            ("500m", Some(500), Some(1)),
+            ("1.0005", Some(1_001), Some(2)),
+            ("+1.", Some(1_000), Some(1)),
+            ("1.5Gi", Some(1_610_612_736_000), Some(1_610_612_736)),
+            ("128Mi", Some(134_217_728_000), Some(134_217_728)),
+            ("1e3", Some(1_000_000), Some(1_000)),
+            ("16E", None, Some(16_000_000_000_000_000_000)),
+            ("20E", None, None),
+            ("1e40", None, None),
+            ("-1", None, None),
+            ("", None, None),
+            (".", None, None),
+            ("1..2", None, None),
+            ("1x", None, None),
+            ("999999999999999999999", None, None),
+            ("1é", None, None),
+        ] {
+            assert_eq!(read(text), (thousandths, bytes), "{text:?}");
+        }
     }
 
     #[test]

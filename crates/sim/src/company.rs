@@ -158,6 +158,7 @@ pub fn instances_on(team: &str, machine: &str) -> Vec<Instance> {
         spec: InstanceSpec {
             service: service.to_owned(),
             host: HostReference { kind: HostKind::Machine, name: machine.to_owned() },
+            ..InstanceSpec::default()
         },
         ..Instance::default()
     };

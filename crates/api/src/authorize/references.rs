@@ -2,7 +2,8 @@
 //! to do that themselves; what is decided in somebody's name is in [`decisions`]. Pure.
 //!
 //! A field named `secretRef`, or whose name ends so, refers to a Secret, in every kind and in every
-//! input of a runbook's steps; headers under `secretHeaders` hold such fields.
+//! input of a runbook's steps; headers under `secretHeaders` hold such fields. Containers name Secrets of their own
+//! namespace, as Kubernetes has them.
 
 use super::{Ask, Policy, decisions};
 use crate::{
@@ -13,11 +14,12 @@ use quarterdeck_model::{
     Kind as _, KindRef, Object, kinds,
     kinds::{
         BMCScan, Campaign, Machine, MachinePool, Rack, Remedy, Run, Runbook, RunbookRevision,
-        Schedule, Secret, SecretReference, Server, Site, bmc_credentials,
+        Schedule, Secret, SecretReference, Server, Site, bmc_credentials, container::PodSpec,
     },
     schema::DEPTH_MAX,
 };
 use quarterdeck_store::World;
+use serde::Deserialize as _;
 use serde_json::{Map, Value};
 use std::{
     collections::BTreeSet,
@@ -54,6 +56,7 @@ pub(super) fn check(
     }
     let Some(spec) = new.get("spec") else { return Ok(()) };
     writer.check_secrets(&secrets_of(spec), "")?;
+    writer.check_secrets(&secrets_of_containers(new), "its containers see it: ")?;
     writer.check_secrets(
         &secrets_of_site(world, kind, new),
         "its Site lends it to Servers that name none: ",
@@ -121,6 +124,23 @@ fn uses_changed(kind: KindRef, new: &Value, old: Option<&Value>) -> bool {
     };
     ![Run::info(), Campaign::info(), RunbookRevision::info()].contains(&kind)
         && within.iter().any(|within| old.pointer(within) != new.pointer(within))
+}
+
+/// Secrets that containers see or are pulled with: of an Instance, or of what makes Instances.
+fn secrets_of_containers(new: &Value) -> Vec<SecretUse> {
+    let namespace = new.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
+    let uses = |at: &str| {
+        let pod = new.pointer(at).filter(|it| it.get("containers").is_some())?;
+        let pod = PodSpec::deserialize(pod).ok()?;
+        let field = at.trim_start_matches('/').replace('/', ".");
+        let used = |name: &str| SecretUse {
+            field: field.clone(),
+            namespace: Some(namespace.to_owned()),
+            name: Some(name.to_owned()),
+        };
+        Some(pod.secrets().into_iter().map(used).collect::<Vec<_>>())
+    };
+    ["/spec/template", "/spec/template/spec"].into_iter().filter_map(uses).flatten().collect()
 }
 
 /// The Secret of a site that is sent to the BMC of a server which names none; of a rack, to those of its servers.
@@ -406,6 +426,33 @@ fn calls(value: &Value, depth: usize, found: &mut Vec<String>) {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn containers_use_secrets_of_their_namespace() {
+        let pod = json!({
+            "containers": [{"name": "c", "image": "i", "env": [
+                {"name": "A", "valueFrom": {"secretKeyRef": {"name": "env", "key": "k"}}},
+                {"name": "B", "value": "plain"}]}],
+            "volumes": [{"name": "v", "secret": {"secretName": "files"}}, {"name": "w", "emptyDir": {}}],
+            "imagePullSecrets": [{"name": "pull"}],
+        });
+        for (object, field) in [
+            (
+                json!({"metadata": {"namespace": "shop"}, "spec": {"template": pod}}),
+                "spec.template",
+            ),
+            (
+                json!({"metadata": {"namespace": "shop"}, "spec": {"template": {"spec": pod}}}),
+                "spec.template.spec",
+            ),
+        ] {
+            let found = secrets_of_containers(&object);
+            assert!(found.iter().all(|it| it.field == field), "{found:?}");
+            assert!(found.iter().all(|it| it.namespace.as_deref() == Some("shop")), "{found:?}");
+            let names: Vec<_> = found.iter().filter_map(|it| it.name.as_deref()).collect();
+            assert_eq!(names, ["env", "files", "pull"]);
+        }
+    }
 
     #[test]
     fn every_reference_is_found() {

@@ -1,8 +1,12 @@
 //! Instance: one running copy of a service, and what it runs on.
 
-use super::{Resource, SERVICES, V1ALPHA1};
+use super::{
+    Resource, SERVICES, V1ALPHA1,
+    container::{BoundPort, CONTAINERS_FINALIZER, ContainerStatus, PodSpec},
+};
 use crate::{
-    Column, Condition, FieldError, FieldErrors, Kind, ObjectMeta, Scope, Time, kind_info, validate,
+    Column, ColumnType, Condition, FieldError, FieldErrors, Kind, ObjectMeta, Scope, Time,
+    kind_info, validate,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,8 +20,22 @@ pub type Instance = Resource<InstanceSpec, InstanceStatus>;
 pub struct InstanceSpec {
     /// Name of the Service, in the same namespace.
     pub service: String,
+    /// Name of the Workload it is a copy of, in the same namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<String>,
+    /// Which revision of its workload it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub revision: Option<i64>,
     /// What it runs on.
     pub host: HostReference,
+    /// How much it matters beside others: of those that do not fit on a host, higher ones stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -1_000_000_000, max = 1_000_000_000))]
+    pub priority: Option<i32>,
+    /// What the agent of its host runs. Without it, something else runs it and says so in its status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<PodSpec>,
 }
 
 /// What an instance runs on.
@@ -77,6 +95,20 @@ pub struct InstanceStatus {
     /// Why it is not ready, as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Its containers, as its host sees them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub containers: Vec<ContainerStatus>,
+    /// Its own address on its host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Ports of the host at which it is reached.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub ports: Vec<BoundPort>,
+    /// When its host began with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
     /// What is true of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -95,14 +127,30 @@ impl Kind for Instance {
         Column::new("Service", "spec.service", "Service it is a copy of"),
         Column::new("Host", "spec.host.name", "What it runs on"),
         Column::new("Phase", "status.phase", "Where it is"),
+        Column::new("Containers", "status.containers", "How many containers are seen of it")
+            .of(ColumnType::Count)
+            .wide(),
+        Column::new("Address", "status.address", "Its own address on its host").wide(),
         Column::new("Message", "status.message", "Why it is not ready").wide(),
     ];
     const INDEXED_FIELDS: &'static [&'static str] =
-        &["spec.service", "spec.host.kind", "spec.host.name", "status.phase"];
+        &["spec.service", "spec.workload", "spec.host.kind", "spec.host.name", "status.phase"];
     const DESCRIPTION: &'static str = "Instance is one running copy of a service, on one host.";
 
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
+    }
+
+    fn set_defaults(&mut self) {
+        let Some(template) = &mut self.spec.template else { return };
+        template.set_defaults();
+        let meta = &mut self.metadata;
+        // Whoever takes it off does that while it goes.
+        if meta.deletion_timestamp.is_none()
+            && !meta.finalizers.iter().any(|it| it == CONTAINERS_FINALIZER)
+        {
+            meta.finalizers.push(CONTAINERS_FINALIZER.into());
+        }
     }
 
     fn validate(&self, old: Option<&Self>, errors: &mut FieldErrors) {
@@ -111,6 +159,19 @@ impl Kind for Instance {
         for (field, name) in names {
             if let Err(why) = validate::subdomain(name) {
                 errors.push(FieldError::invalid(field, format!("{name:?}"), why));
+            }
+        }
+        if let Some(workload) = &self.spec.workload
+            && let Err(why) = validate::subdomain(workload)
+        {
+            errors.push(FieldError::invalid("spec.workload", format!("{workload:?}"), why));
+        }
+        if let Some(template) = &self.spec.template {
+            template.validate("spec.template", errors);
+            if self.spec.host.kind != HostKind::Machine {
+                let why = "must be Machine: only an agent runs containers, and it is on a Machine";
+                let value = format!("{:?}", self.spec.host.kind);
+                errors.push(FieldError::invalid("spec.host.kind", value, why));
             }
         }
         if old.is_some_and(|old| old.spec != self.spec) {

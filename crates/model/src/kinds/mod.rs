@@ -3,6 +3,7 @@
 pub mod admission_policy;
 pub mod bmc_scan;
 mod campaign;
+pub mod container;
 mod event;
 pub mod firmware;
 mod freeze;
