@@ -186,6 +186,48 @@ async fn whoever_has_a_servers_own_credentials_sent_somewhere_may_read_them() {
     ann.must("PATCH", &s, address("evil")).await;
 }
 
+/// Who has a site lend another Secret, or stands a rack in another site, has BMCs sent their servers' own beside that one.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_changes_what_a_site_lends_may_read_the_servers_own_credentials() {
+    let plane = plane().await;
+    let inventory = "inventory.quarterdeck.dev";
+    let path = |kind: &str| format!("/apis/{inventory}/v1alpha1/{kind}");
+    let verbs = ["create", "update", "patch", "get"];
+    let rules = json!([rule(&verbs, inventory, "racks"), rule(&verbs, inventory, "sites")]);
+    role(&plane, "", "places", rules).await;
+    bind(&plane, "", ("ClusterRole", "places"), user("ann")).await;
+    let by_name = |names: &[&str]| json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": names}]);
+    role(&plane, "b", "login", by_name(&["login"])).await;
+    bind(&plane, "b", ("Role", "login"), user("ann")).await;
+    let site = |name: &str, bmc: Value| json!({"metadata": {"name": name}, "spec": {"region": "eu", "bmc": bmc}});
+    let lends = json!({"credentialsSecretRef": {"namespace": "b", "name": "login"}});
+    plane.must("POST", &path("sites"), site("lends", lends.clone())).await;
+    plane.must("POST", &path("sites"), site("other", json!({}))).await;
+    let rack = json!({"metadata": {"name": "r1"}, "spec": {"site": "other"}});
+    plane.must("POST", &path("racks"), rack).await;
+    let own =
+        json!({"metadata": {"name": "bmc-s1"}, "stringData": {"username": "u", "password": "p"}});
+    plane.must("POST", "/api/v1/namespaces/b/secrets", own).await;
+    let ann = Person::new(&plane, "ann", &[]);
+    let stands = |site: &str| json!({"spec": {"site": site}});
+    let (rack, other) = (format!("{}/r1", path("racks")), format!("{}/other", path("sites")));
+    // Nobody stands there yet.
+    ann.must("PATCH", &rack, stands("lends")).await;
+    ann.must("PATCH", &rack, stands("other")).await;
+    let server = json!({"metadata": {"name": "s1"}, "spec": {"bmc": {"address": "a"}, "location": {"rack": "r1"}}});
+    plane.must("POST", SERVERS, server).await;
+    let lend = json!({"spec": {"bmc": lends}});
+    for (path, change) in [(&rack, stands("lends")), (&other, lend.clone())] {
+        let told = ann.refused("PATCH", path, change).await;
+        assert!(told.contains("spec: ") && told.contains("it uses Secret b/bmc-s1,"), "{told}");
+    }
+    role(&plane, "b", "own", by_name(&["bmc-s1"])).await;
+    bind(&plane, "b", ("Role", "own"), user("ann")).await;
+    ann.must("PATCH", &rack, stands("lends")).await;
+    ann.must("PATCH", &rack, stands("other")).await;
+    ann.must("PATCH", &other, lend).await;
+}
+
 fn server(address: &str, secret: &str) -> Value {
     json!({"metadata": {"name": "s"}, "spec": {"bmc": {
         "address": address, "credentialsSecretRef": {"namespace": "b", "name": secret}}}})
