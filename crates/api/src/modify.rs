@@ -3,7 +3,7 @@
 
 use crate::{
     admission,
-    answer::Answer,
+    answer::{self, Answer},
     apply::{self, Managed, Writer},
     identity::Caller,
     negotiate::Form,
@@ -88,6 +88,10 @@ pub(crate) async fn modify(
             return Ok(answer);
         };
         put_managed(&mut value, managed)?;
+        let previewed = match dry_run && part.is_none() {
+            true => api.rules.preview(&world, kind, &mut value).await,
+            false => Vec::new(),
+        };
         let key = old.key.clone();
         let precondition = Precondition::At(old.revision);
         let written = if finished(kind, &value) {
@@ -101,6 +105,7 @@ pub(crate) async fn modify(
         if let Some(object) = written {
             let mut answer = shown(part, &object, query, form)?;
             passed.tell(&mut answer);
+            answer::warn(&mut answer, &previewed);
             return Ok(answer);
         }
     }

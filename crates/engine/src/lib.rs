@@ -33,7 +33,7 @@ pub use acts::{Act, Actor, BehindRun};
 pub use objects::EngineError;
 #[cfg(feature = "planted")]
 pub use planted::{Planted, plant};
-pub use rules::{Rule, rules};
+pub use rules::{DeletionRule, PreviewRule, Rule, deletion_rules, previews, rules};
 
 use controllers::{
     Controller,

@@ -100,6 +100,12 @@ pub(crate) async fn run(
     for (kind, rule) in quarterdeck_engine::rules(&actions) {
         rules.add(kind, rule);
     }
+    for (kind, rule) in quarterdeck_engine::deletion_rules() {
+        rules.add_deletion(kind, rule);
+    }
+    for (kind, preview) in quarterdeck_engine::previews() {
+        rules.add_preview(kind, preview);
+    }
     let mut engine = Engine::new(store.clone(), actions, stopping.clone());
     let authority = pki::Authority::open(&folder.join("pki"))?;
     let issuers = issuers(&settings)?;
