@@ -5,6 +5,7 @@ use crate::{
     admission,
     answer::{self, Answer},
     apply::{self, Managed, Writer},
+    authorize,
     identity::Caller,
     negotiate::Form,
     path::{Query, Subresource},
@@ -62,6 +63,11 @@ pub(crate) async fn modify(
         let given = take_managed(&mut wanted.value)?;
         let mut value = admission::update(kind, namespace, name, &old_value, wanted.value, part)?;
         check_finalizers(kind, name, &old_value, &value)?;
+        let of_others = wanted.managed.is_some() || given.is_some() && given != old_managed;
+        if query.only_approves && (of_others || !authorize::only_approves(&old_value, &value)) {
+            let why = "it may be approved, and nothing else of it changed, with the verb approve: add to spec.approvals, by a patch";
+            return Err(ApiError::forbidden_resource(kind.group, kind.plural, name, why));
+        }
         api.check_write(caller, (&world, kind), &mut value, Some(&old_value))?;
         let (doing, dry_run) = (Doing::Update, query.dry_run);
         let of = part.map_or("", Subresource::name);

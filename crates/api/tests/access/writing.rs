@@ -490,3 +490,47 @@ async fn a_shipped_binding_to_another_role_is_made_anew_at_the_start() {
     next.bootstrap().await.unwrap();
     assert_eq!(plane.revision(), revision);
 }
+
+/// Who may approve says so in their own name, and changes nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_approve_needs_no_right_to_change() {
+    let plane = plane().await;
+    let workflows = "workflows.quarterdeck.dev";
+    let runs = format!("/apis/{workflows}/v1alpha1/namespaces/a/runs");
+    let runbook =
+        json!({"metadata": {"name": "b"}, "spec": {"steps": [{"name": "wait", "pause": "1h"}]}});
+    plane.must("POST", &format!("/apis/{workflows}/v1alpha1/runbooks"), runbook).await;
+    let run = json!({"metadata": {"name": "r"}, "spec": {"runbook": "b"}});
+    plane.must("POST", &runs, run).await;
+    let path = format!("{runs}/r");
+    let ann = Person::new(&plane, "ann", &["oncall"]);
+    let approve = json!({"spec": {"approvals": [{"decision": "Approved"}]}});
+    let told = ann.refused("PATCH", &path, approve.clone()).await;
+    assert!(told.contains("cannot patch resource"), "{told}");
+    let only = json!([{"verbs": ["get", "approve"], "apiGroups": [workflows], "resources": ["runs"], "resourceNames": ["r"]}]);
+    role(&plane, "a", "approver", only).await;
+    bind(&plane, "a", ("Role", "approver"), user("ann")).await;
+    for more in [
+        json!({"spec": {"cancel": true}}),
+        json!({"metadata": {"labels": {"x": "y"}}}),
+        json!({"metadata": {"finalizers": ["x/y"]}}),
+        json!({"metadata": {"managedFields": [{}]}}),
+        json!({"spec": {"cancel": true, "approvals": [{"decision": "Approved"}]}}),
+    ] {
+        let told = ann.refused("PATCH", &path, more.clone()).await;
+        assert!(told.contains("with the verb approve"), "{more}: {told}");
+    }
+    let others = json!({"spec": {"approvals": [{"decision": "Approved", "by": "bob"}]}});
+    let told = ann.refused("PATCH", &path, others).await;
+    assert!(told.contains("cannot decide in the name of"), "{told}");
+    let said = ann.must("PATCH", &path, approve).await;
+    let approval = &said["spec"]["approvals"][0];
+    assert_eq!((&approval["by"], &approval["groups"][0]), (&json!("ann"), &json!("oncall")));
+    // Nor does it let anybody delete one, write its status, or approve another.
+    assert_eq!(ann.ask("DELETE", &path, json!({})).await.status, 403);
+    assert_eq!(
+        ann.ask("PATCH", &format!("{path}/status"), json!({"status": {}})).await.status,
+        403
+    );
+    assert_eq!(ann.ask("PATCH", &format!("{runs}/other"), json!({})).await.status, 403);
+}
