@@ -17,7 +17,7 @@ use support::{plane, refusal};
 const CAMPAIGN: &str = "
 apiVersion: workflows.quarterdeck.dev/v1alpha1
 kind: Campaign
-metadata: {name: off, namespace: default}
+metadata: {name: lights-out, namespace: default}
 spec:
   runbook: power-off-server
   targets: {kind: Server, selector: {matchLabels: {role: web}}}
@@ -90,7 +90,7 @@ async fn a_dry_run_of_a_campaign_shows_its_plan() {
     plane.apply(FREEZE).await;
     let create = ["create", "--dry-run=server", "-f", "-"];
     let (said, told) = says(&plane, &create, CAMPAIGN).await;
-    assert_eq!(said, "campaign.workflows.quarterdeck.dev/off created (server dry run)\n");
+    assert_eq!(said, "campaign.workflows.quarterdeck.dev/lights-out created (server dry run)\n");
     for wanted in [
         "Warning: plan: it would run in 4 waves over 6 targets in 3 failure domains",
         "Warning: plan: wave 1 (canary): 2 targets in r-0, r-1: s-0, s-2",
@@ -101,7 +101,7 @@ async fn a_dry_run_of_a_campaign_shows_its_plan() {
         assert!(told.contains(wanted), "{wanted} is not in {told}");
     }
     // Nothing was made.
-    let none = refusal(&plane, &["get", "campaign", "off"]).await;
+    let none = refusal(&plane, &["get", "campaign", "lights-out"]).await;
     assert!(none.contains("NotFound"), "{none}");
 
     let (shown, _) = says(&plane, &[&create[..], &["-o", "json"]].concat(), CAMPAIGN).await;
@@ -122,7 +122,7 @@ async fn a_dry_run_of_a_campaign_shows_its_plan() {
     plane.apply(&CAMPAIGN.replace("  canary: 2", "  paused: true\n  canary: 2")).await;
     let (_, told) = says(&plane, &["apply", "--dry-run=server", "-f", "-"], CAMPAIGN).await;
     assert!(told.contains("plan: wave 1 (canary): 2 targets"), "{told}");
-    let kept = plane.kubectl(&["get", "campaign", "off", "-o", "yaml"]).await;
+    let kept = plane.kubectl(&["get", "campaign", "lights-out", "-o", "yaml"]).await;
     assert!(!kept.contains("wavesInAll"), "{kept}");
 }
 

@@ -254,3 +254,99 @@ fn few(names: &[String]) -> String {
         more => format!("{shown} and {more} more"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quarterdeck_model::{Key, object};
+    use quarterdeck_store::{BATCH_MAX, Mutation, Precondition, Sqlite, Store, Write};
+    use std::time::Instant;
+
+    fn made(kind: KindRef, namespace: &str, name: &str, mut value: Value) -> Mutation {
+        value["metadata"]["name"] = json!(name);
+        value["metadata"]["uid"] = json!(name);
+        if kind.namespaced() {
+            value["metadata"]["namespace"] = json!(namespace);
+        }
+        let write = Write::Put(object::encode(kind, &value).into());
+        let key = Key::new(kind, namespace, name);
+        Mutation { key, write, precondition: Precondition::Absent, fence: None }
+    }
+
+    /// A fleet of so many servers, every third of them a web server, with instances on some.
+    async fn fleet(servers: usize) -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Arc::new(Sqlite::open(folder.path()).unwrap())).await.unwrap();
+        let mut all = Vec::new();
+        for rack in 0..servers.div_ceil(40) {
+            let spec = json!({"site": format!("site-{}", rack % 4), "units": 42});
+            all.push(made(Rack::info(), "", &format!("r-{rack:04}"), json!({"spec": spec})));
+        }
+        for service in 0..50 {
+            let spec = json!({"owner": "shop", "disruptionBudget": {"maxUnavailable": "5%"}});
+            let status = json!({"instances": servers / 100, "down": 1});
+            let service_ = json!({"spec": spec, "status": status});
+            all.push(made(Service::info(), "shop", &format!("web-{service}"), service_));
+        }
+        for number in 0..servers {
+            let (name, rack) = (format!("s-{number:06}"), format!("r-{:04}", number / 40));
+            let role = if number % 11 < 4 { "web" } else { "db" };
+            let ready = if number % 500 == 0 { "False" } else { "True" };
+            let condition = json!({"type": "Ready", "status": ready, "reason": "Inspected",
+                "message": "", "lastTransitionTime": "2026-11-01T12:00:00Z"});
+            let server = json!({
+                "metadata": {"labels": {"role": role}},
+                "spec": {"bmc": {"address": "192.0.2.1"}, "location": {"rack": rack}},
+                "status": {"phase": "Ready", "conditions": [condition]},
+            });
+            all.push(made(Server::info(), "", &name, server));
+            if number % 2 == 0 {
+                let service = format!("web-{}", number % 50);
+                let spec = json!({"service": service, "host": {"kind": "Server", "name": name}});
+                let instance = json!({"spec": spec, "status": {"phase": "Ready"}});
+                all.push(made(Instance::info(), "shop", &format!("i-{number}"), instance));
+            }
+        }
+        for batch in all.chunks(BATCH_MAX) {
+            store.commit(batch.to_vec()).await.unwrap();
+        }
+        (folder, store)
+    }
+
+    fn campaign() -> Value {
+        json!({
+            "metadata": {"name": "c", "namespace": "ops", "uid": "c"},
+            "spec": {"runbook": "patch", "canary": 3, "concurrency": 100, "domainsAtOnce": 10,
+                "targets": {"kind": "Server", "selector": {"matchLabels": {"role": "web"}}}},
+        })
+    }
+
+    #[tokio::test]
+    async fn it_is_small_whatever_the_number_of_targets() {
+        let (_folder, store) = fleet(3_000).await;
+        let now = Time::new("2026-11-02T08:00:00Z".parse().unwrap());
+        let (status, told) = preview(&store.world(), &campaign(), now).unwrap();
+        assert_eq!((&status["phase"], &status["targets"]), (&json!("Planned"), &json!(1_092)));
+        let waves = status["plan"]["waves"].as_array().unwrap();
+        assert_eq!((&waves[0]["targets"], &waves[0]["canary"]), (&json!(3), &json!(true)));
+        assert!(
+            waves.len() <= SHOWN_MAX && waves[1]["names"].as_array().unwrap().len() == NAMED_MAX
+        );
+        let blockers = status["plan"]["blockers"].as_array().unwrap();
+        let who: Vec<&str> = blockers.iter().map(|it| it["who"].as_str().unwrap()).collect();
+        assert!(who.contains(&"service/shop/web-0") && who.contains(&"server"), "{who:?}");
+        assert!(status.to_string().len() < 100_000 && told.len() <= 20, "{told:?}");
+        assert!(told[0].starts_with("plan: it would run in "), "{told:?}");
+    }
+
+    /// `cargo test -p quarterdeck-engine --release preview -- --ignored --nocapture`
+    #[tokio::test]
+    #[ignore = "a figure, to be looked at by hand"]
+    async fn how_long_it_takes_over_forty_thousand_of_a_hundred_and_ten_thousand() {
+        let (_folder, store) = fleet(110_000).await;
+        let (world, now) = (store.world(), Time::new("2026-11-02T08:00:00Z".parse().unwrap()));
+        let began = Instant::now();
+        let (status, told) = preview(&world, &campaign(), now).unwrap();
+        eprintln!("{:?} over {} targets:\n{}", began.elapsed(), status["targets"], told.join("\n"));
+    }
+}
