@@ -119,6 +119,10 @@ pub(crate) async fn run(
         telling = Some(tokio::spawn(acts::log(acts, audit.clone())));
     }
     let api = Arc::new(api);
+    let engine = engine.judged_by({
+        let api = api.clone();
+        move |world, controller, kind, object| api.judge(world, controller, kind, object)
+    });
     install(&api).await?;
     bring(api.clone(), store.clone()).await?;
 

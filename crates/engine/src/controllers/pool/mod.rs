@@ -7,7 +7,10 @@ mod rooms;
 mod say;
 
 use super::{Controller, owned_by, quotas::Limit};
-use crate::objects::{EngineError, Objects, decode};
+use crate::{
+    Judge,
+    objects::{EngineError, Objects, decode},
+};
 use plan::{Member, Plan, Situation, plan};
 use quarterdeck_model::{
     ConditionStatus, Key, Kind as _, KindRef, Object, ObjectMeta, OwnerReference, Revision, Time,
@@ -34,8 +37,19 @@ const GATHER: Duration = Duration::from_secs(1);
 /// Letters of names: no vowels, so that they spell nothing, and nothing that looks like another.
 const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
+/// How soon a pool whose machines a policy refuses asks again: nobody tells of a change of policies.
+const JUDGED_AGAIN: Duration = Duration::from_secs(15);
+
 /// Keeps pools.
-pub(crate) struct Pools;
+pub(crate) struct Pools {
+    judge: Arc<Judge>,
+}
+
+impl Pools {
+    pub(crate) fn new(judge: Arc<Judge>) -> Self {
+        Self { judge }
+    }
+}
 
 impl Controller for Pools {
     const NAME: &'static str = "machine-pools";
@@ -70,7 +84,7 @@ impl Controller for Pools {
         key: &Key,
     ) -> Result<Option<Duration>, EngineError> {
         if *key.kind == *MachinePool::info().resource_name() {
-            return look(objects, key).await;
+            return self.look(objects, key).await;
         }
         let Key { namespace, name, .. } = key;
         let fields = if *key.kind == *ResourceQuota::info().resource_name() {
@@ -81,50 +95,75 @@ impl Controller for Pools {
             format!("spec.template.spec.class={name}")
         };
         for pool in objects.store().world().with_fields(MachinePool::info(), &fields) {
-            look(objects, &pool.key).await?;
+            self.look(objects, &pool.key).await?;
         }
         Ok(None)
     }
 }
 
-async fn look(objects: &Objects, key: &Key) -> Result<Option<Duration>, EngineError> {
-    // What another replica did before this one took over is to be seen: no machine may go on the word of a world in
-    // which fewer have gone.
-    let world = objects.store().fresh().await?;
-    let Some(object) = world.get(MachinePool::info(), &key.namespace, &key.name) else {
-        return Ok(None);
-    };
-    let leaving = world.get(Namespace::info(), "", &key.namespace).is_some_and(|it| it.deleting());
-    if leaving || object.deleting() {
-        // Its machines belong to it, and are deleted as what belongs to something is.
-        return Ok(None);
-    }
-    let pool: MachinePool = decode(&object)?;
-    let own = Own::of(&world, &pool)?;
-    let now = objects.now();
-    let missing = missing(&world, &pool.spec.template.spec);
-    let quota = Limit::of(&world, Machine::info(), &key.namespace);
-    let none = BTreeMap::new();
-    let blocked = missing.is_some();
-    let quota = quota.as_ref();
-    let situation =
-        Situation { spec: &pool.spec, members: &own.members, free: &none, blocked, quota, now };
-    let plan = planned(&world, &pool, situation);
-    let status = say::status(&pool, &situation, missing.as_ref(), &plan);
-    let below = quota.map(|quota| quota.most);
-    let mut mutations = carried_out(objects, (object.revision, &pool), below, &own, &plan)?;
-    if status != pool.status {
-        let next = MachinePool { status, ..pool };
-        mutations.push(objects.put(&next, Precondition::At(object.revision))?);
-    }
-    if !mutations.is_empty() {
-        // Whoever came between made a change that brings us here again; a machine that filled the quota may not.
-        let outcomes = objects.commit(mutations).await?;
-        if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Full(_))) {
-            return Ok(Some(GATHER));
+impl Pools {
+    async fn look(&self, objects: &Objects, key: &Key) -> Result<Option<Duration>, EngineError> {
+        // What another replica did before this one took over is to be seen: no machine may go on the word of a world in
+        // which fewer have gone.
+        let world = objects.store().fresh().await?;
+        let Some(object) = world.get(MachinePool::info(), &key.namespace, &key.name) else {
+            return Ok(None);
+        };
+        let leaving =
+            world.get(Namespace::info(), "", &key.namespace).is_some_and(|it| it.deleting());
+        if leaving || object.deleting() {
+            // Its machines belong to it, and are deleted as what belongs to something is.
+            return Ok(None);
         }
+        let pool: MachinePool = decode(&object)?;
+        let own = Own::of(&world, &pool)?;
+        let now = objects.now();
+        let mut missing = missing(&world, &pool.spec.template.spec);
+        let quota = Limit::of(&world, Machine::info(), &key.namespace);
+        let none = BTreeMap::new();
+        let blocked = missing.is_some();
+        let quota = quota.as_ref();
+        let mut situation =
+            Situation { spec: &pool.spec, members: &own.members, free: &none, blocked, quota, now };
+        let mut plan = planned(&world, &pool, situation);
+        if plan.acts()
+            && let Some(denied) = self.denied(&world, &pool, now)
+        {
+            (missing, situation.blocked) = (Some(denied), true);
+            plan = planned(&world, &pool, situation);
+            plan.again = Some(plan.again.map_or(JUDGED_AGAIN, |again| again.min(JUDGED_AGAIN)));
+        }
+        let status = say::status(&pool, &situation, missing.as_ref(), &plan);
+        let below = quota.map(|quota| quota.most);
+        let mut mutations = carried_out(objects, (object.revision, &pool), below, &own, &plan)?;
+        if status != pool.status {
+            let next = MachinePool { status, ..pool };
+            mutations.push(objects.put(&next, Precondition::At(object.revision))?);
+        }
+        if !mutations.is_empty() {
+            // Whoever came between made a change that brings us here again; a machine that filled the quota may not.
+            let outcomes = objects.commit(mutations).await?;
+            if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Full(_))) {
+                return Ok(Some(GATHER));
+            }
+        }
+        Ok(plan.again)
     }
-    Ok(plan.again)
+
+    /// Why policies let no machine of the pool be made, if they do not. The next one stands for all: they differ in where they
+    /// are put.
+    fn denied(&self, world: &World, pool: &MachinePool, now: Time) -> Option<Missing> {
+        let machine = new_machine(pool, pool.status.created, None, now);
+        let mut object = serde_json::to_value(&machine).ok()?;
+        for (field, value) in
+            [("apiVersion", Machine::info().api_version()), ("kind", Machine::KIND.into())]
+        {
+            object.as_object_mut()?.insert(field.into(), value.into());
+        }
+        let why = (self.judge)(world, Self::NAME, Machine::info(), &object).err()?;
+        let message = format!("No machine is made or updated, as a policy refuses it: {why}");
+        Some(Missing { reason: "PolicyDenied", message })
+    }
 }
 
 /// The plan for a pool, with places in which servers were seen to fit.

@@ -78,6 +78,13 @@ pub(super) struct Plan {
     pub(super) again: Option<Duration>,
 }
 
+impl Plan {
+    /// Something is to be done.
+    pub(super) fn acts(&self) -> bool {
+        !(self.create.is_empty() && self.delete.is_empty() && self.change.is_empty())
+    }
+}
+
 /// Decides.
 pub(super) fn plan(situation: &Situation<'_>) -> Plan {
     let mut planner = Planner::new(situation);
