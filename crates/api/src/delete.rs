@@ -138,7 +138,7 @@ pub(crate) async fn object(
         let old =
             world.get(kind, namespace, name).ok_or_else(|| ApiError::not_found(kind, name))?;
         check_preconditions(options, &old, kind, name)?;
-        api.rules.check_delete(&world, kind, &old)?;
+        api.rules.check_delete(kind, &old)?;
         let mut value = old.value();
         let meta = admission::metadata_mut(&mut value)?;
         meta.remove("resourceVersion");

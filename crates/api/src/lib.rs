@@ -51,7 +51,7 @@ pub use audit::{Audit, AuditError, LogFile, OwnWrite, Policy};
 pub use fairness::{Limits, Most, Places};
 pub use identity::{Algorithm, Authentication, Caller, Issuer, OidcSettings, SigningKeys};
 pub use install::Installed;
-pub use rules::{Rule, Rules};
+pub use rules::{DeletionRule, PreviewRule, Rule, Rules};
 pub use server::Api;
 pub use status::ApiError;
 

@@ -3,8 +3,9 @@
 
 use crate::{
     admission,
-    answer::Answer,
+    answer::{self, Answer},
     apply::{self, Managed, Writer},
+    authorize,
     identity::Caller,
     negotiate::Form,
     path::{Query, Subresource},
@@ -62,6 +63,11 @@ pub(crate) async fn modify(
         let given = take_managed(&mut wanted.value)?;
         let mut value = admission::update(kind, namespace, name, &old_value, wanted.value, part)?;
         check_finalizers(kind, name, &old_value, &value)?;
+        let of_others = wanted.managed.is_some() || given.is_some() && given != old_managed;
+        if query.only_approves && (of_others || !authorize::only_approves(&old_value, &value)) {
+            let why = "it may be approved, and nothing else of it changed, with the verb approve: add to spec.approvals, by a patch";
+            return Err(ApiError::forbidden_resource(kind.group, kind.plural, name, why));
+        }
         api.check_write(caller, (&world, kind), &mut value, Some(&old_value))?;
         let (doing, dry_run) = (Doing::Update, query.dry_run);
         let of = part.map_or("", Subresource::name);
@@ -88,6 +94,10 @@ pub(crate) async fn modify(
             return Ok(answer);
         };
         put_managed(&mut value, managed)?;
+        let previewed = match dry_run && part.is_none() {
+            true => api.rules.preview(&world, kind, &mut value).await,
+            false => Vec::new(),
+        };
         let key = old.key.clone();
         let precondition = Precondition::At(old.revision);
         let written = if finished(kind, &value) {
@@ -101,6 +111,7 @@ pub(crate) async fn modify(
         if let Some(object) = written {
             let mut answer = shown(part, &object, query, form)?;
             passed.tell(&mut answer);
+            answer::warn(&mut answer, &previewed);
             return Ok(answer);
         }
     }

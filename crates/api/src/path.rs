@@ -245,6 +245,8 @@ pub(crate) struct Query {
     pub(crate) orphan: Option<bool>,
     pub(crate) include_object: Option<String>,
     pub(crate) pretty: bool,
+    /// The caller may change nothing but what they approve; not said by the query.
+    pub(crate) only_approves: bool,
 }
 
 fn is_true(value: &str) -> bool {

@@ -367,8 +367,16 @@ impl Api {
         };
         let ask = Ask::of(method, path, &parts, asked);
         let decision = policy.decide(&caller, &ask);
+        let mut only_approves = false;
         let sight = match (&endpoint, &ask) {
             _ if decision.allowed() => Some(Sight::All),
+            // Who may approve may say so, and change nothing else.
+            (Ok(Endpoint::Object { kind, part: None, .. }), ask)
+                if authorize::may_approve(&policy, &caller, kind, ask) =>
+            {
+                only_approves = true;
+                Some(Sight::All)
+            }
             // Where Kubernetes only refuses, what may be seen is shown.
             (
                 Ok(Endpoint::Collection { kind, namespace }),
@@ -382,6 +390,7 @@ impl Api {
         let payer = payer(&caller, from);
         let access = Access { caller, payer, token, sight, policy };
         let (endpoint, mut query) = (endpoint?, query?);
+        query.only_approves = only_approves;
         if let Endpoint::Collection { kind, .. } = &endpoint {
             query.resolve_field_labels(kind);
         }

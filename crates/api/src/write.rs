@@ -137,6 +137,10 @@ async fn try_to_make(
         None => apply::record(writer, &mut managed, None, &value),
     }
     modify::put_managed(&mut value, managed)?;
+    let previewed = match query.dry_run {
+        true => api.rules.preview(&world, kind, &mut value).await,
+        false => Vec::new(),
+    };
     let key = Key::new(kind, namespace, &name);
     let limits = Limits::of(&world, kind, namespace);
     let precondition = Precondition::AbsentIf { seen, below: limits.below() };
@@ -149,6 +153,7 @@ async fn try_to_make(
     let mut answer = read::one(&object, query, form)?;
     *answer.status_mut() = http::StatusCode::CREATED;
     passed.tell(&mut answer);
+    answer::warn(&mut answer, &previewed);
     Ok(Made::Now(answer))
 }
 

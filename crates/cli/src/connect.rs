@@ -38,6 +38,28 @@ pub(crate) struct Connected {
 }
 
 impl Connection {
+    /// What flags in words say that are not a whole command line yet.
+    pub(crate) fn typed(words: &[String]) -> Self {
+        let value = |long: &str, short: Option<&str>| {
+            let mut words = words.iter();
+            while let Some(word) = words.next() {
+                if word == long || Some(word.as_str()) == short {
+                    return words.next().cloned();
+                }
+                let rest = word.strip_prefix(long).and_then(|rest| rest.strip_prefix('='));
+                if rest.is_some_and(|rest| !rest.is_empty()) {
+                    return rest.map(str::to_owned);
+                }
+            }
+            None
+        };
+        Self {
+            kubeconfig: value("--kubeconfig", None).map(PathBuf::from),
+            context: value("--context", None),
+            namespace: value("--namespace", Some("-n")),
+        }
+    }
+
     /// The client. The plane is not asked yet.
     pub(crate) async fn open(&self) -> Result<Connected, Error> {
         let (mut config, origin) = self.config().await?;
@@ -137,4 +159,23 @@ pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
         last = deeper;
     }
     last.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_read_from_a_line_that_is_not_whole() {
+        let typed = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let Connection { kubeconfig, context, namespace } = Connection::typed(&words);
+            (kubeconfig.map(|path| path.display().to_string()), context, namespace)
+        };
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(typed("run show x"), (None, None, None));
+        assert_eq!(typed("run show -n ops --context=a x"), (None, text("a"), text("ops")));
+        assert_eq!(typed("--kubeconfig k --namespace=ops"), (text("k"), None, text("ops")));
+        assert_eq!(typed("run show -n"), (None, None, None));
+    }
 }

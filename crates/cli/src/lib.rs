@@ -23,6 +23,7 @@ mod terminal;
 mod verbs;
 mod view;
 
+pub use completion::answer_shell;
 pub use error::Error;
 pub use outcome::Outcome;
 pub use plugin::{called_as_plugin, completes_plugin, next_words};

@@ -20,6 +20,8 @@ use serde_json::Value;
 const MANAGER: &str = "quarterdeck-cli";
 /// Objects of one answer, of a list that may be long.
 const PAGE: u32 = 500;
+/// Names of one answer, when nothing else of the objects is wanted.
+const NAMES_PAGE: u32 = 5_000;
 /// Names that are looked at to find near ones.
 const NAMES_MAX: u32 = 2_000;
 
@@ -281,6 +283,32 @@ impl Plane {
     }
 
     /// There is no such object: near ones, or how to see what there is.
+    /// Goes through the names of all that are meant, in order, until no more is taken.
+    pub(crate) async fn names(
+        &self,
+        kind: KindRef,
+        within: Within<'_>,
+        mut take: impl FnMut(String) -> bool,
+    ) -> Result<(), Error> {
+        let api = self.api(kind, within);
+        let mut parameters = ListParams::default().limit(NAMES_PAGE);
+        loop {
+            let page = api.list_metadata(&parameters).await;
+            let page =
+                page.map_err(|error| self.failed(&format!("listing {}", kind.plural), error))?;
+            let names = page.items.into_iter().filter_map(|item| item.metadata.name);
+            for name in names {
+                if !take(name) {
+                    return Ok(());
+                }
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters = parameters.continue_token(&token),
+                None => return Ok(()),
+            }
+        }
+    }
+
     async fn unknown(&self, kind: KindRef, namespace: &str, name: &str) -> Error {
         let resource = resource(kind);
         let client = self.client.clone();

@@ -1,6 +1,7 @@
 //! The binary as a plugin of kubectl: linked as `kubectl-quarterdeck` it is `kubectl quarterdeck`, and linked as
 //! `kubectl_complete-quarterdeck` it tells kubectl's completion what may come next.
 
+use crate::completion;
 use clap::Command;
 use std::{ffi::OsStr, path::Path};
 
@@ -22,24 +23,12 @@ fn name(program: Option<&OsStr>) -> Option<&str> {
 }
 
 /// What may come in place of the last of the words typed so far, as kubectl reads it.
-pub fn next_words(program: &Command, typed: &[String]) -> String {
-    let (last, before) = match typed.split_last() {
-        Some((last, before)) => (last.as_str(), before),
-        None => ("", typed),
-    };
-    let mut at = program;
-    // What is no verb is a name, or the value of a flag.
-    for word in before {
-        at = at.find_subcommand(word).unwrap_or(at);
-    }
-    let verbs = at.get_subcommands().map(|verb| (verb.get_name().to_owned(), verb.get_about()));
-    let flags = at
-        .get_arguments()
-        .filter_map(|flag| flag.get_long().map(|long| (format!("--{long}"), flag.get_help())));
-    let all: Vec<_> = if last.starts_with('-') { flags.collect() } else { verbs.collect() };
-    let mut words: Vec<String> = all
-        .into_iter()
-        .filter(|(word, _)| word.starts_with(last) && word != "help")
+pub fn next_words(program: Command, typed: &[String]) -> String {
+    let flags = typed.last().is_some_and(|last| last.starts_with('-'));
+    let wanted =
+        |(word, _): &(String, Option<String>)| word != "help" && (flags || !word.starts_with('-'));
+    let next = completion::next(program, typed).into_iter().filter(wanted);
+    let mut words: Vec<String> = next
         .map(|(word, about)| about.map_or(word.clone(), |about| format!("{word}\t{about}")))
         .collect();
     words.push(NO_FILES.into());
@@ -64,13 +53,14 @@ mod tests {
         let program = <Verb as clap::Subcommand>::augment_subcommands(Command::new("quarterdeck"));
         let next = |typed: &[&str]| {
             let typed: Vec<String> = typed.iter().map(ToString::to_string).collect();
-            let words = next_words(&program, &typed);
+            let words = next_words(program.clone(), &typed);
             let words =
                 words.lines().map(|line| line.split('\t').next().unwrap_or(line).to_owned());
             words.collect::<Vec<_>>()
         };
         assert_eq!(next(&["t"]), ["top", "timeline", ":4"]);
-        assert_eq!(next(&["run", "re"]), ["resume", "retry", ":4"]);
+        assert_eq!(next(&["run", "re"]), ["resume", "retry", "reject", ":4"]);
+        assert_eq!(next(&["why", "mach"]), ["machine/", ":4"]);
         assert_eq!(next(&["run", "retry", "--fr"]), ["--from", ":4"]);
     }
 }

@@ -33,7 +33,7 @@ pub use acts::{Act, Actor, BehindRun};
 pub use objects::EngineError;
 #[cfg(feature = "planted")]
 pub use planted::{Planted, plant};
-pub use rules::{Rule, rules};
+pub use rules::{DeletionRule, PreviewRule, Rule, deletion_rules, previews, rules};
 
 use controllers::{
     Controller,
@@ -57,9 +57,11 @@ use controllers::{
 };
 use leadership::GiveUp;
 use objects::{Clock, Objects, Wiring};
+use quarterdeck_model::KindRef;
 use quarterdeck_providers::http::{Reach, Webhooks};
-use quarterdeck_store::{Lease, Store};
+use quarterdeck_store::{Lease, Store, World};
 use runs::InUses;
+use serde_json::Value;
 use shards::Holding;
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -76,6 +78,14 @@ pub const INSPECT_RUNBOOK: &str = "inspect-server";
 /// Pause before a part of the engine that ended by a defect is begun anew.
 const DEFECT_PAUSE: Duration = Duration::from_secs(3);
 
+/// Whether operators' policies let a part of the engine, of that name, make an object; why not, if they do not.
+pub type Judge = dyn Fn(&World, &str, KindRef, &Value) -> Result<(), String> + Send + Sync;
+
+/// What is so while nobody tells of policies.
+fn no_policy(_: &World, _: &str, _: KindRef, _: &Value) -> Result<(), String> {
+    Ok(())
+}
+
 /// The engine of one replica.
 pub struct Engine {
     store: Arc<Store>,
@@ -84,13 +94,15 @@ pub struct Engine {
     clock: Clock,
     told: Option<mpsc::Sender<Act>>,
     webhooks: Arc<Webhooks>,
+    judge: Arc<Judge>,
 }
 
 impl Engine {
     /// An engine over `store` that performs `actions`; it ends when `stop` turns true.
     pub fn new(store: Arc<Store>, actions: Arc<Actions>, stop: watch::Receiver<bool>) -> Self {
         let webhooks = Arc::new(Webhooks::new(Reach::default()));
-        Self { store, actions, stop, clock: Arc::new(jiff::Timestamp::now), told: None, webhooks }
+        let clock = Arc::new(jiff::Timestamp::now);
+        Self { store, actions, stop, clock, told: None, webhooks, judge: Arc::new(no_policy) }
     }
 
     /// The same with another clock than the system's.
@@ -110,6 +122,16 @@ impl Engine {
         self
     }
 
+    /// The same, which makes what people have asked for only where policies allow it.
+    #[must_use]
+    pub fn judged_by(
+        mut self,
+        judge: impl Fn(&World, &str, KindRef, &Value) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.judge = Arc::new(judge);
+        self
+    }
+
     /// The same, telling each write that it committed. Who listens must keep up: the engine waits.
     #[must_use]
     pub fn telling(mut self, told: mpsc::Sender<Act>) -> Self {
@@ -120,7 +142,7 @@ impl Engine {
     /// Acts on this replica's part of the fleet, until it is asked to stop. What is under way then is dropped where it
     /// stands: the next replica, or the next start, goes on from the journal.
     pub async fn run(self) {
-        let Self { store, actions, stop, clock, told, webhooks } = self;
+        let Self { store, actions, stop, clock, told, webhooks, judge } = self;
         let (leases, holding, give_up) = leadership::leases(store.clone());
         let wiring = Wiring { store: store.clone(), clock, told };
         let mut parts = Parts { parts: JoinSet::new(), wiring, holding };
@@ -138,7 +160,7 @@ impl Engine {
             let store = store.clone();
             move || Instances::new(store.clone())
         });
-        parts.control(|| Pools);
+        parts.control(move || Pools::new(judge.clone()));
         parts.control({
             let actions = actions.clone();
             move || Refreshes::new(actions.clone())

@@ -3,6 +3,7 @@
 
 use crate::{
     acts::{self, Act, Actor, BehindRun},
+    rules::carries_a_machine,
     tenure::Tenure,
 };
 use jiff::Timestamp;
@@ -154,8 +155,12 @@ impl Objects {
         Mutation { key, write: Write::Delete, precondition, fence: Some(self.tenure.fence()) }
     }
 
-    /// What deletes an object, or marks it when finalizers hold it; nothing when it is marked already.
+    /// What deletes an object, or marks it when finalizers hold it; nothing when it is marked already, or may not be
+    /// deleted.
     pub(crate) fn removal(&self, object: &Object) -> Option<Mutation> {
+        if carries_a_machine(object).is_some() {
+            return None;
+        }
         let at = Precondition::At(object.revision);
         if !object.held() {
             return Some(self.delete(object.key.clone(), at));

@@ -5,16 +5,17 @@
 
 use crate::{
     actions::{Actions, Known},
+    controllers::{campaign::preview, machine::choose},
     declared::{Undeclared, undeclared},
     secrets::of_bmc,
     starting,
     units::{highest, taken},
 };
 use quarterdeck_model::{
-    FieldError, FieldErrors, Kind as _, KindRef, kinds,
+    FieldError, FieldErrors, Kind as _, KindRef, Object, Time, kinds,
     kinds::{
-        Campaign, CampaignSpec, Permit, Rack, Remedy, Run, RunSpec, RunTarget, Runbook,
-        RunbookSpec, Schedule, SecretReference, Server, Site,
+        Campaign, CampaignSpec, Machine, MachineClass, Permit, Rack, Remedy, Run, RunSpec,
+        RunTarget, Runbook, RunbookSpec, Schedule, SecretReference, Server, Site,
     },
 };
 use quarterdeck_store::World;
@@ -24,6 +25,37 @@ use std::sync::Arc;
 
 /// A rule: the world, the object as it would be written, and as it was.
 pub type Rule = Box<dyn Fn(&World, &Value, Option<&Value>) -> FieldErrors + Send + Sync>;
+
+/// Why an object may not be deleted, if it may not.
+pub type DeletionRule = fn(&Object) -> Option<String>;
+
+/// The rules of deletions, each with the kind it is about.
+pub fn deletion_rules() -> Vec<(KindRef, DeletionRule)> {
+    vec![(Server::info(), carries_a_machine)]
+}
+
+/// Why a server is not to be deleted: with it would go what is known of the machine that is on it, and of its disks.
+pub(crate) fn carries_a_machine(server: &Object) -> Option<String> {
+    if server.kind != Server::info() {
+        return None;
+    }
+    let field = |path| server.field(path).filter(|value| !value.is_empty());
+    let machine = field("status.machineRef.namespace").zip(field("status.machineRef.name"));
+    machine.map(|(namespace, name)| {
+        format!(
+            "it has Machine {namespace}/{name}; delete that first, which wipes the server, or run detach-server on the \
+             server to take it from its machine"
+        )
+    })
+}
+
+/// What would become of an object, as its status, and what its writer is told of that.
+pub type PreviewRule = fn(&World, &Value, Time) -> Option<(Value, Vec<String>)>;
+
+/// What answers to dry runs show besides, each with the kind it is about.
+pub fn previews() -> Vec<(KindRef, PreviewRule)> {
+    vec![(Campaign::info(), preview)]
+}
 
 /// All rules, each with the kind it is about.
 pub fn rules(actions: &Arc<Actions>) -> Vec<(KindRef, Rule)> {
@@ -47,6 +79,7 @@ pub fn rules(actions: &Arc<Actions>) -> Vec<(KindRef, Rule)> {
     };
     vec![
         (Campaign::info(), Box::new(campaign)),
+        (Machine::info(), Box::new(machine)),
         (Permit::info(), Box::new(permit)),
         (Runbook::info(), Box::new(runbook)),
         (Run::info(), Box::new(run)),
@@ -95,6 +128,34 @@ pub(crate) fn unknown_runbook(world: &World, name: &str) -> FieldErrors {
     let known: Vec<&str> = world.all(Runbook::info()).map(|found| found.name()).take(20).collect();
     let why = format!("there is no such Runbook; there are: {}", known.join(", "));
     vec![FieldError::invalid("spec.runbook", format!("{name:?}"), why)]
+}
+
+/// A machine becomes one of another class where it is, if its server is of that one, too: then nothing is to be done.
+fn machine(world: &World, new: &Value, old: Option<&Value>) -> FieldErrors {
+    if old.is_none() || same(new, old, &["class"]) {
+        return FieldErrors::new();
+    }
+    let Ok(machine) = Machine::deserialize(new) else { return FieldErrors::new() };
+    let refused = |why: String| {
+        let why = format!(
+            "{why}; a machine is resized where it is, or not at all: create another one of that class, and delete this one"
+        );
+        vec![FieldError::forbidden("spec.class", why)]
+    };
+    let held = format!("status.machineRef.uid={}", machine.metadata.uid);
+    let Some(server) = world.with_fields(Server::info(), &held).into_iter().next() else {
+        return refused("it has no server yet".into());
+    };
+    let name = &machine.spec.class;
+    let class = world.get(MachineClass::info(), "", name);
+    let Some(Ok(class)) = class.map(|class| class.decode::<MachineClass>()) else {
+        let why = "there is no such MachineClass; create it first, or correct the name";
+        return vec![FieldError::invalid("spec.class", format!("{name:?}"), why)];
+    };
+    match choose::is_of(world, &machine, &class, &server) {
+        Ok(()) => FieldErrors::new(),
+        Err(why) => refused(format!("Server {}, which it is on, {why}", server.name())),
+    }
 }
 
 /// Only the ledger gives permits.

@@ -140,20 +140,26 @@ impl Book {
     /// Notes a service, named `namespace/name`.
     pub fn set_service(&mut self, name: &str, spec: ServiceSpec) {
         let number = self.services.entry(name, Service::new);
-        if let Some(service) = self.services.get_mut(number) {
-            (service.declared, service.spec) = (true, spec);
-        }
+        self.specify(number, true, spec);
         self.touch(number);
+    }
+
+    /// Notes what a service says of itself. Whoever is asked on behalf of another is asked no more.
+    fn specify(&mut self, number: Number, declared: bool, spec: ServiceSpec) {
+        let Some(service) = self.services.get_mut(number) else { return };
+        let asked = service.spec.disruption_hook != spec.disruption_hook;
+        (service.declared, service.spec) = (declared, spec);
+        let name = service.name.clone();
+        if asked {
+            self.gave_way(Blocker::Hook(name));
+        }
         self.gave_way(Blocker::Service(number));
     }
 
     /// Forgets a service. While there are instances of it, one of them may be down.
     pub fn remove_service(&mut self, name: &str) {
         let Some(number) = self.services.number(name) else { return };
-        if let Some(service) = self.services.get_mut(number) {
-            (service.declared, service.spec) = (false, ServiceSpec::default());
-        }
-        self.gave_way(Blocker::Service(number));
+        self.specify(number, false, ServiceSpec::default());
         self.drop_service(number);
     }
 

@@ -12,13 +12,14 @@
 //! keeps a book must ask, and note what was permitted, without anything in between.
 //!
 //! Start reading at [`Book::ask`] in `decide.rs`; `book.rs` and `place.rs` are how the counts are kept. [`next_wave`] says which
-//! targets of a campaign begin next.
+//! targets of a campaign begin next, and [`plan`] how all of it would go.
 
 mod approve;
 mod book;
 mod decide;
 mod freezes;
 mod place;
+pub mod plan;
 mod refusal;
 mod table;
 mod waves;

@@ -4,7 +4,7 @@
 //! First a few canaries, in as many failure domains as there are; when all of them went well, domain after
 //! domain, a few domains at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeSet, ops::Range};
 
 /// Where a target is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,12 +88,21 @@ pub struct Wave {
     pub halt: Option<Halt>,
 }
 
+/// A failure domain, and the places of its targets, which are beside each other.
+struct Domain<'a> {
+    name: &'a str,
+    places: Range<usize>,
+}
+
 /// Says which targets begin next.
 pub fn next_wave(items: &[Item<'_>], limits: &Limits) -> Wave {
-    let mut domains: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let mut domains: Vec<Domain<'_>> = Vec::new();
     let mut counts = Counts { targets: items.len(), ..Counts::default() };
     for (at, item) in items.iter().enumerate() {
-        domains.entry(item.domain).or_default().push(at);
+        match domains.last_mut().filter(|last| last.name == item.domain) {
+            Some(last) => last.places.end = at + 1,
+            None => domains.push(Domain { name: item.domain, places: at..at + 1 }),
+        }
         *match item.stage {
             Stage::Left => &mut counts.left,
             Stage::Running => &mut counts.running,
@@ -131,12 +140,12 @@ fn room(counts: &Counts, limits: &Limits) -> usize {
 }
 
 /// One of each domain, then the second of each, and so on.
-fn canaries(domains: &BTreeMap<&str, Vec<usize>>, count: usize) -> Vec<usize> {
+fn canaries(domains: &[Domain<'_>], count: usize) -> Vec<usize> {
     let mut chosen = Vec::with_capacity(count);
     let mut rank = 0;
     while chosen.len() < count {
         let before = chosen.len();
-        let of_rank = domains.values().filter_map(|items| items.get(rank).copied());
+        let of_rank = domains.iter().filter_map(|domain| domain.places.clone().nth(rank));
         chosen.extend(of_rank.take(count - before));
         if chosen.len() == before {
             break;
@@ -149,7 +158,7 @@ fn canaries(domains: &BTreeMap<&str, Vec<usize>>, count: usize) -> Vec<usize> {
 /// Those left in domains that are in work, then in the next ones.
 fn from_domains(
     items: &[Item<'_>],
-    domains: &BTreeMap<&str, Vec<usize>>,
+    domains: &[Domain<'_>],
     limits: &Limits,
     room: usize,
 ) -> Vec<usize> {
@@ -158,15 +167,14 @@ fn from_domains(
         items.iter().filter(in_work).map(|item| item.domain).collect();
     let mut start = Vec::new();
     let already = working.clone();
-    let in_work = domains.iter().filter(|(domain, _)| already.contains(*domain));
-    let others = domains.iter().filter(|(domain, _)| !already.contains(*domain));
-    for (domain, places) in in_work.chain(others) {
+    let in_work = domains.iter().filter(|domain| already.contains(domain.name));
+    let others = domains.iter().filter(|domain| !already.contains(domain.name));
+    for Domain { name: domain, places } in in_work.chain(others) {
         if start.len() >= room {
             break;
         }
         let left = places
-            .iter()
-            .copied()
+            .clone()
             .filter(|at| items.get(*at).is_some_and(|item| item.stage == Stage::Left));
         let left: Vec<usize> = left.take(room - start.len()).collect();
         if left.is_empty() {

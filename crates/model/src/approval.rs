@@ -18,7 +18,8 @@ const NAMED_MAX: usize = 100;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ApprovalPolicy {
-    /// Users who may approve. With neither users nor groups, everybody who may change the run.
+    /// Users who may approve. With neither users nor groups, everybody who may change the run, or has the verb `approve`
+    /// on it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub users: Vec<String>,

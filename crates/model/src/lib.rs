@@ -27,6 +27,7 @@ pub mod share;
 pub mod time;
 pub mod validate;
 pub mod window;
+pub mod words;
 
 pub use action::ActionSignature;
 pub use approval::{ApprovalPolicy, Verdict};

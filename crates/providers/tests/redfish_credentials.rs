@@ -46,6 +46,17 @@ fn answer(account: &mut Account, request: &Received, state: &mut State) -> Optio
             let given = body();
             if given["UserName"] != USER || given["Password"] != *account.password {
                 account.refused_logins += 1;
+                if account.echoes {
+                    let message =
+                        format!("The password '{}' is wrong.", given["Password"].as_str().unwrap());
+                    let told =
+                        json!({"error": {"code": "Base.1.8.GeneralError", "message": message}});
+                    return Some(Act::Answer {
+                        status: 401,
+                        headers: vec![],
+                        body: told.to_string(),
+                    });
+                }
                 return Some(status(401));
             }
             let token = format!("token-{}", state.sessions.len() + 1);
@@ -262,6 +273,21 @@ async fn no_session_is_left_behind_when_what_follows_the_login_fails() {
         assert_eq!(error.reason == Reason::SerialMismatch, !forbidden, "{error}");
         let made = bmc.count("POST", "/Sessions");
         assert!(made > 0 && bmc.count("DELETE", "/Sessions/") == made - usize::from(forbidden));
+    }
+}
+
+#[tokio::test]
+async fn a_refused_login_that_repeats_the_password_is_told_without_it() {
+    let (_bmc, caller, _account) = machine(|account| {
+        account.echoes = true;
+        account.password = "another one".into();
+    });
+    // The second is answered from what is remembered of the first.
+    for _ in 0..2 {
+        let error = caller.call("inventory.refresh", json!({})).await.unwrap_err();
+        let told = format!("{error} {error:?}");
+        assert!(told.contains("The password '(password)' is wrong."), "{told}");
+        assert!(!told.contains(PASSWORD), "{told}");
     }
 }
 

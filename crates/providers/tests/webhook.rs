@@ -30,10 +30,15 @@ fn webhook<'a>(url: &'a str, body: &'a Value) -> Webhook<'a> {
     }
 }
 
+async fn send(webhooks: &Webhooks, webhook: &Webhook<'_>) -> Result<Value, String> {
+    let slot = webhooks.slot().await;
+    webhooks.post(webhook, &slot).await.map_err(|error| error.to_string())
+}
+
 async fn why(url: &str, timeout: Duration) -> String {
     let body = json!({});
     let webhook = Webhook { timeout, ..webhook(url, &body) };
-    Webhooks::new(Reach::NetworkAndLoopback).post(&webhook).await.unwrap_err().to_string()
+    send(&Webhooks::new(Reach::NetworkAndLoopback), &webhook).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -52,7 +57,7 @@ async fn it_is_sent_with_its_token_and_a_signature() {
         signing_key: Some(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n"),
         ..webhook(&url, &body)
     };
-    let answer = Webhooks::new(Reach::NetworkAndLoopback).post(&webhook).await.unwrap();
+    let answer = send(&Webhooks::new(Reach::NetworkAndLoopback), &webhook).await.unwrap();
     assert_eq!(answer["method"], "POST");
     assert_eq!((&answer["path"], &answer["body"]), (&json!("/ask?team=a"), &json!("{\"a\":1}")));
     assert_eq!(answer["bearer"], "Bearer t0ken");
@@ -99,7 +104,7 @@ async fn it_reaches_no_further_than_it_may() {
     let by_name = format!("http://localhost:{}/", service.port);
     for url in [&service.address(), &by_name, "http://169.254.169.254/", "ftp://h/", "http://a@h/"]
     {
-        let error = webhooks.post(&webhook(url, &body)).await.unwrap_err().to_string();
+        let error = send(&webhooks, &webhook(url, &body)).await.unwrap_err();
         assert!(error.len() > 10, "{url}: {error}");
     }
     assert_eq!(service.received.lock().unwrap().len(), 0, "nothing was sent");

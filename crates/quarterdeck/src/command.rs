@@ -1,7 +1,6 @@
 //! What can be asked of the binary.
 
 use crate::{backup, demo, logs, serve, settings};
-use clap::CommandFactory as _;
 use quarterdeck_api::{AuditError, SigningKeys, pki::PkiError};
 use quarterdeck_store::StoreError;
 use std::{io::Write as _, net::SocketAddr, path::PathBuf};
@@ -89,7 +88,7 @@ impl Error {
 pub(crate) fn run(command: Command) -> Result<u8, Error> {
     match command {
         Command::Verb(verb) => {
-            let outcome = quarterdeck_cli::run(verb, &mut Command::command())?;
+            let outcome = quarterdeck_cli::run(verb)?;
             return Ok(outcome.exit_code());
         }
         Command::Serve(flags) => {

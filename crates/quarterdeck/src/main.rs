@@ -24,6 +24,7 @@ use std::{
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    quarterdeck_cli::answer_shell(Command::command);
     let program = env::args_os().next();
     if quarterdeck_cli::completes_plugin(program.as_deref()) {
         return complete();
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
 fn complete() -> ExitCode {
     let typed: Vec<String> =
         env::args_os().skip(1).filter_map(|word: OsString| word.into_string().ok()).collect();
-    let words = quarterdeck_cli::next_words(&Command::command(), &typed);
+    let words = quarterdeck_cli::next_words(Command::command(), &typed);
     match command::print(&words) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,

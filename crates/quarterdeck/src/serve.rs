@@ -100,6 +100,12 @@ pub(crate) async fn run(
     for (kind, rule) in quarterdeck_engine::rules(&actions) {
         rules.add(kind, rule);
     }
+    for (kind, rule) in quarterdeck_engine::deletion_rules() {
+        rules.add_deletion(kind, rule);
+    }
+    for (kind, preview) in quarterdeck_engine::previews() {
+        rules.add_preview(kind, preview);
+    }
     let mut engine = Engine::new(store.clone(), actions, stopping.clone());
     let authority = pki::Authority::open(&folder.join("pki"))?;
     let issuers = issuers(&settings)?;
@@ -113,6 +119,10 @@ pub(crate) async fn run(
         telling = Some(tokio::spawn(acts::log(acts, audit.clone())));
     }
     let api = Arc::new(api);
+    let engine = engine.judged_by({
+        let api = api.clone();
+        move |world, controller, kind, object| api.judge(world, controller, kind, object)
+    });
     install(&api).await?;
     bring(api.clone(), store.clone()).await?;
 

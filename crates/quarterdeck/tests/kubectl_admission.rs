@@ -69,6 +69,71 @@ async fn quotas_are_made_shown_and_kept() {
     plane.kubectl(&["delete", "namespace", "team"]).await;
 }
 
+/// No machine of any team may be made; and a pool of them, of which no server is there.
+const NO_MACHINES: &str = r#"
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: no-machines.example.com}
+spec:
+  failurePolicy: Fail
+  matchConstraints:
+    resourceRules:
+    - apiGroups: ["compute.quarterdeck.dev"]
+      apiVersions: ["v1alpha1"]
+      operations: ["CREATE"]
+      resources: ["machines"]
+  validations:
+    - expression: "object.spec.class != 'small'"
+      message: no small machines
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: no-machines.example.com}
+spec:
+  policyName: no-machines.example.com
+  validationActions: [Deny]
+"#;
+const POOL: &str = "
+apiVersion: compute.quarterdeck.dev/v1alpha1
+kind: MachineClass
+metadata: {name: small}
+spec: {servers: {matchLabels: {a: b}}}
+---
+apiVersion: inventory.quarterdeck.dev/v1alpha1
+kind: Image
+metadata: {name: debian}
+spec: {url: 'https://images.example.com/a.iso', checksum: 'sha256:0000000000000000000000000000000000000000000000000000000000000000', format: Iso}
+---
+apiVersion: compute.quarterdeck.dev/v1alpha1
+kind: MachinePool
+metadata: {name: web, namespace: default}
+spec: {replicas: 2, template: {spec: {class: small, image: debian}}}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_of_a_pool_pass_policies_as_a_persons_do() {
+    let plane = plane().await;
+    plane.apply(NO_MACHINES).await;
+    plane.apply(POOL).await;
+    wait_for(DEADLINE, "the pool to say why it has none", async || {
+        let pool = object(&plane, &["machinepool", "web"]).await;
+        let conditions = pool["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let told = conditions.iter().any(|it| {
+            it["reason"] == "PolicyDenied"
+                && it["message"].as_str().is_some_and(|it| it.contains("no small machines"))
+        });
+        if told { Ok(()) } else { Err(format!("{conditions:#?}")) }
+    })
+    .await;
+    assert_eq!(plane.kubectl(&["get", "machines", "-o", "name"]).await, "");
+    plane.kubectl(&["delete", "validatingadmissionpolicybinding", "no-machines.example.com"]).await;
+    wait_for(DEADLINE * 2, "its machines to be made", async || {
+        let made = plane.kubectl(&["get", "machines", "-o", "name"]).await;
+        if made.lines().count() == 2 { Ok(()) } else { Err(made) }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn policies_are_applied_and_hold() {
     let plane = plane().await;

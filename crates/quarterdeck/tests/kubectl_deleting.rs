@@ -200,3 +200,59 @@ async fn a_namespace_goes_with_all_that_is_in_it() {
     let kept = refusal(&plane, &["delete", "namespace", "default"]).await;
     assert!(kept.contains("this namespace may not be deleted"), "{kept}");
 }
+
+/// Two servers that nobody can reach; the first has a machine, which waits for a class that is not there.
+const SERVERS: &str = "
+apiVersion: inventory.quarterdeck.dev/v1alpha1
+kind: Server
+metadata: {name: s-1, labels: {row: one}}
+spec: {bmc: {address: 'https://192.0.2.1'}}
+---
+apiVersion: inventory.quarterdeck.dev/v1alpha1
+kind: Server
+metadata: {name: s-2, labels: {row: one}}
+spec: {bmc: {address: 'https://192.0.2.2'}}
+---
+apiVersion: compute.quarterdeck.dev/v1alpha1
+kind: Machine
+metadata: {name: web-1, namespace: default}
+spec: {class: none, image: none}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_a_machine_on_it_is_not_deleted() {
+    let plane = plane().await;
+    plane.apply(SERVERS).await;
+    let machine = object(&plane, &["machine", "web-1"]).await;
+    let uid = machine["metadata"]["uid"].as_str().unwrap();
+    let has = format!(
+        r#"{{"status":{{"machineRef":{{"namespace":"default","name":"web-1","uid":"{uid}"}}}}}}"#
+    );
+    let patch = ["patch", "server", "s-1", "--subresource=status", "--type=merge", "-p", &has];
+    plane.kubectl(&patch).await;
+    let why = "it has Machine default/web-1; delete that first, which wipes the server, or run detach-server";
+    for delete in [
+        &["delete", "server", "s-1"][..],
+        &["delete", "server", "s-1", "--force", "--grace-period=0"],
+        &["delete", "server", "s-1", "--dry-run=server"],
+        &["delete", "server", "s-1", "--cascade=foreground"],
+    ] {
+        let told = refusal(&plane, delete).await;
+        assert!(told.contains("(Forbidden)") && told.contains(why), "{delete:?}: {told}");
+    }
+    let kept = object(&plane, &["server", "s-1"]).await;
+    assert_eq!(kept["metadata"].get("deletionTimestamp"), None);
+    // As a collection: what can go goes.
+    let path = "/apis/inventory.quarterdeck.dev/v1alpha1/servers?labelSelector=row%3Done";
+    let told = refusal(&plane, &["delete", "--raw", path]).await;
+    assert!(told.contains(why), "{told}");
+    gone(&plane, &["server", "s-2"]).await;
+    object(&plane, &["server", "s-1"]).await;
+    // Once nothing is on it, it goes.
+    let free = r#"{"status":{"machineRef":null}}"#;
+    plane
+        .kubectl(&["patch", "server", "s-1", "--subresource=status", "--type=merge", "-p", free])
+        .await;
+    plane.kubectl(&["delete", "server", "s-1"]).await;
+    gone(&plane, &["server", "s-1"]).await;
+}

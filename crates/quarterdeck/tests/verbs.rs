@@ -250,7 +250,7 @@ async fn a_campaign(demo: &Demo) {
 async fn as_a_plugin(demo: &Demo) {
     let folder = demo.home.path().join("bin");
     fs::create_dir(&folder).unwrap();
-    for link in ["kubectl-quarterdeck", "kubectl_complete-quarterdeck"] {
+    for link in ["kubectl-quarterdeck", "kubectl_complete-quarterdeck", "quarterdeck"] {
         symlink(env!("CARGO_BIN_EXE_quarterdeck"), folder.join(link)).unwrap();
     }
     let path = std::env::join_paths(
@@ -276,10 +276,54 @@ async fn as_a_plugin(demo: &Demo) {
     assert!(help.contains("Usage: kubectl quarterdeck why"), "{help}");
     let next = run(&kubectl(&["__complete", "quarterdeck", "run", "re"]), "").await.unwrap().stdout;
     assert!(next.contains("resume\t") && next.contains("retry\t"), "{next}");
+    let next = ["__complete", "quarterdeck", "server", "show", "ams1-a01-01-u0"];
+    let next = run(&kubectl(&next), "").await.unwrap().stdout;
+    assert!(next.contains("ams1-a01-01-u09"), "{next}");
     for shell in ["bash", "zsh", "fish"] {
         let script = demo.says(&["completion", shell]).await;
-        assert!(script.contains("campaign") && script.contains("timeline"), "{shell}: {script}");
+        assert!(
+            script.contains("COMPLETE=") && script.contains("quarterdeck"),
+            "{shell}: {script}"
+        );
     }
+    in_a_shell(demo, &path).await;
+}
+
+/// What a shell offers for words of which the last is being typed.
+async fn in_a_shell(demo: &Demo, path: &std::ffi::OsStr) {
+    let offered = async |words: &str, kubeconfig: &Path| {
+        let script = format!(
+            r#"source <(quarterdeck completion bash); COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMP_TYPE=9
+               _clap_complete_quarterdeck quarterdeck "${{COMP_WORDS[COMP_CWORD]}}"; printf '%s\n' "${{COMPREPLY[@]}}""#
+        );
+        let mut command = demo.command(Path::new("bash"), &["-c", &script]);
+        command.env("PATH", path).env("KUBECONFIG", kubeconfig);
+        let said = run(&command, "").await.unwrap().stdout;
+        said.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    };
+    let kubeconfig = demo.kubeconfig();
+    for (words, wanted) in [
+        ("quarterdeck cam", "campaign"),
+        ("quarterdeck server show ams1-a01-01-u0", "ams1-a01-01-u09"),
+        ("quarterdeck run start power-cy", "power-cycle-server"),
+        ("quarterdeck run start power-cycle-server ser", "server/"),
+        (
+            "quarterdeck run start power-cycle-server server/ams1-a01-01-u0",
+            "server/ams1-a01-01-u09",
+        ),
+        ("quarterdeck top -n quarterdeck-s", "quarterdeck-system"),
+    ] {
+        let offered = offered(words, &kubeconfig).await;
+        assert!(offered.iter().any(|it| it == wanted), "{words}: {offered:?}");
+    }
+    // A plane that is away offers nothing, and holds up nobody.
+    let began = std::time::Instant::now();
+    let away = demo.home.path().join("away");
+    let there = fs::read_to_string(&kubeconfig).unwrap();
+    let server = there.lines().find(|line| line.contains("server: ")).unwrap();
+    fs::write(&away, there.replace(server.trim(), "server: https://192.0.2.1:6443")).unwrap();
+    assert_eq!(offered("quarterdeck server show ams", &away).await, [""]);
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 async fn what_is_asked_wrongly(demo: &Demo) {

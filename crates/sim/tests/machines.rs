@@ -351,3 +351,119 @@ async fn a_machine_goes_over_to_another_team_with_all_that_is_on_it() {
     assert_eq!(plane.simulation.effects(plane.address(0)), effects, "nothing was done to it");
     plane.stop().await;
 }
+
+/// What admission says to a machine of another class.
+fn resized(plane: &Plane, name: &str, class: &str) -> String {
+    let actions = quarterdeck_engine::Actions::new(quarterdeck_providers::Catalog::new());
+    let rules = quarterdeck_engine::rules(&std::sync::Arc::new(actions));
+    let (_, rule) = rules.iter().find(|(kind, _)| *kind == Machine::info()).unwrap();
+    let old = plane.store.world().get(Machine::info(), "shop", name).unwrap().value();
+    let mut new = old.clone();
+    new["spec"]["class"] = json!(class);
+    let errors = rule(&plane.store.world(), &new, Some(&old));
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_becomes_of_another_class_if_its_server_is_of_that_too() {
+    let plane = ready(1).await;
+    let small = class(&plane, 0);
+    let labels = json!({"matchLabels": {"hardware": small}});
+    let huge = json!({"cpus": 4_000});
+    for (name, spec) in [
+        ("same", json!({"servers": labels})),
+        ("other", json!({"servers": {"matchLabels": {"hardware": "other"}}})),
+        ("huge", json!({"servers": labels, "minimum": huge})),
+        ("elsewhere", json!({"servers": labels, "providers": ["nowhere"]})),
+    ] {
+        let class = json!({"metadata": {"name": name}, "spec": spec});
+        let class = created(quarterdeck_model::kinds::MachineClass::info(), &class);
+        plane.store.commit(vec![class]).await.unwrap();
+    }
+    create(&plane, "waits", json!({"class": "other", "image": OLD})).await;
+    create(&plane, "web-1", json!({"class": small, "image": OLD})).await;
+    let before = until(&plane, "web-1", MachinePhase::Running, "Running").await;
+    let server = before.status.server.clone().unwrap();
+    for (class, says) in [
+        ("same", String::new()),
+        ("other", format!("Server {server}, which it is on, is not of class other, by its labels")),
+        ("huge", format!("Server {server}, which it is on, has less than the class asks for")),
+        ("elsewhere", "is in no Site of a provider of class elsewhere".into()),
+        ("none", "there is no such MachineClass".into()),
+    ] {
+        let told = resized(&plane, "web-1", class);
+        assert!(told.contains(&says) && told.is_empty() == says.is_empty(), "{class}: {told}");
+    }
+    let told = resized(&plane, "waits", "same");
+    assert!(told.contains("it has no server yet"), "{told}");
+    let effects = plane.simulation.effects(plane.address(0));
+    change(&plane, Machine::info(), ("shop", "web-1"), |machine| {
+        machine["spec"]["class"] = json!("same");
+    })
+    .await;
+    wait_for(DEADLINE, "that to be seen", async || {
+        let machine = see(&plane, "web-1").unwrap();
+        let seen = machine.status.observed_generation == machine.metadata.generation;
+        if seen { Ok(()) } else { Err("not yet") }
+    })
+    .await;
+    assert_eq!(see(&plane, "web-1").unwrap().status.phase, MachinePhase::Running);
+    assert_eq!(plane.simulation.effects(plane.address(0)), effects, "nothing was done to it");
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_could_not_be_wiped_is_wiped_once_it_is_returned() {
+    let plane = ready(1).await;
+    let class = class(&plane, 0);
+    create(&plane, "web-1", json!({"class": class, "image": OLD})).await;
+    let machine = until(&plane, "web-1", MachinePhase::Running, "Running").await;
+    let name = machine.status.server.unwrap();
+    change(&plane, Runbook::info(), ("", "clean-server"), |runbook| {
+        let steps = runbook["spec"]["steps"].as_array_mut().unwrap();
+        let step = steps.iter_mut().find(|step| step["name"] == "erase").unwrap();
+        step["timeout"] = json!("1ms");
+        step.as_object_mut().unwrap().remove("retry");
+    })
+    .await;
+    delete(&plane, "web-1").await;
+    let stuck = until(&plane, "web-1", MachinePhase::Failed, "RunFailed").await;
+    assert!(says(&stuck).1.contains("run return-server on it"), "{:?}", says(&stuck));
+    assert_eq!(server(&plane, &name).status.phase, ServerPhase::Quarantined);
+    change(&plane, Runbook::info(), ("", "clean-server"), |runbook| {
+        let steps = runbook["spec"]["steps"].as_array_mut().unwrap();
+        let step = steps.iter_mut().find(|step| step["name"] == "erase").unwrap();
+        step["timeout"] = json!("5m");
+    })
+    .await;
+    run_of(&plane, "back", "return-server", json!({}), &name).await;
+    gone(&plane, "web-1").await;
+    let back = server(&plane, &name).status;
+    assert_eq!((back.phase, back.disks_may_hold_data), (ServerPhase::Ready, false));
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_whose_installation_was_deleted_tries_another_server() {
+    let plane = ready(2).await;
+    let class = class(&plane, 0);
+    let first = plane.servers[0].metadata.name.clone();
+    // The host of it never answers, so that there is time to delete the run.
+    plane.simulation.force(plane.address(0), Fault::DeadHost);
+    let placement = json!({"server": first});
+    create(&plane, "web-1", json!({"class": class, "image": OLD, "placement": placement})).await;
+    let run = wait_for(DEADLINE, "the installation to be under way", async || {
+        let machine = see(&plane, "web-1").ok_or("gone")?;
+        let seen = machine.status.current_run_uid.is_some();
+        machine.status.current_run.filter(|_| seen).ok_or("none")
+    })
+    .await;
+    let (namespace, name) = run.split_once('/').unwrap();
+    change(&plane, quarterdeck_model::kinds::Run::info(), (namespace, name), |run| {
+        run["metadata"]["deletionTimestamp"] = json!("2026-11-02T09:00:00Z");
+    })
+    .await;
+    let waits = until(&plane, "web-1", MachinePhase::Pending, "NoServer").await;
+    assert_eq!(waits.status.failed_servers, [first]);
+    plane.stop().await;
+}

@@ -13,7 +13,9 @@ mod support;
 
 use quarterdeck_model::{
     Kind as _, Object, condition,
-    kinds::{Image, Machine, MachinePool, MachinePoolPhase, Rack, Server, ServerPhase},
+    kinds::{
+        Image, Machine, MachinePool, MachinePoolPhase, Rack, ResourceQuota, Server, ServerPhase,
+    },
 };
 use quarterdeck_store::{Mutation, Outcome, Precondition, Write};
 use quarterdeck_testing::wait::wait_for;
@@ -215,5 +217,29 @@ async fn a_pool_waits_for_what_it_names_and_is_installed_anew_in_place() {
     .await;
     set(&plane, "/spec/replicas", json!(2)).await;
     stable(&plane, 3, 2).await;
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_makes_no_more_machines_than_the_quota_of_its_namespace_allows() {
+    let plane = in_racks(4, 1).await;
+    let key = "count/machines.compute.quarterdeck.dev";
+    let quota = |most: u32| json!({"metadata": {"name": "few", "namespace": "shop"}, "spec": {"hard": {key: most.to_string()}}});
+    plane.store.commit(vec![created(ResourceQuota::info(), &quota(2))]).await.unwrap();
+    create(&plane, 3, OLD, json!({})).await;
+    wait_for(DEADLINE, "the pool to say what holds it back", async || {
+        let pool = see(&plane);
+        let said = condition::find(&pool.status.conditions, "Progressing").ok_or("nothing")?;
+        let told = said.reason == "QuotaExceeded" && pool.status.ready_replicas == 2;
+        if told { Ok(()) } else { Err(format!("{:?}", pool.status)) }
+    })
+    .await;
+    assert_eq!(machines(&plane).len(), 2);
+    // It goes on when there is room.
+    change(&plane, ResourceQuota::info(), ("shop", "few"), |quota| {
+        quota["spec"]["hard"][key] = json!("3");
+    })
+    .await;
+    stable(&plane, 3, 0).await;
     plane.stop().await;
 }

@@ -213,6 +213,10 @@ impl State {
                 previous.is_none() && seen.as_ref().is_none_or(same)
             }
             Precondition::At(wanted) => previous == Some(*wanted),
+            Precondition::AtIf { at, seen } => {
+                let same = |(other, at): &(Key, Revision)| self.current.get(other) == Some(at);
+                previous == Some(*at) && seen.iter().all(same)
+            }
         };
         if !met || previous.is_none() && matches!(mutation.write, Write::Delete) {
             return Outcome::Conflict(previous);

@@ -33,6 +33,13 @@ pub enum Precondition {
     },
     /// The key's body was written at exactly this revision.
     At(Revision),
+    /// The same, and the bodies of other keys, on which the change depends, were written at exactly theirs.
+    AtIf {
+        /// Where the key's own body is.
+        at: Revision,
+        /// What was seen of the others when this was decided.
+        seen: Vec<(Key, Revision)>,
+    },
 }
 
 /// Proof that the writer still holds a lease; a mutation with a fence is refused once the lease's

@@ -60,11 +60,17 @@ pub(crate) struct Decision<'a> {
 /// The distinct keys that a batch is about, or depends on, in order.
 pub(crate) fn keys(batch: &[Mutation]) -> BTreeSet<&Key> {
     let own = batch.iter().map(|mutation| &mutation.key);
-    let others = batch.iter().filter_map(|mutation| match &mutation.precondition {
-        Precondition::AbsentIf { seen: Some((other, _)), .. } => Some(other),
-        _ => None,
-    });
-    own.chain(others).collect()
+    let others = batch.iter().flat_map(|mutation| seen(&mutation.precondition));
+    own.chain(others.map(|(other, _)| other)).collect()
+}
+
+/// What must be as it was seen, besides the key itself.
+fn seen(precondition: &Precondition) -> &[(Key, Revision)] {
+    match precondition {
+        Precondition::AbsentIf { seen, .. } => seen.as_slice(),
+        Precondition::AtIf { seen, .. } => seen,
+        _ => &[],
+    }
 }
 
 /// The distinct leases that fences of a batch name, in order.
@@ -100,15 +106,13 @@ pub(crate) fn decide<'a>(batch: &'a [Mutation], held: Held<'a>) -> Decision<'a> 
             continue;
         }
         let previous = current.get(key).copied();
-        let met = match precondition {
+        let own = match precondition {
             Precondition::None => true,
-            Precondition::Absent => previous.is_none(),
-            Precondition::AbsentIf { seen, .. } => {
-                let same = |(other, at): &(Key, Revision)| current.get(other) == Some(at);
-                previous.is_none() && seen.as_ref().is_none_or(same)
-            }
-            Precondition::At(wanted) => previous == Some(*wanted),
+            Precondition::Absent | Precondition::AbsentIf { .. } => previous.is_none(),
+            Precondition::At(at) | Precondition::AtIf { at, .. } => previous == Some(*at),
         };
+        let same = |(other, at): &(Key, Revision)| current.get(other) == Some(at);
+        let met = own && seen(precondition).iter().all(same);
         let body = match write {
             Write::Put(body) => Some(body),
             Write::Delete => None,

@@ -38,9 +38,10 @@ macro_rules! behaviours {
     };
 }
 
-const BEHAVIOURS: [Behaviour; 25] = behaviours![
+const BEHAVIOURS: [Behaviour; 26] = behaviours![
     behaviours::a_mutation_is_applied_only_under_its_precondition,
     behaviours::what_depends_on_another_key_is_created_only_while_that_is_as_it_was_seen,
+    behaviours::what_depends_on_others_is_changed_only_while_they_are_as_they_were_seen,
     behaviours::mutations_of_a_batch_stand_by_themselves_and_see_those_before,
     behaviours::a_batch_in_which_nothing_holds_changes_nothing,
     behaviours::changes_come_in_pages_bounded_in_number_and_bytes,

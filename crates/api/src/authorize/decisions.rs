@@ -69,9 +69,14 @@ fn by(approval: &Value) -> &str {
     approval.get("by").and_then(Value::as_str).unwrap_or_default()
 }
 
+/// Whether objects of a kind keep what people decided about them.
+pub(super) fn can_be_approved(kind: KindRef) -> bool {
+    [Run::info(), Campaign::info()].contains(&kind)
+}
+
 /// Decisions are given, changed and taken back in one's own name.
 pub(super) fn check(writer: &Writer<'_>, new: &Value, old: Option<&Value>) -> Result<(), ApiError> {
-    if ![Run::info(), Campaign::info()].contains(&writer.kind) {
+    if !can_be_approved(writer.kind) {
         return Ok(());
     }
     let (now, before) = (approvals(new), old.map(approvals).unwrap_or_default());

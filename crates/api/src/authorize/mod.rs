@@ -107,6 +107,33 @@ pub(crate) fn admit(
     references::check(policy, caller, (world, kind), new, old)
 }
 
+/// Whether what is asked is a change of something that can be approved, by one who may approve it: the verb `approve`, as
+/// Kubernetes has it for what is signed.
+pub(crate) fn may_approve(policy: &Policy, caller: &Caller, kind: KindRef, ask: &Ask<'_>) -> bool {
+    let Ask::Resource { verb: "patch" | "update", group, resource, namespace, name, .. } = *ask
+    else {
+        return false;
+    };
+    let subresource = "";
+    let approve = Ask::Resource { verb: "approve", group, resource, subresource, namespace, name };
+    decisions::can_be_approved(kind) && policy.decide(caller, &approve).allowed()
+}
+
+/// Whether a change, of which the plane's own marks are left out, is of nothing but approvals.
+pub(crate) fn only_approves(old: &Value, new: &Value) -> bool {
+    let rest = |object: &Value| {
+        let mut rest = object.clone();
+        if let Some(spec) = rest.get_mut("spec").and_then(Value::as_object_mut) {
+            spec.remove("approvals");
+        }
+        if let Some(metadata) = rest.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("generation");
+        }
+        rest
+    };
+    rest(old) == rest(new)
+}
+
 /// The refusal, in Kubernetes' words.
 pub(crate) fn refusal(caller: &Caller, ask: &Ask<'_>, reason: &str) -> ApiError {
     let mut message = format!("User {:?} cannot {}", caller.user, ask.text());

@@ -62,7 +62,7 @@ pub(super) fn check(
         "its Site lends it to Servers that name none: ",
     )?;
     writer.check_secrets(
-        secret_of_server(world, kind, new).as_slice(),
+        &secrets_of_servers(world, kind, new),
         "that address is sent also what a rotation left in the Server's own Secret: ",
     )?;
     if kind == Run::info() {
@@ -168,10 +168,7 @@ fn secrets_of_site(world: &World, kind: KindRef, new: &Value) -> Vec<SecretUse> 
     } else if kind == Rack::info() {
         let name = text("/metadata/name").unwrap_or_default();
         let servers = world.with_fields(Server::info(), &format!("spec.location.rack={name}"));
-        let own = |server: &Arc<Object>| {
-            server.field("spec.bmc.credentialsSecretRef.name").is_some_and(|it| !it.is_empty())
-        };
-        if servers.iter().all(own) {
+        if servers.iter().all(|server| names_credentials(server)) {
             return Vec::new();
         }
         ("spec.site", text("/spec/site").and_then(|site| lent_by(get(Site::info(), site))))
@@ -181,11 +178,51 @@ fn secrets_of_site(world: &World, kind: KindRef, new: &Value) -> Vec<SecretUse> 
     lent.map(|lent| lends(field, lent)).into_iter().collect()
 }
 
-/// The Secret that is a server's alone, if it is there: its BMC is sent that when it refuses the one that is named.
-fn secret_of_server(world: &World, kind: KindRef, new: &Value) -> Option<SecretUse> {
-    if kind != Server::info() {
-        return None;
+/// The Secrets that are servers' alone, as far as they are there: a BMC is sent that when it refuses the one that is
+/// named. They are beside the one that is named, so who has a site lend another, or stands a rack in another site, has
+/// others sent.
+fn secrets_of_servers(world: &World, kind: KindRef, new: &Value) -> Vec<SecretUse> {
+    let text = |path: &str| new.pointer(path).and_then(Value::as_str);
+    if kind == Server::info() {
+        return secret_of_server(world, new).into_iter().collect();
     }
+    let (lent, racks) = if kind == Rack::info() {
+        let site = text("/spec/site").and_then(|site| world.get(Site::info(), "", site));
+        (lent_by(site), text("/metadata/name").map(str::to_owned).into_iter().collect())
+    } else if kind == Site::info() {
+        let lent = new.pointer("/spec/bmc/credentialsSecretRef").cloned();
+        let name = text("/metadata/name").unwrap_or_default();
+        let racks = world.with_fields(Rack::info(), &format!("spec.site={name}"));
+        let racks = racks.iter().map(|rack| rack.name().to_owned()).collect::<Vec<_>>();
+        (lent.and_then(|lent| serde_json::from_value(lent).ok()), racks)
+    } else {
+        return Vec::new();
+    };
+    let Some(lent) = lent else { return Vec::new() };
+    let servers = racks
+        .iter()
+        .flat_map(|rack| world.with_fields(Server::info(), &format!("spec.location.rack={rack}")));
+    let without = servers.filter(|server| !names_credentials(server));
+    without.filter_map(|server| own_secret(world, server.name(), &lent, "spec")).collect()
+}
+
+fn names_credentials(server: &Object) -> bool {
+    server.field("spec.bmc.credentialsSecretRef.name").is_some_and(|it| !it.is_empty())
+}
+
+/// The Secret that is a server's alone, beside the one that is named for it, if it is there.
+fn own_secret(
+    world: &World,
+    server: &str,
+    named: &SecretReference,
+    field: &str,
+) -> Option<SecretUse> {
+    let SecretReference { namespace, name } = SecretReference::of_bmc(server, named);
+    world.get(Secret::info(), &namespace, &name)?;
+    Some(SecretUse { field: field.into(), namespace: Some(namespace), name: Some(name) })
+}
+
+fn secret_of_server(world: &World, new: &Value) -> Option<SecretUse> {
     let text = |path: &str| new.pointer(path).and_then(Value::as_str);
     let named = new.pointer("/spec/bmc/credentialsSecretRef").filter(|named| !named.is_null());
     let named = match named {
@@ -194,11 +231,7 @@ fn secret_of_server(world: &World, kind: KindRef, new: &Value) -> Option<SecretU
             world.get(kind, "", name)
         }),
     };
-    let SecretReference { namespace, name } =
-        SecretReference::of_bmc(text("/metadata/name")?, &named?);
-    world.get(Secret::info(), &namespace, &name)?;
-    let field = "spec.bmc".into();
-    Some(SecretUse { field, namespace: Some(namespace), name: Some(name) })
+    own_secret(world, text("/metadata/name")?, &named?, "spec.bmc")
 }
 
 fn lent_by(site: Option<Arc<Object>>) -> Option<SecretReference> {

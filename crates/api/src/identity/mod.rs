@@ -76,6 +76,11 @@ impl Caller {
         Self::new("system:quarterdeck", vec![MASTERS.into(), AUTHENTICATED.into()])
     }
 
+    /// A controller of the plane, as policies see it.
+    pub(crate) fn controller(name: &str) -> Self {
+        Self::new(&format!("system:controller:{name}"), vec![AUTHENTICATED.into()])
+    }
+
     /// The same with the identifier of the token that was shown.
     fn with_credential(mut self, id: &str) -> Self {
         self.extra.insert(CREDENTIAL_ID.into(), vec![credential(id)]);

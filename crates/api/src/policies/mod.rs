@@ -24,16 +24,19 @@ use crate::{
     status::ApiError,
 };
 use index::Bound;
-use quarterdeck_model::kinds::{
-    ADMISSION,
-    admission_policy::{FailurePolicy, ValidationAction, ValidationReason},
+use quarterdeck_model::{
+    KindRef,
+    kinds::{
+        ADMISSION,
+        admission_policy::{FailurePolicy, ValidationAction, ValidationReason},
+    },
 };
 use quarterdeck_runbook::{
     Budget,
     policy::{Failure, Findings},
 };
 use quarterdeck_store::World;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::borrow::Cow;
 
 /// Where the audit log says which validations were not met.
@@ -177,6 +180,36 @@ pub(crate) fn admit(api: &Api, world: &World, attempt: &Attempt<'_>) -> Result<T
     match denied {
         None => Ok(told),
         Some(error) => Err(ApiError { told: Some(Box::new(told)), ..error }),
+    }
+}
+
+impl Api {
+    /// Whether policies let a controller of the plane, of that name, make an object that people have asked for by way of
+    /// another.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn judge(
+        &self,
+        world: &World,
+        controller: &str,
+        kind: KindRef,
+        object: &Value,
+    ) -> Result<(), String> {
+        let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default();
+        let caller = Caller::controller(controller);
+        let attempt = Attempt {
+            caller: &caller,
+            doing: Doing::Create,
+            kind,
+            part: "",
+            namespace: text("/metadata/namespace"),
+            name: text("/metadata/name"),
+            dry_run: false,
+            new: Some(object),
+            old: None,
+        };
+        admit(self, world, &attempt).map(drop).map_err(|refused| refused.message)
     }
 }
 

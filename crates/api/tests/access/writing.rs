@@ -186,6 +186,48 @@ async fn whoever_has_a_servers_own_credentials_sent_somewhere_may_read_them() {
     ann.must("PATCH", &s, address("evil")).await;
 }
 
+/// Who has a site lend another Secret, or stands a rack in another site, has BMCs sent their servers' own beside that one.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_changes_what_a_site_lends_may_read_the_servers_own_credentials() {
+    let plane = plane().await;
+    let inventory = "inventory.quarterdeck.dev";
+    let path = |kind: &str| format!("/apis/{inventory}/v1alpha1/{kind}");
+    let verbs = ["create", "update", "patch", "get"];
+    let rules = json!([rule(&verbs, inventory, "racks"), rule(&verbs, inventory, "sites")]);
+    role(&plane, "", "places", rules).await;
+    bind(&plane, "", ("ClusterRole", "places"), user("ann")).await;
+    let by_name = |names: &[&str]| json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": names}]);
+    role(&plane, "b", "login", by_name(&["login"])).await;
+    bind(&plane, "b", ("Role", "login"), user("ann")).await;
+    let site = |name: &str, bmc: Value| json!({"metadata": {"name": name}, "spec": {"region": "eu", "bmc": bmc}});
+    let lends = json!({"credentialsSecretRef": {"namespace": "b", "name": "login"}});
+    plane.must("POST", &path("sites"), site("lends", lends.clone())).await;
+    plane.must("POST", &path("sites"), site("other", json!({}))).await;
+    let rack = json!({"metadata": {"name": "r1"}, "spec": {"site": "other"}});
+    plane.must("POST", &path("racks"), rack).await;
+    let own =
+        json!({"metadata": {"name": "bmc-s1"}, "stringData": {"username": "u", "password": "p"}});
+    plane.must("POST", "/api/v1/namespaces/b/secrets", own).await;
+    let ann = Person::new(&plane, "ann", &[]);
+    let stands = |site: &str| json!({"spec": {"site": site}});
+    let (rack, other) = (format!("{}/r1", path("racks")), format!("{}/other", path("sites")));
+    // Nobody stands there yet.
+    ann.must("PATCH", &rack, stands("lends")).await;
+    ann.must("PATCH", &rack, stands("other")).await;
+    let server = json!({"metadata": {"name": "s1"}, "spec": {"bmc": {"address": "a"}, "location": {"rack": "r1"}}});
+    plane.must("POST", SERVERS, server).await;
+    let lend = json!({"spec": {"bmc": lends}});
+    for (path, change) in [(&rack, stands("lends")), (&other, lend.clone())] {
+        let told = ann.refused("PATCH", path, change).await;
+        assert!(told.contains("spec: ") && told.contains("it uses Secret b/bmc-s1,"), "{told}");
+    }
+    role(&plane, "b", "own", by_name(&["bmc-s1"])).await;
+    bind(&plane, "b", ("Role", "own"), user("ann")).await;
+    ann.must("PATCH", &rack, stands("lends")).await;
+    ann.must("PATCH", &rack, stands("other")).await;
+    ann.must("PATCH", &other, lend).await;
+}
+
 fn server(address: &str, secret: &str) -> Value {
     json!({"metadata": {"name": "s"}, "spec": {"bmc": {
         "address": address, "credentialsSecretRef": {"namespace": "b", "name": secret}}}})
@@ -447,4 +489,48 @@ async fn a_shipped_binding_to_another_role_is_made_anew_at_the_start() {
     let revision = plane.revision();
     next.bootstrap().await.unwrap();
     assert_eq!(plane.revision(), revision);
+}
+
+/// Who may approve says so in their own name, and changes nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_approve_needs_no_right_to_change() {
+    let plane = plane().await;
+    let workflows = "workflows.quarterdeck.dev";
+    let runs = format!("/apis/{workflows}/v1alpha1/namespaces/a/runs");
+    let runbook =
+        json!({"metadata": {"name": "b"}, "spec": {"steps": [{"name": "wait", "pause": "1h"}]}});
+    plane.must("POST", &format!("/apis/{workflows}/v1alpha1/runbooks"), runbook).await;
+    let run = json!({"metadata": {"name": "r"}, "spec": {"runbook": "b"}});
+    plane.must("POST", &runs, run).await;
+    let path = format!("{runs}/r");
+    let ann = Person::new(&plane, "ann", &["oncall"]);
+    let approve = json!({"spec": {"approvals": [{"decision": "Approved"}]}});
+    let told = ann.refused("PATCH", &path, approve.clone()).await;
+    assert!(told.contains("cannot patch resource"), "{told}");
+    let only = json!([{"verbs": ["get", "approve"], "apiGroups": [workflows], "resources": ["runs"], "resourceNames": ["r"]}]);
+    role(&plane, "a", "approver", only).await;
+    bind(&plane, "a", ("Role", "approver"), user("ann")).await;
+    for more in [
+        json!({"spec": {"cancel": true}}),
+        json!({"metadata": {"labels": {"x": "y"}}}),
+        json!({"metadata": {"finalizers": ["x/y"]}}),
+        json!({"metadata": {"managedFields": [{}]}}),
+        json!({"spec": {"cancel": true, "approvals": [{"decision": "Approved"}]}}),
+    ] {
+        let told = ann.refused("PATCH", &path, more.clone()).await;
+        assert!(told.contains("with the verb approve"), "{more}: {told}");
+    }
+    let others = json!({"spec": {"approvals": [{"decision": "Approved", "by": "bob"}]}});
+    let told = ann.refused("PATCH", &path, others).await;
+    assert!(told.contains("cannot decide in the name of"), "{told}");
+    let said = ann.must("PATCH", &path, approve).await;
+    let approval = &said["spec"]["approvals"][0];
+    assert_eq!((&approval["by"], &approval["groups"][0]), (&json!("ann"), &json!("oncall")));
+    // Nor does it let anybody delete one, write its status, or approve another.
+    assert_eq!(ann.ask("DELETE", &path, json!({})).await.status, 403);
+    assert_eq!(
+        ann.ask("PATCH", &format!("{path}/status"), json!({"status": {}})).await.status,
+        403
+    );
+    assert_eq!(ann.ask("PATCH", &format!("{runs}/other"), json!({})).await.status, 403);
 }

@@ -65,14 +65,14 @@ pub struct One {
     pub(crate) common: Common,
 }
 
-/// Does what was asked; `program` is the command line that it was read by.
+/// Does what was asked.
 ///
 /// # Errors
 /// When it cannot be done, with a sentence that says why and what to do.
-pub fn run(verb: Verb, program: &mut clap::Command) -> Result<Outcome, Error> {
+pub fn run(verb: Verb) -> Result<Outcome, Error> {
     let verb = match verb {
         Verb::Completion(arguments) => {
-            return completion::print(&arguments, program).map(|()| Outcome::Done);
+            return completion::print(&arguments).map(|()| Outcome::Done);
         }
         verb => verb,
     };

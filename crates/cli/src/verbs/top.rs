@@ -16,7 +16,7 @@ use quarterdeck_model::{
     kinds::{Campaign, Permit, Run, Server},
 };
 use serde_json::Value;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{MissedTickBehavior, interval},
@@ -45,8 +45,8 @@ struct Now {
     runs: Held<RunNow>,
     permits: Held<PermitNow>,
     campaigns: Held<Campaign>,
-    /// What may not be seen.
-    unseen: Vec<String>,
+    /// Kinds that may not be seen, and why: of each the last that was said.
+    unseen: BTreeMap<&'static str, String>,
 }
 
 fn read<K: Kind>(value: &Value) -> Option<K> {
@@ -65,7 +65,7 @@ impl Now {
             runs: Held::new(|it| read(it).as_ref().map(RunNow::of)),
             permits: Held::new(|it| read(it).as_ref().and_then(PermitNow::of)),
             campaigns: Held::new(read),
-            unseen: Vec::new(),
+            unseen: BTreeMap::new(),
         }
     }
 
@@ -86,12 +86,12 @@ impl Now {
     /// Each kind has been shown once, or may not be seen.
     fn complete(&self) -> bool {
         let shown = [
-            self.servers.complete(),
-            self.runs.complete(),
-            self.permits.complete(),
-            self.campaigns.complete(),
+            (Server::PLURAL, self.servers.complete()),
+            (Run::PLURAL, self.runs.complete()),
+            (Permit::PLURAL, self.permits.complete()),
+            (Campaign::PLURAL, self.campaigns.complete()),
         ];
-        shown.into_iter().filter(|shown| *shown).count() + self.unseen.len() >= shown.len()
+        shown.iter().all(|(kind, shown)| *shown || self.unseen.contains_key(kind))
     }
 }
 
@@ -101,8 +101,8 @@ pub(crate) async fn top(arguments: &TopArguments) -> Result<Outcome, Error> {
     let screen = Screen::new();
     if arguments.once || output.data() || !screen.live() {
         let now_held = once(&plane).await?;
-        for what in &now_held.unseen {
-            note(&format!("not shown: {what}"));
+        for (kind, why) in &now_held.unseen {
+            note(&format!("not shown: {kind}: {why}"));
         }
         let top = now_held.count();
         let text = || frame(&top, now()).join("\n") + "\n";
@@ -119,7 +119,7 @@ async fn once(plane: &Plane) -> Result<Now, Error> {
         let all = Selection::default();
         let take = |object| held.apply(kind, Event::InitApply(object));
         match plane.each(kind, Within::Everywhere, &all, take).await {
-            Err(Error::Refused(why)) => held.unseen.push(format!("{}: {why}", kind.plural)),
+            Err(Error::Refused(why)) => drop(held.unseen.insert(kind.plural, why)),
             other => other?,
         }
         held.apply(kind, Event::InitDone);
@@ -145,10 +145,7 @@ async fn live(plane: &Plane, mut screen: Screen) -> Result<Outcome, Error> {
             Some((kind, change)) = changes.next() => match change {
                 Ok(event) => held.apply(kind, event),
                 Err(error) => if let Some(error) = plane.watch_ended(kind, error) {
-                    let why = format!("{}: {error}", kind.plural);
-                    if !held.unseen.contains(&why) {
-                        held.unseen.push(why);
-                    }
+                    held.unseen.insert(kind.plural, error.to_string());
                 },
             },
             _ = tick.tick() => {
@@ -156,7 +153,7 @@ async fn live(plane: &Plane, mut screen: Screen) -> Result<Outcome, Error> {
                     true => frame(&held.count(), now()),
                     false => vec!["reading…".into()],
                 };
-                lines.extend(held.unseen.iter().map(|what| format!("not shown: {what}")));
+                lines.extend(held.unseen.iter().map(|(kind, why)| format!("not shown: {kind}: {why}")));
                 screen.draw(&lines)?;
             }
             _ = interrupted.recv() => return Ok(Outcome::Done),
@@ -171,4 +168,28 @@ fn watch(
 ) -> impl Stream<Item = (KindRef, Result<Event<Value>, watcher::Error>)> + Unpin + use<> {
     let changes = plane.watch(kind, Within::Everywhere, &Selection::default());
     changes.map(move |change| (kind, change)).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_errors_of_one_kind_are_about_one_kind() {
+        let mut held = Now::new();
+        for kind in [Server::info(), Run::info()] {
+            held.apply(kind, Event::Init);
+            held.apply(kind, Event::InitDone);
+        }
+        for why in ["forbidden", "still forbidden"] {
+            held.unseen.insert(Permit::PLURAL, why.into());
+        }
+        assert!(!held.complete(), "campaigns were neither shown nor refused");
+        held.unseen.insert(Campaign::PLURAL, "forbidden".into());
+        assert!(held.complete());
+        // One that is shown after all is shown.
+        held.apply(Permit::info(), Event::Init);
+        held.apply(Permit::info(), Event::InitDone);
+        assert!(held.complete());
+    }
 }

@@ -2,13 +2,14 @@
 
 use super::{campaign, harm::harm, machine, plan, run, server, table::table, timeline, top, why};
 use jiff::SignedDuration;
-use quarterdeck_ledger::Stage;
+use quarterdeck_ledger::{Stage, plan as ledger};
 use quarterdeck_model::{
     Time,
     kinds::{Campaign, Machine, Permit, RackSpec, Run, Server},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 fn at(text: &str) -> Time {
     serde_json::from_value(text.into()).unwrap()
@@ -409,11 +410,11 @@ fn what_happens_now_is_counted() {
     insta::assert_snapshot!("top_empty", top::frame(&none, now()).join("\n"));
 }
 
-fn target(name: &str, rack: &str, stage: Stage) -> plan::Target {
-    plan::Target {
+fn target(name: &str, rack: &str, stage: Stage) -> ledger::Target {
+    ledger::Target {
         name: name.into(),
         rack: rack.into(),
-        place: Some(RackSpec { site: "ams1".into(), ..RackSpec::default() }),
+        place: Some(Arc::new(RackSpec { site: "ams1".into(), ..RackSpec::default() })),
         held_by: None,
         not_ready: None,
         stage,
@@ -423,7 +424,7 @@ fn target(name: &str, rack: &str, stage: Stage) -> plan::Target {
 
 #[test]
 fn a_plan_has_waves_and_what_is_in_the_way() {
-    let mut targets: Vec<plan::Target> = (1..=3)
+    let mut targets: Vec<ledger::Target> = (1..=3)
         .flat_map(|number| {
             ["r-1", "r-2"].map(|rack| target(&format!("{rack}-u{number}"), rack, Stage::Left))
         })
@@ -431,7 +432,7 @@ fn a_plan_has_waves_and_what_is_in_the_way() {
     targets[0].held_by = Some("ops/cycle-1".into());
     targets[1].not_ready = Some("BmcUnreachable: it does not answer".into());
     let freeze = |name: &str, spec: Value| read(json!({"metadata": {"name": name}, "spec": spec}));
-    let ground = plan::Ground {
+    let ground = ledger::Ground {
         targets,
         freezes: vec![
             freeze(
@@ -455,7 +456,7 @@ fn a_plan_has_waves_and_what_is_in_the_way() {
         unseen: vec!["racks: forbidden".into()],
     };
     let campaign = a_campaign(json!({"paused": true}), json!({"phase": "Planned"}));
-    let plan = plan::plan(&campaign, &ground, now());
+    let plan = ledger::plan(&campaign, &ground, now());
     insta::assert_snapshot!("plan", plan::text(&plan, now()));
     let waves: Vec<usize> = plan.waves.iter().map(|wave| wave.targets.len()).collect();
     assert_eq!(waves, [1, 2, 2, 1], "a canary, then one rack at a time, two at once");
@@ -466,12 +467,12 @@ fn a_plan_has_waves_and_what_is_in_the_way() {
 #[test]
 fn a_plan_of_very_many_is_counted_and_not_worked_out() {
     let targets = (0..5_000).map(|number| target(&format!("m-{number:05}"), "r-1", Stage::Left));
-    let ground = plan::Ground { targets: targets.collect(), ..plan::Ground::default() };
-    let plan = plan::plan(&a_campaign(json!({}), json!({})), &ground, now());
+    let ground = ledger::Ground { targets: targets.collect(), ..ledger::Ground::default() };
+    let plan = ledger::plan(&a_campaign(json!({}), json!({})), &ground, now());
     assert_eq!((plan.waves.len(), plan.waves_in_all), (200, 2_501));
     assert_eq!(plan.expected_end, None);
     let done = [target("m-1", "r-1", Stage::Succeeded), target("m-2", "r-1", Stage::Running)];
-    let ground = plan::Ground { targets: done.to_vec(), ..plan::Ground::default() };
-    let plan = plan::plan(&a_campaign(json!({}), json!({})), &ground, now());
+    let ground = ledger::Ground { targets: done.to_vec(), ..ledger::Ground::default() };
+    let plan = ledger::plan(&a_campaign(json!({}), json!({})), &ground, now());
     assert_eq!((plan.left, plan.waves_in_all), (1, 0));
 }

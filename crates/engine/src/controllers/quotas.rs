@@ -7,7 +7,7 @@ use quarterdeck_model::{
     kinds::{ResourceQuota, ResourceQuotaStatus},
     quantity::Quantity,
 };
-use quarterdeck_store::{ListQuery, Precondition, Store};
+use quarterdeck_store::{ListQuery, Precondition, Store, World};
 use std::{sync::Arc, time::Duration};
 
 /// Many objects come and go together: their quotas are written once.
@@ -24,6 +24,53 @@ impl Quotas {
     }
 }
 
+/// The quotas of a namespace: hardly any has one.
+fn quotas_of(world: &World, namespace: &str) -> Vec<Arc<Object>> {
+    if world.count(ResourceQuota::info()) == 0 {
+        return Vec::new();
+    }
+    let query = ListQuery {
+        kind: ResourceQuota::info(),
+        namespace: Some(namespace),
+        labels: &LabelSelector::default(),
+        fields: &FieldSelector::default(),
+        after: None,
+        limit: None,
+    };
+    world.list(&query).items
+}
+
+/// What the tightest quota on a kind in a namespace says, for those parts of the engine that make what people have
+/// asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Limit {
+    /// The quota's name.
+    pub(super) quota: String,
+    /// Most objects there may be.
+    pub(super) most: u64,
+    /// Those there are.
+    pub(super) used: u64,
+}
+
+impl Limit {
+    pub(super) fn of(world: &World, kind: KindRef, namespace: &str) -> Option<Self> {
+        let used = world.count_in(kind, namespace) as u64;
+        let quotas = quotas_of(world, namespace);
+        let quotas = quotas.iter().filter_map(|quota| quota.decode::<ResourceQuota>().ok());
+        let limits = quotas.flat_map(|quota| {
+            let about = quota.spec.limits().filter(|(_, about, _)| *about == kind);
+            let limit = |(_, _, most)| Self { quota: quota.metadata.name.clone(), most, used };
+            about.map(limit).collect::<Vec<_>>()
+        });
+        limits.min_by_key(|limit| limit.most)
+    }
+
+    /// How many more there may be.
+    pub(super) fn room(&self) -> u64 {
+        self.most.saturating_sub(self.used)
+    }
+}
+
 impl Controller for Quotas {
     const NAME: &'static str = "quotas";
 
@@ -31,21 +78,9 @@ impl Controller for Quotas {
         kinds::all().iter().copied().filter(|kind| kind.namespaced()).collect()
     }
 
-    /// The quotas of its namespace: hardly any has one.
     fn affected(&self, object: &Object, _gone: bool) -> Vec<Key> {
-        let world = self.store.world();
-        if world.count(ResourceQuota::info()) == 0 {
-            return Vec::new();
-        }
-        let quotas = world.list(&ListQuery {
-            kind: ResourceQuota::info(),
-            namespace: Some(object.namespace()),
-            labels: &LabelSelector::default(),
-            fields: &FieldSelector::default(),
-            after: None,
-            limit: None,
-        });
-        quotas.items.iter().map(|quota| quota.key.clone()).collect()
+        let quotas = quotas_of(&self.store.world(), object.namespace());
+        quotas.iter().map(|quota| quota.key.clone()).collect()
     }
 
     fn gather(&self) -> Duration {

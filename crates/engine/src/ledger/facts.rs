@@ -29,8 +29,9 @@ pub(super) struct Facts {
     asks: HashMap<Key, Ask>,
     /// Those among them that wait for a first answer, or for another, with since when.
     asked: Vec<(Option<Time>, Key)>,
-    /// The server that each machine is on, by the machine's `namespace/name`.
+    /// The server that each machine has, by the machine's `namespace/name`; and the machine that each server is of.
     machines: HashMap<String, String>,
+    servers: HashMap<String, String>,
 }
 
 /// A permit that was not granted yet.
@@ -43,12 +44,11 @@ pub(super) struct Ask {
 }
 
 /// In this order: what an instance is on is known before the instance.
-fn followed() -> [KindRef; 9] {
+fn followed() -> [KindRef; 8] {
     [
         Site::info(),
         Rack::info(),
         Server::info(),
-        Machine::info(),
         Service::info(),
         Instance::info(),
         Freeze::info(),
@@ -67,6 +67,7 @@ impl Facts {
             asks: HashMap::new(),
             asked: Vec::new(),
             machines: HashMap::new(),
+            servers: HashMap::new(),
         }
     }
 
@@ -137,10 +138,10 @@ impl Facts {
                 false => read::<Instance>(object).and_then(|it| it.status.phase_since),
             };
             self.book.set_instance(&full(), &service, host, available, since);
-        } else if kind == Machine::info() {
-            self.machine_is_on(&object.key, field("status.server"), now);
         } else if kind == Server::info() {
             self.book.set_server(object.name(), field("spec.location.rack"));
+            let of = field("status.machineRef.namespace").zip(field("status.machineRef.name"));
+            self.server_is_of(object.name(), of, now);
         } else if kind == Rack::info() {
             if let Some(rack) = read::<Rack>(object) {
                 self.book.set_rack(object.name(), &rack.spec);
@@ -213,10 +214,9 @@ impl Facts {
         let full = || format!("{}/{}", key.namespace, key.name);
         if kind == Instance::info() {
             self.book.remove_instance(&full());
-        } else if kind == Machine::info() {
-            self.machine_is_on(key, None, now);
         } else if kind == Server::info() {
             self.book.remove_server(&key.name);
+            self.server_is_of(&key.name, None, now);
         } else if kind == Rack::info() {
             self.book.remove_rack(&key.name);
         } else if kind == Site::info() {
@@ -231,20 +231,37 @@ impl Facts {
         }
     }
 
-    /// Brings the instances of a machine to where it is now.
-    fn machine_is_on(&mut self, key: &Key, server: Option<&str>, now: Time) {
-        let machine = format!("{}/{}", key.namespace, key.name);
-        if self.machines.get(&machine).map(String::as_str) == server {
+    /// Notes whose a server is, as it says itself: a machine that has lost it still says where it was, and is not on
+    /// the server of the next one.
+    fn server_is_of(&mut self, server: &str, machine: Option<(&str, &str)>, now: Time) {
+        let full = machine.map(|(namespace, name)| format!("{namespace}/{name}"));
+        let before = self.servers.get(server);
+        if before == full.as_ref() {
             return;
         }
-        match server {
-            Some(server) => self.machines.insert(machine, server.to_owned()),
-            None => self.machines.remove(&machine),
-        };
-        let fields = format!(
-            "metadata.namespace={},spec.host.kind=Machine,spec.host.name={}",
-            key.namespace, key.name
-        );
+        let left =
+            before.filter(|before| self.machines.get(*before).is_some_and(|it| it == server));
+        if let Some(left) = left.cloned() {
+            self.machines.remove(&left);
+            let (namespace, name) = left.split_once('/').unwrap_or_default();
+            self.machine_has_moved(namespace, name, now);
+        }
+        match full {
+            Some(machine) => {
+                self.machines.insert(machine.clone(), server.to_owned());
+                self.servers.insert(server.to_owned(), machine);
+            }
+            None => drop(self.servers.remove(server)),
+        }
+        if let Some((namespace, name)) = machine {
+            self.machine_has_moved(namespace, name, now);
+        }
+    }
+
+    /// Brings the instances of a machine to where it is now.
+    fn machine_has_moved(&mut self, namespace: &str, name: &str, now: Time) {
+        let fields =
+            format!("metadata.namespace={namespace},spec.host.kind=Machine,spec.host.name={name}");
         let world = self.store.world();
         for instance in world.with_fields(Instance::info(), &fields) {
             self.note(&instance, now);
@@ -254,8 +271,7 @@ impl Facts {
         }
         // Whoever may disrupt the machine may disrupt it where it is now.
         let fields = format!(
-            "metadata.namespace={},spec.target.kind=Machine,spec.target.name={}",
-            key.namespace, key.name
+            "metadata.namespace={namespace},spec.target.kind=Machine,spec.target.name={name}"
         );
         for permit in world.with_fields(Permit::info(), &fields) {
             if let Some(uid) = self.permits.get(&permit.key) {

@@ -3,7 +3,7 @@
 //! A hook is asked when all else allows the disruption, beside the decisions: the run is refused meanwhile, and decided
 //! on anew when there is an answer. So no hook holds up a decision about another service, and what a hook agreed to is
 //! never more than a budget allows. Of each service one run is asked about at a time, and what was answered is kept
-//! until it expires. A dry run asks nobody. After a restart a hook is asked again, with the same uid.
+//! until it expires, or the service's owner corrects the hook. A dry run asks nobody. After a restart a hook is asked again, with the same uid.
 
 use super::review::{self, Said};
 use crate::{
@@ -18,7 +18,7 @@ use quarterdeck_model::{
 };
 use quarterdeck_providers::{
     SecretData, SecretSource as _,
-    http::{Webhook, Webhooks},
+    http::{Slot, Webhook, Webhooks},
 };
 use serde_json::Value;
 use std::{
@@ -28,8 +28,8 @@ use std::{
 };
 use tokio::{
     sync::Notify,
-    task::JoinSet,
-    time::{Instant, sleep, sleep_until},
+    task::{AbortHandle, JoinSet},
+    time::{Instant, sleep},
 };
 
 /// Longest that one request may take; after a pause another is made, until the deadline of the hook.
@@ -75,6 +75,8 @@ struct State {
     turns: HashMap<Arc<str>, Turn>,
     /// Services whose turn is over, and the permit it was about.
     answered: Vec<(Arc<str>, Key)>,
+    /// Tells turns apart.
+    number: u64,
 }
 
 struct Answer {
@@ -92,9 +94,30 @@ struct Answer {
 
 /// The run that a service is being asked about.
 struct Turn {
+    number: u64,
+    /// Who is asked.
+    hook: DisruptionHook,
     run: Arc<str>,
+    permit: Key,
     since: Time,
-    until: Time,
+    /// Until when an answer counts; none while it stands in line behind other services' hooks.
+    until: Option<Time>,
+    task: AbortHandle,
+}
+
+impl Turn {
+    fn says(&self, run: &Arc<str>) -> String {
+        let about = if self.run == *run { "" } else { " about another run first" };
+        let since = self.since;
+        match self.until {
+            Some(until) => format!(
+                "wants to be asked: its hook is being asked{about} since {since} until {until}"
+            ),
+            None => format!(
+                "wants to be asked: its hook stands in line{about} since {since}, as many hooks are being asked"
+            ),
+        }
+    }
 }
 
 impl Hooks {
@@ -116,6 +139,11 @@ impl Hooks {
     /// Services that are not being asked any more since this was called last, with the permit they were asked about.
     pub(super) fn take_answered(&self) -> Vec<(Arc<str>, Key)> {
         std::mem::take(&mut lock(&self.state).answered)
+    }
+
+    /// The owner of a service has changed its hook: nobody waits for the answer of the one there was.
+    pub(super) fn changed(&self, service: &Arc<str>) {
+        lock(&self.state).end_turn(service);
     }
 
     /// What those whom it concerns have said to what a run wants, when all of them agree. Whoever has not been asked
@@ -157,37 +185,44 @@ impl Hooks {
 
     /// Has a hook asked, unless it is.
     fn ask(&mut self, concern: &Concern, asker: &Asker<'_>, now: Time) -> Refusal {
+        while self.tasks.try_join_next().is_some() {}
         let mut state = lock(&self.state);
         let service = &concern.service;
-        if let Some(Turn { run, since, until }) = state.turns.get(service) {
-            let about = if run == asker.uid { "" } else { " about another run first" };
-            let says = format!(
-                "wants to be asked: its hook is being asked{about} since {since} until {until}"
-            );
-            return refusal(concern, &says, None);
+        if let Some(turn) = state.turns.get(service).filter(|turn| turn.hook == concern.hook) {
+            return refusal(concern, &turn.says(asker.uid), None);
         }
-        let since = Time::seconds(now.timestamp());
-        let until = later(now, concern.hook.deadline().as_std());
-        let until = Time::seconds(until.timestamp());
-        state.turns.insert(service.clone(), Turn { run: asker.uid.clone(), since, until });
-        drop(state);
-        let turn = EndOfTurn {
+        state.end_turn(service);
+        state.number += 1;
+        let number = state.number;
+        let asking = Asking {
             state: self.state.clone(),
             news: self.news.clone(),
             service: service.clone(),
-            permit: asker.permit.clone(),
+            number,
+            objects: self.objects.clone(),
+            webhooks: self.webhooks.clone(),
         };
+        let slot = self.webhooks.free_slot();
+        let until = slot.as_ref().map(|_| end_of(now, concern.hook.deadline().as_std()));
         let question = Question::of(concern, asker);
-        let (objects, webhooks) = (self.objects.clone(), self.webhooks.clone());
-        while self.tasks.try_join_next().is_some() {}
-        self.tasks.spawn(async move {
-            let answer = question.answer(&objects, &webhooks).await;
-            question.tell(&objects, &answer).await;
+        // It comes to know its turn when this is done.
+        let task = self.tasks.spawn(async move {
+            let answer = asking.answer(&question, slot).await;
+            question.tell(&asking.objects, &answer).await;
             let key = (question.run.clone(), question.service.clone());
-            lock(&turn.state).keep(key, answer);
+            asking.keep(key, answer);
         });
-        let says =
-            format!("wants to be asked: its hook is being asked since {since} until {until}");
+        let turn = Turn {
+            number,
+            hook: concern.hook.clone(),
+            run: asker.uid.clone(),
+            permit: asker.permit.clone(),
+            since: Time::seconds(now.timestamp()),
+            until,
+            task,
+        };
+        let says = turn.says(asker.uid);
+        state.turns.insert(service.clone(), turn);
         refusal(concern, &says, None)
     }
 }
@@ -200,6 +235,14 @@ fn refusal(concern: &Concern, says: &str, until: Option<Time>) -> Refusal {
 }
 
 impl State {
+    /// Has a service asked no more about the run that it is being asked about.
+    fn end_turn(&mut self, service: &Arc<str>) {
+        if let Some(turn) = self.turns.remove(service) {
+            turn.task.abort();
+            self.answered.push((service.clone(), turn.permit));
+        }
+    }
+
     fn keep(&mut self, key: (Arc<str>, Arc<str>), answer: Answer) {
         if self.answers.len() >= ANSWERS_MAX {
             let now = answer.time;
@@ -219,20 +262,81 @@ impl Answer {
     }
 }
 
-/// Ends the turn of a service, however its task ends.
-struct EndOfTurn {
+/// Has a hook asked, and ends the turn of its service, however that ends.
+struct Asking {
     state: Arc<Mutex<State>>,
     news: Arc<Notify>,
     service: Arc<str>,
-    permit: Key,
+    /// Its turn.
+    number: u64,
+    objects: Objects,
+    webhooks: Arc<Webhooks>,
 }
 
-impl Drop for EndOfTurn {
+impl Asking {
+    /// Asks until there is an answer, or the hook was asked for as long as its deadline says. The time in which it
+    /// stands in line behind others does not count.
+    async fn answer(&self, question: &Question, mut slot: Option<Slot>) -> Answer {
+        let mut left = question.hook.deadline().as_std();
+        let mut pause = PAUSE;
+        let said = loop {
+            let slot = match slot.take() {
+                Some(slot) => slot,
+                None => self.stand_in_line(left).await,
+            };
+            let began = Instant::now();
+            let timeout = left.min(REQUEST_TIMEOUT);
+            let why = match question.request(&self.objects, &self.webhooks, &slot, timeout).await {
+                Ok(said) => break Ok(said),
+                Err(why) => why,
+            };
+            drop(slot);
+            left = left.saturating_sub(began.elapsed());
+            if left <= pause {
+                // There is no time for another.
+                sleep(left).await;
+                break Err(why);
+            }
+            sleep(pause).await;
+            left = left.saturating_sub(pause);
+            pause = (pause * 2).min(PAUSE_MAX);
+        };
+        question.answered(said, self.objects.now())
+    }
+
+    /// Waits until there is room to ask, with so much time left for it.
+    async fn stand_in_line(&self, left: Duration) -> Slot {
+        let slot = match self.webhooks.free_slot() {
+            Some(slot) => slot,
+            None => self.webhooks.slot().await,
+        };
+        let until = end_of(self.objects.now(), left);
+        if let Some(turn) = self.turn(&mut lock(&self.state)) {
+            turn.until = Some(until);
+        }
+        slot
+    }
+
+    /// Its turn, as long as that is not over.
+    fn turn<'s>(&self, state: &'s mut State) -> Option<&'s mut Turn> {
+        state.turns.get_mut(&self.service).filter(|turn| turn.number == self.number)
+    }
+
+    fn keep(&self, key: (Arc<str>, Arc<str>), answer: Answer) {
+        let mut state = lock(&self.state);
+        if self.turn(&mut state).is_some() {
+            state.keep(key, answer);
+        }
+    }
+}
+
+impl Drop for Asking {
     fn drop(&mut self) {
         let mut state = lock(&self.state);
-        state.turns.remove(&self.service);
-        state.answered.push((self.service.clone(), self.permit.clone()));
-        self.news.notify_one();
+        if self.turn(&mut state).is_some() {
+            state.end_turn(&self.service);
+            self.news.notify_one();
+        }
     }
 }
 
@@ -243,6 +347,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn later(time: Time, length: Duration) -> Time {
     time.timestamp().checked_add(length).map_or(time, Time::new)
+}
+
+/// When so much time is over, in whole seconds.
+fn end_of(now: Time, left: Duration) -> Time {
+    Time::seconds(later(now, left).timestamp())
 }
 
 /// What a hook is asked.
@@ -274,25 +383,8 @@ impl Question {
         }
     }
 
-    /// Asks until there is an answer, or the deadline of the hook has passed.
-    async fn answer(&self, objects: &Objects, webhooks: &Webhooks) -> Answer {
-        let end = Instant::now() + self.hook.deadline().as_std();
-        let mut pause = PAUSE;
-        let said = loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let why = match self.request(objects, webhooks, left.min(REQUEST_TIMEOUT)).await {
-                Ok(said) => break Ok(said),
-                Err(why) => why,
-            };
-            if end.saturating_duration_since(Instant::now()) <= pause {
-                // There is no time for another.
-                sleep_until(end).await;
-                break Err(why);
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
-        };
-        let now = objects.now();
+    /// What is kept of what it said.
+    fn answered(&self, said: Result<Said, String>, now: Time) -> Answer {
         let (agrees, message, until) = self.understand(said, now);
         Answer { hook: self.hook.clone(), lost: self.lost, agrees, message, time: now, until }
     }
@@ -337,6 +429,7 @@ impl Question {
         &self,
         objects: &Objects,
         webhooks: &Webhooks,
+        slot: &Slot,
         timeout: Duration,
     ) -> Result<Said, String> {
         let secrets = StoreSecrets(objects.store().clone());
@@ -367,7 +460,7 @@ impl Question {
             now: objects.now().timestamp(),
             timeout,
         };
-        let review = webhooks.post(&webhook).await.map_err(|error| error.to_string())?;
+        let review = webhooks.post(&webhook, slot).await.map_err(|error| error.to_string())?;
         review::read(&review, &self.uid, objects.now())
     }
 

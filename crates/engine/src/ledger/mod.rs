@@ -106,6 +106,9 @@ impl Keeper {
             self.line.ask(key);
         }
         for blocker in self.facts.book.take_gave_way() {
+            if let Blocker::Hook(service) = &blocker {
+                self.hooks.changed(service);
+            }
             self.line.gave_way(&blocker);
         }
         for (service, permit) in self.hooks.take_answered() {

@@ -43,6 +43,9 @@ use tracing::{error, info, warn};
 const PAUSE: Duration = Duration::from_millis(250);
 /// Longest such pause.
 const PAUSE_MAX: Duration = Duration::from_secs(15);
+/// How long a dry run waits for what the ledger would say. Longer than it takes another replica to lead in place of one
+/// that died; without any it ends all the same, and says so.
+const REHEARSAL_MAX: Duration = Duration::from_secs(45);
 /// How soon a run that waits for nothing in particular looks again.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -304,7 +307,11 @@ impl<'a> Driver<'a> {
         self.leave.look(&objects.store().world());
         self.resume().await?;
         if self.run.spec.dry_run {
-            while !self.asked.cancel && !self.leave.rehearse(objects, self.at, changed).await? {
+            let end = Instant::now() + REHEARSAL_MAX;
+            while !self.asked.cancel
+                && Instant::now() < end
+                && !self.leave.rehearse(objects, self.at, changed).await?
+            {
                 // It is asked for the run as it is by now.
                 if matches!(self.adopt(&objects.store().world())?, Look::Gone) {
                     return Ok(Next::Over);
@@ -366,21 +373,26 @@ impl<'a> Driver<'a> {
         });
         for perform in performs {
             info!(run = %self.object.key, step = perform.step, "goes on with a step");
-            // One that is gone meanwhile is seen as soon as it is decided on.
-            let (objects, changed) = (&self.context.objects, &self.job.changed);
-            while perform.disruptive
-                && self.is_there()
-                && !self.leave.insist(objects, changed).await?
-            {}
-            self.perform(perform, target.clone(), true);
+            if !perform.disruptive || self.insist().await? {
+                self.perform(perform, target.clone(), true);
+            }
         }
         Ok(())
     }
 
-    /// Whether there still is such a run.
-    fn is_there(&self) -> bool {
-        let run = self.context.objects.get(&self.object.key);
-        run.is_some_and(|run| run.uid() == self.object.uid())
+    /// Has a disruption counted that may have begun; false when the run is to end, or is gone, before that was done:
+    /// that is seen as soon as it is decided on, and the step is not begun again.
+    async fn insist(&mut self) -> Result<bool, EngineError> {
+        let (context, job) = (self.context, self.job);
+        while !self.asked.cancel {
+            if self.leave.insist(&context.objects, &job.changed).await? {
+                return Ok(true);
+            }
+            if matches!(self.adopt(&context.objects.store().world())?, Look::Gone) {
+                return Ok(false);
+            }
+        }
+        Ok(false)
     }
 
     /// The target as it is now, read once for each version of it. None when it is gone: one of the

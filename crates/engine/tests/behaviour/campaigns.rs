@@ -293,3 +293,53 @@ async fn while_nothing_happens_nothing_is_said() {
     let ends: Vec<_> = versions.iter().filter_map(|it| it.pointer("/status/expectedEnd")).collect();
     assert!(!ends.is_empty(), "it was never said when it ends");
 }
+
+/// Racks r-0 to r-3 in two rows of one hall, on power feeds so that two and two are on the same.
+async fn rows_and_feeds() -> Plane {
+    let plane = Plane::new().await;
+    plane.runbook("patch", PATCH).await;
+    for (rack, (row, feeds)) in
+        [("1", ["A", "B"]), ("2", ["B", "A"]), ("1", ["A", "C"]), ("2", ["C", "A"])]
+            .iter()
+            .enumerate()
+    {
+        let spec = json!({"site": "fra1", "hall": "north", "row": row, "powerFeeds": feeds});
+        plane.create(Rack::info(), "", &format!("r-{rack}"), json!({"spec": spec})).await;
+    }
+    for number in 0..8 {
+        let name = format!("s-{number:02}");
+        plane.outside.always(&name, MINUTES);
+        let location = json!({"rack": format!("r-{}", number % 4)});
+        let spec = json!({"bmc": {"address": "192.0.2.1"}, "location": location});
+        let server = json!({"metadata": {"labels": {"role": "web"}}, "spec": spec});
+        plane.create(Server::info(), "", &name, server).await;
+    }
+    plane
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_and_power_feeds_are_done_one_after_the_other() {
+    // Racks that are one domain: those of a row, and those on the same feeds in whatever order they are named.
+    for (domain, of) in [("Row", &[0, 1, 0, 1][..]), ("PowerFeed", &[0, 0, 1, 1][..])] {
+        let plane = rows_and_feeds().await;
+        campaign(&plane, json!({"failureDomain": domain, "canary": 0})).await;
+        let of_server = |name: &str| of[name[2..].parse::<usize>().unwrap() % 4];
+        let mut order: Vec<usize> = Vec::new();
+        let done = until(&plane, "all to be done", |status| {
+            let world = plane.store.world();
+            let at_once: std::collections::BTreeSet<usize> = world
+                .all(Run::info())
+                .filter(|run| run.field("status.phase") == Some("Running"))
+                .filter_map(|run| run.field("spec.target.name").map(of_server))
+                .collect();
+            assert!(at_once.len() <= 1, "{domain}: {at_once:?}");
+            status.phase == CampaignPhase::Succeeded
+        })
+        .await;
+        assert_eq!((done.domains, done.succeeded), (2, 8), "{domain}");
+        for effect in plane.outside.effects() {
+            order.push(of_server(&effect));
+        }
+        assert!(order.is_sorted(), "{domain}: {order:?}");
+    }
+}

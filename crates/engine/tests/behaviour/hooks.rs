@@ -249,3 +249,75 @@ async fn what_a_hook_agreed_to_is_decided_on_anew() {
     until_told(&plane, "one", "shop/one allows 1 of 2 down; 1 is: one-1").await;
     assert_eq!(permits(&plane.store), Vec::<Value>::new());
 }
+
+/// An owner changes the hook of a service.
+async fn correct(plane: &Plane, service: &str, field: &str, value: Value) {
+    plane
+        .patch(Service::info(), "shop", service, |it| {
+            it["spec"]["disruptionHook"][field] = value.clone();
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_corrected_hook_is_asked_at_once_and_the_old_question_is_dropped() {
+    let (owners, url) = Owners::start().await;
+    let (wrong, wrong_url) = Owners::start().await;
+    let slow = json!({"deadline": "1h"});
+    let plane = plane(&wrong_url, &[("moved", slow.clone()), ("refuses", json!({}))]).await;
+    for name in ["moved", "refuses"] {
+        plane.outside.always(name, Behaviour::Takes(Duration::from_secs(3600)));
+        owners.say(name, json!({"answer": "Now"}));
+        wrong.say(name, json!(if name == "moved" { "silent" } else { "broken" }));
+        run(&plane, name, name).await;
+    }
+    wrong.say("refuses", json!({"answer": "Never", "reason": "the wrong one"}));
+    until_told(&plane, "moved", "its hook is being asked since").await;
+    until_told(&plane, "refuses", "says never: the wrong one").await;
+    let began = std::time::Instant::now();
+    for name in ["moved", "refuses"] {
+        correct(&plane, name, "url", json!(url)).await;
+    }
+    until_permits(&plane, 2).await;
+    // Well before anybody would look again by himself.
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert_eq!(owners.asked(), 2);
+}
+
+#[tokio::test]
+async fn who_stands_in_line_behind_many_slow_hooks_is_not_silent() {
+    let (owners, url) = Owners::start().await;
+    let names: Vec<String> = (0..256).map(|number| format!("slow-{number}")).collect();
+    let slow = json!({"deadline": "6s"});
+    let mut hooks: Vec<(&str, Value)> =
+        names.iter().map(|name| (name.as_str(), slow.clone())).collect();
+    hooks.push(("well", json!({"deadline": "3s"})));
+    let plane = plane(&url, &hooks).await;
+    owners.say("well", json!("broken"));
+    plane.outside.always("well", Behaviour::Takes(Duration::from_secs(3600)));
+    for name in &names {
+        owners.say(name, json!("silent"));
+        run(&plane, name, name).await;
+    }
+    let all_asked = async {
+        while owners.asked() < names.len() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), all_asked).await.unwrap();
+    run(&plane, "well", "well").await;
+    until_told(&plane, "well", "its hook stands in line since").await;
+    // Its turn comes when the others' is over, after its own deadline; then it fails once, and answers.
+    let asked = async {
+        loop {
+            let asked = owners.asked.lock().unwrap().clone();
+            if asked.iter().any(|(_, it)| it["request"]["service"]["name"] == "well") {
+                return owners.say("well", json!({"answer": "Now"}));
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), asked).await.unwrap();
+    let given = until_permits(&plane, 1).await;
+    assert_eq!(given[0]["status"]["hooks"][0]["message"], "says now");
+}

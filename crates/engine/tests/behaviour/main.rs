@@ -18,6 +18,7 @@ mod following;
 mod hooks;
 mod ledger;
 mod links;
+mod mended;
 mod outside;
 mod ownership;
 mod places;

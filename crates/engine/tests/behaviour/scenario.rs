@@ -137,11 +137,25 @@ impl Plane {
 
     /// The process dies, with all it had in memory; another starts on what is on the disk.
     pub(crate) async fn crash_and_restart(self) -> Self {
+        let (disk, outside, clock) = self.crash().await;
+        Self::start(disk, outside, clock).await
+    }
+
+    /// The same, and somebody does something to what is on the disk in between, leases among it.
+    pub(crate) async fn crash_and_restart_after(self, meanwhile: impl AsyncFnOnce(&Store)) -> Self {
+        let (disk, outside, clock) = self.crash().await;
+        let process = Process::alone(&disk);
+        meanwhile(&Store::open(process.clone()).await.unwrap()).await;
+        process.kill();
+        let process = Process::one_of_many(&disk);
+        Self::with(process, disk, outside, clock).await
+    }
+
+    async fn crash(self) -> (Arc<Disk>, Arc<Outside>, (Timestamp, Instant)) {
         self.process.kill();
         self.engine.abort();
         let _ = self.engine.await;
-        let Self { disk, outside, clock, .. } = self;
-        Self::start(disk, outside, clock).await
+        (self.disk, self.outside, self.clock)
     }
 
     /// The process is cut off from the store and the world, and holds on to what it has.

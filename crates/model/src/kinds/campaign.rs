@@ -256,6 +256,9 @@ pub struct CampaignStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub failures: Vec<CampaignGroup>,
+    /// How it would go; only in the answer to a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<CampaignPlan>,
     /// When its first run was created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
@@ -269,6 +272,66 @@ pub struct CampaignStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// How a campaign would go, as far as is worth reading: `quarterdeck campaign plan` shows all of it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CampaignPlan {
+    /// The first waves: targets that are begun together, if each run takes as long as the others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub waves: Vec<CampaignWave>,
+    /// How many waves there are in all.
+    pub waves_in_all: u32,
+    /// What is in the way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub blockers: Vec<CampaignBlocker>,
+    /// Seconds that a run of the runbook took until now, in the middle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_seconds: Option<i64>,
+    /// Seconds that all would take, without what is in the way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_seconds: Option<i64>,
+}
+
+/// Targets that are begun together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CampaignWave {
+    /// From 1.
+    pub number: u32,
+    /// These are tried before all others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub canary: bool,
+    /// How many targets it has.
+    pub targets: u32,
+    /// The first of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub names: Vec<String>,
+    /// The first of the failure domains that they are in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub failure_domains: Vec<String>,
+}
+
+/// What stands in the way of targets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CampaignBlocker {
+    /// Who or what, such as `freeze/peak` or `service/shop/web`.
+    pub who: String,
+    /// Targets concerned.
+    pub targets: u32,
+    /// Nothing of them goes on as things are now; else they only go slower.
+    pub blocks: bool,
+    /// When it gives way, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+    /// What it is, and what can be done.
+    pub message: String,
 }
 
 /// Targets that have something in common.

@@ -100,6 +100,9 @@ pub struct MachineStatus {
     /// The run that acts on it now, in its own namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_run: Option<String>,
+    /// Identity of that run, once it was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current_run_uid: Option<String>,
     /// Servers on which it could not be installed: none of them is tried again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
@@ -188,10 +191,7 @@ impl Kind for Machine {
             let why = "what a machine takes over is said when it is created";
             errors.push(FieldError::forbidden("spec.transferFrom", why));
         }
-        let why = "a machine stays what it is and where it is; create another one";
-        if old.spec.class != spec.class {
-            errors.push(FieldError::forbidden("spec.class", why));
-        }
+        let why = "a machine stays where it is; create another one";
         if old.spec.placement != spec.placement {
             errors.push(FieldError::forbidden("spec.placement", why));
         }

@@ -40,8 +40,8 @@ pub use bmc_scan::{
     BMCScan, BMCScanAllow, BMCScanResult, BMCScanSpec, BMCScanStatus, BMCScanTemplate, FoundBMC,
 };
 pub use campaign::{
-    Campaign, CampaignGroup, CampaignPhase, CampaignSpec, CampaignStatus, CampaignTargets,
-    FailureDomain,
+    Campaign, CampaignBlocker, CampaignGroup, CampaignPhase, CampaignPlan, CampaignSpec,
+    CampaignStatus, CampaignTargets, CampaignWave, FailureDomain,
 };
 pub use event::{Event, EventSource};
 pub use firmware::{FirmwareActivation, FirmwareBaseline, FirmwareImage, FirmwareUpdate};

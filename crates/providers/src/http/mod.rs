@@ -16,7 +16,7 @@ mod webhook;
 
 pub(crate) use images::Images;
 pub use reach::Reach;
-pub use webhook::{Webhook, WebhookError, Webhooks};
+pub use webhook::{Slot, Webhook, WebhookError, Webhooks};
 
 use crate::catalog::Catalog;
 

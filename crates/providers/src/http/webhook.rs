@@ -22,8 +22,8 @@ use http_body_util::Full;
 use jiff::Timestamp;
 use ring::hmac;
 use serde_json::Value;
-use std::time::Duration;
-use tokio::sync::Semaphore;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Largest answer that is read.
 const BODY_MAX: usize = 64 << 10;
@@ -42,7 +42,7 @@ const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 #[derive(Debug)]
 pub struct Webhooks {
     reach: Reach,
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
     tls: Configs,
 }
 
@@ -67,6 +67,10 @@ pub struct Webhook<'a> {
     pub timeout: Duration,
 }
 
+/// Room for one request; kept until that was answered.
+#[derive(Debug)]
+pub struct Slot(#[expect(dead_code, reason = "it is there to be kept")] OwnedSemaphorePermit);
+
 /// Why there is no answer, as a sentence that names the origin and repeats nothing of the answer.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -76,14 +80,28 @@ impl Webhooks {
     /// Webhooks that reach so far.
     #[must_use]
     pub fn new(reach: Reach) -> Self {
-        Self { reach, slots: Semaphore::new(CONCURRENT_MAX), tls: Configs::default() }
+        Self { reach, slots: Arc::new(Semaphore::new(CONCURRENT_MAX)), tls: Configs::default() }
     }
 
-    /// Sends one, and reads the answer.
+    /// Room for a request, if there is some at once.
+    pub fn free_slot(&self) -> Option<Slot> {
+        self.slots.clone().try_acquire_owned().ok().map(Slot)
+    }
+
+    /// Room for a request, in the order in which it is asked for: behind others that may take long.
+    pub async fn slot(&self) -> Slot {
+        match self.slots.clone().acquire_owned().await {
+            Ok(permit) => Slot(permit),
+            // Nobody closes them.
+            Err(_closed) => std::future::pending().await,
+        }
+    }
+
+    /// Sends one, and reads the answer. Its time begins now: who stood in line before is not silent.
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn post(&self, webhook: &Webhook<'_>) -> Result<Value, WebhookError> {
+    pub async fn post(&self, webhook: &Webhook<'_>, _slot: &Slot) -> Result<Value, WebhookError> {
         let uri = parse_url(webhook.url)
             .map_err(|_wrong| WebhookError("its url is not one of a web service".into()))?;
         let from = origin(&uri);
@@ -105,8 +123,6 @@ impl Webhooks {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = headers;
-        // Its time begins when it is sent: who waits behind others is not silent.
-        let _slot = self.slots.acquire().await;
         let exchange = transport.exchange(request, BODY_MAX, webhook.timeout);
         let late = TransportError::TimedOut { after: webhook.timeout };
         let reply = tokio::time::timeout(webhook.timeout, exchange).await.unwrap_or(Err(late));

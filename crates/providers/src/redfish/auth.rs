@@ -15,6 +15,7 @@ use tokio::sync::MutexGuard;
 
 use super::bounded::Budget;
 use super::client::{Bmc, X_AUTH_TOKEN, explanation};
+use super::credentials::without_passwords;
 use super::errors;
 use super::limits::{CLOSE_TIMEOUT, REFUSED_FOR};
 use super::quirks::Quirks;
@@ -121,7 +122,9 @@ impl Bmc {
 
     pub(super) fn refused(&self, said: &str) -> ActionError {
         let user = self.endpoint.credentials.as_ref().map_or("", |c| c.username.as_str());
-        errors::refused(self.endpoint.authority.as_str(), user, said)
+        let error = errors::refused(self.endpoint.authority.as_str(), user, said);
+        // What a BMC says of a login that it refuses may repeat all that it was sent.
+        without_passwords(error, self.endpoint.credentials.iter())
     }
 
     async fn make_login(&self, budget: &Budget) -> Result<Login, LoginError> {

@@ -231,7 +231,7 @@ async fn set_password(system: &System, new: &Credentials) -> Result<(), ActionEr
 }
 
 /// The error without passwords in its message, whatever the BMC made of them.
-fn without_passwords<'a>(
+pub(super) fn without_passwords<'a>(
     mut error: ActionError,
     known: impl Iterator<Item = &'a Credentials>,
 ) -> ActionError {

@@ -100,7 +100,9 @@ impl Machine<'_> {
             Verb::Action { name, input } => {
                 let action = self.view.actions.action(name);
                 let ledger = match self.view.admission {
-                    Admission::Unknown => String::new(),
+                    Admission::Unknown => {
+                        ", of which the ledger has said nothing, as no replica keeps it now".into()
+                    }
                     Admission::Permitted => ", which would be permitted now".into(),
                     Admission::Refused(why) => format!(", which would have to wait now: {why}"),
                 };

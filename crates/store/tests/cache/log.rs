@@ -56,6 +56,12 @@ impl Backend for Log {
                     previous.is_none() && seen.as_ref().is_none_or(same)
                 }
                 Precondition::At(wanted) => previous == Some(*wanted),
+                Precondition::AtIf { at, seen } => {
+                    let same = |(other, at): &(Key, Revision)| {
+                        newest(&changes, other).map(|change| change.revision) == Some(*at)
+                    };
+                    previous == Some(*at) && seen.iter().all(same)
+                }
             };
             if !met || (body.is_none() && previous.is_none()) {
                 outcomes.push(Outcome::Conflict(previous));

@@ -9,7 +9,7 @@ use quarterdeck_model::{Key, Revision};
 use quarterdeck_store::{
     BATCH_MAX, Backend, Mutation, Outcome,
     Outcome::*,
-    Precondition::{Absent, AbsentIf, At},
+    Precondition::{Absent, AbsentIf, At, AtIf},
     StoreError, Write,
 };
 
@@ -86,6 +86,37 @@ pub(crate) async fn what_depends_on_another_key_is_created_only_while_that_is_as
         Conflict(None),
     ];
     assert_eq!(outcomes, expected);
+    check_whole(store).await;
+}
+
+pub(crate) async fn what_depends_on_others_is_changed_only_while_they_are_as_they_were_seen(
+    place: Place,
+) {
+    let backend = place.open().await;
+    let store = &*backend;
+    let after = |at, others: &[(&str, u64)], mutation| {
+        let seen = others.iter().map(|(other, at)| (key(other), Revision(*at))).collect();
+        when(AtIf { at: Revision(at), seen }, mutation)
+    };
+    let both = [("from", 1), ("to", 2)];
+    let steps = [
+        (put("from", "1"), Committed(Revision(1))),
+        (put("to", "1"), Committed(Revision(2))),
+        (after(0, &both, put("a", "1")), Conflict(None)),
+        (put("a", "1"), Committed(Revision(3))),
+        (after(3, &both, put("a", "2")), Committed(Revision(4))),
+        (after(3, &both, put("a", "3")), Conflict(Some(Revision(4)))),
+        (after(4, &[], put("a", "3")), Committed(Revision(5))),
+        (put("from", "2"), Committed(Revision(6))),
+        (after(5, &both, put("a", "4")), Conflict(Some(Revision(5)))),
+        (after(5, &[("from", 6)], put("a", "4")), Committed(Revision(7))),
+        (delete("to"), Committed(Revision(8))),
+        (after(7, &[("from", 6), ("to", 2)], delete("a")), Conflict(Some(Revision(7)))),
+        (after(7, &[("from", 6)], delete("a")), Committed(Revision(9))),
+    ];
+    for (step, (mutation, expected)) in steps.into_iter().enumerate() {
+        assert_eq!(one(store, mutation).await, expected, "step {step}");
+    }
     check_whole(store).await;
 }
 

@@ -37,6 +37,8 @@ enum When {
     AbsentIf(Option<(u8, u64)>, Option<u64>),
     /// At the revision that is so many before the head.
     At(u64),
+    /// The same, while these keys are at the revisions that are so many before the head.
+    AtIf(u64, Vec<(u8, u64)>),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -46,6 +48,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (option::of((0..6_u8, 0..6_u64)), option::of(0..5_u64))
             .prop_map(|(seen, below)| When::AbsentIf(seen, below)),
         3 => (0..6_u64).prop_map(When::At),
+        3 => (0..6_u64, vec((0..6_u8, 0..6_u64), 0..3)).prop_map(|(at, seen)| When::AtIf(at, seen)),
     ];
     let mutation = (0..6_u8, any::<Option<u8>>(), condition);
     vec(
@@ -65,16 +68,19 @@ fn mutation(head: Revision, (key, body, condition): &(u8, Option<u8>, When)) -> 
         None => delete(&name),
     };
     let before = |before: &u64| Revision(head.0.saturating_sub(*before));
+    let named = |key: &u8| crate::support::key(&format!("key-{key}"));
     let precondition = match condition {
         When::Always => Precondition::None,
         When::Absent => Precondition::Absent,
         When::AbsentIf(seen, below) => {
-            let seen = seen.as_ref();
-            let seen =
-                seen.map(|(other, at)| (crate::support::key(&format!("key-{other}")), before(at)));
+            let seen = seen.as_ref().map(|(other, at)| (named(other), before(at)));
             Precondition::AbsentIf { seen, below: *below }
         }
         When::At(at) => Precondition::At(before(at)),
+        When::AtIf(at, seen) => {
+            let seen = seen.iter().map(|(other, at)| (named(other), before(at))).collect();
+            Precondition::AtIf { at: before(at), seen }
+        }
     };
     when(precondition, mutation)
 }

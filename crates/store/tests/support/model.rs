@@ -81,6 +81,10 @@ impl Model {
                 previous.is_some() || seen.as_ref().is_some_and(changed)
             }
             Precondition::At(revision) => previous != Some(*revision),
+            Precondition::AtIf { at, seen } => {
+                let changed = |(other, at): &(Key, Revision)| self.current(other) != Some(*at);
+                previous != Some(*at) || seen.iter().any(changed)
+            }
         };
         let body = match &mutation.write {
             Write::Put(body) => Some(body.clone()),

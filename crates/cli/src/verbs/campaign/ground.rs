@@ -3,10 +3,12 @@
 use crate::{
     Error,
     plane::{Plane, Selection, Within},
-    view::plan::{Ground, Target},
 };
 use jiff::SignedDuration;
-use quarterdeck_ledger::Stage;
+use quarterdeck_ledger::{
+    Stage,
+    plan::{Ground, Target},
+};
 use quarterdeck_model::{
     Condition, ConditionStatus, Kind, condition, kinds,
     kinds::{
@@ -15,7 +17,10 @@ use quarterdeck_model::{
     },
 };
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// Label of a campaign's runs: its name.
 const CAMPAIGN: &str = "quarterdeck.dev/campaign";
@@ -78,9 +83,12 @@ async fn seen<K: Kind>(plane: &Plane, ground: &mut Ground) -> Result<Vec<K>, Err
 }
 
 /// Where each rack is.
-async fn places(plane: &Plane, ground: &mut Ground) -> Result<HashMap<String, RackSpec>, Error> {
+async fn places(
+    plane: &Plane,
+    ground: &mut Ground,
+) -> Result<HashMap<String, Arc<RackSpec>>, Error> {
     let racks = seen::<Rack>(plane, ground).await?;
-    Ok(racks.into_iter().map(|rack| (rack.metadata.name, rack.spec)).collect())
+    Ok(racks.into_iter().map(|rack| (rack.metadata.name, Arc::new(rack.spec))).collect())
 }
 
 /// Where each target is, by its newest run of this campaign.
@@ -138,7 +146,7 @@ async fn took(plane: &Plane, runbook: &str, namespace: &str) -> Result<Vec<Signe
 
 fn target(
     object: &Value,
-    racks: &HashMap<String, RackSpec>,
+    racks: &HashMap<String, Arc<RackSpec>>,
     stages: &BTreeMap<String, Stage>,
     on: &mut HashMap<String, Vec<String>>,
 ) -> Target {

@@ -37,7 +37,7 @@ pub(super) async fn plan(arguments: &PlanArguments) -> Result<Outcome, Error> {
     };
     let ground = ground(&plane, &campaign.object).await?;
     let now = now();
-    let plan = view::plan::plan(&campaign.object, &ground, now);
+    let plan = quarterdeck_ledger::plan::plan(&campaign.object, &ground, now);
     let value = || serde_json::to_value(&plan).unwrap_or_default();
     common.output.print(|| view::plan::text(&plan, now), value)?;
     Ok(Outcome::Done)

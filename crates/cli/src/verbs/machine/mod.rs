@@ -166,6 +166,6 @@ async fn reboot(arguments: &RebootArguments) -> Result<Outcome, Error> {
     }
     let target = Named { kind: Server::info(), namespace: None, name: server };
     let runbook = "power-cycle-server";
-    let begin = run::Begin { runbook, target: Some(&target), params: &[], following };
+    let begin = run::Begin { runbook, target: Some(&target), part: None, params: &[], following };
     run::begin(&plane, &begin, common).await
 }

@@ -1,6 +1,7 @@
 //! `quarterdeck run`: runs of runbooks.
 
 mod change;
+mod decide;
 mod params;
 mod start;
 
@@ -18,7 +19,7 @@ use crate::{
     plane::{Plane, Seen, Selection},
     view,
 };
-use quarterdeck_model::kinds::{Run, RunPhase};
+use quarterdeck_model::kinds::{Decision, Run, RunPhase};
 
 /// What can be asked about runs.
 #[derive(Debug, clap::Subcommand)]
@@ -28,6 +29,7 @@ pub enum RunVerb {
   quarterdeck run start power-cycle-server server/ams1-a01-01-u01
   quarterdeck run start power-off-server server/m-0417 --param grace=5m --no-follow -n ops
   quarterdeck run start reimage-server server/m-0417 --dry-run     # what would happen
+  quarterdeck run start cut-power site/ams1 --hall north --row 3   # a part of a site
 
 It ends with 0 when the run succeeded, 3 when it failed, 4 when it was cancelled. Ctrl-C leaves it going.")]
     Start(start::StartArguments),
@@ -49,6 +51,14 @@ It ends with 0 when the run succeeded, 3 when it failed, 4 when it was cancelled
     Resume(One),
     /// Let a run that failed or was cancelled go on from a step
     Retry(change::RetryArguments),
+    /// Approve what a run waits for: a step of it, or that it disrupts its target
+    #[command(
+        after_long_help = "What is said is said in your own name, and the last word counts. It needs the verb approve on runs, or the right \
+                                 to change them."
+    )]
+    Approve(decide::DecideArguments),
+    /// Say that a run must not do what it waits for
+    Reject(decide::DecideArguments),
 }
 
 /// Which runs.
@@ -113,6 +123,8 @@ pub(crate) async fn run(verb: RunVerb) -> Result<Outcome, Error> {
         RunVerb::Pause(one) => change::pause(&one).await,
         RunVerb::Resume(one) => change::resume(&one).await,
         RunVerb::Retry(arguments) => change::retry(&arguments).await,
+        RunVerb::Approve(arguments) => decide::decide(&arguments, Decision::Approved).await,
+        RunVerb::Reject(arguments) => decide::decide(&arguments, Decision::Rejected).await,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
 };
 use quarterdeck_model::{
     Kind as _,
-    kinds::{Run, Runbook},
+    kinds::{Run, Runbook, Site},
 };
 use serde_json::{Map, Value, json};
 
@@ -27,9 +27,34 @@ pub struct StartArguments {
     #[arg(short, long, value_name = "NAME=VALUE")]
     param: Vec<String>,
     #[command(flatten)]
+    part: Part,
+    #[command(flatten)]
     following: Following,
     #[command(flatten)]
     common: Common,
+}
+
+/// The part of a site that is meant.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Part of a site")]
+pub(crate) struct Part {
+    /// The hall of that name, of the site that is the target
+    #[arg(long, value_name = "NAME")]
+    hall: Option<String>,
+    /// The row of racks of that name: of --hall, or of those that stand in no hall
+    #[arg(long, value_name = "NAME")]
+    row: Option<String>,
+    /// All that hangs on the power feed of that name
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["hall", "row"])]
+    power_feed: Option<String>,
+}
+
+impl Part {
+    fn fields(&self) -> Vec<(&'static str, &str)> {
+        let fields = [("hall", &self.hall), ("row", &self.row), ("powerFeed", &self.power_feed)];
+        let given = fields.into_iter();
+        given.filter_map(|(field, name)| Some((field, name.as_deref()?))).collect()
+    }
 }
 
 /// How it is started, and whether it is followed.
@@ -65,15 +90,26 @@ impl Following {
 pub(crate) struct Begin<'a> {
     pub(crate) runbook: &'a str,
     pub(crate) target: Option<&'a Named>,
+    pub(crate) part: Option<&'a Part>,
     pub(crate) params: &'a [String],
     pub(crate) following: &'a Following,
 }
 
 pub(crate) async fn start(arguments: StartArguments) -> Result<Outcome, Error> {
-    let StartArguments { runbook, target, param, following, common } = arguments;
+    let StartArguments { runbook, target, param, part, following, common } = arguments;
+    if !part.fields().is_empty() && !target.as_ref().is_some_and(Named::is::<Site>) {
+        let why =
+            "--hall, --row and --power-feed name a part of a site: give site/NAME as the target";
+        return Err(Error::Usage(why.into()));
+    }
     let plane = Plane::open(&common.connection).await?;
-    let begin_what =
-        Begin { runbook: &runbook, target: target.as_ref(), params: &param, following: &following };
+    let begin_what = Begin {
+        runbook: &runbook,
+        target: target.as_ref(),
+        part: Some(&part),
+        params: &param,
+        following: &following,
+    };
     begin(&plane, &begin_what, &common).await
 }
 
@@ -112,7 +148,13 @@ fn manifest(what: &Begin<'_>, namespace: &str, params: Map<String, Value>) -> Va
     let mut spec = Map::new();
     spec.insert("runbook".into(), what.runbook.into());
     if let Some(target) = what.target {
-        spec.insert("target".into(), json!({"kind": target.kind.kind, "name": target.name}));
+        let mut named = json!({"kind": target.kind.kind, "name": target.name});
+        for (field, name) in what.part.map(Part::fields).unwrap_or_default() {
+            if let Some(named) = named.as_object_mut() {
+                named.insert(field.into(), name.into());
+            }
+        }
+        spec.insert("target".into(), named);
     }
     if !params.is_empty() {
         spec.insert("params".into(), params.into());

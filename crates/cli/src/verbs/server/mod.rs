@@ -213,7 +213,8 @@ async fn begun(
     common: &Common,
 ) -> Result<Outcome, Error> {
     let target = Named { kind: Server::info(), namespace: None, name: name.to_owned() };
-    begin(plane, &Begin { runbook, target: Some(&target), params, following }, common).await
+    begin(plane, &Begin { runbook, target: Some(&target), part: None, params, following }, common)
+        .await
 }
 
 async fn listed(arguments: &ListArguments) -> Result<Outcome, Error> {

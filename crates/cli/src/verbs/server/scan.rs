@@ -98,7 +98,8 @@ pub(super) async fn scan(arguments: &ScanArguments) -> Result<Outcome, Error> {
         }
     }
     let target = Named { kind, namespace: None, name: name.clone() };
-    let begin_what = Begin { runbook: RUNBOOK, target: Some(&target), params: &[], following };
+    let begin_what =
+        Begin { runbook: RUNBOOK, target: Some(&target), part: None, params: &[], following };
     let outcome = begin(&plane, &begin_what, common).await?;
     if outcome == Outcome::Done && following.follows() && !common.output.data() {
         let seen: Seen<BMCScan> = plane.read("", name).await?;

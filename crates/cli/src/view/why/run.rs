@@ -87,9 +87,8 @@ fn in_work(why: &mut Why, run: &Run, now: Time) {
         why.findings.push(step_finding(step, now));
         if step.phase == StepPhase::Waiting && step.does.as_deref() == Some("approve") {
             why.next.push(format!(
-                "decide, in your own name: kubectl edit run {} -n {}, and add {{step: {:?}, decision: Approved}} to spec.approvals",
-                run.metadata.name,
-                run.metadata.namespace.as_deref().unwrap_or_default(),
+                "decide, in your own name: {} --step {}, or reject it",
+                command(run, "approve"),
                 step.name
             ));
         }
@@ -152,11 +151,7 @@ fn not_permitted(why: &mut Why, run: &Run, refused: &Refused<'_>, now: Time) {
     };
     why.findings.push(refusal(refused));
     if wants_approval {
-        why.next.push(format!(
-            "approve it, if you are one of those: kubectl edit run {} -n {}, and add {{decision: Approved}} to spec.approvals",
-            run.metadata.name,
-            run.metadata.namespace.as_deref().unwrap_or_default()
-        ));
+        why.next.push(format!("approve it, if you are one of those: {}", command(run, "approve")));
     }
     why.next.push("wait: it goes on by itself when that gives way".into());
     why.next.extend(Some(next).filter(|next| !next.is_empty()));

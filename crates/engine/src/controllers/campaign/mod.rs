@@ -3,6 +3,9 @@
 //! [`next_wave`], which is pure.
 
 mod news;
+mod preview;
+
+pub(crate) use preview::preview;
 
 use super::Controller;
 use crate::{
@@ -431,6 +434,7 @@ fn status(campaign: &Campaign, targets: &Targets, wave: &Wave, now: Time) -> Cam
         domains: number(counts.domains),
         waits_for,
         failures,
+        plan: None,
         start_time,
         // Said anew only when a target more is done and it moves: each time it is said leads to another look.
         expected_end: match (before.expected_end, expected_end) {

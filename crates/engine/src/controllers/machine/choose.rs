@@ -50,6 +50,27 @@ pub(in crate::controllers) fn fits(
     Search::of(world, machine, class).is_some_and(|search| search.fits(server).is_ok())
 }
 
+/// Whether a server that a machine has could be that of a class, whatever it is in the middle of.
+///
+/// # Errors
+/// What it lacks, as the rest of a sentence about the server.
+pub(crate) fn is_of(
+    world: &World,
+    machine: &Machine,
+    class: &MachineClass,
+    server: &Object,
+) -> Result<(), String> {
+    let name = &machine.spec.class;
+    let labels = Search::of(world, machine, class).filter(|search| search.labels.matches(server));
+    let Some(search) = labels else { return Err(format!("is not of class {name}, by its labels")) };
+    let sites = search.sites().map_err(|why| format!("is not where {name} is: {why}"))?;
+    if !search.may_stand(server, sites.as_deref()) {
+        return Err(format!("is in no Site of a provider of class {name}"));
+    }
+    let found = server.decode::<Server>().map_err(|_unread| "cannot be read".to_owned())?;
+    search.has_enough(&found)
+}
+
 /// What was found.
 pub(super) enum Chosen {
     Server(Arc<Object>),
@@ -253,7 +274,11 @@ impl<'a> Search<'a> {
         if let Some(why) = ready.filter(|ready| ready.status != ConditionStatus::True) {
             return Err(format!("is not ready ({})", why.reason));
         }
-        let found = read.status.inventory.unwrap_or_default();
+        self.has_enough(&read)
+    }
+
+    fn has_enough(&self, server: &Server) -> Result<(), String> {
+        let found = server.status.inventory.clone().unwrap_or_default();
         match &self.class.spec.minimum {
             Some(minimum) if !minimum.within(&found) => {
                 Err("has less than the class asks for".into())

@@ -131,8 +131,9 @@ fn follow(
     let deleting = situation.machine.metadata.deletion_timestamp.is_some();
     let server = status.server.clone().unwrap_or_default();
     let Some(run) = situation.run else {
+        let deleted = status.current_run_uid.is_some();
         if situation.server.is_none() {
-            status.current_run = None;
+            forget_run(status);
             if status.failed_servers.contains(&server) && !deleting {
                 // It was let go since it could not be installed.
                 status.server = None;
@@ -142,8 +143,11 @@ fn follow(
             return lost(situation, status);
         }
         if deleting && !purpose.ends() {
-            status.current_run = None;
+            forget_run(status);
             return remove(situation, status);
+        }
+        if deleted {
+            return run_deleted(situation, status, purpose, name);
         }
         enter(status, purpose.phase(), situation.now);
         let message = format!("Run {name} is to {} Server {server}.", purpose.word());
@@ -151,11 +155,12 @@ fn follow(
         return match task(situation, purpose, name) {
             Some(task) => Action::Begin(task),
             None => {
-                status.current_run = None;
+                forget_run(status);
                 Action::Nothing
             }
         };
     };
+    status.current_run_uid = Some(run.metadata.uid.clone());
     if !run.status.phase.ended() {
         working(situation, status, purpose, run, name);
         // Nothing is done any more to a server that is another's by now.
@@ -165,38 +170,99 @@ fn follow(
     }
     match (purpose, run.status.phase) {
         (Purpose::Clean | Purpose::Wipe, RunPhase::Succeeded) => {
-            status.current_run = None;
+            forget_run(status);
             remove(situation, status)
         }
         (_, RunPhase::Succeeded) => {
-            status.current_run = None;
+            forget_run(status);
             status.image = run.metadata.annotations.get(IMAGE).cloned();
             if deleting { remove(situation, status) } else { keep(situation, status) }
         }
         (Purpose::Install, _) if deleting => {
-            status.current_run = None;
+            forget_run(status);
             match situation.server {
                 // It is quarantined by that run alone.
                 Some(server) => decided(situation, status, Purpose::Clean, server),
                 None => remove(situation, status),
             }
         }
-        (Purpose::Install, _) => {
-            if !status.failed_servers.contains(&server) {
-                status.failed_servers.push(server);
-            }
-            // It is let go first, and forgotten when it is: another is looked for then.
-            if situation.server.is_some() {
-                return Action::Release;
-            }
-            (status.current_run, status.server) = (None, None);
-            keep(situation, status)
+        (Purpose::Install, _) => try_another(situation, status, server),
+        (_, _) if returned(situation, run) => {
+            forget_run(status);
+            if deleting { remove(situation, status) } else { keep(situation, status) }
         }
         (_, _) => {
             stuck(situation, status, purpose, run, name);
             Action::Nothing
         }
     }
+}
+
+/// A server on which it was not installed is let go first, and forgotten when it is: another is looked for then.
+fn try_another(situation: &Situation<'_>, status: &mut MachineStatus, server: String) -> Action {
+    if !status.failed_servers.contains(&server) {
+        status.failed_servers.push(server);
+    }
+    if situation.server.is_some() {
+        return Action::Release;
+    }
+    forget_run(status);
+    status.server = None;
+    keep(situation, status)
+}
+
+/// Somebody has deleted the run that was under way. What it overwrites is not overwritten again without a word: of an
+/// install it is as if that had been cancelled, whether the end of the run was seen or not, and a new one of a machine
+/// that runs waits for a person. What is to go goes on, and says so: nothing else would end that.
+fn run_deleted(
+    situation: &Situation<'_>,
+    status: &mut MachineStatus,
+    purpose: Purpose,
+    name: &str,
+) -> Action {
+    let server = status.server.clone().unwrap_or_default();
+    let what = format!("Run {name}, which was to {} Server {server}, was deleted", purpose.word());
+    match purpose {
+        Purpose::Install => return try_another(situation, status, server),
+        Purpose::Clean | Purpose::Wipe => {
+            forget_run(status);
+            let action = remove(situation, status);
+            not_ready(status, "RunDeleted", format!("{what}; another one does it."), situation.now);
+            return action;
+        }
+        Purpose::Reinstall => {}
+    }
+    let seen = situation.machine.status.observed_generation;
+    let out = situation.server.is_some_and(|server| server.status.phase != ServerPhase::InUse);
+    if out || seen != situation.machine.metadata.generation {
+        if out {
+            // What was on its disks may be gone in part.
+            status.image = None;
+        }
+        forget_run(status);
+        return keep(situation, status);
+    }
+    let has = status.image.as_deref().unwrap_or("unknown");
+    let message = format!(
+        "{what}, and image {has} is still on it. Set spec.image to that to leave it so; then to the one you want, to have it installed."
+    );
+    enter(status, MachinePhase::Failed, situation.now);
+    not_ready(status, "RunDeleted", message, situation.now);
+    Action::Nothing
+}
+
+/// Nothing is under way any more.
+fn forget_run(status: &mut MachineStatus) {
+    (status.current_run, status.current_run_uid) = (None, None);
+}
+
+/// Whether somebody has put the server back to work since a run of it failed, so that it is tried again.
+fn returned(situation: &Situation<'_>, run: &Run) -> bool {
+    situation.server.is_some_and(|server| {
+        let (since, failed) = (server.status.phase_since, run.status.completion_time);
+        let failed = failed.map(|failed| Time::seconds(failed.timestamp()));
+        server.status.phase == ServerPhase::InUse && failed.is_some() && since >= failed
+    })
 }
 
 /// What a run in work says of the machine.
@@ -244,7 +310,7 @@ fn stuck(
     let deleting = machine.metadata.deletion_timestamp.is_some();
     let Some(has) = situation.server else {
         // Somebody has detached the server: there is nothing to wait for.
-        status.current_run = None;
+        forget_run(status);
         return;
     };
     if purpose == Purpose::Reinstall {
@@ -255,13 +321,13 @@ fn stuck(
         let wanted = run.metadata.annotations.get(IMAGE);
         if deleting || wanted != Some(&machine.spec.image) {
             // Something else is wanted of it now.
-            status.current_run = None;
+            forget_run(status);
             return;
         }
     }
     let why = run.status.message.clone().unwrap_or_else(|| "see that run".to_owned());
     let message = format!(
-        "Run {name} could not {} Server {server}: {why}; mend it and retry that run, or run detach-server on the server to let it go.",
+        "Run {name} could not {} Server {server}: {why}; mend it and run return-server on it, or retry that run; or run detach-server on the server to let it go.",
         purpose.word()
     );
     enter(status, MachinePhase::Failed, situation.now);
@@ -411,9 +477,11 @@ fn decided(
 ) -> Action {
     enter(status, purpose.phase(), situation.now);
     let meta = &situation.machine.metadata;
-    // Each is told apart by what it is for. The same again, as back to an image, comes with another generation.
+    // Each is told apart by what it is for. The same again, as back to an image, comes with another generation, or after
+    // a run that failed.
+    let before = situation.run.map_or("", |run| &run.metadata.uid);
     let basis = format!(
-        "{}\n{}\n{}\n{}\n{}",
+        "{}\n{}\n{}\n{}\n{}\n{before}",
         meta.uid,
         meta.generation.unwrap_or_default(),
         purpose.word(),
@@ -426,7 +494,7 @@ fn decided(
     let run = format!("{}/{name}", crate::SYSTEM_NAMESPACE);
     let message = format!("Run {run} is to {} Server {}.", purpose.word(), server.metadata.name);
     not_ready(status, "Waiting", message, situation.now);
-    status.current_run = Some(run);
+    (status.current_run, status.current_run_uid) = (Some(run), None);
     Action::Nothing
 }
 

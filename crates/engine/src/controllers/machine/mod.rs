@@ -2,7 +2,7 @@
 //! should happen is decided by [`decide`], which is pure; the rest carries it out. Nothing here touches a server but
 //! through a run.
 
-pub(super) mod choose;
+pub(crate) mod choose;
 mod decide;
 mod transfer;
 
@@ -15,7 +15,8 @@ use crate::{
 use choose::Chosen;
 use decide::{Action, IMAGE, Situation, Task, decide};
 use quarterdeck_model::{
-    ConditionStatus, Key, Kind, KindRef, Object, ObjectMeta, OwnerReference, Time, condition,
+    ConditionStatus, Key, Kind, KindRef, Object, ObjectMeta, OwnerReference, Revision, Time,
+    condition,
     kinds::{
         Event, Image, Machine, MachineClass, MachineReference, MachineStatus, Run, RunSpec,
         RunTarget, Server, ServerPhase,
@@ -182,7 +183,7 @@ impl Machines {
             let chosen = choose::server(&world, &machine, class.as_ref());
             match chosen {
                 Chosen::Server(free) => {
-                    if take(objects, &free, &machine).await? {
+                    if take(objects, &free, (at, &machine)).await? {
                         let message = format!("It has Server {}.", free.name());
                         decide::not_ready(&mut status, "Waiting", message, now);
                         status.server = Some(free.name().to_owned());
@@ -227,7 +228,7 @@ impl Machines {
 fn written(
     objects: &Objects,
     key: &Key,
-    (at, machine): (quarterdeck_model::Revision, &Machine),
+    (at, machine): (Revision, &Machine),
     status: MachineStatus,
     action: &Action,
     now: Time,
@@ -281,15 +282,22 @@ async fn left_behind(
     Ok(())
 }
 
-/// Takes a free server for the machine; false when somebody was before.
-async fn take(objects: &Objects, free: &Object, machine: &Machine) -> Result<bool, EngineError> {
+/// Takes a free server for the machine; false when somebody was before, or something else is wanted of the machine.
+async fn take(
+    objects: &Objects,
+    free: &Object,
+    (at, machine): (Revision, &Machine),
+) -> Result<bool, EngineError> {
     let mut server = crate::objects::decode::<Server>(free)?;
     server.status.machine_ref = Some(MachineReference {
         namespace: machine.metadata.namespace.clone().unwrap_or_default(),
         name: machine.metadata.name.clone(),
         uid: machine.metadata.uid.clone(),
     });
-    let take = objects.put(&server, Precondition::At(free.revision))?;
+    let meta = &machine.metadata;
+    let own = Key::new(Machine::info(), meta.namespace.as_deref().unwrap_or_default(), &meta.name);
+    let precondition = Precondition::AtIf { at: free.revision, seen: vec![(own, at)] };
+    let take = objects.put(&server, precondition)?;
     Ok(matches!(objects.commit(vec![take]).await?.first(), Some(Outcome::Committed(_))))
 }
 
@@ -339,10 +347,7 @@ async fn begin(
     Ok(())
 }
 
-async fn cancel(
-    objects: &Objects,
-    run: Option<(quarterdeck_model::Revision, Run)>,
-) -> Result<(), EngineError> {
+async fn cancel(objects: &Objects, run: Option<(Revision, Run)>) -> Result<(), EngineError> {
     let Some((at, mut run)) = run else { return Ok(()) };
     run.spec.cancel = true;
     run.metadata.generation = run.metadata.generation.map(|number| number + 1);

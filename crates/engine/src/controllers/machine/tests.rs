@@ -58,6 +58,7 @@ impl Around {
     /// The run that was decided on is in that phase.
     fn run(mut self, phase: RunPhase) -> Self {
         let mut run = Run::default();
+        run.metadata.uid = "r1".into();
         run.metadata.annotations.insert(IMAGE.into(), self.machine.spec.image.clone());
         run.status = RunStatus { phase, message: Some("it broke".into()), ..RunStatus::default() };
         self.run = Some(run);
@@ -298,4 +299,94 @@ fn a_failure_is_remembered_though_its_run_is_gone() {
     it.machine.status.address = Some("web-1.example".into());
     assert_eq!(it.step(), Action::Choose, "it is no server that was lost");
     assert_eq!(it.machine.status.address, None, "it is nowhere");
+}
+
+#[test]
+fn a_deleted_run_is_not_begun_again_without_a_word() {
+    // Of an install: as if it had been cancelled.
+    let mut it = new().server(ServerPhase::Ready);
+    it.step();
+    let mut it = it.run(RunPhase::Queued);
+    it.step();
+    it.run = None;
+    assert_eq!(it.step(), Action::Release);
+    it.server = None;
+    assert_eq!(it.step(), Action::Choose);
+    assert_eq!(it.machine.status.failed_servers, ["s1"]);
+    // One that nobody has seen yet was not made.
+    let mut it = new().server(ServerPhase::Ready);
+    it.step();
+    assert_eq!(runbook(&it.step()), "provision-server");
+    assert_eq!(runbook(&it.step()), "provision-server");
+
+    // Of one that is installed anew, a person decides.
+    let mut it = new().server(ServerPhase::InUse).installed("a");
+    it.step();
+    it.machine.spec.image = "b".into();
+    it.machine.metadata.generation = Some(2);
+    it.step();
+    let mut it = it.run(RunPhase::Running);
+    it.step();
+    it.run = None;
+    for _ in 0..2 {
+        assert_eq!(it.step(), Action::Nothing);
+        assert_eq!((it.phase(), it.says().0), (MachinePhase::Failed, "RunDeleted"));
+        assert!(it.says().1.contains("image a is still on it"), "{}", it.says().1);
+    }
+    for (image, generation, phase) in
+        [("a", 3, MachinePhase::Running), ("b", 4, MachinePhase::Updating)]
+    {
+        it.machine.spec.image = image.into();
+        it.machine.metadata.generation = Some(generation);
+        it.step();
+        assert_eq!(it.phase(), phase);
+    }
+    assert_eq!(runbook(&it.step()), "reinstall-server");
+
+    // What is to go goes on, and says so.
+    let mut it = new().server(ServerPhase::InUse).installed("a").deleted();
+    it.step();
+    let mut it = it.run(RunPhase::Running);
+    it.step();
+    it.run = None;
+    it.step();
+    assert_eq!(it.says().0, "RunDeleted");
+    assert_eq!(runbook(&it.step()), "clean-server");
+}
+
+#[test]
+fn what_failed_is_tried_again_when_the_server_was_returned() {
+    let returned = |mut it: Around, since: &str| {
+        let status = &mut it.server.as_mut().unwrap().status;
+        status.phase = ServerPhase::InUse;
+        status.phase_since = Some(time(since));
+        it.run.as_mut().unwrap().status.completion_time = Some(time("2026-11-01T11:00:00Z"));
+        it
+    };
+    let mut it = new().server(ServerPhase::InUse).installed("a").deleted();
+    it.step();
+    let first = it.run_name().to_owned();
+    let mut it = it.server(ServerPhase::Quarantined).run(RunPhase::Failed);
+    it.step();
+    assert_eq!(it.says().0, "RunFailed");
+    it.machine.status.phase_since = Some(time("2026-11-01T11:00:00Z"));
+    // It was in use all the time: whoever cancelled the run wants it so.
+    let mut it = returned(it, "2026-11-01T10:00:00Z");
+    it.step();
+    assert_eq!(it.says().0, "RunFailed");
+    let mut it = returned(it, "2026-11-01T11:30:00Z");
+    it.step();
+    assert_ne!(it.run_name(), first, "it is another run");
+    it.run = None;
+    assert_eq!(runbook(&it.step()), "clean-server");
+
+    let mut it = new().server(ServerPhase::InUse).installed("a");
+    it.machine.spec.image = "b".into();
+    it.step();
+    let mut it = it.server(ServerPhase::Quarantined).run(RunPhase::Failed);
+    it.step();
+    let mut it = returned(it, "2026-11-01T11:30:00Z");
+    it.step();
+    it.run = None;
+    assert_eq!(runbook(&it.step()), "reinstall-server");
 }

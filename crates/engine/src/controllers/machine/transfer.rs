@@ -2,7 +2,8 @@
 //!
 //! Whose it is, is what the Server says (`status.machineRef`), and that is one field, written once: at no moment does it
 //! belong to nobody or to two. Before, the one that gives says whom it goes to, and begins nothing any more; after, it is
-//! gone. Each step finds out from the objects alone how far the others came.
+//! gone. Each step finds out from the objects alone how far the others came, and holds only while both machines are as
+//! they were seen: an offer that is withdrawn, and a taker that is deleted, are not passed over.
 
 use super::{FINALIZER, decide::not_ready};
 use crate::objects::{EngineError, Objects, decode};
@@ -98,17 +99,17 @@ pub(super) async fn take_over(
     let (at, machine) = taker;
     let mut status = machine.status.clone();
     status.observed_generation = machine.metadata.generation;
-    let giver = objects.read::<Machine>(&from.namespace, &from.name)?;
+    let found = world.get(Machine::info(), &from.namespace, &from.name);
+    let giver = found.as_deref().map(decode::<Machine>).transpose()?;
     let on = format!("spec.host.kind=Machine,spec.host.name={}", from.name);
     let instances = world.with_fields(Instance::info(), &on);
     let instances = instances.iter().filter(|it| it.namespace() == from.namespace).count();
-    if let Err(Waits { reason, message }) =
-        ready(machine, giver.as_ref().map(|(_, giver)| giver), instances)
-    {
+    if let Err(Waits { reason, message }) = ready(machine, giver.as_ref(), instances) {
         not_ready(&mut status, reason, message, now);
         return Ok(status);
     }
-    let Some((given_at, giver)) = giver else { return Ok(status) };
+    let Some((found, mut giver)) = found.zip(giver) else { return Ok(status) };
+    giver.metadata.resource_version = None;
     let held = format!("status.machineRef.uid={}", giver.metadata.uid);
     let Some(server) = world.with_fields(Server::info(), &held).into_iter().next() else {
         return Ok(status);
@@ -141,7 +142,7 @@ pub(super) async fn take_over(
             ),
             now,
         );
-        objects.commit(vec![objects.put(&next, Precondition::At(given_at))?]).await?;
+        objects.commit(vec![objects.put(&next, Precondition::At(found.revision))?]).await?;
         return Ok(status);
     }
     let mut next = decode::<Server>(&server)?;
@@ -150,7 +151,14 @@ pub(super) async fn take_over(
         name: machine.metadata.name.clone(),
         uid: uid.clone(),
     });
-    objects.commit(vec![objects.put(&next, Precondition::At(server.revision))?]).await?;
+    let own = Key::new(
+        Machine::info(),
+        machine.metadata.namespace.as_deref().unwrap_or_default(),
+        &machine.metadata.name,
+    );
+    let seen = vec![(found.key.clone(), found.revision), (own, at)];
+    let precondition = Precondition::AtIf { at: server.revision, seen };
+    objects.commit(vec![objects.put(&next, precondition)?]).await?;
     Ok(status)
 }
 
@@ -201,7 +209,10 @@ pub(super) async fn given(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quarterdeck_model::{KindRef, object};
+    use quarterdeck_store::{Mutation, Sqlite, Store, Write};
     use serde_json::{Value, json};
+    use std::sync::Arc;
 
     fn machine(value: Value) -> Machine {
         serde_json::from_value(value).unwrap()
@@ -266,5 +277,83 @@ mod tests {
             assert!(waits.message.contains(says), "{waits:?}");
         }
         assert_eq!(ready(&taker(), None, 0).unwrap_err().reason, "TransferNotOffered");
+    }
+
+    /// Writes an object over whatever there is.
+    async fn write(store: &Store, kind: KindRef, value: Value) -> Revision {
+        let text = |field: &str| value["metadata"][field].as_str().unwrap_or_default();
+        let key = Key::new(kind, text("namespace"), text("name"));
+        let write = Write::Put(object::encode(kind, &value).into());
+        let mutation = Mutation { key, write, precondition: Precondition::None, fence: None };
+        match store.commit(vec![mutation]).await.unwrap()[0] {
+            Outcome::Committed(revision) => revision,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_withdrawn_or_deleted_since_it_was_seen_does_not_happen() {
+        let folder = tempfile::tempdir().unwrap();
+        let store =
+            Arc::new(Store::open(Arc::new(Sqlite::open(folder.path()).unwrap())).await.unwrap());
+        let objects = Objects::for_test(store.clone(), Arc::new(jiff::Timestamp::now)).await;
+        let owned = json!({"namespace": "a", "name": "web", "uid": "g"});
+        let server = json!({"metadata": {"name": "s", "uid": "s"}, "spec": {"bmc": {"address": "192.0.2.1"}}, "status": {"machineRef": owned}});
+        let agreed = |transfer_to: Value| {
+            let mut giver = json!(giver(&json!({"status": {"transferringTo": "t"}})));
+            giver["spec"]["transferTo"] = transfer_to;
+            giver
+        };
+        let to = json!({"namespace": "b", "name": "web"});
+        let whose = || {
+            let server = store.world().get(Server::info(), "", "s").unwrap();
+            server.field("status.machineRef.uid").unwrap().to_owned()
+        };
+        // Twice, since what the taker says of itself comes first.
+        let mut taker = taker();
+        let now = objects.now();
+        let from = taker.spec.transfer_from.clone().unwrap();
+        write(&store, Server::info(), server.clone()).await;
+        write(&store, Machine::info(), agreed(to.clone())).await;
+        let at = write(&store, Machine::info(), json!(taker)).await;
+        let world = store.world();
+        taker.status = take_over(&objects, &world, (at, &taker), &from, now).await.unwrap();
+        let taker_key = Key::new(Machine::info(), "b", "web");
+        let at = store.world().get(Machine::info(), "b", "web").unwrap().revision;
+        let before = store.world();
+        for change in [agreed(Value::Null), {
+            let mut gone = json!(taker);
+            gone["metadata"]["deletionTimestamp"] = json!("2026-11-02T08:00:00Z");
+            gone
+        }] {
+            write(&store, Machine::info(), change).await;
+            // The world it looks at is from before.
+            take_over(&objects, &before, (at, &taker), &from, now).await.unwrap();
+            assert_eq!(whose(), "g");
+            write(&store, Machine::info(), agreed(to.clone())).await;
+        }
+        let at = write(&store, Machine::info(), json!(taker)).await;
+        take_over(&objects, &store.world(), (at, &taker), &from, now).await.unwrap();
+        assert_eq!(whose(), "t", "{taker_key} takes it when nobody came between");
+    }
+
+    #[tokio::test]
+    async fn what_is_to_go_waits_for_no_taker() {
+        let folder = tempfile::tempdir().unwrap();
+        let store =
+            Arc::new(Store::open(Arc::new(Sqlite::open(folder.path()).unwrap())).await.unwrap());
+        let objects = Objects::for_test(store.clone(), Arc::new(jiff::Timestamp::now)).await;
+        write(&store, Machine::info(), json!(taker())).await;
+        let key = Key::new(Machine::info(), "a", "web");
+        let gone = json!({"deletionTimestamp": "2026-11-02T08:00:00Z"});
+        for (metadata, waits) in [(json!({}), true), (gone, false)] {
+            let transferring = json!({"transferringTo": "t"});
+            let giver = giver(&json!({"metadata": metadata, "status": transferring}));
+            let at = write(&store, Machine::info(), json!(giver)).await;
+            let done = given(&objects, &store.world(), &key, (at, &giver)).await.unwrap();
+            assert_eq!(done, waits, "whether nothing else is done for it");
+            let after = store.world().get(Machine::info(), "a", "web").unwrap().value();
+            assert_eq!(after.pointer("/status/transferringTo").is_some(), waits);
+        }
     }
 }

@@ -6,18 +6,21 @@ mod plan;
 mod rooms;
 mod say;
 
-use super::{Controller, owned_by};
-use crate::objects::{EngineError, Objects, decode};
+use super::{Controller, owned_by, quotas::Limit};
+use crate::{
+    Judge,
+    objects::{EngineError, Objects, decode},
+};
 use plan::{Member, Plan, Situation, plan};
 use quarterdeck_model::{
     ConditionStatus, Key, Kind as _, KindRef, Object, ObjectMeta, OwnerReference, Revision, Time,
     condition,
     kinds::{
         Image, Machine, MachineClass, MachinePhase, MachinePlacement, MachinePool, MachineSpec,
-        MachineTemplateSpec, Namespace, Server, SpreadDomain,
+        MachineTemplateSpec, Namespace, ResourceQuota, Server, SpreadDomain,
     },
 };
-use quarterdeck_store::{Mutation, Precondition, World};
+use quarterdeck_store::{Mutation, Outcome, Precondition, World};
 use rooms::Rooms;
 use say::Missing;
 use sha2::{Digest as _, Sha256};
@@ -34,19 +37,36 @@ const GATHER: Duration = Duration::from_secs(1);
 /// Letters of names: no vowels, so that they spell nothing, and nothing that looks like another.
 const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
+/// How soon a pool whose machines a policy refuses asks again: nobody tells of a change of policies.
+const JUDGED_AGAIN: Duration = Duration::from_secs(15);
+
 /// Keeps pools.
-pub(crate) struct Pools;
+pub(crate) struct Pools {
+    judge: Arc<Judge>,
+}
+
+impl Pools {
+    pub(crate) fn new(judge: Arc<Judge>) -> Self {
+        Self { judge }
+    }
+}
 
 impl Controller for Pools {
     const NAME: &'static str = "machine-pools";
 
     fn follows(&self) -> Vec<KindRef> {
-        vec![MachinePool::info(), Machine::info(), MachineClass::info(), Image::info()]
+        vec![
+            MachinePool::info(),
+            Machine::info(),
+            MachineClass::info(),
+            Image::info(),
+            ResourceQuota::info(),
+        ]
     }
 
     fn affected(&self, object: &Object, _gone: bool) -> Vec<Key> {
         if object.kind != Machine::info() {
-            // Classes, images: which pools name them is found by the one key.
+            // Classes, images, quotas: which pools they matter to is found by the one key.
             return vec![object.key.clone()];
         }
         let pool = object.label(POOL);
@@ -64,59 +84,94 @@ impl Controller for Pools {
         key: &Key,
     ) -> Result<Option<Duration>, EngineError> {
         if *key.kind == *MachinePool::info().resource_name() {
-            return look(objects, key).await;
+            return self.look(objects, key).await;
         }
-        let field = if *key.kind == *Image::info().resource_name() { "image" } else { "class" };
-        let fields = format!("spec.template.spec.{field}={}", key.name);
+        let Key { namespace, name, .. } = key;
+        let fields = if *key.kind == *ResourceQuota::info().resource_name() {
+            format!("metadata.namespace={namespace}")
+        } else if *key.kind == *Image::info().resource_name() {
+            format!("spec.template.spec.image={name}")
+        } else {
+            format!("spec.template.spec.class={name}")
+        };
         for pool in objects.store().world().with_fields(MachinePool::info(), &fields) {
-            look(objects, &pool.key).await?;
+            self.look(objects, &pool.key).await?;
         }
         Ok(None)
     }
 }
 
-async fn look(objects: &Objects, key: &Key) -> Result<Option<Duration>, EngineError> {
-    // What another replica did before this one took over is to be seen: no machine may go on the word of a world in
-    // which fewer have gone.
-    let world = objects.store().fresh().await?;
-    let Some(object) = world.get(MachinePool::info(), &key.namespace, &key.name) else {
-        return Ok(None);
-    };
-    let leaving = world.get(Namespace::info(), "", &key.namespace).is_some_and(|it| it.deleting());
-    if leaving || object.deleting() {
-        // Its machines belong to it, and are deleted as what belongs to something is.
-        return Ok(None);
+impl Pools {
+    async fn look(&self, objects: &Objects, key: &Key) -> Result<Option<Duration>, EngineError> {
+        // What another replica did before this one took over is to be seen: no machine may go on the word of a world in
+        // which fewer have gone.
+        let world = objects.store().fresh().await?;
+        let Some(object) = world.get(MachinePool::info(), &key.namespace, &key.name) else {
+            return Ok(None);
+        };
+        let leaving =
+            world.get(Namespace::info(), "", &key.namespace).is_some_and(|it| it.deleting());
+        if leaving || object.deleting() {
+            // Its machines belong to it, and are deleted as what belongs to something is.
+            return Ok(None);
+        }
+        let pool: MachinePool = decode(&object)?;
+        let own = Own::of(&world, &pool)?;
+        let now = objects.now();
+        let mut missing = missing(&world, &pool.spec.template.spec);
+        let quota = Limit::of(&world, Machine::info(), &key.namespace);
+        let none = BTreeMap::new();
+        let blocked = missing.is_some();
+        let quota = quota.as_ref();
+        let mut situation =
+            Situation { spec: &pool.spec, members: &own.members, free: &none, blocked, quota, now };
+        let mut plan = planned(&world, &pool, situation);
+        if plan.acts()
+            && let Some(denied) = self.denied(&world, &pool, now)
+        {
+            (missing, situation.blocked) = (Some(denied), true);
+            plan = planned(&world, &pool, situation);
+            plan.again = Some(plan.again.map_or(JUDGED_AGAIN, |again| again.min(JUDGED_AGAIN)));
+        }
+        let status = say::status(&pool, &situation, missing.as_ref(), &plan);
+        let below = quota.map(|quota| quota.most);
+        let mut mutations = carried_out(objects, (object.revision, &pool), below, &own, &plan)?;
+        if status != pool.status {
+            let next = MachinePool { status, ..pool };
+            mutations.push(objects.put(&next, Precondition::At(object.revision))?);
+        }
+        if !mutations.is_empty() {
+            // Whoever came between made a change that brings us here again; a machine that filled the quota may not.
+            let outcomes = objects.commit(mutations).await?;
+            if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Full(_))) {
+                return Ok(Some(GATHER));
+            }
+        }
+        Ok(plan.again)
     }
-    let pool: MachinePool = decode(&object)?;
-    let own = Own::of(&world, &pool)?;
-    let now = objects.now();
-    let missing = missing(&world, &pool.spec.template.spec);
-    let plan = planned(&world, &pool, &own, missing.is_some(), now);
-    let none = BTreeMap::new();
-    let blocked = missing.is_some();
-    let situation =
-        Situation { spec: &pool.spec, members: &own.members, free: &none, blocked, now };
-    let status = say::status(&pool, &situation, missing.as_ref(), &plan);
-    let mut mutations = carried_out(objects, (object.revision, &pool), &own, &plan)?;
-    if status != pool.status {
-        let next = MachinePool { status, ..pool };
-        mutations.push(objects.put(&next, Precondition::At(object.revision))?);
+
+    /// Why policies let no machine of the pool be made, if they do not. The next one stands for all: they differ in where they
+    /// are put.
+    fn denied(&self, world: &World, pool: &MachinePool, now: Time) -> Option<Missing> {
+        let machine = new_machine(pool, pool.status.created, None, now);
+        let mut object = serde_json::to_value(&machine).ok()?;
+        for (field, value) in
+            [("apiVersion", Machine::info().api_version()), ("kind", Machine::KIND.into())]
+        {
+            object.as_object_mut()?.insert(field.into(), value.into());
+        }
+        let why = (self.judge)(world, Self::NAME, Machine::info(), &object).err()?;
+        let message = format!("No machine is made or updated, as a policy refuses it: {why}");
+        Some(Missing { reason: "PolicyDenied", message })
     }
-    if !mutations.is_empty() {
-        // Whoever came between made a change that brings us here again.
-        objects.commit(mutations).await?;
-    }
-    Ok(plan.again)
 }
 
 /// The plan for a pool, with places in which servers were seen to fit.
-fn planned(world: &World, pool: &MachinePool, own: &Own, blocked: bool, now: Time) -> Plan {
-    let none = BTreeMap::new();
-    let decide = |free: &BTreeMap<String, usize>| {
-        plan(&Situation { spec: &pool.spec, members: &own.members, free, blocked, now })
-    };
-    let first = decide(&none);
-    let looking = own.members.iter().any(|member| !member.deleting && member.looking.is_some());
+fn planned(world: &World, pool: &MachinePool, situation: Situation<'_>) -> Plan {
+    let members = situation.members;
+    let first = plan(&situation);
+    let decide = |free: &BTreeMap<String, usize>| plan(&Situation { free, ..situation });
+    let looking = members.iter().any(|member| !member.deleting && member.looking.is_some());
     let template = &pool.spec.template.spec;
     let class = world.get(MachineClass::info(), "", &template.class);
     let class = class.and_then(|class| class.decode::<MachineClass>().ok());
@@ -126,7 +181,7 @@ fn planned(world: &World, pool: &MachinePool, own: &Own, blocked: bool, now: Tim
     loop {
         let next = decide(rooms.free());
         let mut learnt = false;
-        for (place, wanted) in plan::wants(&next, &own.members) {
+        for (place, wanted) in plan::wants(&next, members) {
             learnt |= rooms.learn(&place, wanted);
         }
         // Each time fewer are left that could fit, so that this ends.
@@ -232,12 +287,19 @@ fn domain(world: &World, machine: &Machine, domain: SpreadDomain) -> Option<Stri
 fn carried_out(
     objects: &Objects,
     (at, pool): (Revision, &MachinePool),
+    below: Option<u64>,
     own: &Own,
     plan: &Plan,
 ) -> Result<Vec<Mutation>, EngineError> {
     let mut mutations = Vec::new();
+    // All holds only for the pool as it was seen: no machine goes of one that somebody has made larger meanwhile.
+    let seen = || (object_key(pool), at);
+    let of_this_pool = |at| Precondition::AtIf { at, seen: vec![seen()] };
     for place in &plan.delete {
-        mutations.extend(own.objects.get(*place).and_then(|object| objects.removal(object)));
+        let Some(object) = own.objects.get(*place) else { continue };
+        let removal = objects.removal(object);
+        let precondition = of_this_pool(object.revision);
+        mutations.extend(removal.map(|removal| Mutation { precondition, ..removal }));
     }
     for place in &plan.change {
         let Some(object) = own.objects.get(*place) else { continue };
@@ -246,14 +308,14 @@ fn carried_out(
         let hash = template_hash(&pool.spec.template.spec);
         machine.metadata.labels.insert(TEMPLATE.to_owned(), hash);
         machine.metadata.generation = machine.metadata.generation.map(|number| number + 1);
-        mutations.push(objects.put(&machine, Precondition::At(object.revision))?);
+        mutations.push(objects.put(&machine, of_this_pool(object.revision))?);
     }
     let numbers = pool.status.created..;
     for (number, place) in numbers.zip(&plan.create) {
         let machine = new_machine(pool, number, place.as_deref(), objects.now());
         // Each such look counts them in the pool's status, so that no other look creates for the same version of it.
-        let seen = Some((object_key(pool), at));
-        mutations.push(objects.put(&machine, Precondition::AbsentIf { seen, below: None })?);
+        let seen = Some(seen());
+        mutations.push(objects.put(&machine, Precondition::AbsentIf { seen, below })?);
     }
     Ok(mutations)
 }

@@ -4,6 +4,7 @@
 //! Machines on their way out are not counted among those there are, as Kubernetes does not count Pods that end: what
 //! takes their place need not wait until they are wiped.
 
+use crate::controllers::quotas::Limit;
 use quarterdeck_model::{
     Time,
     kinds::{MachinePoolSpec, PoolDeletePolicy, PoolStrategyType},
@@ -48,6 +49,7 @@ pub(super) struct Member {
 }
 
 /// What is decided on.
+#[derive(Clone, Copy)]
 pub(super) struct Situation<'a> {
     pub(super) spec: &'a MachinePoolSpec,
     pub(super) members: &'a [Member],
@@ -55,6 +57,8 @@ pub(super) struct Situation<'a> {
     pub(super) free: &'a BTreeMap<String, usize>,
     /// No machine could be made now: what it needs is not there.
     pub(super) blocked: bool,
+    /// The quota that limits how many machines may be made, if there is one.
+    pub(super) quota: Option<&'a Limit>,
     pub(super) now: Time,
 }
 
@@ -68,8 +72,17 @@ pub(super) struct Plan {
     pub(super) change: Vec<usize>,
     /// So many are not well that none is replaced.
     pub(super) too_many_unhealthy: bool,
+    /// Machines that are wanted, and not made since a quota is used up.
+    pub(super) over_quota: usize,
     /// When to look again, if nothing changes before.
     pub(super) again: Option<Duration>,
+}
+
+impl Plan {
+    /// Something is to be done.
+    pub(super) fn acts(&self) -> bool {
+        !(self.create.is_empty() && self.delete.is_empty() && self.change.is_empty())
+    }
 }
 
 /// Decides.
@@ -344,8 +357,13 @@ impl<'a> Planner<'a> {
     /// New machines: as many as are missed, and while others are to make way a few more.
     fn create(&mut self) {
         let more = self.wanted().saturating_sub(self.live.len());
+        let room = self
+            .situation
+            .quota
+            .map_or(usize::MAX, |quota| usize::try_from(quota.room()).unwrap_or(usize::MAX));
+        self.plan.over_quota = more.saturating_sub(room);
         let mut places = self.places();
-        self.plan.create = (0..more.min(AT_ONCE)).map(|_| places.take()).collect();
+        self.plan.create = (0..more.min(room).min(AT_ONCE)).map(|_| places.take()).collect();
     }
 
     /// The places as they are with what is decided until now.

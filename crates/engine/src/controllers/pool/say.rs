@@ -2,6 +2,7 @@
 //! once, with one of them as an example.
 
 use super::plan::{Member, Plan, Situation, available};
+use crate::controllers::quotas::Limit;
 use quarterdeck_model::{
     Condition, ConditionStatus, condition,
     kinds::{MachinePool, MachinePoolPhase, MachinePoolStatus, PoolStrategyType},
@@ -43,7 +44,7 @@ pub(super) fn status(
     let phase = phase(situation, &counts);
     for (kind, (status, reason, message)) in [
         ("Available", is_available(situation, &counts)),
-        ("Progressing", progresses(situation, &counts, missing)),
+        ("Progressing", progresses(situation, &counts, missing, plan)),
         ("Healthy", is_healthy(situation, &counts, plan)),
     ] {
         let next = Condition::new(kind, status, reason, message, situation.now);
@@ -112,13 +113,28 @@ fn is_available(situation: &Situation<'_>, counts: &Counts) -> Says {
     }
 }
 
-fn progresses(situation: &Situation<'_>, counts: &Counts, missing: Option<&Missing>) -> Says {
+fn progresses(
+    situation: &Situation<'_>,
+    counts: &Counts,
+    missing: Option<&Missing>,
+    plan: &Plan,
+) -> Says {
     if situation.spec.paused {
         let message = "Nothing is created, changed or deleted until spec.paused is false.".into();
         return (ConditionStatus::Unknown, "Paused", message);
     }
     if let Some(Missing { reason, message }) = missing {
         return (ConditionStatus::False, reason, message.clone());
+    }
+    if let Some(Limit { quota, most, used }) = situation.quota
+        && plan.over_quota > 0
+    {
+        let wanted = machines(plan.over_quota);
+        let message = format!(
+            "ResourceQuota {quota} allows {most} machines in this namespace, and {used} are there: {wanted} wanted \
+             besides, and not made. Raise the quota, or delete other machines."
+        );
+        return (ConditionStatus::False, "QuotaExceeded", message);
     }
     let left_alone = situation.spec.strategy.kind == PoolStrategyType::OnDelete;
     let outdated = counts.live - counts.updated;

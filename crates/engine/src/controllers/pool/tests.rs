@@ -60,7 +60,7 @@ fn free(rooms: &[(&str, usize)]) -> BTreeMap<String, usize> {
 
 fn decide(spec: &MachinePoolSpec, members: &[Member], rooms: &[(&str, usize)]) -> Plan {
     let free = free(rooms);
-    plan(&Situation { spec, members, free: &free, blocked: false, now: at(1_000) })
+    plan(&Situation { spec, members, free: &free, blocked: false, quota: None, now: at(1_000) })
 }
 
 fn places(plan: &Plan) -> Vec<&str> {
@@ -106,6 +106,7 @@ fn one_that_finds_no_server_is_put_elsewhere_after_a_while_if_there_is_room() {
         members: &[long],
         free: &free(&[("b", 5)]),
         blocked: true,
+        quota: None,
         now: at(1_000),
     };
     assert_eq!(plan(&blocked), Plan::default());
@@ -267,8 +268,14 @@ fn the_status_says_what_is_waited_for() {
     let says = |members: &[Member], wants: MachinePoolSpec, missing: Option<Missing>| {
         let pool = MachinePool { spec: wants, ..MachinePool::default() };
         let (none, blocked) = (BTreeMap::new(), missing.is_some());
-        let situation =
-            Situation { spec: &pool.spec, members, free: &none, blocked, now: at(1_000) };
+        let situation = Situation {
+            spec: &pool.spec,
+            members,
+            free: &none,
+            blocked,
+            quota: None,
+            now: at(1_000),
+        };
         let status = say::status(&pool, &situation, missing.as_ref(), &plan(&situation));
         let said = |kind: &str| {
             let said = condition::find(&status.conditions, kind).unwrap();
@@ -435,6 +442,7 @@ impl Life {
             members: &self.members,
             free: &self.free,
             blocked: false,
+            quota: None,
             now: at(self.now),
         };
         let plan = plan(&situation);
@@ -535,4 +543,84 @@ proptest! {
         let plan = life.look();
         prop_assert!(plan.create.is_empty() && plan.delete.is_empty() && plan.change.is_empty());
     }
+}
+
+#[test]
+fn no_more_machines_are_made_than_a_quota_allows_and_that_is_said() {
+    let quota = |most, used| Limit { quota: "q".into(), most, used };
+    let members = [good("a", "x"), good("b", "y")];
+    let mut pool = MachinePool { spec: spec(5), ..MachinePool::default() };
+    let none = BTreeMap::new();
+    let look = |pool: &MachinePool, quota: &Limit| {
+        let situation = Situation {
+            spec: &pool.spec,
+            members: &members,
+            free: &none,
+            blocked: false,
+            quota: Some(quota),
+            now: at(1_000),
+        };
+        let plan = plan(&situation);
+        let status = say::status(pool, &situation, None, &plan);
+        let said = condition::find(&status.conditions, "Progressing").unwrap().clone();
+        (plan.create.len(), plan.over_quota, said.reason, said.message)
+    };
+    let (create, over, reason, message) = look(&pool, &quota(4, 3));
+    assert_eq!((create, over, reason.as_str()), (1, 2, "QuotaExceeded"));
+    assert_eq!(
+        message,
+        "ResourceQuota q allows 4 machines in this namespace, and 3 are there: 2 machines are wanted besides, and not \
+         made. Raise the quota, or delete other machines."
+    );
+    let (create, over, reason, _) = look(&pool, &quota(2, 7));
+    assert_eq!((create, over, reason.as_str()), (0, 3, "QuotaExceeded"));
+    let (create, over, reason, _) = look(&pool, &quota(9, 2));
+    assert_eq!((create, over, reason.as_str()), (3, 0, "Scaling"));
+    // What goes needs no quota.
+    pool.spec = spec(1);
+    assert_eq!(look(&pool, &quota(1, 2)).2, "Scaling");
+}
+
+#[tokio::test]
+async fn nothing_is_done_for_a_pool_that_changed_since_it_was_seen() {
+    use quarterdeck_model::{KindRef, object};
+    use quarterdeck_store::{Sqlite, Store, Write};
+    use serde_json::{Value, json};
+
+    let folder = tempfile::tempdir().unwrap();
+    let store =
+        Arc::new(Store::open(Arc::new(Sqlite::open(folder.path()).unwrap())).await.unwrap());
+    let objects = Objects::for_test(store.clone(), Arc::new(jiff::Timestamp::now)).await;
+    let write = async |kind: KindRef, name: &str, value: Value| {
+        let key = Key::new(kind, "shop", name);
+        let write = Write::Put(object::encode(kind, &value).into());
+        let mutation = Mutation { key, write, precondition: Precondition::None, fence: None };
+        store.commit(vec![mutation]).await.unwrap()
+    };
+    let pool = |replicas: u32| {
+        let template = json!({"spec": {"class": "c", "image": "i"}});
+        let meta = json!({"name": "web", "namespace": "shop", "uid": "p"});
+        json!({"metadata": meta, "spec": {"replicas": replicas, "template": template}})
+    };
+    let owner = json!({"apiVersion": "v", "kind": "MachinePool", "name": "web", "uid": "p"});
+    for name in ["web-1", "web-2"] {
+        let meta =
+            json!({"name": name, "namespace": "shop", "uid": name, "ownerReferences": [owner]});
+        let machine = json!({"metadata": meta, "spec": {"class": "c", "image": "i"}});
+        write(Machine::info(), name, machine).await;
+    }
+    write(MachinePool::info(), "web", pool(1)).await;
+    let seen = store.world().get(MachinePool::info(), "shop", "web").unwrap();
+    let read: MachinePool = decode(&seen).unwrap();
+    let own = Own::of(&store.world(), &read).unwrap();
+    let plan = Plan { delete: vec![0], change: vec![1], create: vec![None], ..Plan::default() };
+    let carried = carried_out(&objects, (seen.revision, &read), None, &own, &plan).unwrap();
+    // Somebody wants more of it by now.
+    write(MachinePool::info(), "web", pool(9)).await;
+    let outcomes = objects.commit(carried).await.unwrap();
+    assert!(outcomes.iter().all(|it| matches!(it, Outcome::Conflict(_))), "{outcomes:?}");
+    let seen = store.world().get(MachinePool::info(), "shop", "web").unwrap();
+    let carried = carried_out(&objects, (seen.revision, &read), None, &own, &plan).unwrap();
+    let outcomes = objects.commit(carried).await.unwrap();
+    assert!(outcomes.iter().all(|it| matches!(it, Outcome::Committed(_))), "{outcomes:?}");
 }
