@@ -18,7 +18,7 @@ const DUE: &str = "quarterdeck.dev/scheduled-for";
 #[derive(Default)]
 pub(crate) struct Promises {
     machines: BTreeMap<Key, Machine>,
-    /// Which machine each server says it belongs to, by their uids.
+    /// Which machine each server says it belongs to: the server's name, and the machine's uid.
     tenants: BTreeMap<String, String>,
     /// Pools by uid: what was wanted, and until when.
     pools: BTreeMap<String, VecDeque<(Duration, MachinePoolSpec)>>,
@@ -50,13 +50,19 @@ impl Promises {
         let other = server.and_then(|server| {
             let on = |other: &Machine| other.status.server.as_deref() == Some(server);
             let mut others = self.machines.iter().filter(|(it, other)| *it != key && on(other));
-            others.find(|(_, other)| has_server(other)).map(|(other, _)| (server, other))
+            others.find(|(_, other)| self.keeps(other, server)).map(|(other, _)| (server, other))
         });
         if let Some((server, other)) = other {
             return Some(format!("server {server} is given to {} and to {}", key.name, other.name));
         }
         let new = before.is_none_or(|before| before.metadata.uid != machine.metadata.uid);
         owner(&machine).filter(|_| new).and_then(|pool| self.one_more(key, pool))
+    }
+
+    /// Whether a machine keeps a server from others: one that goes has it until that was taken from it.
+    fn keeps(&self, machine: &Machine, server: &str) -> bool {
+        let goes = machine.status.phase == MachinePhase::Deleting;
+        has_server(machine) && (!goes || self.tenants.get(server) == Some(&machine.metadata.uid))
     }
 
     /// A pool has one more machine: at no moment of late may that have been too many.
@@ -85,12 +91,12 @@ impl Promises {
 
     /// A server is written: whose it is passes to nobody while that one has it.
     pub(crate) fn server(&mut self, server: &Server) -> Option<String> {
-        let (uid, name) = (&server.metadata.uid, &server.metadata.name);
+        let name = &server.metadata.name;
         let Some(tenant) = &server.status.machine_ref else {
-            self.tenants.remove(uid);
+            self.tenants.remove(name);
             return None;
         };
-        let before = self.tenants.insert(uid.clone(), tenant.uid.clone())?;
+        let before = self.tenants.insert(name.clone(), tenant.uid.clone())?;
         let still = self.machines.values().find(|machine| {
             machine.metadata.uid == before
                 && machine.status.server.as_ref() == Some(name)
