@@ -20,6 +20,8 @@ pub enum Planted {
     LostChange,
     /// A run that waits never comes back to see that its time is up.
     WaitWithoutDeadline,
+    /// A run that undoes what it did counts as ended: its permit is taken back, whatever still acts on it.
+    PermitReleasedWhileUsed,
 }
 
 #[cfg(feature = "planted")]

@@ -12,6 +12,7 @@ pub mod condition;
 pub mod cron;
 pub mod duration;
 pub mod error;
+mod found;
 pub mod inventory;
 pub mod kind;
 pub mod kinds;

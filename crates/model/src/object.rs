@@ -4,8 +4,9 @@
 //! A body in the store has no `resourceVersion`; it is spliced in when the revision is known, so
 //! that one encoding serves the log, the cache and every client.
 
+use crate::found::{Found, Span};
 use crate::kind::{Kind, KindInfo, KindRef};
-use crate::scan::{Found, Span, scan};
+use crate::scan::scan;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use std::{fmt, io::Write as _, sync::Arc};
@@ -150,12 +151,12 @@ impl Object {
 
     /// Whether finalizers keep it.
     pub fn held(&self) -> bool {
-        self.found.held
+        self.found.held()
     }
 
     /// Whether its deletion was asked for.
     pub fn deleting(&self) -> bool {
-        self.found.deleting
+        self.found.deleting()
     }
 
     /// Name.
@@ -265,13 +266,14 @@ impl Pack {
         let Some((prefix, rest)) = split_prefix(kind, body) else {
             return Err(fail(&key, format!("it does not begin with {}", self::prefix(kind))));
         };
-        let mut found = scan(body, kind.paths(), &mut self.spans)
+        let scanned = scan(body, kind.paths(), &mut self.spans)
             .map_err(|error| fail(&key, error.to_string()))?;
         let begin = self.json.len();
         self.json.extend_from_slice(prefix);
         // Writing to memory does not fail.
         let _ = write!(self.json, "\"resourceVersion\":\"{}\",", revision.0);
-        found.shift(prefix.len(), self.json.len() - begin - prefix.len());
+        let put_in = (prefix.len(), self.json.len() - begin - prefix.len());
+        let found = scanned.pack(&self.spans, put_in);
         self.json.extend_from_slice(rest);
         Ok(Object { kind, key, revision, json: Bytes::new(), found })
     }

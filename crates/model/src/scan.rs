@@ -3,92 +3,13 @@
 //!
 //! A million objects are scanned at each start, so all else is stepped over without being read: of
 //! that, only brackets and quotes are seen to close. What is stored was encoded by us. Nothing is
-//! copied: an object keeps its JSON anyhow, and the places in it cost less than texts of their own.
+//! copied: an object keeps its JSON anyhow, and the places in it cost less than texts of their own
+//! ([`crate::found`] keeps them).
 
-use crate::reader::{Reader, ScanError, Token};
-
-/// A stretch of the scanned bytes, or, beginning after them, of what was unescaped.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Span {
-    begin: u32,
-    length: u32,
-}
-
-/// What was found.
-#[derive(Debug, Clone)]
-pub(crate) struct Found {
-    /// The uid, each path (empty where there is none), each label's name and value, each owner.
-    spans: Box<[Span]>,
-    paths: u32,
-    labels: u32,
-    /// Texts that are not in the JSON as they are, since JSON escapes something in them.
-    unescaped: Box<str>,
-    pub(crate) held: bool,
-    pub(crate) deleting: bool,
-}
-
-impl Found {
-    /// Accounts for `more` bytes put in at `at`.
-    pub(crate) fn shift(&mut self, at: usize, more: usize) {
-        let (at, more) = (u32::try_from(at).unwrap_or(0), u32::try_from(more).unwrap_or(0));
-        for span in self.spans.iter_mut().filter(|span| span.begin >= at && span.length > 0) {
-            span.begin = span.begin.saturating_add(more);
-        }
-    }
-
-    fn texts<'f>(
-        &'f self,
-        json: &'f [u8],
-        first: u32,
-        count: u32,
-    ) -> impl Iterator<Item = &'f str> {
-        let first = first as usize;
-        let spans = self.spans.get(first..first + count as usize).unwrap_or_default();
-        spans.iter().map(|span| self.text(json, *span))
-    }
-
-    fn text<'f>(&'f self, json: &'f [u8], span: Span) -> &'f str {
-        let (begin, length) = (span.begin as usize, span.length as usize);
-        let text = match begin.checked_sub(json.len()) {
-            None => json.get(begin..begin + length),
-            Some(begin) => self.unescaped.as_bytes().get(begin..begin + length),
-        };
-        // All of it was seen to be UTF-8 when it was scanned.
-        text.and_then(|text| str::from_utf8(text).ok()).unwrap_or_default()
-    }
-
-    /// The uid in `json`, which is what was scanned.
-    pub(crate) fn uid<'f>(&'f self, json: &'f [u8]) -> &'f str {
-        self.spans.first().map_or("", |span| self.text(json, *span))
-    }
-
-    /// The text at each path, in order.
-    pub(crate) fn fields<'f>(&'f self, json: &'f [u8]) -> impl Iterator<Item = &'f str> {
-        self.texts(json, 1, self.paths)
-    }
-
-    /// The text at one path.
-    pub(crate) fn field<'f>(&'f self, json: &'f [u8], at: usize) -> Option<&'f str> {
-        (at < self.paths as usize).then(|| self.text(json, *self.spans.get(1 + at)?).into())?
-    }
-
-    /// Names and values.
-    pub(crate) fn labels<'f>(&'f self, json: &'f [u8]) -> impl Iterator<Item = (&'f str, &'f str)> {
-        let first = 1 + self.paths as usize;
-        let spans = self.spans.get(first..first + 2 * self.labels as usize).unwrap_or_default();
-        spans.chunks_exact(2).filter_map(|pair| match pair {
-            [name, value] => Some((self.text(json, *name), self.text(json, *value))),
-            _ => None,
-        })
-    }
-
-    /// Uids of owners.
-    pub(crate) fn owners<'f>(&'f self, json: &'f [u8]) -> impl Iterator<Item = &'f str> {
-        let first = 1 + self.paths + 2 * self.labels;
-        let spans = self.spans.get(first as usize..).unwrap_or_default();
-        spans.iter().map(|span| self.text(json, *span))
-    }
-}
+use crate::{
+    found::{Scanned, Span},
+    reader::{Reader, ScanError, Token},
+};
 
 /// Dotted paths as a tree, so that a name is compared only with those that can be meant.
 #[derive(Debug)]
@@ -131,8 +52,13 @@ fn add(nodes: &mut Vec<Node>, path: &'static str, place: usize) {
     }
 }
 
-/// Scans `body` for its metadata and what is at `paths`. Uses `spans` to work in, whatever is in it.
-pub(crate) fn scan(body: &[u8], paths: &Paths, spans: &mut Vec<Span>) -> Result<Found, ScanError> {
+/// Scans `body` for its metadata and what is at `paths`. Uses `spans` to work in, whatever is in it, and leaves there
+/// where each text is.
+pub(crate) fn scan(
+    body: &[u8],
+    paths: &Paths,
+    spans: &mut Vec<Span>,
+) -> Result<Scanned, ScanError> {
     let text = str::from_utf8(body).map_err(|error| ScanError::Malformed(error.valid_up_to()))?;
     // What the spans of this body cannot say is no object of ours: bodies are of 1.5 MB at most.
     if body.len() > (u32::MAX / 2) as usize {
@@ -157,21 +83,15 @@ pub(crate) fn scan(body: &[u8], paths: &Paths, spans: &mut Vec<Span>) -> Result<
         return Err(ScanError::NoUid);
     }
     let labels = (scan.spans.len() - 1 - paths.count) / 2;
+    let owners = scan.owners.len();
     scan.spans.append(&mut scan.owners);
-    Ok(Found {
-        // In exactly what it takes: a million objects keep what is left over.
-        spans: Box::from(&**scan.spans),
-        paths: u32::try_from(paths.count).unwrap_or(0),
-        labels: u32::try_from(labels).unwrap_or(0),
-        unescaped: scan.unescaped.into(),
-        held: scan.held,
-        deleting: scan.deleting,
-    })
+    let Scan { unescaped, held, deleting, .. } = scan;
+    Ok(Scanned { paths: paths.count, labels, owners, unescaped, held, deleting })
 }
 
 struct Scan<'s> {
     reader: Reader<'s>,
-    /// As in [`Found`], without the owners.
+    /// Of the uid, each path, and each label's name and value.
     spans: &'s mut Vec<Span>,
     owners: Vec<Span>,
     unescaped: String,
@@ -287,11 +207,14 @@ impl Scan<'_> {
 #[cfg(test)]
 mod tests {
     use super::{scan as scan_with, *};
+    use crate::found::Found;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
     fn scan(body: &[u8], paths: &Paths) -> Result<Found, ScanError> {
-        scan_with(body, paths, &mut vec![Span { begin: 7, length: 7 }; 3])
+        let mut spans = vec![Span { begin: 7, length: 7 }; 3];
+        let scanned = scan_with(body, paths, &mut spans)?;
+        Ok(scanned.pack(&spans, (0, 0)))
     }
 
     #[test]
@@ -306,7 +229,7 @@ mod tests {
         assert_eq!(fields, ["Ready", "3", "true", "", ""]);
         assert_eq!(found.field(body, 1), Some("3"));
         assert_eq!(found.field(body, 5), None);
-        assert!(found.owners(body).next().is_none() && !found.held && !found.deleting);
+        assert!(found.owners(body).next().is_none() && !found.held() && !found.deleting());
         assert!(scan(b"{\"metadata\":{}}", &Paths::of(&[])).is_err());
         assert!(scan(b"[]", &Paths::of(&[])).is_err());
     }
@@ -317,10 +240,10 @@ mod tests {
             "finalizers":["orphan"],"ownerReferences":[{"kind":"Site","uid":"a"},{"uid":"b"}]}}"#;
         let found = scan(body, &Paths::of(&[])).unwrap();
         assert_eq!(found.owners(body).collect::<Vec<_>>(), ["a", "b"]);
-        assert!(found.held && found.deleting);
+        assert!(found.held() && found.deleting());
         let none = br#"{"metadata":{"uid":"u-1","deletionTimestamp":null,"finalizers":[]}}"#;
         let found = scan(none, &Paths::of(&[])).unwrap();
-        assert!(found.owners(none).next().is_none() && !found.held && !found.deleting);
+        assert!(found.owners(none).next().is_none() && !found.held() && !found.deleting());
     }
 
     #[test]
@@ -361,8 +284,11 @@ mod tests {
     proptest! {
         /// It finds what walking the decoded tree finds.
         #[test]
-        fn agrees_with_a_full_decode(spec in json(), status in json(), pretty in any::<bool>()) {
-            let value = json!({"metadata": {"uid": "u"}, "a": spec, "b": status});
+        fn agrees_with_a_full_decode(
+            spec in json(), status in json(), pretty in any::<bool>(), long in prop::option::of(0..9_usize),
+        ) {
+            let long = " ".repeat(long.map_or(0, |long| 65_000 + 100 * long));
+            let value = json!({"metadata": {"uid": "u"}, "A": long, "a": spec, "b": status});
             let paths = ["a", "a.b", "a.a.b", "a.c", "b.a", "b.b.b.b", "b", "c"];
             let text = if pretty { format!("{value:#}") } else { value.to_string() };
             let found = scan(text.as_bytes(), &Paths::of(&paths)).unwrap();

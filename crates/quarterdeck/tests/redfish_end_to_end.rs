@@ -104,6 +104,8 @@ spec:
 
 /// The steps of the runbook.
 const STEPS: [&str; 3] = ["choose-network", "power-off", "power-on"];
+/// Those of them that disrupt.
+const FELT: [&str; 2] = ["power-off", "power-on"];
 
 /// A moment in a run at which the plane is killed.
 #[derive(Debug, Clone, Copy)]
@@ -230,16 +232,16 @@ mod virtual_machine {
         })
         .await;
 
-        // The events tell the story, to whoever asks about the run or the machine.
+        // The events tell of what people may feel, to whoever asks about the run or the machine; the journal of the rest.
         let story = events(&plane, "Run", "reboot-u07").await;
-        let told: Vec<&str> = STEPS
+        let told: Vec<&str> = FELT
             .into_iter()
             .filter(|step| {
                 let done = format!("StepSucceeded step {step}:");
                 story.iter().any(|event| event.starts_with(&done))
             })
             .collect();
-        assert_eq!(told, STEPS, "{story:#?}");
+        assert_eq!(told, FELT, "{story:#?}");
         assert!(story.iter().any(|event| event.starts_with("Succeeded")), "{story:#?}");
         let described = plane.kubectl(&["describe", "server", "ams-1-a01-u07"]).await;
         assert!(described.contains("reboot-u07"), "{described}");

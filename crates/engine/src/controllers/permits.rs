@@ -4,6 +4,7 @@
 use super::Controller;
 use crate::{
     objects::{EngineError, Objects},
+    planted::{self, Planted},
     runs::{InUses, goes_on, target_key},
     shards::Shard,
 };
@@ -16,6 +17,12 @@ use std::{sync::Arc, time::Duration};
 
 /// What acts on the permit of a run that has ended stops in a moment.
 const IN_A_MOMENT: Duration = Duration::from_millis(100);
+
+/// Whether a run keeps its permit.
+fn keeps(run: &Object) -> bool {
+    let undoes = || run.field("status.phase") == Some("Compensating");
+    goes_on(run) && !(planted::is(Planted::PermitReleasedWhileUsed) && undoes())
+}
 
 /// Takes permits back.
 pub(crate) struct Permits {
@@ -41,7 +48,7 @@ impl Controller for Permits {
             return if gone { Vec::new() } else { vec![object.key.clone()] };
         }
         // A permit has the name of its run.
-        if !gone && goes_on(object) {
+        if !gone && keeps(object) {
             return Vec::new();
         }
         let found = self.store.world().get(Permit::info(), object.namespace(), object.name());
@@ -72,10 +79,10 @@ impl Controller for Permits {
         };
         let run = world.get(Run::info(), &key.namespace, &key.name);
         let uid = permit.field("spec.runUID").unwrap_or_default();
-        if run.is_some_and(|run| run.uid() == uid && goes_on(&run)) {
+        if run.is_some_and(|run| run.uid() == uid && keeps(&run)) {
             return Ok(None);
         }
-        if taking.is_none() {
+        if taking.is_none() && !planted::is(Planted::PermitReleasedWhileUsed) {
             return Ok(Some(IN_A_MOMENT));
         }
         // Its finalizer keeps it for nobody else. Should it have changed, that brings us here again.

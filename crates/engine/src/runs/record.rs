@@ -2,7 +2,7 @@
 //! in one transaction.
 //!
 //! The journal tells every step already, so events are for what people watch: warnings, waits,
-//! approvals and undoing of any run, and the progress of runs that act on a target. A run without
+//! approvals and undoing of any run, and of runs that act on a target their steps that disrupt it. A run without
 //! a target that goes well writes none.
 
 use super::{FINALIZER, driver::Driver, short};

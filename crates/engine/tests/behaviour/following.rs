@@ -55,7 +55,7 @@ async fn a_run_goes_to_its_end_and_tells() {
     assert_eq!(plane.outside.effects(), ["one", "two"]);
     assert_eq!(
         plane.reasons("Run", "r"),
-        ["Started", "StepSucceeded", "StepStarted", "StepSucceeded", "Succeeded"],
+        ["Started", "StepStarted", "StepSucceeded", "Succeeded"],
         "{:#?}",
         plane.story("Run", "r")
     );

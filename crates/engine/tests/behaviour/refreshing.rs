@@ -15,9 +15,13 @@ const LOOK: &str = "refresh m";
 
 /// A plane with a server in that phase, and nothing more to write about it.
 async fn plane_with(phase: &str) -> Plane {
+    plane_where(json!({"phase": phase, "powerState": "Off"})).await
+}
+
+async fn plane_where(status: Value) -> Plane {
     let plane = Plane::new().await;
     let spec = json!({"bmc": {"address": "192.0.2.1"}});
-    let server = json!({"spec": spec, "status": {"phase": phase, "powerState": "Off"}});
+    let server = json!({"spec": spec, "status": status});
     plane.create(Server::info(), "", "m", server).await;
     plane.when(Server::info(), "the server to be looked at", || condition(&plane, "Ready")).await;
     plane
@@ -62,6 +66,19 @@ async fn a_ready_server_is_looked_at_each_hour_and_only_what_changed_is_written(
     plane.delete(Server::info(), "", "m").await;
     tokio::time::sleep(4 * HOUR).await;
     assert_eq!(looks(&plane), 7, "it is gone");
+}
+
+/// Found by the test of the whole plane: it was not looked at again, so that nobody saw that it had been mended.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_was_inspected_and_lacks_something_is_looked_at_too() {
+    let found = json!({"cpus": 8});
+    let plane = plane_where(json!({"phase": "Inspecting", "inventory": found})).await;
+    plane.outside.always(LOOK, Behaviour::Sees(json!({"inventory": {"cpus": 16}})));
+    plane
+        .when(Server::info(), "what was put in to be seen", || {
+            (status(&plane)["inventory"]["cpus"] == 16).then_some(())
+        })
+        .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -233,10 +233,12 @@ impl Machine<'_> {
             return match done.result {
                 Ok(output) => {
                     self.succeed(node, path, at, frame, output);
-                    if self
-                        .journal
-                        .entry(at)
-                        .is_some_and(|entry| entry.phase == StepPhase::Succeeded)
+                    // As with its beginning: of others the journal tells.
+                    if self.disrupts(node, name)
+                        && self
+                            .journal
+                            .entry(at)
+                            .is_some_and(|entry| entry.phase == StepPhase::Succeeded)
                     {
                         let message = format!("step {path}: {name} done");
                         self.told(name, "StepSucceeded", message);

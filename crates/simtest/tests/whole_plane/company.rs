@@ -3,7 +3,10 @@
 use crate::plane::Plane;
 use quarterdeck_model::{
     Kind as _,
-    kinds::{Instance, Namespace, Rack, Runbook, Secret, Server, ServerProfile, Service, Site},
+    kinds::{
+        Image, Instance, MachineClass, Namespace, Provider, Rack, Runbook, Secret, Server,
+        ServerProfile, Service, Site,
+    },
 };
 use quarterdeck_sim::{Fleet, FleetObject};
 use serde_json::{Value, json};
@@ -12,7 +15,12 @@ use std::path::Path;
 /// Fewest racks that there are, and most servers in one where there are more.
 const RACKS: usize = 3;
 const IN_A_RACK: usize = 20;
+/// Servers of a rack of the fleet at most, so that there are enough racks to take some servers of each.
+const FULL: usize = 42;
 pub(crate) const SITES: usize = 2;
+/// The class of all machines, and what is installed on them.
+pub(crate) const CLASS: &str = "any";
+pub(crate) const IMAGES: [&str; 2] = ["debian-12-20260801", "debian-12-20261101"];
 pub(crate) const SERVICES: [&str; 3] = ["web", "api", "db"];
 /// The namespace of operators, and that of the services' owners.
 pub(crate) const OPERATORS: &str = "ops";
@@ -80,8 +88,19 @@ pub(crate) async fn found(plane: &mut Plane, servers: u32) {
         }
         plane.create(Rack::info(), &value).await;
     }
+    let class = json!({"metadata": {"name": CLASS}, "spec": {}});
+    plane.create(MachineClass::info(), &class).await;
+    for number in 0..SITES {
+        let metal = json!({"site": format!("site-{number}")});
+        let spec = json!({"type": "Metal", "metal": metal});
+        let value = json!({"metadata": {"name": format!("metal-{number}")}, "spec": spec});
+        plane.create(Provider::info(), &value).await;
+    }
     let seed = plane.seed;
-    for object in Fleet::new(seed, servers).objects() {
+    let servers = servers as usize;
+    let many = u32::try_from(servers + plane.racks * FULL).unwrap();
+    let mut places = Places::new(servers, plane.racks);
+    for object in Fleet::new(seed, many).objects() {
         match object {
             FleetObject::Secret(_) => {
                 let _ = plane.create(Secret::info(), &object.manifest()).await;
@@ -89,8 +108,13 @@ pub(crate) async fn found(plane: &mut Plane, servers: u32) {
             FleetObject::Profile(_) => {
                 let _ = plane.create(ServerProfile::info(), &object.manifest()).await;
             }
-            FleetObject::Server(_) => {
-                let value = server(plane.machines.len(), plane.racks, &object.manifest());
+            FleetObject::Image(ref image) if IMAGES.contains(&&*image.metadata.name) => {
+                let _ = plane.create(Image::info(), &object.manifest()).await;
+            }
+            FleetObject::Server(ref it) => {
+                let beside = it.spec.location.as_ref().map_or("", |place| place.rack.as_str());
+                let Some(rack) = places.take(beside) else { continue };
+                let value = server(plane.machines.len(), rack, &object.manifest());
                 let address = value["spec"]["bmc"]["address"].as_str().unwrap().to_owned();
                 let name = value["metadata"]["name"].as_str().unwrap().to_owned();
                 plane.machines.push((name, address));
@@ -103,12 +127,39 @@ pub(crate) async fn found(plane: &mut Plane, servers: u32) {
     services(plane).await;
 }
 
+/// Which servers of a larger fleet there are: some of each rack, so that what befalls a rack befalls them alone.
+struct Places {
+    left: usize,
+    each: usize,
+    /// The fleet's rack that was looked at last, which of the company's it is, and how many are taken of it.
+    rack: Option<(String, usize, usize)>,
+}
+
+impl Places {
+    fn new(servers: usize, racks: usize) -> Self {
+        Self { left: servers, each: servers.div_ceil(racks), rack: None }
+    }
+
+    /// The rack of the company that the next server of one of the fleet stands in, if it is one of these.
+    fn take(&mut self, rack: &str) -> Option<usize> {
+        let (number, taken) = match &self.rack {
+            Some((last, number, taken)) if last == rack => (*number, *taken),
+            Some((_, number, _)) => (number + 1, 0),
+            None => (0, 0),
+        };
+        let takes = self.left > 0 && taken < self.each;
+        self.left -= usize::from(takes);
+        self.rack = Some((rack.to_owned(), number, taken + usize::from(takes)));
+        takes.then_some(number)
+    }
+}
+
 /// A machine of the fleet, where this company has put it.
-fn server(number: usize, racks: usize, manifest: &Value) -> Value {
+fn server(number: usize, rack: usize, manifest: &Value) -> Value {
     let mut value = manifest.clone();
     let role = if number.is_multiple_of(2) { "even" } else { "odd" };
     value["metadata"] = json!({"name": format!("s-{number:02}"), "labels": {"role": role}});
-    value["spec"]["location"] = json!({"rack": format!("r-{}", number % racks)});
+    value["spec"]["location"] = json!({"rack": format!("r-{rack}")});
     value
 }
 

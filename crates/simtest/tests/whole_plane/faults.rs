@@ -3,12 +3,12 @@
 
 use crate::plane::{Plane, REPLICAS};
 use jiff::SignedDuration;
-use quarterdeck_sim::Fault as Trouble;
+use quarterdeck_sim::{Cause, Fault as Trouble};
 use quarterdeck_simtest::Fault;
 use std::time::Duration;
 use tokio::task::yield_now;
 
-const TROUBLES: [Trouble; 7] = [
+const TROUBLES: [Trouble; 8] = [
     Trouble::DeadBmc,
     Trouble::WrongCredentials,
     Trouble::WrongSerial,
@@ -16,6 +16,7 @@ const TROUBLES: [Trouble; 7] = [
     Trouble::WedgedBmc,
     Trouble::PowerStuck,
     Trouble::ReplyLost,
+    Trouble::ClockJumps,
 ];
 const AT_COMMIT: [Fault; 5] = [
     Fault::DiesBefore,
@@ -26,14 +27,18 @@ const AT_COMMIT: [Fault; 5] = [
 ];
 /// Most polls of other tasks that happen before a process dies in the middle of something.
 const POLLS_MAX: usize = 60;
+const CAUSES: [Cause; 4] = [Cause::RackPower, Cause::PowerFeed, Cause::PowerFeed, Cause::BmcSwitch];
 /// Furthest that clocks are set.
 const JUMP_MAX: Duration = Duration::from_secs(120);
+/// How long what many machines share is away.
+const CUT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(20 * 60));
 
 /// One more fault, or one less.
 pub(crate) async fn one(plane: &mut Plane) {
     let number = plane.dice.below(REPLICAS);
     match plane.dice.below(100) {
-        0..25 => machine(plane),
+        0..19 => machine(plane),
+        19..25 => cut(plane),
         25..45 => {
             for _ in 0..plane.dice.below(POLLS_MAX) {
                 yield_now().await;
@@ -48,7 +53,8 @@ pub(crate) async fn one(plane: &mut Plane) {
             plane.trace.say("the disk cannot be reached");
             plane.disk.go_away();
         }
-        _ => jump(plane),
+        88..93 => jump(plane, None),
+        _ => jump(plane, Some(number)),
     }
 }
 
@@ -64,6 +70,15 @@ fn machine(plane: &mut Plane) {
             plane.simulation.heal(&address);
         }
     }
+}
+
+/// What a machine shares with others is away for a time.
+fn cut(plane: &mut Plane) {
+    let (server, address) = plane.dice.pick(&plane.machines.clone()).unwrap();
+    let (cause, time) = (plane.dice.pick(&CAUSES).unwrap(), plane.dice.time(CUT.0, CUT.1));
+    plane.trace.say(format!("{cause:?} of {server} and all beside it is away for {time:?}"));
+    plane.simulation.cut(&address, cause, time);
+    plane.witness.lock().unwrap().power_fails(cause, &address, time);
 }
 
 /// Something befalls one of the next commits.
@@ -109,12 +124,21 @@ fn freeze(plane: &mut Plane, number: usize) {
     plane.trace.say(format!("replica {number} hears nothing of the disk"));
 }
 
-fn jump(plane: &mut Plane) {
+/// Somebody sets the clocks, of one host or of all.
+fn jump(plane: &mut Plane, host: Option<usize>) {
     let time = plane.dice.time(Duration::from_millis(100), JUMP_MAX);
     let by = SignedDuration::try_from(time).unwrap();
     let by = if plane.dice.one_in(2) { by } else { -by };
-    plane.trace.say(format!("clocks are set by {by:#}"));
-    plane.clock.jump(by);
+    match host {
+        None => {
+            plane.trace.say(format!("clocks are set by {by:#}"));
+            plane.clock.jump(by);
+        }
+        Some(number) => {
+            plane.trace.say(format!("the clock of replica {number} is set by {by:#}"));
+            plane.hosts[number].jump_alone(by);
+        }
+    }
 }
 
 /// Ends all faults.

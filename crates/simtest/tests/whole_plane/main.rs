@@ -22,8 +22,11 @@ mod dice;
 mod facts;
 mod faults;
 mod figure;
+mod machines;
 mod operations;
 mod plane;
+mod procedures;
+mod promises;
 mod rack;
 mod randomness;
 mod regressions;
@@ -32,6 +35,7 @@ mod seeds;
 mod settle;
 mod story;
 mod trace;
+mod watched;
 mod witness;
 
 /// That of the plane as it ships, and a good part of the time of a seed.

@@ -3,7 +3,9 @@
 
 use crate::{
     company::{OPERATORS, OWNERS, SERVICES, SITES, budget, instance},
+    machines,
     plane::Plane,
+    procedures,
 };
 use jiff::SignedDuration;
 use quarterdeck_model::{
@@ -31,7 +33,9 @@ const OPEN_MAX: usize = 14;
 /// One thing that somebody does.
 pub(crate) async fn one(plane: &mut Plane) {
     match plane.dice.below(100) {
-        0..30 => create_run(plane).await,
+        0..20 => create_run(plane).await,
+        20..26 => machines::one(plane).await,
+        26..30 => procedures::one(plane).await,
         30..38 => ask(plane, "cancel", |run| run["cancel"] = json!(true)).await,
         38..43 => ask(plane, "suspend", |run| run["suspend"] = json!(true)).await,
         43..50 => ask(plane, "resume", |run| run["suspend"] = json!(false)).await,
@@ -41,7 +45,8 @@ pub(crate) async fn one(plane: &mut Plane) {
         60..63 => campaign(plane).await,
         63..68 => change_campaign(plane).await,
         68..70 => freeze(plane).await,
-        70..72 => delete(plane, Freeze::info(), "operator lifts").await,
+        70 => toggle_freeze(plane).await,
+        71 => delete(plane, Freeze::info(), "operator lifts").await,
         72..75 => limit(plane).await,
         75 => move_server(plane).await,
         76 => remove_or_declare(plane).await,
@@ -69,7 +74,7 @@ fn own(run: &Arc<Object>) -> bool {
     run.namespace() == OPERATORS
 }
 
-fn open(run: &Arc<Object>) -> bool {
+pub(crate) fn open(run: &Arc<Object>) -> bool {
     !matches!(run.field("status.phase"), Some("Succeeded" | "Failed" | "Cancelled"))
 }
 
@@ -192,6 +197,15 @@ async fn freeze(plane: &mut Plane) {
     }
     plane.trace.say(format!("operator declares {name}: {spec}"));
     plane.create(Freeze::info(), &json!({"metadata": {"name": name}, "spec": spec})).await;
+}
+
+/// Ends a freeze now, or has it go on, or go on again.
+async fn toggle_freeze(plane: &mut Plane) {
+    let Some(freeze) = pick(plane, Freeze::info()).await else { return };
+    let minutes = plane.dice.below(15) as i64;
+    let end = (plane.clock.now() + SignedDuration::from_mins(minutes)).to_string();
+    plane.trace.say(format!("operator has {} end at {end}", freeze.name()));
+    plane.change(&freeze, |value| value["spec"]["end"] = json!(end)).await;
 }
 
 /// How many servers of a place may be disrupted at once.

@@ -1,11 +1,11 @@
 //! A simulated plane: replicas on one disk, over one simulated fleet, on one thread and one clock. It can be
 //! broken in every way that a seed asks for, and writes what people write.
 
-use crate::{clock::Clock, dice::Dice, rack, trace::Trace, witness::Witness};
+use crate::{clock::Clock, dice::Dice, rack, trace::Trace, watched, witness::Witness};
 use jiff::SignedDuration;
 use quarterdeck_engine::{Actions, Engine};
 use quarterdeck_model::{Key, KindRef, Object, Revision, object};
-use quarterdeck_providers::Catalog;
+use quarterdeck_providers::{Catalog, Providers, http::Reach};
 use quarterdeck_sim::{Latency, Simulation};
 use quarterdeck_simtest::{Disk, Process};
 use quarterdeck_store::{Mutation, Outcome, Precondition, Store, Write};
@@ -42,9 +42,13 @@ pub(crate) struct Plane {
     pub(crate) seed: u64,
     pub(crate) dice: Dice,
     pub(crate) clock: Clock,
+    /// Those of the hosts that replicas run on.
+    pub(crate) hosts: Vec<Clock>,
     pub(crate) trace: Trace,
     pub(crate) disk: Arc<Disk>,
     pub(crate) simulation: Simulation,
+    /// What there is to be done, by twins where a machine is needed.
+    catalog: Catalog,
     pub(crate) witness: Arc<Mutex<Witness>>,
     pub(crate) replicas: Vec<Option<Replica>>,
     /// Servers, with the addresses of their BMCs.
@@ -73,13 +77,19 @@ impl Plane {
         disk.witnessed_by(move |changes| of_disk.lock().unwrap().committed(changes));
         let of_machines = witness.clone();
         simulation.witnessed_by(move |effect| of_machines.lock().unwrap().done(effect));
+        let mut catalog = Providers::new(Reach::default()).catalog().clone();
+        simulation.add_actions(&mut catalog);
+        rack::add(&mut catalog, &witness);
+        watched::all(&mut catalog, &witness);
         Self {
             seed,
             dice: Dice::of(&[seed, 2]),
+            hosts: (0..replicas).map(|_| clock.of_host()).collect(),
             clock,
             trace,
             disk,
             simulation,
+            catalog,
             witness,
             replicas: (0..replicas).map(|_| None).collect(),
             machines: Vec::new(),
@@ -111,15 +121,13 @@ impl Plane {
             Ok(store) => Arc::new(store),
             Err(why) => return self.trace.say(format!("replica {number} cannot start: {why}")),
         };
-        let mut catalog = Catalog::new();
-        self.simulation.add_actions(&mut catalog);
-        rack::add(&mut catalog, &self.witness);
         let (stop, stopping) = watch::channel(false);
         // No two clocks are the same.
         let skew = SignedDuration::from_millis(self.dice.below(2_000) as i64 - 1_000);
-        let clock = self.clock.clone();
-        let engine = Engine::new(store.clone(), Arc::new(Actions::new(catalog)), stopping)
-            .with_clock(move || clock.now() + skew);
+        let clock = self.hosts[number].clone();
+        let engine =
+            Engine::new(store.clone(), Arc::new(Actions::new(self.catalog.clone())), stopping)
+                .with_clock(move || clock.now() + skew);
         let engine = tokio::spawn(engine.run());
         self.replicas[number] = Some(Replica { process, store, stop, engine, cut_off: false });
         self.trace.say(format!("replica {number} starts"));

@@ -2,14 +2,18 @@
 //! log, and a start changes nothing.
 
 use crate::{
+    company::OPERATORS,
     faults,
-    operations::set_phase,
+    operations::{open, set_phase},
     plane::{Plane, REPLICAS},
 };
 use jiff::SignedDuration;
 use quarterdeck_model::{
     ConditionStatus, Kind as _, condition, kinds,
-    kinds::{Campaign, CampaignPhase, Freeze, Instance, Rack, Run, Server, Service, Site},
+    kinds::{
+        Campaign, CampaignPhase, Freeze, Instance, Machine, MachinePhase, Rack, Remedy, Run,
+        Schedule, Server, Service, Site,
+    },
 };
 use quarterdeck_simtest::Process;
 use quarterdeck_store::Store;
@@ -22,6 +26,8 @@ use std::{
 
 /// How often it is looked whether all is at rest.
 const LOOK: Duration = Duration::from_secs(5);
+/// How often people look after servers that are not well.
+const MEND: Duration = Duration::from_secs(10 * 60);
 /// Longest until it is: two runs of the longest runbook on one target, one after the other, with what is undone.
 const REST_WITHIN: Duration = Duration::from_secs(5 * 3600);
 /// How long after faults end a replica acts for certain, and has caught up.
@@ -63,6 +69,9 @@ pub(crate) async fn settle(plane: &mut Plane) {
             lift(plane).await;
             held = Duration::MAX;
         }
+        if waited.as_secs().is_multiple_of(MEND.as_secs()) {
+            mend(plane).await;
+        }
         match restless(plane) {
             _ if held < Duration::MAX => {}
             None => break,
@@ -99,6 +108,11 @@ async fn lift(plane: &mut Plane) {
         let budget = json!({"maxUnavailable": "100%"});
         plane.change(&service, |value| value["spec"]["disruptionBudget"] = budget).await;
     }
+    for kind in [Schedule::info(), Remedy::info()] {
+        for starter in plane.see(kind) {
+            plane.change(&starter, |value| value["spec"]["suspend"] = json!(true)).await;
+        }
+    }
     for run in plane.see(Run::info()) {
         if run.field("status.phase") == Some("Suspended") {
             plane.change(&run, |value| value["spec"]["suspend"] = json!(false)).await;
@@ -106,11 +120,35 @@ async fn lift(plane: &mut Plane) {
     }
 }
 
+/// People look after servers that a run has left behind: what may hold data is cleaned, which ends in use again.
+async fn mend(plane: &mut Plane) {
+    let mut runs = plane.see(Run::info());
+    runs.retain(open);
+    for object in plane.see(Server::info()) {
+        let runbook = match object.field("status.phase") {
+            Some("Quarantined" | "Repairing") => "clean-server",
+            Some("Provisioning" | "Cleaning") => "quarantine-server",
+            _ => continue,
+        };
+        if runs.iter().any(|run| run.field("spec.target.name") == Some(object.name())) {
+            continue;
+        }
+        let (name, target) = (plane.name("mend"), json!({"kind": "Server", "name": object.name()}));
+        let mut spec = json!({"runbook": runbook, "target": target});
+        if runbook == "quarantine-server" {
+            spec["params"] = json!({"message": "Nothing acts on it any more."});
+        }
+        plane.trace.say(format!("operator creates run {name}: {spec}"));
+        let value = json!({"metadata": {"name": name, "namespace": OPERATORS}, "spec": spec});
+        plane.create(Run::info(), &value).await;
+    }
+}
+
 /// What is not at rest, if anything.
 fn restless(plane: &mut Plane) -> Option<String> {
     for object in plane.see(Run::info()) {
-        let run: Run = object.decode().unwrap();
-        if !run.status.phase.ended() {
+        if open(&object) {
+            let run: Run = object.decode().unwrap();
             let message = run.status.message.unwrap_or_default();
             let (name, phase) = (object.name(), run.status.phase);
             return Some(format!("run {name} is {phase:?}: {message}"));
@@ -133,6 +171,14 @@ fn restless(plane: &mut Plane) -> Option<String> {
         }
         if let Some(run) = server.status.current_run {
             return Some(format!("server {} says that {run} acts on it", object.name()));
+        }
+    }
+    for object in plane.see(Machine::info()) {
+        let machine: Machine = object.decode().unwrap();
+        use MachinePhase::{Failed, Pending, Running};
+        let phase = machine.status.phase;
+        if !matches!(phase, Failed | Pending | Running) || object.deleting() {
+            return Some(format!("machine {} is {phase:?}", object.name()));
         }
     }
     for object in plane.see(Campaign::info()) {

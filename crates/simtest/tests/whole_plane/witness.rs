@@ -4,6 +4,7 @@
 use crate::{
     clock::Clock,
     facts::{Asked, Copy, Facts},
+    promises::Promises,
     story,
     trace::Trace,
 };
@@ -11,11 +12,11 @@ use jiff::SignedDuration;
 use quarterdeck_model::{
     Key, Kind, Revision,
     kinds::{
-        Campaign, Freeze, Instance, InstancePhase, Permit, Rack, Run, RunPhase, RunTarget, Server,
-        Service, Site, StepPhase, StepStatus,
+        Campaign, Freeze, Instance, InstancePhase, Machine, MachinePool, Permit, Rack, Run,
+        RunPhase, RunTarget, Server, Service, Site, StepPhase, StepStatus,
     },
 };
-use quarterdeck_sim::{Effect, Simulation};
+use quarterdeck_sim::{Cause, Effect, Simulation};
 use quarterdeck_store::Change;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -29,6 +30,8 @@ const HARMLESS: [&str; 1] = ["inspect-server"];
 const DECIDED_WITHIN: Duration = Duration::from_millis(400);
 /// An action ends this long after its run at the latest: the run's driver has to hear of the end first.
 const STOPPED_WITHIN: Duration = Duration::from_millis(400);
+/// Once power is back, a machine that turns on by itself does so within this time.
+const RESTORED_WITHIN: Duration = Duration::from_secs(10 * 60);
 
 /// A permit as the store has it.
 struct Held {
@@ -58,6 +61,11 @@ pub(crate) struct Witness {
     ended: BTreeMap<String, Duration>,
     permits: BTreeMap<Key, Held>,
     campaigns: BTreeMap<String, Campaign>,
+    promises: Promises,
+    /// How many disruptive actions of a run are under way, in whatever replica.
+    under_way: BTreeMap<String, usize>,
+    /// Until when an outage decides whether a machine is on, by the address of its BMC.
+    dark: BTreeMap<String, Duration>,
     pub(crate) facts: Facts,
     /// What the facts were, and until when.
     before: VecDeque<(Duration, Facts)>,
@@ -105,6 +113,9 @@ impl Witness {
             ended: BTreeMap::new(),
             permits: BTreeMap::new(),
             campaigns: BTreeMap::new(),
+            promises: Promises::default(),
+            under_way: BTreeMap::new(),
+            dark: BTreeMap::new(),
             facts: Facts::default(),
             before: VecDeque::new(),
             disruptions: 0,
@@ -143,10 +154,31 @@ impl Witness {
             self.permit(change);
         } else if is(Campaign::info()) {
             put(&mut self.campaigns, full(&change.key), read::<Campaign>(change));
+        } else if is(Machine::info()) {
+            let broken = self.promises.machine(&change.key, read(change));
+            self.promised(broken);
+            self.tell(change);
+        } else if is(MachinePool::info()) {
+            if let Some(pool) = read::<MachinePool>(change) {
+                self.promises.pool(pool, self.clock.elapsed(), DECIDED_WITHIN);
+            }
+            self.tell(change);
         } else {
             self.fact(change);
         }
         None
+    }
+
+    fn promised(&self, broken: Option<String>) {
+        if let Some(why) = broken {
+            self.trace.broken(why);
+        }
+    }
+
+    fn tell(&self, change: &Change) {
+        if let Some(line) = story::of_fact(change) {
+            self.trace.say(line);
+        }
     }
 
     /// Brings along who acts on what, after a run has changed.
@@ -189,6 +221,9 @@ impl Witness {
         } else if is(Server::info()) {
             let server = read::<Server>(change);
             if let Some(server) = &server {
+                if let Some(why) = self.promises.server(server) {
+                    self.trace.broken(why);
+                }
                 let address = &server.spec.bmc.address;
                 self.machines.insert(address.clone(), name.clone());
                 self.addresses.insert(name.clone(), address.clone());
@@ -215,9 +250,7 @@ impl Witness {
         for held in self.permits.values_mut() {
             held.hosts = self.facts.hosts(&held.permit.spec.target);
         }
-        if let Some(line) = story::of_fact(change) {
-            self.trace.say(line);
-        }
+        self.tell(change);
     }
 
     fn forget(&mut self, now: Duration) {
@@ -236,9 +269,13 @@ impl Witness {
             if let Some(held) = self.permits.remove(&change.key) {
                 self.trace.say(format!("permit {} is taken back", full(&change.key)));
                 let run = self.run_of(&held.uid);
+                let name = full(&change.key);
                 if run.is_some_and(|run| !run.status.phase.ended()) {
-                    let name = full(&change.key);
                     self.trace.broken(format!("permit {name} is taken back while its run goes on"));
+                }
+                if self.under_way.contains_key(&held.uid) {
+                    self.trace
+                        .broken(format!("permit {name} is taken back while something acts on it"));
                 }
             }
             return;
@@ -306,6 +343,8 @@ impl Witness {
         }
         if before.is_none() {
             self.campaign_has_room(&change.key, &run);
+            let broken = self.promises.run(&change.key, &run);
+            self.promised(broken);
         }
         self.waits_with_a_deadline(&change.key, &run);
         self.what_is_recorded_was_done(&change.key, before.as_ref(), &run);
@@ -347,6 +386,10 @@ impl Witness {
             let Some(wanted) = wanted.and_then(|state| state.as_str()) else { continue };
             let address = target(run).and_then(|(_, server)| self.addresses.get(server));
             let Some(address) = address else { continue };
+            // What was done may be undone by an outage before it is recorded.
+            if self.dark.get(address).is_some_and(|until| self.clock.elapsed() <= *until) {
+                continue;
+            }
             let on = self.simulation.is_on(address);
             if on != Some(wanted == "On") {
                 self.trace.broken(format!(
@@ -402,6 +445,36 @@ impl Witness {
         {
             let other = &other.name;
             self.trace.broken(format!("run {name} acts on {server}, which run {other} holds"));
+        }
+    }
+
+    /// A disruptive action of a run begins.
+    pub(crate) fn begins_to_act(&mut self, uid: &str) {
+        *self.under_way.entry(uid.to_owned()).or_default() += 1;
+    }
+
+    /// It has ended, or was dropped.
+    pub(crate) fn acts_no_longer(&mut self, uid: &str) {
+        if let Some(actions) = self.under_way.get_mut(uid) {
+            *actions -= 1;
+            if *actions == 0 {
+                self.under_way.remove(uid);
+            }
+        }
+    }
+
+    /// What a machine shares with others is away for `time`. A feed alone takes no power, but two may be away.
+    pub(crate) fn power_fails(&mut self, cause: Cause, address: &str, time: Duration) {
+        let rack = |address: &str| address.split_once('.').map(|(_, rack)| rack.to_owned());
+        let until = self.clock.elapsed() + time + RESTORED_WITHIN;
+        let with = |it: &&String| match cause {
+            Cause::RackPower => rack(it) == rack(address),
+            Cause::PowerFeed => true,
+            Cause::BmcSwitch => false,
+        };
+        for it in self.machines.keys().filter(with) {
+            let dark = self.dark.entry(it.clone()).or_default();
+            *dark = until.max(*dark);
         }
     }
 

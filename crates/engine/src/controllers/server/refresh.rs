@@ -150,6 +150,10 @@ impl Controller for Refreshes {
             return Ok(Some(left));
         }
         let value = Arc::new(object.value());
+        // What inspections have not found yet is for them to find.
+        if is_inspecting(&object) && value.pointer("/status/inventory").is_none() {
+            return Ok(Some(AGAIN_MAX));
+        }
         if value.pointer("/status/currentRun").is_some_and(Value::is_string) {
             return Ok(Some(BUSY));
         }
@@ -177,10 +181,15 @@ impl Controller for Refreshes {
     }
 }
 
-/// Whether it has left the phases in which it is inspected by runs, and is not gone for good.
+/// Whether a run has begun to inspect it, and it is not gone for good. One that was inspected and lacks something that
+/// its profile asks for is `Inspecting` until somebody has mended it, which a look finds out.
 fn has_been_inspected(server: &Object) -> bool {
     let phase = server.field("status.phase").unwrap_or_default();
-    !matches!(phase, "" | "Registered" | "Inspecting" | "Retired")
+    !matches!(phase, "" | "Registered" | "Retired")
+}
+
+fn is_inspecting(server: &Object) -> bool {
+    server.field("status.phase") == Some("Inspecting")
 }
 
 /// Whether it is said of a server that it is lost.
