@@ -195,10 +195,13 @@ impl Slot {
     }
 }
 
+/// The index of a kind, and when it was last asked for.
+type Used = (Arc<Slot>, Instant);
+
 /// The indexes of all kinds that are searched.
 #[derive(Default)]
 pub(crate) struct Indexes {
-    slots: Mutex<HashMap<Arc<str>, (Arc<Slot>, Instant)>>,
+    slots: Mutex<HashMap<Arc<str>, Used>>,
 }
 
 impl Indexes {

@@ -39,10 +39,9 @@ pub(crate) enum LinkDirection {
 /// Refuses names of relations that there are not.
 pub(crate) fn check(relations: Option<&[String]>) -> Result<(), Error> {
     for relation in relations.into_iter().flatten() {
-        let known = |kind: &&'static quarterdeck_model::KindInfo| {
-            links::relations(kind).contains(&&**relation)
-        };
-        if !kinds::all().iter().any(|kind| known(kind)) {
+        let known =
+            |kind: &quarterdeck_model::KindRef| links::relations(kind).contains(&&**relation);
+        if !kinds::all().iter().any(known) {
             return Err(Error::new(format!(
                 "there is no relation {relation:?}; kinds {{ relations }} lists those of each kind"
             )));
