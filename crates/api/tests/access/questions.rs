@@ -233,3 +233,86 @@ async fn impersonation_counts_here_too() {
     let seen = ask(&admin, "{ me { name } search(kinds: [\"Instance\"]) { total } }").await;
     assert_eq!(seen, json!({"me": {"name": "ann"}, "search": {"total": 2}}));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_screens_of_the_page_are_one_question_each() {
+    let plane = teams().await;
+    let inventory = "/apis/inventory.quarterdeck.dev/v1alpha1";
+    let workflows = "/apis/workflows.quarterdeck.dev/v1alpha1";
+    plane.must("POST", &format!("{inventory}/sites"), crate::support::site("ams1")).await;
+    let spec = json!({"site": "ams1", "hall": "h1", "row": "7", "units": 20, "powerFeeds": ["A"]});
+    plane
+        .must(
+            "POST",
+            &format!("{inventory}/racks"),
+            json!({"metadata": {"name": "r1"}, "spec": spec}),
+        )
+        .await;
+    for (name, unit) in [("s0", json!(9)), ("s1", json!(2)), ("s2", Value::Null)] {
+        let mut location = json!({"rack": "r1"});
+        if !unit.is_null() {
+            location["unit"] = unit;
+        }
+        let spec = json!({"bmc": {"address": name}, "location": location, "profile": "p"});
+        plane
+            .must(
+                "POST",
+                &format!("{inventory}/servers"),
+                json!({"metadata": {"name": name}, "spec": spec}),
+            )
+            .await;
+    }
+    let freeze = json!({"metadata": {"name": "holidays"}, "spec": {
+        "reason": "holidays", "start": "2098-12-20T00:00:00Z", "end": "2099-01-05T00:00:00Z"}});
+    plane.must("POST", &format!("{workflows}/freezes"), freeze).await;
+    let query = r#"{
+        fleet(level: RACK, within: {hall: "h1"}, by: ["spec.profile"]) {
+            total counts { field values { value count } } places { place { site hall row rack } servers }
+        }
+        rack(name: "r1") { units powerFeeds place { row } slots { unit height server { name } services { value count } }
+            services { value count } }
+        service(namespace: "blue", name: "web") { owner tier budget racks { value count } sites { value count } }
+        calendar(from: "2098-12-01T00:00:00Z", to: "2099-02-01T00:00:00Z") { kind title start end collides }
+        home { next { kind title } }
+        object(kind: "Rack", name: "r1") { links(relations: ["site", "servers"]) { relation direction total nodes { name } }
+            graph(hops: 1) { nodes { id distance hidden } edges { from to relation } } }
+    }"#;
+    let seen = ask(&Person::new(&plane, "root", &["system:masters"]), query).await;
+    let place = json!({"site": "ams1", "hall": "h1", "row": "7", "rack": "r1"});
+    let fleet = json!({
+        "total": 3, "counts": [{"field": "spec.profile", "values": [{"value": "p", "count": 3}]}],
+        "places": [{"place": place, "servers": 3}],
+    });
+    assert_eq!(seen["fleet"], fleet);
+    let slots = seen["rack"]["slots"].as_array().unwrap();
+    let units: Vec<&Value> = slots.iter().map(|slot| &slot["unit"]).collect();
+    assert_eq!(units, [&json!(2), &json!(9), &Value::Null]);
+    let both = json!([{"value": "blue/web", "count": 1}, {"value": "red/web", "count": 1}]);
+    assert_eq!((&slots[0]["services"], &slots[0]["height"]), (&both, &json!(1)));
+    assert_eq!((&seen["rack"]["units"], &seen["rack"]["place"]["row"]), (&json!(20), &json!("7")));
+    let service = json!({
+        "owner": "blue", "tier": 1, "budget": 1,
+        "racks": [{"value": "r1", "count": 3}], "sites": [{"value": "ams1", "count": 3}],
+    });
+    assert_eq!(seen["service"], service);
+    let entry = json!({"kind": "FREEZE", "title": "holidays", "start": "2098-12-20T00:00:00Z", "end": "2099-01-05T00:00:00Z", "collides": []});
+    assert_eq!(seen["calendar"], json!([entry]));
+    assert_eq!(seen["home"]["next"], json!([{"kind": "FREEZE", "title": "holidays"}]));
+    let links = json!([
+        {"relation": "site", "direction": "OUT", "total": 1, "nodes": [{"name": "ams1"}]},
+        {"relation": "servers", "direction": "IN", "total": 3, "nodes": [{"name": "s0"}, {"name": "s1"}, {"name": "s2"}]},
+    ]);
+    assert_eq!(seen["object"]["links"], links);
+    let graph = &seen["object"]["graph"];
+    assert_eq!(
+        graph["edges"][1],
+        json!({"from": "Server/s0", "to": "Rack/r1", "relation": "rack"}),
+        "{graph:#}"
+    );
+    let server =
+        graph["nodes"].as_array().unwrap().iter().find(|node| node["id"] == "Server/s0").unwrap();
+    assert!(
+        server["hidden"].as_i64().unwrap() >= 2,
+        "its instances, which are a step farther: {graph:#}"
+    );
+}
