@@ -13,6 +13,7 @@ mod reads_postgres;
 mod redfish;
 mod replicas;
 mod runs;
+mod search;
 pub(crate) mod watchers;
 mod writes;
 mod writes_postgres;
@@ -124,5 +125,10 @@ pub(crate) const ALL: &[Figure] = &[
         name: "ledger",
         about: "one decision of the ledger at full size",
         run: |_| Box::pin(async { ledger::run() }),
+    },
+    Figure {
+        name: "search",
+        about: "search with facets over 1,000,000 instances, and the graph of a service",
+        run: |folder| Box::pin(search::run(folder)),
     },
 ];

@@ -60,6 +60,12 @@ pub(crate) enum Endpoint {
     Review { plural: String, namespace: Option<String> },
     /// `/.well-known/openid-configuration`: how tokens of service accounts are verified.
     TokenDiscovery,
+    /// `/graphql`: questions that join, count and search.
+    Graphql,
+    /// `/stream/fleetmap`: the fleet map as it changes.
+    FleetMap,
+    /// `/stream/changes`: which objects change.
+    Changes,
     /// `/openid/v1/jwks`: the keys for that.
     TokenKeys,
     /// `…/serviceaccounts/NAME/token`: a token to be made.
@@ -102,6 +108,9 @@ pub(crate) fn endpoint(path: &str) -> Result<Endpoint, ApiError> {
         ["version"] => Ok(Endpoint::Version),
         [".well-known", "openid-configuration"] => Ok(Endpoint::TokenDiscovery),
         ["openid", "v1", "jwks"] => Ok(Endpoint::TokenKeys),
+        ["graphql"] => Ok(Endpoint::Graphql),
+        ["stream", "fleetmap"] => Ok(Endpoint::FleetMap),
+        ["stream", "changes"] => Ok(Endpoint::Changes),
         ["openapi", "v2"] => Ok(Endpoint::OpenapiAll),
         ["openapi", "v3"] => Ok(Endpoint::OpenapiIndex),
         ["openapi", "v3", "api", version] => {

@@ -14,6 +14,7 @@ use crate::{
         Connections, Full, Level, Limits, Open, Refused, Seat, Seated, Seats, Standing, Streams,
         Taken,
     },
+    graphql::{self, Asker},
     identity::{self, Authenticated, Authentication, Caller, Verified},
     metrics::Metrics,
     negotiate::{self, Form},
@@ -22,8 +23,9 @@ use crate::{
     policies::Policies,
     read, review,
     rules::Rules,
-    scale,
+    scale, session,
     status::ApiError,
+    stream::{self, Looker},
     watch,
     write::{self, Target},
 };
@@ -37,6 +39,7 @@ use hyper_util::{
         graceful::{GracefulShutdown, Watcher},
     },
 };
+use quarterdeck_graphql::Graph;
 use quarterdeck_store::Store;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use serde_json::json;
@@ -73,6 +76,8 @@ pub struct Api {
     pub(crate) policies: Policies,
     pub(crate) audit: Option<Arc<Audit>>,
     pub(crate) authentication: Option<Arc<Authentication>>,
+    pub(crate) graph: Graph,
+    pub(crate) attempts: session::Attempts,
     pub(crate) metrics: Metrics,
     handshakes: Arc<Connections>,
     connections: Arc<Connections>,
@@ -94,9 +99,18 @@ pub(crate) struct Peer {
     /// Who it is, by its certificate.
     pub(crate) caller: Arc<Caller>,
     pub(crate) from: IpAddr,
+    /// When its certificate ends, in seconds of Unix time.
+    pub(crate) certificate_ends: Option<i64>,
     line: Standing,
     /// To whom the connection is counted.
     open: Mutex<Open>,
+}
+
+impl Peer {
+    /// Where it is, as far as that is not its own to choose.
+    pub(crate) fn network(&self) -> Arc<str> {
+        network(self.from)
+    }
 }
 
 /// Whom a request acts as, by what it showed, and the policy of that moment.
@@ -132,6 +146,8 @@ impl Api {
         limits: Limits,
     ) -> Self {
         Self {
+            graph: Graph::new(store.clone()),
+            attempts: session::Attempts::default(),
             store,
             rules,
             authorizer: Arc::default(),
@@ -220,12 +236,10 @@ impl Api {
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         };
         let agreed_on_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let caller = stream
-            .get_ref()
-            .1
-            .peer_certificates()
-            .and_then(|chain| chain.first())
-            .map_or_else(Caller::anonymous, Caller::from_certificate);
+        let chain = stream.get_ref().1.peer_certificates();
+        let certificate = chain.and_then(|chain| chain.first());
+        let caller = certificate.map_or_else(Caller::anonymous, Caller::from_certificate);
+        let certificate_ends = certificate.and_then(identity::certificate_ends);
         let open = self.connections.open(&payer(&caller, from), caller.is_known());
         let refused = open.as_ref().err().copied();
         // One connection too many is told so, and stays one that is not counted to its caller: for as
@@ -241,8 +255,8 @@ impl Api {
             self.metrics.refused.inc();
         }
         let line = open.line.standing();
-        let peer = Peer { caller: Arc::new(caller), from, line: line.clone(), open: open.into() };
-        let peer = Arc::new(peer);
+        let (caller, open) = (Arc::new(caller), open.into());
+        let peer = Arc::new(Peer { caller, from, certificate_ends, line: line.clone(), open });
         let streams = Streams { line: line.clone(), stalled: self.limits.stalled };
         let service = hyper::service::service_fn(move |request| {
             let (api, peer) = (self.clone(), peer.clone());
@@ -296,9 +310,13 @@ impl Api {
     pub(crate) async fn answer(
         &self,
         who: Result<&Authenticated, ApiError>,
-        from: IpAddr,
+        peer: &Peer,
         request: Request<Incoming>,
     ) -> Answer {
+        let from = peer.from;
+        if request.uri().path() == session::PATH {
+            return session::answer(self, who, peer, request.method(), request.headers());
+        }
         let (started, _in_flight) = (Instant::now(), self.metrics.begin());
         let gzip = compress::accepted(request.headers());
         let caller = who.as_ref().ok().map(|who| who.caller.clone());
@@ -404,7 +422,8 @@ impl Api {
             _ => Some(self.seat(&asked.access).await?),
         };
         // A watch goes on without one: it holds what it has not sent yet, and no more.
-        let goes_on = asked.query.watch && readable(request.method());
+        let streams = matches!(asked.endpoint, Endpoint::FleetMap | Endpoint::Changes);
+        let goes_on = (asked.query.watch || streams) && readable(request.method());
         let answer = self.dispatch(asked, request).await?;
         if goes_on {
             return Ok(answer);
@@ -431,6 +450,7 @@ impl Api {
             Endpoint::Live | Endpoint::Ready | Endpoint::Metrics => Form::Json,
             // Have forms of their own.
             Endpoint::OpenapiAll | Endpoint::TokenDiscovery | Endpoint::TokenKeys => Form::Json,
+            Endpoint::Graphql | Endpoint::FleetMap | Endpoint::Changes => Form::Json,
             _ => {
                 let accept = request.headers().get(header::ACCEPT);
                 let accept = accept.and_then(|accept| accept.to_str().ok()).unwrap_or_default();
@@ -459,6 +479,10 @@ impl Api {
                 let account = (&*namespace, &*name);
                 identity::request_token(self, &access.caller, account, query.dry_run, body).await
             }
+            Endpoint::Graphql => {
+                let asker = Asker { policy: access.policy, caller: access.caller };
+                graphql::answer(self, asker, request).await
+            }
             _ if !readable => Err(ApiError::method_not_allowed()),
             Endpoint::Review { .. } | Endpoint::Token { .. } => Err(ApiError::method_not_allowed()),
             Endpoint::TokenDiscovery => {
@@ -467,6 +491,24 @@ impl Api {
             Endpoint::TokenKeys => {
                 let keys = found(self.authentication.as_ref().map(|it| it.published_keys()));
                 keys.map(answer::as_keys)
+            }
+            Endpoint::FleetMap | Endpoint::Changes => {
+                let known = access.caller.is_known();
+                let open = self.watches.open(&access.payer, known);
+                let open = open.map_err(|refused| too_many("watches", refused))?;
+                let looker = Looker {
+                    store: self.store.clone(),
+                    authorizer: self.authorizer.clone(),
+                    caller: access.caller,
+                    token: access.token,
+                    policy: access.policy,
+                    _open: open,
+                };
+                let text = request.uri().query().unwrap_or_default();
+                match endpoint {
+                    Endpoint::FleetMap => stream::map(self, text, looker).await,
+                    _ => stream::changes(self, text, looker),
+                }
             }
             Endpoint::Live => Ok(answer::text(StatusCode::OK, "ok")),
             Endpoint::Ready => match self.store.fresh().await {

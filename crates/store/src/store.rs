@@ -131,6 +131,16 @@ impl Store {
         self.cache.changes(kind, since)
     }
 
+    /// The entry of the log at `revision`, from the backend; none when there is none yet.
+    ///
+    /// # Errors
+    /// When the store cannot be asked, or the entry was compacted away.
+    pub async fn change_at(&self, revision: Revision) -> Result<Option<Change>, StoreError> {
+        let before = Revision(revision.0.saturating_sub(1));
+        let found = self.backend.changes(before, 1).await?;
+        Ok(found.into_iter().next().filter(|change| change.revision == revision))
+    }
+
     /// Opens a watch.
     pub fn watch(&self, query: WatchQuery) -> Watcher {
         Watcher::new(self.cache.clone(), query)

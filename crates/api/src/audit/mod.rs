@@ -20,8 +20,10 @@ use crate::{
     answer::Answer,
     identity::{Caller, IssuedCredential},
     metrics::Metrics,
+    page,
     policies::Told,
     server::{Api, Peer},
+    session,
     status::ApiError,
 };
 use attributes::Attributes;
@@ -247,7 +249,16 @@ impl Api {
     pub(crate) async fn audited(&self, peer: &Peer, mut request: Request<Incoming>) -> Answer {
         let Peer { caller, from, .. } = peer;
         let from = *from;
-        let who = self.authenticate(caller, request.headers()).await;
+        if let Some(answer) = page::answer(&request) {
+            return answer;
+        }
+        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        let who = match session::from_elsewhere(method, uri, headers) {
+            true => Err(ApiError::forbidden(
+                "the request was sent by another site; writes are taken from the plane's own page, and from programs",
+            )),
+            false => self.authenticate(caller, headers).await,
+        };
         if let Ok(who) = &who {
             self.showed(peer, who);
         }
@@ -257,10 +268,10 @@ impl Api {
         let id = audit_id(request.headers());
         let header = HeaderValue::from_str(&id);
         let mut answer = match &self.audit {
-            None => self.answer(who, from, request).await,
+            None => self.answer(who, peer, request).await,
             Some(audit) => {
                 let pending = Pending::begin(audit, id, &caller, from, &mut request);
-                let answer = self.answer(who, from, request).await;
+                let answer = self.answer(who, peer, request).await;
                 pending.end(answer).await
             }
         };

@@ -16,6 +16,8 @@ use serde_json::{Map, Value, json};
 
 /// Who may read how tokens of service accounts are verified.
 const ISSUER_DISCOVERY: &str = "system:service-account-issuer-discovery";
+/// Who may ask the questions of the page: each is answered with what its asker may see.
+const PAGE: &str = "system:page";
 const ROLE_REF: &str = "roleRef";
 const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 const READ: [&str; 3] = ["get", "list", "watch"];
@@ -40,6 +42,7 @@ pub(crate) fn shipped() -> Vec<(KindRef, Value)> {
         bind("cluster-admin", &["system:masters"]),
         bind("system:basic-user", &[AUTHENTICATED]),
         bind("system:discovery", &[AUTHENTICATED]),
+        bind(PAGE, &[AUTHENTICATED]),
         bind("system:monitoring", &["system:monitoring"]),
         bind(ISSUER_DISCOVERY, &[SERVICE_ACCOUNTS]),
         bind("system:public-info-viewer", &[AUTHENTICATED, UNAUTHENTICATED]),
@@ -108,6 +111,7 @@ fn roles() -> Vec<Value> {
     ];
     let everything = json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]});
     let every_path = json!({"nonResourceURLs": ["*"], "verbs": ["*"]});
+    let ask = json!({"nonResourceURLs": ["/graphql"], "verbs": ["post"]});
     let probes = ["/healthz", "/livez", "/readyz", "/version", "/version/"];
     let apis = ["/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*"];
     let health = ["/healthz", "/healthz/*", "/livez", "/livez/*", "/readyz", "/readyz/*"];
@@ -125,6 +129,7 @@ fn roles() -> Vec<Value> {
         role("system:monitoring", &[], vec![get(&[&["/metrics"][..], &health[..]].concat())]),
         role("system:public-info-viewer", &[], vec![get(&probes)]),
         role(ISSUER_DISCOVERY, &[], vec![get(&issuer)]),
+        role(PAGE, &[], vec![get(&["/graphql", "/stream/*"]), ask]),
     ]
 }
 

@@ -21,7 +21,7 @@ pub(crate) use bootstrap::{is_of_another_role, reconciled, shipped};
 pub(crate) use guard::Guard;
 pub(crate) use impersonation::assume;
 pub(crate) use policy::{Decision, Policy};
-pub(crate) use sight::{Sight, Stretch};
+pub(crate) use sight::{Seen, Sight, Stretch};
 
 use crate::{identity::Caller, status::ApiError};
 use arc_swap::ArcSwap;

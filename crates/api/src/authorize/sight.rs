@@ -38,16 +38,26 @@ pub(crate) enum Stretch<'s> {
     Whole,
 }
 
+impl Seen {
+    /// Whether all objects of a namespace may be seen.
+    pub(crate) fn is_whole(&self, namespace: &str) -> bool {
+        self.namespaces.contains(namespace)
+    }
+
+    /// Whether an object at that place may be seen.
+    pub(crate) fn has(&self, namespace: &str, name: &str) -> bool {
+        self.is_whole(namespace)
+            || self.anywhere.contains(name)
+            || self.names.get(namespace).is_some_and(|names| names.contains(name))
+    }
+}
+
 impl Sight {
     /// Whether an object at that place may be seen.
     pub(crate) fn sees(&self, namespace: &str, name: &str) -> bool {
         match self {
             Self::All => true,
-            Self::Some(seen) => {
-                seen.namespaces.contains(namespace)
-                    || seen.anywhere.contains(name)
-                    || seen.names.get(namespace).is_some_and(|names| names.contains(name))
-            }
+            Self::Some(seen) => seen.has(namespace, name),
         }
     }
 }
@@ -71,6 +81,13 @@ impl Seen {
 }
 
 impl Policy {
+    /// Namespaces that some binding of their own names the caller in, in order.
+    pub(crate) fn teams(&self, caller: &Caller) -> Vec<String> {
+        let inside = self.all_grants(caller).map(|(namespace, _)| namespace);
+        let inside: BTreeSet<&str> = inside.filter(|namespace| !namespace.is_empty()).collect();
+        inside.into_iter().map(Into::into).collect()
+    }
+
     /// What the caller may see of a collection, or of those of its objects that have the one `name`:
     /// all when it may `verb` it, else what it may `verb` in some namespaces or by name; none when
     /// that is nothing.

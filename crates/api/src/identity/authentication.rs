@@ -11,7 +11,11 @@ use super::{
     recent::Recent,
     service_accounts::{self, Binding},
 };
-use crate::{server::Api, status::ApiError};
+use crate::{
+    server::Api,
+    session::{self, Session, SessionKeys, Who},
+    status::ApiError,
+};
 use http::{HeaderMap, header};
 use jiff::Timestamp;
 use quarterdeck_store::{Store, StoreError, World};
@@ -230,6 +234,11 @@ impl Authentication {
         Ok(Verified::new(caller, self.audiences.clone(), times, None, by))
     }
 
+    /// What seals and opens sessions; the first seals.
+    pub(crate) fn session_keys(&self) -> Vec<Arc<SessionKeys>> {
+        self.keys.current().sessions.clone()
+    }
+
     /// Whom tokens for this plane are for.
     pub(crate) fn own_audiences(&self) -> &[String] {
         &self.audiences
@@ -281,8 +290,33 @@ impl Api {
         headers: &HeaderMap,
     ) -> Result<Authenticated, ApiError> {
         let Some(token) = bearer(headers).map_err(Unverified::from)? else {
-            return Ok(Authenticated { caller: caller.clone(), token: None });
+            return match self.session(headers).await? {
+                None => Ok(Authenticated { caller: caller.clone(), token: None }),
+                Some(Who::Token(token)) => self.authenticate_by(&token).await,
+                Some(Who::Certificate(user, groups)) => {
+                    Ok(Authenticated { caller: Session::caller(user, groups), token: None })
+                }
+            };
         };
+        self.authenticate_by(token).await
+    }
+
+    /// Who holds the session that a request shows, if it shows one.
+    async fn session(&self, headers: &HeaderMap) -> Result<Option<Who>, ApiError> {
+        let Some(authentication) = &self.authentication else { return Ok(None) };
+        let shown = |now| session::shown(authentication, headers, now);
+        match shown(Timestamp::now()) {
+            None => Ok(None),
+            Some(Ok(session)) => Ok(Some(session.who)),
+            Some(Err(_)) => {
+                // Another replica may have sealed it with a key that was not in the file a moment ago.
+                authentication.keys.looked_at_again().await;
+                shown(Timestamp::now()).transpose().map(|session| session.map(|it| it.who))
+            }
+        }
+    }
+
+    async fn authenticate_by(&self, token: &str) -> Result<Authenticated, ApiError> {
         let authentication = self
             .authentication
             .as_ref()

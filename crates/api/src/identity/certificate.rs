@@ -5,6 +5,12 @@ use super::{AUTHENTICATED, Caller};
 use rustls_pki_types::CertificateDer;
 use x509_parser::{parse_x509_certificate, x509::AttributeTypeAndValue};
 
+/// When a certificate ends, in seconds of Unix time.
+pub(crate) fn ends(certificate: &CertificateDer<'_>) -> Option<i64> {
+    let (_, parsed) = parse_x509_certificate(certificate).ok()?;
+    Some(parsed.validity().not_after.timestamp())
+}
+
 impl Caller {
     /// The caller a verified certificate names; anonymous when it names nobody.
     pub fn from_certificate(certificate: &CertificateDer<'_>) -> Self {

@@ -5,7 +5,10 @@
 //! Replicas on one store share the file, or each has a copy. One that changes is read again by itself.
 
 use super::jose::{Algorithm, Key};
-use crate::pki::{PkiError, write_private};
+use crate::{
+    pki::{PkiError, write_private},
+    session::SessionKeys,
+};
 use arc_swap::ArcSwap;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use rcgen::KeyPair;
@@ -56,6 +59,8 @@ pub(crate) struct Keyring {
     pub(crate) public: Vec<Key>,
     /// The same, as they are published (RFC 7517).
     jwks: Vec<Value>,
+    /// What seals and opens sessions, one a key.
+    pub(crate) sessions: Vec<Arc<SessionKeys>>,
     /// None where there was no file any more.
     version: Option<Version>,
 }
@@ -167,7 +172,7 @@ impl Keyring {
         // The version first: a change while it is read is noticed the next time.
         let version = Some(version(path).map_err(file)?);
         let text = text(path)?;
-        let mut pairs = Vec::new();
+        let (mut pairs, mut sessions) = (Vec::new(), Vec::new());
         for key in PrivatePkcs8KeyDer::pem_slice_iter(text.as_bytes()) {
             let key = key.map_err(|error| broken(error.to_string()))?;
             let pair = EcdsaKeyPair::from_pkcs8(
@@ -177,6 +182,7 @@ impl Keyring {
             )
             .map_err(|error| broken(format!("a key is not one on P-256: {error}")))?;
             pairs.push(pair);
+            sessions.extend(SessionKeys::of(key.secret_pkcs8_der()).map(Arc::new));
         }
         let mut public = Vec::new();
         let mut jwks = Vec::new();
@@ -188,7 +194,7 @@ impl Keyring {
         }
         let first = pairs.into_iter().next().ok_or_else(|| broken("it holds no key".into()))?;
         let signer = Arc::new(Signer { id: name(first.public_key().as_ref()), pair: first });
-        Ok(Self { signer, public, jwks, version })
+        Ok(Self { signer, public, jwks, sessions, version })
     }
 
     /// A token that says this.

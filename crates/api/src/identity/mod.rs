@@ -16,6 +16,7 @@ mod service_accounts;
 
 pub use authentication::Authentication;
 pub(crate) use authentication::{Authenticated, Unverified, Verified};
+pub(crate) use certificate::ends as certificate_ends;
 pub(crate) use issue::{IssuedCredential, request as request_token};
 pub use jose::Algorithm;
 #[cfg(test)]

@@ -8,8 +8,11 @@
     reason = "what is not as expected must fail the test"
 )]
 
+mod pages;
+mod questions;
 mod reviews;
 mod seeing;
+mod sessions;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;

@@ -1,0 +1,137 @@
+//! Answers one question: reads it, checks what it may cost, and has it answered from one world.
+
+use crate::{
+    changes::{Changes, Interest, Told},
+    index::Indexes,
+    map::{Look, Maps},
+    moment::{LONGEST, Moment},
+    schema::Query,
+    viewer::Viewer,
+};
+use async_graphql::{
+    EmptyMutation, EmptySubscription, Request, SDLExportOptions, Schema, SchemaBuilder, Variables,
+};
+use quarterdeck_store::{Store, StoreError};
+use serde::Deserialize;
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::time::timeout;
+
+/// How deep a question may nest: introspection, as tools ask it, takes fifteen.
+const DEPTH_MAX: usize = 20;
+/// How many fields a question may have, those of fragments where they are used.
+const FIELDS_MAX: usize = 2_000;
+/// How deep its brackets may nest while it is read.
+const RECURSION_MAX: usize = 64;
+/// Directives of one field.
+const DIRECTIVES_MAX: usize = 8;
+/// How often a question is asked again because the fleet changed under it.
+const TRIES: usize = 3;
+
+/// A question, as clients send it (GraphQL over HTTP, "Request Parameters").
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Question {
+    /// The document.
+    pub query: String,
+    /// Which of its operations.
+    pub operation_name: Option<String>,
+    /// Values of its variables.
+    pub variables: Value,
+    /// Nothing is done with them.
+    pub extensions: Value,
+}
+
+/// Answers questions about what one store holds.
+pub struct Graph {
+    schema: Schema<Query, EmptyMutation, EmptySubscription>,
+    store: Arc<Store>,
+    indexes: Arc<Indexes>,
+    maps: Arc<Maps>,
+    changes: Arc<Changes>,
+}
+
+fn builder() -> SchemaBuilder<Query, EmptyMutation, EmptySubscription> {
+    Schema::build(Query, EmptyMutation, EmptySubscription)
+}
+
+impl Graph {
+    /// Over what a store holds.
+    pub fn new(store: Arc<Store>) -> Self {
+        let schema = builder()
+            .limit_depth(DEPTH_MAX)
+            .limit_complexity(FIELDS_MAX)
+            .limit_recursive_depth(RECURSION_MAX)
+            .limit_directives(DIRECTIVES_MAX)
+            .disable_suggestions()
+            .finish();
+        let indexes = Arc::new(Indexes::default());
+        let maps = Arc::new(Maps::new(store.clone(), indexes.clone()));
+        let changes = Arc::new(Changes::new(store.clone()));
+        Self { schema, store, indexes, maps, changes }
+    }
+
+    /// The schema, as it is published.
+    pub fn sdl() -> String {
+        builder().finish().sdl_with_options(SDLExportOptions::new())
+    }
+
+    /// Begins to look at the fleet map by a field of servers.
+    ///
+    /// # Errors
+    /// When servers have no such field.
+    pub async fn look(&self, by: &str, viewer: Arc<dyn Viewer>) -> Result<Look, String> {
+        self.maps.look(by, viewer).await
+    }
+
+    /// Begins to tell of changes.
+    pub fn tell(&self, interest: Interest, viewer: &dyn Viewer) -> Told {
+        self.changes.tell(interest, viewer)
+    }
+
+    /// Answers a question, as JSON; and whether it could be asked at all.
+    ///
+    /// # Errors
+    /// When the store cannot say what is the newest.
+    pub async fn answer(
+        &self,
+        question: Question,
+        viewer: Arc<dyn Viewer>,
+    ) -> Result<(Vec<u8>, bool), StoreError> {
+        for attempt in 1.. {
+            let world = self.store.fresh().await?;
+            let indexes = self.indexes.clone();
+            let alone = attempt > TRIES;
+            let moment = Moment::new(self.store.clone(), world, viewer.clone(), indexes, alone);
+            let moment = Arc::new(moment);
+            let request = request(question.clone()).data(moment.clone());
+            let response = match timeout(LONGEST, self.schema.execute(request)).await {
+                Ok(response) => response,
+                Err(_) => {
+                    async_graphql::Response::from_errors(vec![async_graphql::ServerError::new(
+                        format!(
+                            "the query took longer than {} seconds; ask for less at once",
+                            LONGEST.as_secs()
+                        ),
+                        None,
+                    )])
+                }
+            };
+            if moment.moved() && !alone {
+                continue;
+            }
+            let asked = response.errors.is_empty() || response.data != async_graphql::Value::Null;
+            // Trees of JSON can always be written.
+            return Ok((serde_json::to_vec(&response).unwrap_or_default(), asked));
+        }
+        Ok((Vec::new(), false))
+    }
+}
+
+fn request(question: Question) -> Request {
+    let request = Request::new(question.query).variables(Variables::from_json(question.variables));
+    match question.operation_name {
+        Some(name) => request.operation_name(name),
+        None => request,
+    }
+}

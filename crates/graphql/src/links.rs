@@ -1,0 +1,234 @@
+//! What objects are to each other: which fields name other objects, what that is called from both ends, and how to
+//! find them. The one list of links. Pure.
+//!
+//! A link goes by an indexed field, so that either end is found without looking at anything else.
+
+use quarterdeck_model::{
+    FieldSelector, Kind as _, KindRef, LabelSelector, Object,
+    kinds::{
+        self, BMCScan, Campaign, Image, Instance, Machine, MachineClass, MachinePool, Permit,
+        Provider, Rack, Remedy, Run, Runbook, Schedule, Server, ServerProfile, Service, Site,
+    },
+    selector::FieldRequirement,
+};
+use quarterdeck_store::{ListQuery, World};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
+
+/// What an owner is called by what belongs to it, and the other way round.
+pub(crate) const OWNERS: (&str, &str) = ("owner", "dependents");
+
+/// How objects of one kind name one of another.
+pub(crate) struct Link {
+    /// The kind that names.
+    pub(crate) from: KindRef,
+    /// The kind that is named.
+    pub(crate) to: KindRef,
+    /// What the named object is to the other.
+    pub(crate) relation: &'static str,
+    /// What the naming objects are to the named one.
+    pub(crate) back: &'static str,
+    /// The field with the name.
+    field: &'static str,
+    /// A field that says which kind is named, where it may be several.
+    kind_field: Option<&'static str>,
+}
+
+/// The name of an object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Named {
+    pub(crate) kind: &'static str,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+impl Named {
+    pub(crate) fn of(object: &Object) -> Self {
+        Self {
+            kind: object.kind.kind,
+            namespace: object.namespace().into(),
+            name: object.name().into(),
+        }
+    }
+}
+
+/// All links there are.
+pub(crate) fn all() -> &'static [Link] {
+    static ALL: OnceLock<Vec<Link>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let one = |from, to, relation, back, field| Link {
+            from,
+            to,
+            relation,
+            back,
+            field,
+            kind_field: None,
+        };
+        let mut links = vec![
+            one(Rack::info(), Site::info(), "site", "racks", "spec.site"),
+            one(Server::info(), Rack::info(), "rack", "servers", "spec.location.rack"),
+            one(Server::info(), ServerProfile::info(), "profile", "servers", "spec.profile"),
+            one(Machine::info(), Server::info(), "server", "machines", "status.server"),
+            one(Machine::info(), MachineClass::info(), "class", "machines", "spec.class"),
+            one(Machine::info(), Image::info(), "image", "machines", "spec.image"),
+            one(
+                MachinePool::info(),
+                MachineClass::info(),
+                "class",
+                "pools",
+                "spec.template.spec.class",
+            ),
+            one(MachinePool::info(), Image::info(), "image", "pools", "spec.template.spec.image"),
+            one(Provider::info(), Site::info(), "site", "providers", "spec.metal.site"),
+            one(BMCScan::info(), Site::info(), "site", "scans", "spec.site"),
+            one(Instance::info(), Service::info(), "service", "instances", "spec.service"),
+            one(Run::info(), Runbook::info(), "runbook", "runs", "spec.runbook"),
+            one(Campaign::info(), Runbook::info(), "runbook", "campaigns", "spec.runbook"),
+            one(Schedule::info(), Runbook::info(), "runbook", "schedules", "spec.run.runbook"),
+            one(Schedule::info(), Runbook::info(), "runbook", "schedules", "spec.campaign.runbook"),
+            one(Remedy::info(), Runbook::info(), "runbook", "remedies", "spec.runbook"),
+        ];
+        for to in [Server::info(), Machine::info()] {
+            let (field, kind_field) = ("spec.host.name", Some("spec.host.kind"));
+            links
+                .push(Link { kind_field, ..one(Instance::info(), to, "host", "instances", field) });
+        }
+        for to in kinds::all() {
+            let (field, kind_field) = ("spec.target.name", Some("spec.target.kind"));
+            links.push(Link { kind_field, ..one(Run::info(), to, "target", "runs", field) });
+            links.push(Link { kind_field, ..one(Permit::info(), to, "target", "permits", field) });
+        }
+        links
+    })
+}
+
+impl Link {
+    /// What an object names by this link, whether it is there or not.
+    pub(crate) fn named_by(&self, object: &Object) -> Option<Named> {
+        let fits = |field| object.field(field) == Some(self.to.kind);
+        if object.kind != self.from || !self.kind_field.is_none_or(fits) {
+            return None;
+        }
+        let name = object.field(self.field).filter(|name| !name.is_empty())?;
+        let namespace = if self.to.namespaced() { object.namespace() } else { "" };
+        Some(Named { kind: self.to.kind, namespace: namespace.into(), name: name.into() })
+    }
+
+    /// The objects that name this one.
+    pub(crate) fn naming(&self, world: &World, object: &Object) -> Vec<Arc<Object>> {
+        let is = |path: &str, value: &str| FieldRequirement {
+            path: path.into(),
+            equal: true,
+            value: value.into(),
+        };
+        let mut fields = FieldSelector(vec![is(self.field, object.name())]);
+        fields.0.extend(self.kind_field.map(|field| is(field, self.to.kind)));
+        let namespace = self.to.namespaced().then_some(object.namespace());
+        let labels = &LabelSelector::default();
+        let query = ListQuery {
+            kind: self.from,
+            namespace,
+            labels,
+            fields: &fields,
+            after: None,
+            limit: None,
+        };
+        world.list(&query).items
+    }
+}
+
+/// What one object is linked with by one relation.
+pub(crate) struct Group {
+    pub(crate) relation: &'static str,
+    pub(crate) outward: bool,
+    pub(crate) objects: Vec<Arc<Object>>,
+    /// Named, and not there.
+    pub(crate) missing: Vec<Named>,
+}
+
+/// A kind by its name alone.
+pub(crate) fn kind(name: &str) -> Option<KindRef> {
+    kinds::all().iter().copied().find(|kind| kind.kind == name)
+}
+
+/// The names of what objects of a kind are linked with.
+pub(crate) fn relations(of: KindRef) -> Vec<&'static str> {
+    let mut names: Vec<&str> = vec![OWNERS.0, OWNERS.1];
+    names.extend(all().iter().filter(|link| link.from == of).map(|link| link.relation));
+    names.extend(all().iter().filter(|link| link.to == of).map(|link| link.back));
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// All that an object is linked with by relations that are `wanted`, in the order of the list of links.
+pub(crate) fn groups(world: &World, object: &Object, wanted: impl Fn(&str) -> bool) -> Vec<Group> {
+    let mut groups: BTreeMap<(usize, bool), Group> = BTreeMap::new();
+    let place = |relation: &str, outward: bool| {
+        let same = |link: &Link| (if outward { link.relation } else { link.back }) == relation;
+        all().iter().position(same).unwrap_or(usize::MAX)
+    };
+    let mut add =
+        |relation: &'static str, outward, found: Result<Vec<Arc<Object>>, Named>| {
+            let group = groups.entry((place(relation, outward), outward)).or_insert_with(|| {
+                Group { relation, outward, objects: Vec::new(), missing: Vec::new() }
+            });
+            match found {
+                Ok(objects) => group.objects.extend(objects),
+                Err(missing) => group.missing.push(missing),
+            }
+        };
+    for link in all() {
+        if wanted(link.relation)
+            && let Some(named) = link.named_by(object)
+        {
+            let found = world.get(link.to, &named.namespace, &named.name);
+            add(link.relation, true, found.map(|it| vec![it]).ok_or(named));
+        }
+        if link.to == object.kind && wanted(link.back) {
+            let naming = link.naming(world, object);
+            if !naming.is_empty() {
+                add(link.back, false, Ok(naming));
+            }
+        }
+    }
+    if wanted(OWNERS.0) {
+        for uid in object.owners() {
+            let owner = kinds::all().iter().find_map(|kind| world.by_uid(kind, uid));
+            if let Some(owner) = owner {
+                add(OWNERS.0, true, Ok(vec![owner]));
+            }
+        }
+    }
+    if wanted(OWNERS.1) {
+        let owned: Vec<Arc<Object>> = world.owned_by(object.uid()).cloned().collect();
+        if !owned.is_empty() {
+            add(OWNERS.1, false, Ok(owned));
+        }
+    }
+    groups.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_link_goes_by_fields_that_are_indexed() {
+        for link in all() {
+            for field in [Some(link.field), link.kind_field].into_iter().flatten() {
+                assert!(link.from.indexed_fields.contains(&field), "{:?} {field}", link.from);
+            }
+        }
+    }
+
+    #[test]
+    fn a_kind_has_each_relation_once() {
+        assert_eq!(
+            relations(Server::info()),
+            ["dependents", "instances", "machines", "owner", "permits", "profile", "rack", "runs"]
+        );
+    }
+}

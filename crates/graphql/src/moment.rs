@@ -1,0 +1,178 @@
+//! What one request is answered from: the world as of one revision, who asks, and how much they may still have
+//! looked at. Every answer goes through here, so that nobody is shown what they may not see.
+
+use crate::{
+    index::{Index, Indexes, Moved},
+    viewer::{Act, Scope, Viewer},
+};
+use async_graphql::{Context, Error};
+use jiff::Timestamp;
+use quarterdeck_model::{
+    FieldSelector, Kind as _, KindRef, LabelSelector, Object,
+    kinds::{self, Instance},
+    selector::FieldRequirement,
+};
+use quarterdeck_store::{ListQuery, Store, World};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// Objects that one request may have read: some screens' worth, and a second of work at the worst.
+const OBJECTS_MAX: usize = 50_000;
+/// How long one request may be worked on.
+pub(crate) const LONGEST: Duration = Duration::from_secs(10);
+/// Objects read before others have their turn.
+const TURN: usize = 256;
+
+/// One request.
+pub(crate) struct Moment {
+    pub(crate) store: Arc<Store>,
+    pub(crate) world: Arc<World>,
+    pub(crate) viewer: Arc<dyn Viewer>,
+    pub(crate) now: Timestamp,
+    indexes: Arc<Indexes>,
+    scopes: Mutex<HashMap<Arc<str>, Arc<Scope>>>,
+    read: AtomicUsize,
+    began: Instant,
+    /// An index was newer than the world.
+    moved: AtomicBool,
+    /// Makes indexes of its own, for that.
+    alone: bool,
+}
+
+/// The request that a field is asked in.
+pub(crate) fn of<'c>(ctx: &Context<'c>) -> Result<&'c Arc<Moment>, Error> {
+    ctx.data::<Arc<Moment>>()
+}
+
+impl Moment {
+    pub(crate) fn new(
+        store: Arc<Store>,
+        world: Arc<World>,
+        viewer: Arc<dyn Viewer>,
+        indexes: Arc<Indexes>,
+        alone: bool,
+    ) -> Self {
+        Self {
+            store,
+            world,
+            viewer,
+            now: Timestamp::now(),
+            indexes,
+            scopes: Mutex::default(),
+            read: AtomicUsize::new(0),
+            began: Instant::now(),
+            moved: AtomicBool::new(false),
+            alone,
+        }
+    }
+
+    /// Whether the answer is to be made again, from a newer world.
+    pub(crate) fn moved(&self) -> bool {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    /// Takes that many objects from what may be read, and lets others have their turn now and then.
+    ///
+    /// # Errors
+    /// When it is more than one request may have.
+    pub(crate) async fn charge(&self, objects: usize) -> Result<(), Error> {
+        let before = self.read.fetch_add(objects, Ordering::Relaxed);
+        if before.saturating_add(objects) > OBJECTS_MAX {
+            return Err(Error::new(format!(
+                "the query would read more than {OBJECTS_MAX} objects; ask for fewer at once (first), or in several queries"
+            )));
+        }
+        if self.began.elapsed() > LONGEST {
+            return Err(Error::new(format!(
+                "the query took longer than {} seconds; ask for less at once",
+                LONGEST.as_secs()
+            )));
+        }
+        if before / TURN != (before + objects) / TURN {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// What of a kind may be seen.
+    pub(crate) fn scope(&self, kind: KindRef) -> Arc<Scope> {
+        let name = kind.resource_name();
+        // A panic while it was held left a map that is whole.
+        let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        scopes.entry(name).or_insert_with(|| Arc::new(self.viewer.scope(kind))).clone()
+    }
+
+    /// Whether an object may be seen: a list shows it, or it may be read by its name.
+    pub(crate) fn sees(&self, kind: KindRef, namespace: &str, name: &str) -> bool {
+        let act = Act { verb: "get", kind, subresource: "", namespace, name };
+        self.scope(kind).sees(namespace, name) || self.viewer.may(&act)
+    }
+
+    /// One object, if it is there and may be seen.
+    pub(crate) fn get(&self, kind: KindRef, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        // Of what may not be seen, not even whether it is there.
+        self.world.get(kind, namespace, name).filter(|_| self.sees(kind, namespace, name))
+    }
+
+    /// Only those that may be seen.
+    pub(crate) fn seen(&self, mut objects: Vec<Arc<Object>>) -> Vec<Arc<Object>> {
+        objects.retain(|object| self.sees(object.kind, object.namespace(), object.name()));
+        objects
+    }
+
+    /// All objects of a kind with these fields that may be seen.
+    pub(crate) fn with_fields(&self, kind: KindRef, fields: &str) -> Vec<Arc<Object>> {
+        self.seen(self.world.with_fields(kind, fields))
+    }
+
+    /// The instances of a service that may be seen.
+    pub(crate) fn instances(&self, namespace: &str, service: &str) -> Vec<Arc<Object>> {
+        let path = "spec.service".to_owned();
+        let fields =
+            &FieldSelector(vec![FieldRequirement { path, equal: true, value: service.into() }]);
+        let (kind, labels) = (Instance::info(), &LabelSelector::default());
+        let namespace = Some(namespace);
+        let query = ListQuery { kind, namespace, labels, fields, after: None, limit: None };
+        self.seen(self.world.list(&query).items)
+    }
+
+    /// The index of a kind.
+    pub(crate) async fn index(&self, kind: KindRef) -> Result<Arc<Index>, Error> {
+        let index = match self.alone {
+            true => Indexes::own(&self.world, kind).await,
+            false => self.indexes.get(&self.store, &self.world, kind).await,
+        };
+        index.map_err(|Moved| {
+            self.moved.store(true, Ordering::Relaxed);
+            Error::new("the fleet changed while it was searched; try again")
+        })
+    }
+}
+
+/// The kind that somebody names by kind, plural, singular, short name or full name.
+///
+/// # Errors
+/// When there is no such kind.
+pub(crate) fn kind(name: &str) -> Result<KindRef, Error> {
+    let all = kinds::all().iter().copied();
+    let found = all.clone().find(|kind| kind.kind == name).or_else(|| {
+        let small = name.to_ascii_lowercase();
+        let is = |kind: &KindRef| {
+            kind.kind.eq_ignore_ascii_case(&small)
+                || kind.plural == small
+                || *kind.resource_name() == *small
+                || kind.short_names.contains(&&*small)
+        };
+        all.clone().find(is)
+    });
+    found.ok_or_else(|| {
+        let names: Vec<&str> = kinds::all().iter().map(|kind| kind.kind).collect();
+        Error::new(format!("there is no kind {name:?}; there are {}", names.join(", ")))
+    })
+}
