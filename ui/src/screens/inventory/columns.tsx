@@ -1,0 +1,113 @@
+// Columns of a table: those that the kind prints, and how each of their values looks.
+import type { KindInfo } from '../../api/kinds';
+import { Status } from '../../design/glyphs';
+import { When } from '../../design/parts';
+import { shown } from '../../lib/text';
+import { ObjectLink } from '../../shell/links';
+import type { Row } from './useRows';
+
+export interface Column {
+  name: string;
+  type: string;
+  /** The field it can be sorted by. */
+  field: string | undefined;
+  width: string;
+  look: 'name' | 'namespace' | 'phase' | 'time' | 'number' | 'text' | 'age';
+}
+
+const TRUTHS = new Set(['Ready', 'Power']);
+
+function look(column: KindInfo['columns'][number]): Column['look'] {
+  if (column.name === 'Age') return 'age';
+  if (column.name === 'Name') return 'name';
+  if (column.name === 'Phase' || TRUTHS.has(column.name)) return 'phase';
+  if (column.type === 'date') return 'time';
+  return column.type === 'integer' || column.type === 'number' ? 'number' : 'text';
+}
+
+const WIDTHS: Record<Column['look'], string> = {
+  name: 'minmax(190px, 2fr)',
+  namespace: 'minmax(90px, 1fr)',
+  phase: 'minmax(104px, 0.8fr)',
+  time: 'minmax(84px, 0.6fr)',
+  age: '86px',
+  number: 'minmax(70px, 0.5fr)',
+  text: 'minmax(90px, 1.2fr)',
+};
+
+const field = (path: string) => path.replace(/^\./, '');
+
+export function columnsOf(info: KindInfo, chosen: string[] | undefined): Column[] {
+  const own = info.columns
+    .filter((column) => (chosen ? chosen.includes(column.name) : !column.wide) && column.name !== 'Name')
+    .map((column): Column => {
+      const kind = look(column);
+      const path = field(column.path);
+      const sortable = info.fields.includes(path) || path === 'metadata.creationTimestamp';
+      return { name: column.name, type: column.type, field: sortable ? path : undefined, look: kind, width: WIDTHS[kind] };
+    });
+  const name: Column = { name: 'Name', type: 'string', field: 'metadata.name', look: 'name', width: WIDTHS.name };
+  const namespace: Column = { ...name, name: 'Namespace', field: 'metadata.namespace', look: 'namespace', width: WIDTHS.namespace };
+  return info.namespaced ? [name, namespace, ...own] : [name, ...own];
+}
+
+export function HeadCell({
+  column,
+  sort,
+  onSort,
+}: {
+  column: Column;
+  sort: string | undefined;
+  onSort: (field: string) => void;
+}) {
+  const field = column.field;
+  const direction = field && sort === field ? 'ascending' : field && sort === `-${field}` ? 'descending' : 'none';
+  const className = column.look === 'number' ? 'number cut' : 'cut';
+  if (!field) {
+    return (
+      <span role="columnheader" className={className}>
+        {column.name}
+      </span>
+    );
+  }
+  return (
+    <span role="columnheader" aria-sort={direction} className={className}>
+      <button type="button" className="sort" onClick={() => onSort(field)}>
+        {column.name}
+        <span aria-hidden="true">{direction === 'ascending' ? ' ↑' : direction === 'descending' ? ' ↓' : ''}</span>
+      </button>
+    </span>
+  );
+}
+
+export function RowCell({ column, row }: { column: Column; row: Row }) {
+  const value = row.columns.find((cell) => cell.name === column.name)?.value;
+  return (
+    <span role="gridcell" className={column.look === 'number' ? 'number cut' : 'cut'}>
+      <Value column={column} row={row} value={value} />
+    </span>
+  );
+}
+
+function Value({ column, row, value }: { column: Column; row: Row; value: unknown }) {
+  const text = shown(value);
+  switch (column.look) {
+    case 'name':
+      return (
+        <>
+          <ObjectLink target={row} />
+          {row.deleting && <span className="faint"> being deleted</span>}
+        </>
+      );
+    case 'namespace':
+      return <span className="muted">{row.namespace}</span>;
+    case 'phase':
+      return <Status phase={text} kind={row.kind} />;
+    case 'age':
+      return <When time={row.created} />;
+    case 'time':
+      return <When time={text} />;
+    default:
+      return text === '' ? <span className="faint">–</span> : <span title={text.length > 24 ? text : undefined}>{text}</span>;
+  }
+}

@@ -1,0 +1,3 @@
+export function FleetMap() {
+  return null;
+}
