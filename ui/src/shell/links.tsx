@@ -42,7 +42,7 @@ export function useOpen(): (target: Target) => void {
 /** A link with what kind it is, and its phase. */
 export function FullLink({ target, phase }: { target: Target; phase?: string | null | undefined }) {
   return (
-    <span className="row">
+    <span className="row wrap">
       <span className="faint">{target.kind}</span>
       <ObjectLink target={target} full />
       {phase && <Status phase={phase} kind={target.kind} />}

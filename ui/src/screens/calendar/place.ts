@@ -17,8 +17,10 @@ export interface Laid<T> {
   after: boolean;
 }
 
-/** A moment is drawn so wide, as a fraction, that it can be read. */
-const LEAST = 0.012;
+/** A moment is drawn so wide, as a fraction. */
+const LEAST = 0.006;
+/** So much is kept free behind the beginning of each, for its title. */
+const TITLE = 0.15;
 
 export function lay<T extends Entry>(entries: T[], from: number, to: number): { laid: Laid<T>[]; lanes: number } {
   const whole = to - from;
@@ -33,7 +35,7 @@ export function lay<T extends Entry>(entries: T[], from: number, to: number): { 
     const width = Math.max(LEAST, Math.min(1, (end - from) / whole) - left);
     let lane = free.findIndex((until) => until <= left);
     if (lane < 0) lane = free.length;
-    free[lane] = left + width + 0.003;
+    free[lane] = left + Math.max(width, TITLE) + 0.003;
     laid.push({ entry, lane, left, width: Math.min(width, 1 - left), before: start < from, after: end > to });
   }
   return { laid, lanes: free.length };

@@ -1,7 +1,7 @@
 // Columns of a table: those that the kind prints, and how each of their values looks.
 import type { KindInfo } from '../../api/kinds';
 import { Status } from '../../design/glyphs';
-import { When } from '../../design/parts';
+import { Lasting, When } from '../../design/parts';
 import { shown } from '../../lib/text';
 import { ObjectLink } from '../../shell/links';
 import type { Row } from './useRows';
@@ -12,7 +12,7 @@ export interface Column {
   /** The field it can be sorted by. */
   field: string | undefined;
   width: string;
-  look: 'name' | 'namespace' | 'phase' | 'time' | 'number' | 'text' | 'age';
+  look: 'name' | 'namespace' | 'phase' | 'truth' | 'time' | 'number' | 'text' | 'age';
 }
 
 const TRUTHS = new Set(['Ready', 'Power']);
@@ -20,19 +20,21 @@ const TRUTHS = new Set(['Ready', 'Power']);
 function look(column: KindInfo['columns'][number]): Column['look'] {
   if (column.name === 'Age') return 'age';
   if (column.name === 'Name') return 'name';
-  if (column.name === 'Phase' || TRUTHS.has(column.name)) return 'phase';
+  if (TRUTHS.has(column.name) && column.type === 'string') return 'truth';
+  if (column.name === 'Phase') return 'phase';
   if (column.type === 'date') return 'time';
   return column.type === 'integer' || column.type === 'number' ? 'number' : 'text';
 }
 
 const WIDTHS: Record<Column['look'], string> = {
-  name: 'minmax(190px, 2fr)',
-  namespace: 'minmax(90px, 1fr)',
-  phase: 'minmax(104px, 0.8fr)',
+  name: 'minmax(160px, 1.6fr)',
+  namespace: 'minmax(90px, 0.7fr)',
+  phase: 'minmax(112px, 0.6fr)',
+  truth: '72px',
   time: 'minmax(84px, 0.6fr)',
-  age: '86px',
-  number: 'minmax(70px, 0.5fr)',
-  text: 'minmax(90px, 1.2fr)',
+  age: '64px',
+  number: 'minmax(70px, 0.4fr)',
+  text: 'minmax(96px, 1fr)',
 };
 
 const field = (path: string) => path.replace(/^\./, '');
@@ -102,9 +104,10 @@ function Value({ column, row, value }: { column: Column; row: Row; value: unknow
     case 'namespace':
       return <span className="muted">{row.namespace}</span>;
     case 'phase':
+    case 'truth':
       return <Status phase={text} kind={row.kind} />;
     case 'age':
-      return <When time={row.created} />;
+      return <Lasting from={row.created} />;
     case 'time':
       return <When time={text} />;
     default:

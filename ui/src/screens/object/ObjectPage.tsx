@@ -122,7 +122,8 @@ function One({ info, namespace, name }: { info: KindInfo; namespace: string | nu
             to="/o/$plural/$namespace/$name"
             params={{ plural: info.plural, namespace: namespace ?? NOWHERE, name }}
             search={(old: object) => ({ ...old, tab: each === 'overview' ? undefined : each })}
-            className={tab === each ? 'tab active' : 'tab'}
+            className={tab === each ? 'tab here' : 'tab'}
+            activeProps={{}}
             aria-current={tab === each ? 'page' : undefined}
           >
             {label}

@@ -1,5 +1,5 @@
 // What is around an object, both ways: drawn for the eye, and as a list for everybody.
-import { useMemo, useState } from 'react';
+import { useEffect, useMemo, useRef, useState } from 'react';
 import { ObjectGraphDocument, type ObjectGraphQuery } from '../../api/generated/graphql';
 import { query } from '../../api/graphql';
 import type { KindInfo } from '../../api/kinds';
@@ -53,10 +53,20 @@ export function GraphTab({ info, namespace, name }: { info: KindInfo; namespace:
 
 export function GraphView({ graph }: { graph: Graph }) {
   const { places, width, height } = useMemo(() => layout(graph.nodes, graph.edges), [graph]);
+  const box = useRef<HTMLDivElement>(null);
+  const middle = graph.nodes.find((node) => node.distance === 0)?.id;
+  const at = middle === undefined ? undefined : places.get(middle);
+  useEffect(() => {
+    const element = box.current;
+    if (!element || !at) return;
+    element.scrollTo(at.x + NODE.width / 2 - element.clientWidth / 2, at.y + NODE.height - element.clientHeight / 2);
+    // Only when another graph is drawn: whoever has scrolled stays there.
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [middle, at?.x, at?.y]);
   if (graph.nodes.length <= 1) return <Empty title="It is linked with nothing." />;
   return (
     <>
-      <div className="graph-box" tabIndex={0} role="region" aria-label="Graph; the list below says the same">
+      <div ref={box} className="graph-box" tabIndex={0} role="region" aria-label="Graph; the list below says the same">
         <svg
           className="graph"
           width={width + 16}
