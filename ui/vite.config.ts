@@ -2,9 +2,19 @@
 // whose kubeconfig QUARTERDECK_KUBECONFIG names, in the name of that file's user.
 import react from '@vitejs/plugin-react';
 import { defineConfig, type ProxyOptions } from 'vite';
-import { kubeconfig } from "./scripts/kubeconfig.ts";
+import { kubeconfig } from './scripts/kubeconfig.ts';
 
-const PLANE = ['/api', '/apis', '/openapi', '/version', '/graphql', '/stream', '/session', '/livez', '/readyz'];
+const PLANE = [
+  '/api',
+  '/apis',
+  '/openapi',
+  '/version',
+  '/graphql',
+  '/stream',
+  '/session',
+  '/livez',
+  '/readyz',
+];
 
 function proxy(): Record<string, ProxyOptions> {
   const file = process.env['QUARTERDECK_KUBECONFIG'];

@@ -43,6 +43,8 @@ for (const asset of assets.filter((asset) => !first.has(asset) && !/\.(br|gz)$/.
   console.log(kib(size(asset)), ' ', asset);
 }
 if (total > BUDGET) {
-  console.error(`The first load is ${kib(total).trim()}, and may be ${kib(BUDGET).trim()}: load something lazily.`);
+  console.error(
+    `The first load is ${kib(total).trim()}, and may be ${kib(BUDGET).trim()}: load something lazily.`,
+  );
   process.exit(1);
 }

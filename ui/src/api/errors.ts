@@ -29,7 +29,8 @@ export class Lost extends Error {
   }
 }
 
-export const isConflict = (error: unknown): error is Refused => error instanceof Refused && error.code === 409;
+export const isConflict = (error: unknown): error is Refused =>
+  error instanceof Refused && error.code === 409;
 export const isMissing = (error: unknown): error is Refused => error instanceof Refused && error.code === 404;
 export const isUnknownCaller = (error: unknown): error is Refused =>
   error instanceof Refused && error.code === 401;
@@ -62,7 +63,8 @@ export function refusal(code: number, body: string): Refused {
 /** What to do about it, in a sentence; empty when the message says it. */
 export function remedy(error: unknown): string {
   if (error instanceof Lost) return 'This page tries again by itself. What is shown is what was last seen.';
-  if (!(error instanceof Refused)) return 'Reload the page. If it comes again, it is a mistake of the page itself.';
+  if (!(error instanceof Refused))
+    return 'Reload the page. If it comes again, it is a mistake of the page itself.';
   if (error.code === 401) return 'Log in again.';
   if (error.code === 403) return 'Ask whoever administers the namespace for a role that allows it.';
   if (error.code === 404) return 'It may have been deleted, or you may not see it.';

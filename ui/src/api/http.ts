@@ -12,12 +12,15 @@ export interface Asked {
   body?: unknown;
   contentType?: string;
   accept?: string;
+  /** Shown once, to begin a session. */
+  token?: string;
   signal?: AbortSignal;
 }
 
 function headers(asked: Asked): Headers {
   const all = new Headers({ Accept: asked.accept ?? 'application/json', [CSRF_HEADER]: '1' });
   if (asked.body !== undefined) all.set('Content-Type', asked.contentType ?? 'application/json');
+  if (asked.token) all.set('Authorization', `Bearer ${asked.token}`);
   return all;
 }
 

@@ -37,7 +37,8 @@ type Info = Pick<KindInfo, 'group' | 'version' | 'plural' | 'namespaced'>;
 
 export function path(info: Info, object: { namespace?: string | null; name?: string }): string {
   const base = info.group ? `/apis/${info.group}/${info.version}` : `/api/${info.version}`;
-  const within = info.namespaced && object.namespace ? `/namespaces/${encodeURIComponent(object.namespace)}` : '';
+  const within =
+    info.namespaced && object.namespace ? `/namespaces/${encodeURIComponent(object.namespace)}` : '';
   const last = object.name ? `/${encodeURIComponent(object.name)}` : '';
   return `${base}${within}/${info.plural}${last}`;
 }
@@ -79,11 +80,13 @@ export const remove = (info: Info, object: Named & { uid?: string }, dryRun = fa
     },
   });
 
-const inNamespace = (object: { namespace?: string | null }) => (object.namespace ? ` -n ${object.namespace}` : '');
+const inNamespace = (object: { namespace?: string | null }) =>
+  object.namespace ? ` -n ${object.namespace}` : '';
 
 /** The lines that do the same in a shell. */
 export const kubectl = {
-  get: (plural: string, object: Named) => `kubectl get ${plural} ${object.name}${inNamespace(object)} -o yaml`,
+  get: (plural: string, object: Named) =>
+    `kubectl get ${plural} ${object.name}${inNamespace(object)} -o yaml`,
   watch: (plural: string, object: Named) => `kubectl get ${plural} ${object.name}${inNamespace(object)} -w`,
   merge: (plural: string, object: Named, patch: unknown) =>
     `kubectl patch ${plural} ${object.name}${inNamespace(object)} --type merge -p ${quoted(JSON.stringify(patch))}`,

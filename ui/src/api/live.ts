@@ -189,10 +189,14 @@ export function useLiveQuery<T, S = T>(
   const answer = useQuery(options);
   const again = useRef(false);
   const { queryKey } = options;
-  useLive(interests, () => {
-    if (client.getQueryState(queryKey)?.fetchStatus === 'fetching') again.current = true;
-    else void client.refetchQueries({ queryKey, exact: true }, { cancelRefetch: false });
-  }, everyMs);
+  useLive(
+    interests,
+    () => {
+      if (client.getQueryState(queryKey)?.fetchStatus === 'fetching') again.current = true;
+      else void client.refetchQueries({ queryKey, exact: true }, { cancelRefetch: false });
+    },
+    everyMs,
+  );
   const fetching = answer.isFetching;
   useEffect(() => {
     if (fetching || !again.current) return;

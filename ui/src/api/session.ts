@@ -4,13 +4,23 @@ import { MeDocument } from './generated/graphql';
 import { query } from './graphql';
 import { ask } from './http';
 
-export const login = (token: string) =>
-  ask<unknown>('/session', { method: 'POST', body: { token } });
+interface Session {
+  /** Null for who has shown nothing that is good. */
+  user: { name: string; groups: string[] } | null;
+  expires: string | null;
+}
 
-/** By the certificate that the browser shows. */
-export const loginByCertificate = () => ask<unknown>('/session', { method: 'POST', body: {} });
+/** By a token; without one, by the certificate that the browser shows. */
+export const login = (token?: string) =>
+  ask<Session>('/session', { method: 'POST', ...(token ? { token } : {}) });
 
-export const logout = () => ask<unknown>('/session', { method: 'DELETE' });
+export const logout = () => ask<Session>('/session', { method: 'DELETE' });
+
+export const sessionQuery = {
+  queryKey: ['session'],
+  queryFn: ({ signal }: { signal: AbortSignal }) => ask<Session>('/session', { signal }),
+  staleTime: Infinity,
+} as const;
 
 /** Groups and namespaces change when somebody binds a role: soon enough seen. */
 const STALE_MS = 60_000;

@@ -82,7 +82,9 @@ export function Grid(props: GridProps) {
   const press = (event: React.KeyboardEvent) => {
     if (event.target !== event.currentTarget) return;
     const page = Math.max(1, Math.floor(view / row) - 1);
-    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -count, End: count }[event.key];
+    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -count, End: count }[
+      event.key
+    ];
     if (step) onActive(Math.max(0, Math.min(count - 1, active + step)));
     else if (event.key === 'Enter' && active >= 0) props.onOpen?.(active);
     else return;
@@ -126,7 +128,12 @@ export function Grid(props: GridProps) {
       }}
     >
       <div role="rowgroup" className="grid-head">
-        <div role="row" aria-rowindex={1} className="grid-row" style={{ gridTemplateColumns: props.columns, height: row + 2 }}>
+        <div
+          role="row"
+          aria-rowindex={1}
+          className="grid-row"
+          style={{ gridTemplateColumns: props.columns, height: row + 2 }}
+        >
           {props.head}
         </div>
       </div>

@@ -5,7 +5,15 @@ import type { ReactNode } from 'react';
 
 // Not modal: what Radix does to hold the page still would be an inline style sheet, which the policy refuses.
 
-export function Menu({ trigger, children, align = 'end' }: { trigger: ReactNode; children: ReactNode; align?: 'start' | 'end' }) {
+export function Menu({
+  trigger,
+  children,
+  align = 'end',
+}: {
+  trigger: ReactNode;
+  children: ReactNode;
+  align?: 'start' | 'end';
+}) {
   return (
     <Dropdown.Root modal={false}>
       <Dropdown.Trigger asChild>{trigger}</Dropdown.Trigger>
@@ -67,7 +75,13 @@ export function Popover({
     <Pop.Root>
       <Pop.Trigger asChild>{trigger}</Pop.Trigger>
       <Pop.Portal>
-        <Pop.Content className="menu popover" aria-label={label} align={align} sideOffset={5} collisionPadding={8}>
+        <Pop.Content
+          className="menu popover"
+          aria-label={label}
+          align={align}
+          sideOffset={5}
+          collisionPadding={8}
+        >
           {children}
         </Pop.Content>
       </Pop.Portal>

@@ -82,7 +82,15 @@ export function Notice({ tone, children, aside }: { tone: Tone; children: ReactN
 }
 
 /** Nothing is there: says so, and teaches the command that changes it. */
-export function Empty({ title, children, command }: { title: string; children?: ReactNode; command?: string }) {
+export function Empty({
+  title,
+  children,
+  command,
+}: {
+  title: string;
+  children?: ReactNode;
+  command?: string;
+}) {
   return (
     <div className="empty">
       <strong>{title}</strong>

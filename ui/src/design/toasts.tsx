@@ -56,7 +56,13 @@ function One({ toast }: { toast: Toast }) {
       <div className="row">
         <Glyph tone={toast.tone} />
         <span className="grow">{toast.message}</span>
-        <Button look="plain" size="square" icon="close" aria-label="Dismiss" onClick={() => dismiss(toast.id)} />
+        <Button
+          look="plain"
+          size="square"
+          icon="close"
+          aria-label="Dismiss"
+          onClick={() => dismiss(toast.id)}
+        />
       </div>
       {toast.command && <Command line={toast.command} />}
     </div>

@@ -14,7 +14,8 @@ export function diffLines(before: string, after: string): Line[] {
   let start = 0;
   while (start < a.length && start < b.length && a[start] === b[start]) start += 1;
   let end = 0;
-  while (end < a.length - start && end < b.length - start && a[a.length - 1 - end] === b[b.length - 1 - end]) end += 1;
+  while (end < a.length - start && end < b.length - start && a[a.length - 1 - end] === b[b.length - 1 - end])
+    end += 1;
   const common = (text: string): Line => ({ sign: ' ', text });
   return [
     ...a.slice(0, start).map(common),
@@ -61,7 +62,8 @@ export function hunks(lines: Line[], around = 3): (Line | null)[] {
   const near = lines.map(() => false);
   lines.forEach((line, at) => {
     if (line.sign === ' ') return;
-    for (let i = Math.max(0, at - around); i <= Math.min(lines.length - 1, at + around); i += 1) near[i] = true;
+    for (let i = Math.max(0, at - around); i <= Math.min(lines.length - 1, at + around); i += 1)
+      near[i] = true;
   });
   const shown: (Line | null)[] = [];
   lines.forEach((line, at) => {

@@ -40,7 +40,9 @@ export function useKeys(keys: Key[]): void {
     const press = (event: KeyboardEvent) => {
       if (busyElsewhere(event) || event.key.length > 9) return;
       const pair = Date.now() - since < PAIR_MS ? `${first} ${event.key}` : '';
-      const hit = latest.current.find((key) => key.keys === pair) ?? latest.current.find((key) => key.keys === event.key);
+      const hit =
+        latest.current.find((key) => key.keys === pair) ??
+        latest.current.find((key) => key.keys === event.key);
       first = event.key;
       since = Date.now();
       if (!hit || (hit.keys === 'Enter' && (event.target as HTMLElement).closest('a, button'))) return;

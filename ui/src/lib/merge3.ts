@@ -20,7 +20,8 @@ const isObject = (value: Value): value is Record<string, Value> =>
 
 export function same(a: Value, b: Value): boolean {
   if (a === b) return true;
-  if (Array.isArray(a) && Array.isArray(b)) return a.length === b.length && a.every((each, at) => same(each, b[at]));
+  if (Array.isArray(a) && Array.isArray(b))
+    return a.length === b.length && a.every((each, at) => same(each, b[at]));
   if (!isObject(a) || !isObject(b)) return false;
   const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
   return [...keys].every((key) => same(a[key], b[key]));
@@ -60,5 +61,7 @@ export function changedPaths(before: Value, after: Value, path = ''): string[] {
   if (same(before, after)) return [];
   if (!isObject(before) || !isObject(after)) return [path];
   const keys = new Set([...Object.keys(before), ...Object.keys(after)]);
-  return [...keys].flatMap((key) => changedPaths(before[key], after[key], path === '' ? key : `${path}.${key}`));
+  return [...keys].flatMap((key) =>
+    changedPaths(before[key], after[key], path === '' ? key : `${path}.${key}`),
+  );
 }

@@ -33,4 +33,5 @@ function subscribe(listener: () => void): () => void {
 export const useTheme = () => useSyncExternalStore(subscribe, chosen);
 
 /** What is drawn now: for a canvas, which has no variables of styles. */
-export const useDrawnTheme = () => useSyncExternalStore(subscribe, () => document.documentElement.dataset['theme'] ?? 'dark');
+export const useDrawnTheme = () =>
+  useSyncExternalStore(subscribe, () => document.documentElement.dataset['theme'] ?? 'dark');

@@ -21,7 +21,9 @@ export function Help({ onClose }: { onClose: () => void }) {
           </div>
         ))}
       </dl>
-      <p className="faint small">On a Mac, ⌘ stands for Ctrl. In a menu or a table, arrows move and Enter opens.</p>
+      <p className="faint small">
+        On a Mac, ⌘ stands for Ctrl. In a menu or a table, arrows move and Enter opens.
+      </p>
     </Dialog>
   );
 }

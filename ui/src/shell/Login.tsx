@@ -1,7 +1,7 @@
 // Before anything else: who are you? A token goes to the plane once, and is not kept by the page.
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useState, type FormEvent } from 'react';
-import { login, loginByCertificate } from '../api/session';
+import { login } from '../api/session';
 import { Button, Command, ErrorNotice, Field } from '../design/parts';
 import { Icon } from '../design/glyphs';
 
@@ -9,7 +9,7 @@ export function Login() {
   const [token, setToken] = useState('');
   const client = useQueryClient();
   const enter = useMutation({
-    mutationFn: (by: 'token' | 'certificate') => (by === 'token' ? login(token.trim()) : loginByCertificate()),
+    mutationFn: (by: 'token' | 'certificate') => login(by === 'token' ? token.trim() : undefined),
     onSuccess: () => client.resetQueries(),
   });
   const submit = (event: FormEvent) => {

@@ -32,7 +32,9 @@ export function Notifications() {
       }
     >
       <h2>What waits for you</h2>
-      {waiting.length === 0 && <p className="muted">Nothing. Runs that ask for an approval of yours stand here.</p>}
+      {waiting.length === 0 && (
+        <p className="muted">Nothing. Runs that ask for an approval of yours stand here.</p>
+      )}
       <ul className="notes">
         {waiting.map((each) => (
           <li key={`${each.subject.namespace}/${each.subject.name}/${each.step}`}>

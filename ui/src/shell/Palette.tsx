@@ -74,7 +74,9 @@ function usePages(): Choice[] {
 function useActions(): Choice[] {
   const navigate = useNavigate();
   const kinds = useKinds();
-  const create = kinds.all.filter((info) => ['Campaign', 'Run', 'Machine', 'Service', 'Freeze'].includes(info.kind));
+  const create = kinds.all.filter((info) =>
+    ['Campaign', 'Run', 'Machine', 'Service', 'Freeze'].includes(info.kind),
+  );
   return [
     ...create.map((info) => ({
       id: `new-${info.plural}`,
@@ -87,7 +89,10 @@ function useActions(): Choice[] {
       id: `theme-${theme}`,
       group: 'Actions' as const,
       icon: 'list' as const,
-      label: theme === 'system' ? 'Colours as the system has them' : `${theme === 'dark' ? 'Dark' : 'Light'} colours`,
+      label:
+        theme === 'system'
+          ? 'Colours as the system has them'
+          : `${theme === 'dark' ? 'Dark' : 'Light'} colours`,
       act: () => chooseTheme(theme),
     })),
   ];
@@ -106,9 +111,15 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const wanted = useDeferredValue(text.trim());
   const objects = useObjects(wanted);
-  const rest = [...usePages(), ...useActions()].filter((choice) => matches(choice.label, choice.aside ?? '', wanted));
+  const rest = [...usePages(), ...useActions()].filter((choice) =>
+    matches(choice.label, choice.aside ?? '', wanted),
+  );
   // A page that is named exactly comes before what merely has the word in it.
-  const exact = rest.filter((choice) => wanted !== '' && [choice.label.toLowerCase(), ...(choice.aside ?? '').split(', ')].includes(wanted.toLowerCase()));
+  const exact = rest.filter(
+    (choice) =>
+      wanted !== '' &&
+      [choice.label.toLowerCase(), ...(choice.aside ?? '').split(', ')].includes(wanted.toLowerCase()),
+  );
   const choices = [...exact, ...objects, ...rest.filter((choice) => !exact.includes(choice)).slice(0, 24)];
   const at = Math.min(active, choices.length - 1);
   useEffect(() => {

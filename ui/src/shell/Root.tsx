@@ -4,7 +4,7 @@ import { Outlet } from '@tanstack/react-router';
 import { useEffect, useState } from 'react';
 import { isUnknownCaller } from '../api/errors';
 import { kindsQuery } from '../api/kinds';
-import { meQuery } from '../api/session';
+import { meQuery, sessionQuery } from '../api/session';
 import { ErrorNotice, Loading } from '../design/parts';
 import { useKeys } from '../lib/keys';
 import { Toasts } from '../design/toasts';
@@ -16,11 +16,15 @@ import { TopBar } from './TopBar';
 import { useGoKeys } from './go';
 
 export function Root() {
-  const me = useQuery({ ...meQuery, retry: false });
-  const kinds = useQuery({ ...kindsQuery, enabled: me.isSuccess });
-  if (me.isError && isUnknownCaller(me.error)) return <Login />;
-  if (me.isError && !me.data) return <Away error={me.error} retry={() => void me.refetch()} />;
-  if (kinds.isError && !kinds.data) return <Away error={kinds.error} retry={() => void kinds.refetch()} />;
+  const session = useQuery({ ...sessionQuery, retry: false });
+  const known = Boolean(session.data?.user);
+  const me = useQuery({ ...meQuery, enabled: known, retry: false });
+  const kinds = useQuery({ ...kindsQuery, enabled: known });
+  const ended = [session, me, kinds].some((each) => each.isError && isUnknownCaller(each.error));
+  if (ended || session.data?.user === null) return <Login />;
+  for (const each of [session, me, kinds]) {
+    if (each.isError && !each.data) return <Away error={each.error} retry={() => void each.refetch()} />;
+  }
   if (!me.data || !kinds.data) {
     return (
       <div className="login">

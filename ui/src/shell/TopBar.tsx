@@ -35,7 +35,10 @@ function Namespace() {
   const { ns } = useSearch({ from: '__root__' });
   const navigate = useNavigate();
   const choose = (value: string) =>
-    void navigate({ to: '.', search: (old: object) => ({ ...old, ns: value === '' ? undefined : value }) } as never);
+    void navigate({
+      to: '.',
+      search: (old: object) => ({ ...old, ns: value === '' ? undefined : value }),
+    } as never);
   return (
     <label className="row">
       <span className="unseen">Namespace</span>

@@ -19,7 +19,15 @@ export const parameters = (plural: string, target: { namespace?: string | null; 
   name: target.name,
 });
 
-export function ObjectLink({ target, children, full }: { target: Target; children?: ReactNode; full?: boolean }) {
+export function ObjectLink({
+  target,
+  children,
+  full,
+}: {
+  target: Target;
+  children?: ReactNode;
+  full?: boolean;
+}) {
   const plural = useKinds().kind(target.kind)?.plural;
   const label = children ?? (full && target.namespace ? `${target.namespace}/${target.name}` : target.name);
   if (!plural) return <span>{label}</span>;

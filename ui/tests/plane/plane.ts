@@ -18,7 +18,9 @@ export interface KindRow {
   fields?: string[];
 }
 
-const schema: GraphQLSchema = buildSchema(readFileSync(join(import.meta.dirname, '../../schema.graphql'), 'utf8'));
+const schema: GraphQLSchema = buildSchema(
+  readFileSync(join(import.meta.dirname, '../../schema.graphql'), 'utf8'),
+);
 
 export interface Call {
   method: string;
@@ -36,7 +38,11 @@ export class Plane {
   away = false;
   /** Set, nobody is logged in. */
   anonymous = false;
-  waiting: { subject: { kind: string; namespace: string; name: string }; step: string | null; message: string }[] = [];
+  waiting: {
+    subject: { kind: string; namespace: string; name: string };
+    step: string | null;
+    message: string;
+  }[] = [];
   private revision = 100;
   private uid = 1;
 
@@ -59,15 +65,21 @@ export class Plane {
 
   find(kind: string, namespace: string | null | undefined, name: string): Manifest | undefined {
     return this.objects.find(
-      (each) => each.kind === kind && each.metadata.name === name && (each.metadata.namespace ?? null) === (namespace ?? null),
+      (each) =>
+        each.kind === kind &&
+        each.metadata.name === name &&
+        (each.metadata.namespace ?? null) === (namespace ?? null),
     );
   }
 
   change(object: Manifest, next: Manifest): Manifest {
     this.revision += 1;
-    const made = { ...next, metadata: { ...next.metadata, uid: object.metadata.uid, resourceVersion: String(this.revision) } };
+    const made = {
+      ...next,
+      metadata: { ...next.metadata, uid: object.metadata.uid, resourceVersion: String(this.revision) },
+    };
     this.objects = this.objects.map((each) => (each === object ? (made as Manifest) : each));
-    return made as Manifest;
+    return made;
   }
 
   async graphql(query: string, variables: Record<string, unknown>): Promise<unknown> {
@@ -81,7 +93,10 @@ export class Plane {
 
   /** In place of the browser's. */
   readonly fetch = async (input: RequestInfo | URL, init: RequestInit = {}): Promise<Response> => {
-    const url = new URL(typeof input === 'string' ? input : input instanceof URL ? input.href : input.url, 'https://plane');
+    const url = new URL(
+      typeof input === 'string' ? input : input instanceof URL ? input.href : input.url,
+      'https://plane',
+    );
     if (this.away) throw new TypeError('Failed to fetch');
     if (this.anonymous && url.pathname !== '/session') return status(401, 'Unauthorized', 'Say who you are.');
     const method = init.method ?? 'GET';
@@ -92,24 +107,36 @@ export class Plane {
     }
     if (method !== 'GET') this.calls.push({ method, path: url.pathname + url.search, body });
     if (url.pathname === '/session') {
-      this.anonymous = method === 'DELETE';
-      return json({});
+      const token = new Headers(init.headers).get('Authorization');
+      if (method === 'POST' && token !== 'Bearer good')
+        return status(401, 'Unauthorized', 'the token is not good');
+      if (method !== 'GET') this.anonymous = method === 'DELETE';
+      return json({
+        user: this.anonymous ? null : { name: this.me.name, groups: this.me.groups },
+        expires: null,
+      });
     }
     if (url.searchParams.get('watch') === 'true') return new Response(new ReadableStream(), { status: 200 });
     return this.rest(method, url, body);
   };
 
   private rest(method: string, url: URL, body: unknown): Response {
-    const match = /^\/(?:api|apis\/([^/]+))\/[^/]+(?:\/namespaces\/([^/]+))?\/([^/]+)(?:\/([^/]+))?$/.exec(url.pathname);
+    const match = /^\/(?:api|apis\/([^/]+))\/[^/]+(?:\/namespaces\/([^/]+))?\/([^/]+)(?:\/([^/]+))?$/.exec(
+      url.pathname,
+    );
     const row = this.kinds.find((each) => each.plural === match?.[3] && each.group === (match[1] ?? ''));
     if (!match || !row) return status(404, 'NotFound', `${url.pathname} is not there.`);
     const [, , namespace, , name] = match;
     const dryRun = url.searchParams.get('dryRun') === 'All';
-    if (!name && method === 'GET') return json({ metadata: { resourceVersion: String(this.revision) }, items: [] });
+    if (!name && method === 'GET')
+      return json({ metadata: { resourceVersion: String(this.revision) }, items: [] });
     if (!name && method === 'POST') {
       const object = body as Manifest;
       const made = object.metadata.name ?? `${object.metadata.generateName ?? ''}x1y2z`;
-      const full = { ...object, metadata: { ...object.metadata, name: made, ...(namespace ? { namespace } : {}) } };
+      const full = {
+        ...object,
+        metadata: { ...object.metadata, name: made, ...(namespace ? { namespace } : {}) },
+      };
       return json(dryRun ? full : this.add(full), 201);
     }
     const old = this.find(row.kind, namespace, name ?? '');
@@ -122,16 +149,26 @@ export class Plane {
     const sent = body as Manifest;
     const version = sent.metadata?.resourceVersion;
     if (version && version !== old.metadata.resourceVersion) {
-      return status(409, 'Conflict', 'the object has been modified; please apply your changes to the latest version and try again');
+      return status(
+        409,
+        'Conflict',
+        'the object has been modified; please apply your changes to the latest version and try again',
+      );
     }
-    const next = method === 'PUT' ? { ...sent, ...(old.status ? { status: old.status } : {}) } : (merge(old, sent) as Manifest);
+    const next =
+      method === 'PUT'
+        ? { ...sent, ...(old.status ? { status: old.status } : {}) }
+        : (merge(old, sent) as Manifest);
     return json(dryRun ? next : this.change(old, next));
   }
 }
 
 function merge(old: unknown, patch: unknown): unknown {
   if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch;
-  const result = { ...(typeof old === 'object' && !Array.isArray(old) ? old : {}) } as Record<string, unknown>;
+  const result = { ...(typeof old === 'object' && !Array.isArray(old) ? old : {}) } as Record<
+    string,
+    unknown
+  >;
   for (const [key, value] of Object.entries(patch)) {
     if (value === null) delete result[key];
     else result[key] = merge(result[key], value);

@@ -1,6 +1,7 @@
 // What the schema's fields give, from the objects of a `Plane`. As the real server answers in outline; what only it can
 // know (histories, cursors that stay valid) is empty here.
 import type { Manifest } from '../../src/api/kube';
+import { shown } from '../../src/lib/text';
 import type { KindRow, Plane } from './plane';
 
 type Row = Record<string, unknown>;
@@ -19,12 +20,13 @@ export function value(object: unknown, path: string): unknown {
     const pick = /^(\w+)\[\??\(?@?\.?type=+"?(\w+)"?\)?\]$/.exec(part);
     if (typeof here !== 'object' || here === null) return undefined;
     here = (here as Row)[pick?.[1] ?? part];
-    if (pick) here = Array.isArray(here) ? (here as Row[]).find((each) => each['type'] === pick[2]) : undefined;
+    if (pick)
+      here = Array.isArray(here) ? (here as Row[]).find((each) => each['type'] === pick[2]) : undefined;
   }
   return here;
 }
 
-const text = (given: unknown) => (given === undefined || given === null ? '' : String(given));
+const text = shown;
 
 function counted(objects: Manifest[], field: string): { value: string; count: number }[] {
   const counts = new Map<string, number>();
@@ -59,7 +61,8 @@ export function resolvers(plane: Plane): Row {
 
   function view(object: Manifest): Row {
     const row = rows.get(object.kind);
-    const conditions = () => ((value(object, 'status.conditions') as Row[] | undefined) ?? []).map((each) => ({ ...each }));
+    const conditions = () =>
+      ((value(object, 'status.conditions') as Row[] | undefined) ?? []).map((each) => ({ ...each }));
     return {
       kind: object.kind,
       apiVersion: object.apiVersion,
@@ -72,11 +75,14 @@ export function resolvers(plane: Plane): Row {
       created: object.metadata.creationTimestamp ?? null,
       deleting: Boolean((object.metadata as Row)['deletionTimestamp']),
       labels: Object.entries(object.metadata.labels ?? {}).map(([name, each]) => ({ name, value: each })),
-      columns: (row?.columns ?? []).map((column) => ({ name: column.name, value: value(object, column.path) ?? null })),
+      columns: (row?.columns ?? []).map((column) => ({
+        name: column.name,
+        value: value(object, column.path) ?? null,
+      })),
       fields: ({ paths }: { paths: string[] }) => paths.map((path) => value(object, path) ?? null),
       json: object,
       conditions,
-      ready: () => conditions().find((each) => (each as Row)['type'] === 'Ready') ?? null,
+      ready: () => conditions().find((each) => each['type'] === 'Ready') ?? null,
       owners: [],
       links: () => links(object),
       graph: ({ hops }: { hops: number }) => graph(object, hops),
@@ -88,7 +94,7 @@ export function resolvers(plane: Plane): Row {
   /** The few links that tests and pictures need: of servers, machines, instances, runs, services. */
   function related(object: Manifest): { relation: string; direction: 'IN' | 'OUT'; to: Manifest[] }[] {
     const one = (kind: string, namespace: unknown, name: unknown) => {
-      const found = name ? plane.find(kind, namespace ? String(namespace) : null, String(name)) : undefined;
+      const found = name ? plane.find(kind, text(namespace) || null, text(name)) : undefined;
       return found ? [found] : [];
     };
     const ns = object.metadata.namespace ?? null;
@@ -101,12 +107,25 @@ export function resolvers(plane: Plane): Row {
       case 'Server':
         return [
           out('rack', one('Rack', null, value(object, 'spec.location.rack'))),
-          out('machine', one('Machine', value(object, 'status.machineRef.namespace'), value(object, 'status.machineRef.name'))),
+          out(
+            'machine',
+            one(
+              'Machine',
+              value(object, 'status.machineRef.namespace'),
+              value(object, 'status.machineRef.name'),
+            ),
+          ),
         ];
       case 'Machine':
         return [
           out('server', one('Server', null, value(object, 'status.server'))),
-          into('instances', all('Instance', (each) => each.metadata.namespace === ns && value(each, 'spec.host.name') === name)),
+          into(
+            'instances',
+            all(
+              'Instance',
+              (each) => each.metadata.namespace === ns && value(each, 'spec.host.name') === name,
+            ),
+          ),
         ];
       case 'Instance':
         return [
@@ -114,11 +133,19 @@ export function resolvers(plane: Plane): Row {
           out('machine', one('Machine', ns, value(object, 'spec.host.name'))),
         ];
       case 'Service':
-        return [into('instances', all('Instance', (each) => each.metadata.namespace === ns && value(each, 'spec.service') === name))];
+        return [
+          into(
+            'instances',
+            all('Instance', (each) => each.metadata.namespace === ns && value(each, 'spec.service') === name),
+          ),
+        ];
       case 'Rack':
         return [
           out('site', one('Site', null, value(object, 'spec.site'))),
-          into('servers', all('Server', (each) => value(each, 'spec.location.rack') === name)),
+          into(
+            'servers',
+            all('Server', (each) => value(each, 'spec.location.rack') === name),
+          ),
         ];
       default:
         return [];
@@ -136,7 +163,8 @@ export function resolvers(plane: Plane): Row {
     }));
   }
 
-  const id = (object: Manifest) => `${object.kind}/${object.metadata.namespace ?? ''}/${object.metadata.name}`;
+  const id = (object: Manifest) =>
+    `${object.kind}/${object.metadata.namespace ?? ''}/${object.metadata.name}`;
 
   function graph(from: Manifest, hops: number): Row {
     const distance = new Map([[id(from), 0]]);
@@ -152,7 +180,8 @@ export function resolvers(plane: Plane): Row {
             seen.push(other);
           }
           const [a, b] = direction === 'OUT' ? [object, other] : [other, object];
-          if (!edges.some((edge) => edge['from'] === id(a) && edge['to'] === id(b))) edges.push({ from: id(a), to: id(b), relation });
+          if (!edges.some((edge) => edge['from'] === id(a) && edge['to'] === id(b)))
+            edges.push({ from: id(a), to: id(b), relation });
         }
       }
     }
@@ -187,10 +216,16 @@ export function resolvers(plane: Plane): Row {
       if (asked.kinds && !asked.kinds.includes(object.kind)) return false;
       if (asked.namespaces && !asked.namespaces.includes(object.metadata.namespace ?? '')) return false;
       if (!(asked.filters ?? []).every((filter) => passes(object, filter))) return false;
-      if (!labels.every((each) => object.metadata.labels?.[each.split('=')[0] ?? ''] === each.split('=')[1])) return false;
+      if (!labels.every((each) => object.metadata.labels?.[each.split('=')[0] ?? ''] === each.split('=')[1]))
+        return false;
       if (!wanted) return true;
       const serial = text(value(object, 'spec.serial'));
-      const all = [object.metadata.name, object.metadata.namespace, serial, ...Object.values(object.metadata.labels ?? {})];
+      const all = [
+        object.metadata.name,
+        object.metadata.namespace,
+        serial,
+        ...Object.values(object.metadata.labels ?? {}),
+      ];
       return all.some((each) => text(each).toLowerCase().includes(wanted));
     });
     const field = asked.sort?.field ?? 'metadata.name';
@@ -200,7 +235,11 @@ export function resolvers(plane: Plane): Row {
     return {
       total: found.length,
       revision: '1',
-      facets: (asked.facets ?? []).map((each) => ({ field: each, values: counted(found, each).slice(0, 100), other: 0 })),
+      facets: (asked.facets ?? []).map((each) => ({
+        field: each,
+        values: counted(found, each).slice(0, 100),
+        other: 0,
+      })),
       edges: page.map((object) => ({ cursor: object.metadata.uid, node: view(object) })),
       pageInfo: { hasNextPage: false, endCursor: null },
     };
@@ -212,14 +251,28 @@ export function resolvers(plane: Plane): Row {
     singular: row.kind.toLowerCase(),
     shortNames: row.shortNames ?? [],
     description: `A ${row.kind}.`,
-    columns: (row.columns ?? []).map((column) => ({ type: 'string', wide: false, description: '', ...column })),
+    columns: (row.columns ?? []).map((column) => ({
+      type: 'string',
+      wide: false,
+      description: '',
+      ...column,
+    })),
     fields: row.fields ?? [],
     relations: [],
     count: plane.objects.filter((object) => object.kind === row.kind).length,
     verbs: ['get', 'list', 'watch', 'create', 'update', 'patch', 'delete'],
   });
 
-  const busy = new Set(['Pending', 'Queued', 'Running', 'Suspended', 'Compensating', 'Canary', 'Paused', 'Planned']);
+  const busy = new Set([
+    'Pending',
+    'Queued',
+    'Running',
+    'Suspended',
+    'Compensating',
+    'Canary',
+    'Paused',
+    'Planned',
+  ]);
   const underWay = (kind: string) =>
     plane.objects.filter((object) => object.kind === kind && busy.has(text(value(object, 'status.phase'))));
 
@@ -237,7 +290,11 @@ export function resolvers(plane: Plane): Row {
       revision: '1',
       places: sites.map((each) => {
         const within = servers.filter((object) => site(object) === each);
-        return { place: { site: each, hall: null, row: null, rack: null }, servers: within.length, counts: counts(within) };
+        return {
+          place: { site: each, hall: null, row: null, rack: null },
+          servers: within.length,
+          counts: counts(within),
+        };
       }),
     };
   }
@@ -251,7 +308,11 @@ export function resolvers(plane: Plane): Row {
         message: value(object, 'status.message') ?? null,
         asked: value(object, 'spec.asked') ?? null,
         granted: value(object, 'status.granted') ?? null,
-        target: reference(text(value(object, 'spec.target.kind')), null, text(value(object, 'spec.target.name'))),
+        target: reference(
+          text(value(object, 'spec.target.kind')),
+          null,
+          text(value(object, 'spec.target.name')),
+        ),
         servers: value(object, 'status.servers') ?? 0,
         instances: value(object, 'status.instances') ?? 0,
         services: value(object, 'status.services') ?? [],
@@ -283,7 +344,13 @@ export function resolvers(plane: Plane): Row {
       deadline: value(object, 'status.deadline') ?? null,
       steps: ((value(object, 'status.steps') as Row[] | undefined) ?? []).map((step) => {
         const path = text(step['name']).split('/');
-        return { attempts: 1, ...step, parent: path.slice(0, -1).join('/') || null, depth: path.length - 1, critical: false };
+        return {
+          attempts: 1,
+          ...step,
+          parent: path.slice(0, -1).join('/') || null,
+          depth: path.length - 1,
+          critical: false,
+        };
       }),
       permits: permits((permit) => permit.metadata.name === name && permit.metadata.namespace === namespace),
       approvals: value(object, 'spec.approvals') ?? [],
@@ -316,7 +383,12 @@ export function resolvers(plane: Plane): Row {
       domainsAtOnce: 1,
       failureDomain: 'Rack',
       ...spec,
-      ...Object.fromEntries(['targets', 'left', 'running', 'waiting', 'succeeded', 'failed', 'domains'].map((key) => [key, status[key] ?? 0])),
+      ...Object.fromEntries(
+        ['targets', 'left', 'running', 'waiting', 'succeeded', 'failed', 'domains'].map((key) => [
+          key,
+          status[key] ?? 0,
+        ]),
+      ),
       phase: status['phase'] ?? 'Pending',
       message: status['message'] ?? null,
       canaries: status['canaries'] ?? [],
@@ -336,9 +408,17 @@ export function resolvers(plane: Plane): Row {
           waiting: count(of, 'Queued'),
           succeeded: count(of, 'Succeeded'),
           failed: count(of, 'Failed'),
-          startTime: of.map((each) => text(value(each, 'status.startTime'))).filter(Boolean).sort()[0] ?? null,
+          startTime:
+            of
+              .map((each) => text(value(each, 'status.startTime')))
+              .filter(Boolean)
+              .sort()[0] ?? null,
           endTime: null,
-          runs: of.map((each) => ({ target: value(each, 'spec.target.name'), run: each.metadata.name, phase: phase(each) })),
+          runs: of.map((each) => ({
+            target: value(each, 'spec.target.name'),
+            run: each.metadata.name,
+            phase: phase(each),
+          })),
         };
       }),
       runs: () => search({ kinds: ['Run'], first: 50 }),
@@ -349,7 +429,10 @@ export function resolvers(plane: Plane): Row {
     const object = plane.find('Service', namespace, name);
     if (!object) return null;
     const instances = plane.objects.filter(
-      (each) => each.kind === 'Instance' && each.metadata.namespace === namespace && value(each, 'spec.service') === name,
+      (each) =>
+        each.kind === 'Instance' &&
+        each.metadata.namespace === namespace &&
+        value(each, 'spec.service') === name,
     );
     return {
       object: view(object),
@@ -359,14 +442,17 @@ export function resolvers(plane: Plane): Row {
       phase: value(object, 'status.phase') ?? null,
       instances: value(object, 'status.instances') ?? 0,
       down: value(object, 'status.down') ?? 0,
-      budget: Number(value(object, 'status.down') ?? 0) + Number(value(object, 'status.disruptionsAllowed') ?? 0),
+      budget:
+        Number(value(object, 'status.down') ?? 0) + Number(value(object, 'status.disruptionsAllowed') ?? 0),
       disruptionsAllowed: value(object, 'status.disruptionsAllowed') ?? 0,
       closedUntil: null,
       phases: counted(instances, 'status.phase'),
       sites: [],
       racks: [],
       permits: permits((permit) =>
-        ((value(permit, 'status.services') as Row[] | undefined) ?? []).some((each) => each['service'] === `${namespace}/${name}`),
+        ((value(permit, 'status.services') as Row[] | undefined) ?? []).some(
+          (each) => each['service'] === `${namespace}/${name}`,
+        ),
       ),
     };
   }
@@ -374,20 +460,37 @@ export function resolvers(plane: Plane): Row {
   function rack({ name }: { name: string }): Row | null {
     const object = plane.find('Rack', null, name);
     if (!object) return null;
-    const servers = plane.objects.filter((each) => each.kind === 'Server' && value(each, 'spec.location.rack') === name);
+    const servers = plane.objects.filter(
+      (each) => each.kind === 'Server' && value(each, 'spec.location.rack') === name,
+    );
     servers.sort((a, b) => Number(value(a, 'spec.location.unit')) - Number(value(b, 'spec.location.unit')));
     const machine = (server: Manifest) =>
-      plane.find('Machine', text(value(server, 'status.machineRef.namespace')), text(value(server, 'status.machineRef.name')));
+      plane.find(
+        'Machine',
+        text(value(server, 'status.machineRef.namespace')),
+        text(value(server, 'status.machineRef.name')),
+      );
     const services = (server: Manifest) => {
       const on = machine(server);
-      const instances = plane.objects.filter((each) => each.kind === 'Instance' && on && value(each, 'spec.host.name') === on.metadata.name);
-      return counted(instances, 'spec.service').map((each) => ({ ...each, value: `${on?.metadata.namespace}/${each.value}` }));
+      const instances = plane.objects.filter(
+        (each) => each.kind === 'Instance' && on && value(each, 'spec.host.name') === on.metadata.name,
+      );
+      return counted(instances, 'spec.service').map((each) => ({
+        ...each,
+        value: `${on?.metadata.namespace}/${each.value}`,
+      }));
     };
     const sum = new Map<string, number>();
-    for (const each of servers.flatMap(services)) sum.set(each.value, (sum.get(each.value) ?? 0) + each.count);
+    for (const each of servers.flatMap(services))
+      sum.set(each.value, (sum.get(each.value) ?? 0) + each.count);
     return {
       object: view(object),
-      place: { site: value(object, 'spec.site') ?? '', hall: value(object, 'spec.hall'), row: value(object, 'spec.row'), rack: name },
+      place: {
+        site: value(object, 'spec.site') ?? '',
+        hall: value(object, 'spec.hall'),
+        row: value(object, 'spec.row'),
+        rack: name,
+      },
       units: value(object, 'spec.units') ?? 42,
       powerFeeds: value(object, 'spec.powerFeeds') ?? [],
       slots: servers.map((server) => {
@@ -417,20 +520,25 @@ export function resolvers(plane: Plane): Row {
     home: () => ({
       mine: plane.me.teams.length > 0,
       teams: plane.me.teams,
-      services: plane.objects.filter((object) => object.kind === 'Service').slice(0, 50).map(view),
+      services: plane.objects
+        .filter((object) => object.kind === 'Service')
+        .slice(0, 50)
+        .map(view),
       servicesTotal: plane.objects.filter((object) => object.kind === 'Service').length,
       runs: underWay('Run').slice(0, 20).map(view),
       runsTotal: underWay('Run').length,
       campaigns: underWay('Campaign').map(view),
       campaignsTotal: underWay('Campaign').length,
-      next: permits((permit) => value(permit, 'status.phase') === 'Waiting').slice(0, 20).map((permit) => ({
-        kind: 'PERMIT',
-        at: permit['asked'],
-        title: `disrupt ${(permit['target'] as Row)['name'] as string}`,
-        message: permit['message'],
-        subject: permit['reference'],
-        services: [],
-      })),
+      next: permits((permit) => value(permit, 'status.phase') === 'Waiting')
+        .slice(0, 20)
+        .map((permit) => ({
+          kind: 'PERMIT',
+          at: permit['asked'],
+          title: `disrupt ${(permit['target'] as Row)['name'] as string}`,
+          message: permit['message'],
+          subject: permit['reference'],
+          services: [],
+        })),
       waiting: plane.waiting.map((each) => ({
         ...each,
         subject: reference(each.subject.kind, each.subject.namespace, each.subject.name),
@@ -449,7 +557,11 @@ export function resolvers(plane: Plane): Row {
           id: id(object),
           kind: object.kind.toUpperCase(),
           title: object.metadata.name,
-          start: value(object, 'spec.start') ?? value(object, 'status.startTime') ?? value(object, 'status.nextScheduleTime') ?? object.metadata.creationTimestamp,
+          start:
+            value(object, 'spec.start') ??
+            value(object, 'status.startTime') ??
+            value(object, 'status.nextScheduleTime') ??
+            object.metadata.creationTimestamp,
           end: value(object, 'spec.end') ?? value(object, 'status.expectedEnd') ?? null,
           subject: reference(object.kind, object.metadata.namespace ?? null, object.metadata.name ?? ''),
           collides: [],

@@ -35,7 +35,8 @@ export function BulkBar({
     mutationFn: () => (search ? resolve(search) : Promise.resolve(rows)),
     onSuccess: (found) => {
       onAll?.(found);
-      if (found.length < total) tell('wait', `The first ${number(found.length)} are chosen; a campaign does more.`);
+      if (found.length < total)
+        tell('wait', `The first ${number(found.length)} are chosen; a campaign does more.`);
     },
     onError: (error) => tell('fail', error.message),
   });
@@ -71,7 +72,11 @@ export function BulkBar({
       {runbooks.length > 0 && selector && (
         <Button
           onClick={() =>
-            void navigate({ to: '/new/$plural', params: { plural: 'campaigns' }, search: { selector, kind: info.kind } })
+            void navigate({
+              to: '/new/$plural',
+              params: { plural: 'campaigns' },
+              search: { selector, kind: info.kind },
+            })
           }
         >
           Plan a campaign
@@ -81,7 +86,9 @@ export function BulkBar({
       <Button look="danger" onClick={() => setDeed({ does: 'delete' })}>
         Delete
       </Button>
-      {deed && <BulkDialog info={info} rows={rows} deed={deed} onClose={() => setDeed(undefined)} onDone={onClear} />}
+      {deed && (
+        <BulkDialog info={info} rows={rows} deed={deed} onClose={() => setDeed(undefined)} onDone={onClear} />
+      )}
     </div>
   );
 }

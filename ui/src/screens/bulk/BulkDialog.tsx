@@ -6,7 +6,7 @@ import { useKinds, type KindInfo } from '../../api/kinds';
 import { Dialog } from '../../design/dialog';
 import { Glyph, Status } from '../../design/glyphs';
 import { Button, Command, ErrorNotice, Field, Notice, PartsBar } from '../../design/parts';
-import { at, number, plural } from '../../lib/text';
+import { at, number, plural, shown } from '../../lib/text';
 import { ObjectLink } from '../../shell/links';
 import { labelsOf } from '../create/CampaignForm';
 import type { Row } from '../inventory/useRows';
@@ -41,12 +41,20 @@ export function BulkDialog({
   const [label, setLabel] = useState('');
   const [params, setParams] = useState<Typed>({});
   const [namespace, setNamespace] = useRunNamespace();
-  const [outcome, setOutcome] = useState<{ done: number; failed: { row: Row; error: unknown }[]; over: boolean }>();
+  const [outcome, setOutcome] = useState<{
+    done: number;
+    failed: { row: Row; error: unknown }[];
+    over: boolean;
+  }>();
   const runbook = useRunbook(deed.does === 'run' ? deed.runbook : '');
   const runs = useKinds().kind('Run');
   const parameters = (at(runbook.data, 'spec.parameters') as Parameter[] | undefined) ?? [];
   const given = read(parameters, params);
-  const lost = useQuery({ queryKey: ['blast', rows.map((row) => row.uid)], queryFn: () => blast(rows), enabled: deed.does !== 'label' });
+  const lost = useQuery({
+    queryKey: ['blast', rows.map((row) => row.uid)],
+    queryFn: () => blast(rows),
+    enabled: deed.does !== 'label',
+  });
   const labels = labelsOf(label);
 
   const act = async (row: Row): Promise<void> => {
@@ -70,7 +78,9 @@ export function BulkDialog({
     (outcome && !outcome.over && 'It is being done.') ||
     (rows.length > TYPED_ABOVE && typed !== String(rows.length) && `Type ${rows.length} first.`) ||
     (deed.does === 'label' && !labels && 'Write a label as name=value.') ||
-    (deed.does === 'run' && Object.keys(given.wrong).length > 0 && `${Object.keys(given.wrong)[0]} must be given.`);
+    (deed.does === 'run' &&
+      Object.keys(given.wrong).length > 0 &&
+      `${Object.keys(given.wrong)[0]} must be given.`);
   const verb = { run: 'Start', label: 'Label', delete: 'Delete' }[deed.does];
   const what = `${verb} ${deed.does === 'run' ? plural(rows.length, 'run') : plural(rows.length, info.singular, info.plural)}`;
   return (
@@ -92,7 +102,11 @@ export function BulkDialog({
         ) : (
           <>
             <Button onClick={onClose}>Leave it</Button>
-            <Button look={deed.does === 'delete' ? 'danger' : 'primary'} barred={barred} onClick={() => void go()}>
+            <Button
+              look={deed.does === 'delete' ? 'danger' : 'primary'}
+              barred={barred}
+              onClick={() => void go()}
+            >
               {what}
             </Button>
           </>
@@ -106,7 +120,7 @@ export function BulkDialog({
           <div className="stack wide-gap">
             {deed.does === 'run' && (
               <>
-                <p className="muted">{String(at(runbook.data, 'spec.summary') ?? '')}</p>
+                <p className="muted">{shown(at(runbook.data, 'spec.summary'))}</p>
                 <ParameterFields parameters={parameters} typed={params} wrong={{}} onChange={setParams} />
                 <NamespaceField value={namespace} fixed={info.namespaced} onChange={setNamespace} />
               </>
@@ -114,7 +128,13 @@ export function BulkDialog({
             {deed.does === 'label' && (
               <Field label="Labels" hint="Such as role=web,ring=2. A label that is there gets the new value.">
                 {(ids) => (
-                  <input {...ids} className="input mono" autoFocus value={label} onChange={(event) => setLabel(event.target.value)} />
+                  <input
+                    {...ids}
+                    className="input mono"
+                    autoFocus
+                    value={label}
+                    onChange={(event) => setLabel(event.target.value)}
+                  />
                 )}
               </Field>
             )}
@@ -126,12 +146,16 @@ export function BulkDialog({
                       .slice(0, 6)
                       .map(({ value, count }) => `${value} (${count})`)
                       .join(', ')}.`}{' '}
-                <span className="aside">Each disruptive step asks the ledger, and waits as long as a budget would not hold.</span>
+                <span className="aside">
+                  Each disruptive step asks the ledger, and waits as long as a budget would not hold.
+                </span>
               </Notice>
             )}
             {lost.isError && <ErrorNotice error={lost.error} />}
             {lost.data === null && deed.does === 'run' && (
-              <Notice tone="idle">Each disruptive step asks the ledger, and waits as long as a budget would not hold.</Notice>
+              <Notice tone="idle">
+                Each disruptive step asks the ledger, and waits as long as a budget would not hold.
+              </Notice>
             )}
             {rows.length > TYPED_ABOVE && (
               <Field label={`Type ${rows.length} to go on`} hint="That many is not done by a slip.">
@@ -171,7 +195,8 @@ function lineOf(info: KindInfo, deed: Deed, rows: Row[], label: string, namespac
   const dots = rows.length > 3 ? ' …' : '';
   const own = rows[0]?.namespace ? ` -n ${rows[0].namespace}` : '';
   if (deed.does === 'delete') return `kubectl delete ${info.plural} ${names.join(' ')}${dots}${own}`;
-  if (deed.does === 'label') return `kubectl label ${info.plural} ${names.join(' ')}${dots}${own} ${label.replaceAll(',', ' ')} --overwrite`;
+  if (deed.does === 'label')
+    return `kubectl label ${info.plural} ${names.join(' ')}${dots}${own} ${label.replaceAll(',', ' ')} --overwrite`;
   return `for name in ${names.join(' ')}${dots}; do quarterdeck run start ${deed.runbook} ${info.singular}/$name -n ${rows[0]?.namespace ?? namespace} --no-follow; done`;
 }
 
@@ -209,4 +234,3 @@ function Outcome({
     </div>
   );
 }
-

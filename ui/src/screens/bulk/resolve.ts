@@ -15,7 +15,12 @@ export async function resolve(search: Variables): Promise<Row[]> {
   const rows: Row[] = [];
   let after: string | undefined;
   while (rows.length < MOST) {
-    const answer = await query(SearchDocument, { ...search, facets: [], first: PAGE, ...(after ? { after } : {}) });
+    const answer = await query(SearchDocument, {
+      ...search,
+      facets: [],
+      first: PAGE,
+      ...(after ? { after } : {}),
+    });
     const { edges } = answer.search;
     rows.push(...edges.map((edge) => edge.node));
     after = edges[edges.length - 1]?.cursor;

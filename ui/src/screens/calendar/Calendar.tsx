@@ -33,7 +33,8 @@ export function Calendar() {
   const to = plusDays(from, days);
   const go = (next: { from?: string; days?: number }) =>
     void navigate({ search: { ...(search.ns ? { ns: search.ns } : {}), ...next } });
-  const shift = (by: number) => go({ from: dayText(plusDays(from, by * Math.max(1, Math.round(days / 2)))), days });
+  const shift = (by: number) =>
+    go({ from: dayText(plusDays(from, by * Math.max(1, Math.round(days / 2)))), days });
   useKeys([
     { keys: 'ArrowLeft', does: 'Earlier', act: () => shift(-1) },
     { keys: 'ArrowRight', does: 'Later', act: () => shift(1) },
@@ -43,7 +44,11 @@ export function Calendar() {
     {
       queryKey: ['calendar', from, to],
       queryFn: ({ signal }) =>
-        query(CalendarPageDocument, { from: new Date(from).toISOString(), to: new Date(to).toISOString() }, signal),
+        query(
+          CalendarPageDocument,
+          { from: new Date(from).toISOString(), to: new Date(to).toISOString() },
+          signal,
+        ),
       placeholderData: keepPreviousData,
     },
     [{ kind: 'Freeze' }, { kind: 'Campaign' }, { kind: 'Schedule' }],
@@ -66,7 +71,9 @@ export function Calendar() {
           <select
             className="select"
             value={days}
-            onChange={(event) => go({ days: Number(event.target.value), ...(search.from ? { from: search.from } : {}) })}
+            onChange={(event) =>
+              go({ days: Number(event.target.value), ...(search.from ? { from: search.from } : {}) })
+            }
           >
             {SPANS.map((span) => (
               <option key={span} value={span}>
@@ -77,15 +84,39 @@ export function Calendar() {
         </label>
       </header>
       {found.isError && !entries && <ErrorNotice error={found.error} onRetry={() => void found.refetch()} />}
-      {!entries ? <Loading lines={8} label="Reading the calendar" /> : <Lanes entries={entries} from={from} to={to} days={days} now={now} />}
+      {!entries ? (
+        <Loading lines={8} label="Reading the calendar" />
+      ) : (
+        <Lanes entries={entries} from={from} to={to} days={days} now={now} />
+      )}
       {entries && <List entries={entries} />}
     </div>
   );
 }
 
-function Lanes({ entries, from, to, days, now }: { entries: Entry[]; from: number; to: number; days: number; now: number }) {
+function Lanes({
+  entries,
+  from,
+  to,
+  days,
+  now,
+}: {
+  entries: Entry[];
+  from: number;
+  to: number;
+  days: number;
+  now: number;
+}) {
   const groups = useMemo(
-    () => KINDS.map((group) => ({ ...group, ...lay(entries.filter((entry) => entry.kind === group.kind), from, to) })),
+    () =>
+      KINDS.map((group) => ({
+        ...group,
+        ...lay(
+          entries.filter((entry) => entry.kind === group.kind),
+          from,
+          to,
+        ),
+      })),
     [entries, from, to],
   );
   const at = (now - from) / (to - from);
@@ -134,7 +165,8 @@ function List({ entries }: { entries: Entry[] }) {
   if (entries.length === 0) {
     return (
       <Empty title="Nothing happens in these days." command="kubectl explain freeze.spec">
-        Freezes, campaigns, schedules and maintenance windows stand here. A freeze keeps disruption away for a time:
+        Freezes, campaigns, schedules and maintenance windows stand here. A freeze keeps disruption away for a
+        time:
       </Empty>
     );
   }
@@ -159,7 +191,9 @@ function List({ entries }: { entries: Entry[] }) {
                 </td>
                 <td className="muted">{entry.kind.toLowerCase()}</td>
                 <td className="nowrap">{full(Date.parse(entry.start))}</td>
-                <td className="nowrap">{entry.end ? full(Date.parse(entry.end)) : <span className="faint">–</span>}</td>
+                <td className="nowrap">
+                  {entry.end ? full(Date.parse(entry.end)) : <span className="faint">–</span>}
+                </td>
                 <td>
                   {entry.collides.length > 0 && (
                     <span className="row">

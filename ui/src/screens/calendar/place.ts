@@ -22,11 +22,17 @@ const LEAST = 0.006;
 /** So much is kept free behind the beginning of each, for its title. */
 const TITLE = 0.15;
 
-export function lay<T extends Entry>(entries: T[], from: number, to: number): { laid: Laid<T>[]; lanes: number } {
+export function lay<T extends Entry>(
+  entries: T[],
+  from: number,
+  to: number,
+): { laid: Laid<T>[]; lanes: number } {
   const whole = to - from;
   const free: number[] = [];
   const laid: Laid<T>[] = [];
-  const sorted = [...entries].sort((a, b) => Date.parse(a.start) - Date.parse(b.start) || a.id.localeCompare(b.id));
+  const sorted = [...entries].sort(
+    (a, b) => Date.parse(a.start) - Date.parse(b.start) || a.id.localeCompare(b.id),
+  );
   for (const entry of sorted) {
     const start = Date.parse(entry.start);
     const end = entry.end ? Date.parse(entry.end) : start;

@@ -3,7 +3,7 @@ import { useState } from 'react';
 import type { Manifest } from '../../api/kube';
 import { Menu, MenuItem } from '../../design/menu';
 import { Button, Field } from '../../design/parts';
-import { at } from '../../lib/text';
+import { at, shown } from '../../lib/text';
 import { ActDialog, useChange, type Subject } from '../object/act';
 
 const ENDED = new Set(['Succeeded', 'Failed', 'Cancelled']);
@@ -18,7 +18,8 @@ export function CampaignActions({ subject, manifest }: { subject: Subject; manif
   const busy = change.isPending && 'It is being done.';
   // Past its failure limit it pauses itself: `paused` is not what holds it then.
   const heldByFailures = phase === 'Paused' && !asked;
-  const pause = (paused: boolean, said: string) => change.mutate({ said, patch: () => ({ spec: { paused } }) });
+  const pause = (paused: boolean, said: string) =>
+    change.mutate({ said, patch: () => ({ spec: { paused } }) });
   return (
     <>
       {!ended && asked && (
@@ -70,26 +71,39 @@ export function CampaignActions({ subject, manifest }: { subject: Subject; manif
         <ActDialog
           title={`End campaign ${subject.name}?`}
           subject={subject}
-          wanted={{ said: 'The campaign ends; its runs are being cancelled.', patch: () => ({ spec: { cancel: true } }) }}
+          wanted={{
+            said: 'The campaign ends; its runs are being cancelled.',
+            patch: () => ({ spec: { cancel: true } }),
+          }}
           verb="End the campaign"
           danger
           onClose={() => setDialog(undefined)}
         >
-          <p>Runs in work are cancelled, and undo what their runbook says. Targets not begun stay as they are.</p>
+          <p>
+            Runs in work are cancelled, and undo what their runbook says. Targets not begun stay as they are.
+          </p>
         </ActDialog>
       )}
       {dialog === 'accept' && (
         <ActDialog
           title={`Go on with ${failed} failures?`}
           subject={subject}
-          wanted={{ said: `It goes on; ${failed} failures are accepted.`, patch: () => ({ spec: { acceptedFailures: failed } }) }}
+          wanted={{
+            said: `It goes on; ${failed} failures are accepted.`,
+            patch: () => ({ spec: { acceptedFailures: failed } }),
+          }}
           verb="Go on"
           onClose={() => setDialog(undefined)}
         >
-          <p>It has paused itself, as more targets failed than its limit allows. It pauses again with the next failure beyond.</p>
+          <p>
+            It has paused itself, as more targets failed than its limit allows. It pauses again with the next
+            failure beyond.
+          </p>
         </ActDialog>
       )}
-      {dialog === 'limits' && <Limits subject={subject} manifest={manifest} onClose={() => setDialog(undefined)} />}
+      {dialog === 'limits' && (
+        <Limits subject={subject} manifest={manifest} onClose={() => setDialog(undefined)} />
+      )}
     </>
   );
 }
@@ -97,8 +111,16 @@ export function CampaignActions({ subject, manifest }: { subject: Subject; manif
 /** A count, or a share such as `2%`: as the API takes either. */
 export const countOrShare = (text: string): number | string => (/^\d+$/.test(text) ? Number(text) : text);
 
-function Limits({ subject, manifest, onClose }: { subject: Subject; manifest: Manifest; onClose: () => void }) {
-  const was = (field: string) => String(at(manifest, `spec.${field}`) ?? '');
+function Limits({
+  subject,
+  manifest,
+  onClose,
+}: {
+  subject: Subject;
+  manifest: Manifest;
+  onClose: () => void;
+}) {
+  const was = (field: string) => shown(at(manifest, `spec.${field}`));
   const [concurrency, setConcurrency] = useState(was('concurrency'));
   const [domains, setDomains] = useState(was('domainsAtOnce'));
   const [failures, setFailures] = useState(was('failureLimit'));
@@ -116,16 +138,35 @@ function Limits({ subject, manifest, onClose }: { subject: Subject; manifest: Ma
     >
       <Field label="Runs in work at once" hint="Those that wait for the ledger among them.">
         {(ids) => (
-          <input {...ids} className="input" inputMode="numeric" value={concurrency} onChange={(event) => setConcurrency(event.target.value)} />
+          <input
+            {...ids}
+            className="input"
+            inputMode="numeric"
+            value={concurrency}
+            onChange={(event) => setConcurrency(event.target.value)}
+          />
         )}
       </Field>
       <Field label="Failure domains at once">
         {(ids) => (
-          <input {...ids} className="input" inputMode="numeric" value={domains} onChange={(event) => setDomains(event.target.value)} />
+          <input
+            {...ids}
+            className="input"
+            inputMode="numeric"
+            value={domains}
+            onChange={(event) => setDomains(event.target.value)}
+          />
         )}
       </Field>
       <Field label="Failure limit" hint="A count, or a share such as 2%: it pauses itself past that.">
-        {(ids) => <input {...ids} className="input" value={failures} onChange={(event) => setFailures(event.target.value)} />}
+        {(ids) => (
+          <input
+            {...ids}
+            className="input"
+            value={failures}
+            onChange={(event) => setFailures(event.target.value)}
+          />
+        )}
       </Field>
     </ActDialog>
   );

@@ -3,7 +3,17 @@ import { CampaignPageDocument, type CampaignPageQuery } from '../../api/generate
 import { query } from '../../api/graphql';
 import { useLiveQuery } from '../../api/live';
 import { Glyph, toneOf, type Tone } from '../../design/glyphs';
-import { Command, Empty, ErrorNotice, Lasting, Loading, Notice, Panel, PartsBar, When } from '../../design/parts';
+import {
+  Command,
+  Empty,
+  ErrorNotice,
+  Lasting,
+  Loading,
+  Notice,
+  Panel,
+  PartsBar,
+  When,
+} from '../../design/parts';
 import { number, percent, plural } from '../../lib/text';
 import { ObjectLink, useOpen } from '../../shell/links';
 import type { OverviewProps } from '../object/ObjectPage';
@@ -31,7 +41,8 @@ export function CampaignOverview({ info, object }: OverviewProps) {
     EVERY_MS,
   );
   const campaign = found.data?.campaign;
-  if (found.isError && !found.data) return <ErrorNotice error={found.error} onRetry={() => void found.refetch()} />;
+  if (found.isError && !found.data)
+    return <ErrorNotice error={found.error} onRetry={() => void found.refetch()} />;
   if (!campaign) return <Loading lines={8} label="Reading the campaign" />;
   const wantsApproval = campaign.blockers.some((blocker) => /approv/i.test(blocker.reason));
   return (
@@ -41,9 +52,15 @@ export function CampaignOverview({ info, object }: OverviewProps) {
           This is its plan: nothing has begun. <span className="aside">{campaign.message}</span>
         </Notice>
       )}
-      {campaign.phase !== 'Planned' && campaign.message && <Notice tone={toneOf(campaign.phase)}>{campaign.message}</Notice>}
+      {campaign.phase !== 'Planned' && campaign.message && (
+        <Notice tone={toneOf(campaign.phase)}>{campaign.message}</Notice>
+      )}
       {wantsApproval && (
-        <Decide subject={{ info, namespace, name: object.name }} step={null} message="Runs of it wait for an approval." />
+        <Decide
+          subject={{ info, namespace, name: object.name }}
+          step={null}
+          message="Runs of it wait for an approval."
+        />
       )}
       <Progress campaign={campaign} />
       <div className="run-columns">
@@ -67,7 +84,10 @@ const PARTS: [keyof Pick<View, 'succeeded' | 'running' | 'waiting' | 'failed' | 
 
 /** Runs that wait are among those in work: told apart here, so that the parts add up. */
 function counts(campaign: View): Record<string, number> {
-  return { ...campaign, running: Math.max(0, campaign.running - campaign.waiting) } as unknown as Record<string, number>;
+  return { ...campaign, running: Math.max(0, campaign.running - campaign.waiting) } as unknown as Record<
+    string,
+    number
+  >;
 }
 
 function Progress({ campaign }: { campaign: View }) {
@@ -103,7 +123,11 @@ function Progress({ campaign }: { campaign: View }) {
       <PartsBar
         tall
         whole={campaign.targets}
-        parts={PARTS.filter(([field]) => field !== 'left').map(([field, name, tone]) => ({ name, tone, count: of[field] ?? 0 }))}
+        parts={PARTS.filter(([field]) => field !== 'left').map(([field, name, tone]) => ({
+          name,
+          tone,
+          count: of[field] ?? 0,
+        }))}
       />
     </section>
   );
@@ -161,7 +185,10 @@ function LaneRow({ lane, namespace }: { lane: Lane; namespace: string; kind: str
     <li className="lane">
       <span className="lane-name cut">
         {lane.canary ? <b>canary</b> : lane.name}
-        <span className="faint"> {done}/{lane.targets}</span>
+        <span className="faint">
+          {' '}
+          {done}/{lane.targets}
+        </span>
       </span>
       <span className="lane-runs">
         {lane.runs.map((run) => (
@@ -175,7 +202,9 @@ function LaneRow({ lane, namespace }: { lane: Lane; namespace: string; kind: str
             <Glyph tone={toneOf(run.phase)} />
           </button>
         ))}
-        {lane.targets > lane.runs.length && <span className="faint">+{number(lane.targets - lane.runs.length)}</span>}
+        {lane.targets > lane.runs.length && (
+          <span className="faint">+{number(lane.targets - lane.runs.length)}</span>
+        )}
       </span>
       <span className="faint small nowrap">
         <Lasting from={lane.startTime} to={lane.endTime} />
@@ -193,7 +222,8 @@ function Facts({ campaign, name, namespace }: { campaign: View; name: string; na
           <ObjectLink target={{ kind: 'Runbook', name: campaign.runbook }} />
         </Fact>
         <Fact name="Targets">
-          {plural(campaign.targets, campaign.targetKind)} in {plural(campaign.domains, campaign.failureDomain)}
+          {plural(campaign.targets, campaign.targetKind)} in{' '}
+          {plural(campaign.domains, campaign.failureDomain)}
         </Fact>
         <Fact name="Asked by">{campaign.requestedBy ?? '–'}</Fact>
         {params.map(([key, value]) => (
@@ -207,7 +237,13 @@ function Facts({ campaign, name, namespace }: { campaign: View; name: string; na
         <Fact name="Canaries">
           {campaign.canaries.slice(0, 6).map((target) => (
             <div key={target}>
-              <ObjectLink target={{ kind: campaign.targetKind, namespace: campaign.targetKind === 'Server' ? null : namespace, name: target }} />
+              <ObjectLink
+                target={{
+                  kind: campaign.targetKind,
+                  namespace: campaign.targetKind === 'Server' ? null : namespace,
+                  name: target,
+                }}
+              />
             </div>
           ))}
           {campaign.canaries.length === 0 && '–'}

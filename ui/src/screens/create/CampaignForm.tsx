@@ -10,7 +10,7 @@ import { useKinds, type KindInfo } from '../../api/kinds';
 import { Button, Command, ErrorNotice, Field, Panel } from '../../design/parts';
 import { Status } from '../../design/glyphs';
 import { tell } from '../../design/toasts';
-import { at, plural } from '../../lib/text';
+import { at, plural, shown } from '../../lib/text';
 import { ObjectLink, useOpen } from '../../shell/links';
 import { countOrShare } from '../campaign/CampaignActions';
 import { ParameterFields } from '../run/ParameterFields';
@@ -57,7 +57,12 @@ export function CampaignForm({ info }: { info: KindInfo }) {
   const [runbook, setRunbook] = useState('');
   const [selector, setSelector] = useState(search.selector ?? '');
   const [typed, setTyped] = useState<Typed>({});
-  const [limits, setLimits] = useState({ canary: '1', concurrency: '20', domainsAtOnce: '2', failureLimit: '2%' });
+  const [limits, setLimits] = useState({
+    canary: '1',
+    concurrency: '20',
+    domainsAtOnce: '2',
+    failureLimit: '2%',
+  });
   const [domain, setDomain] = useState('Rack');
   const [tried, setTried] = useState(false);
   const runbooks = useAllRunbooks();
@@ -128,13 +133,28 @@ export function CampaignForm({ info }: { info: KindInfo }) {
             <div className="stack wide-gap">
               <Field label="Name" wrong={wrongly(missing.name)}>
                 {(ids) => (
-                  <input {...ids} className="input" autoFocus value={name} onChange={(event) => setName(event.target.value)} />
+                  <input
+                    {...ids}
+                    className="input"
+                    autoFocus
+                    value={name}
+                    onChange={(event) => setName(event.target.value)}
+                  />
                 )}
               </Field>
               <NamespaceField value={namespace} onChange={setNamespace} />
-              <Field label="Runbook" hint={String(at(found.data, 'spec.summary') ?? '')} wrong={wrongly(missing.runbook)}>
+              <Field
+                label="Runbook"
+                hint={shown(at(found.data, 'spec.summary'))}
+                wrong={wrongly(missing.runbook)}
+              >
                 {(ids) => (
-                  <select {...ids} className="select" value={runbook} onChange={(event) => setRunbook(event.target.value)}>
+                  <select
+                    {...ids}
+                    className="select"
+                    value={runbook}
+                    onChange={(event) => setRunbook(event.target.value)}
+                  >
                     <option value="">Choose</option>
                     {runbooks.map((each) => (
                       <option key={each}>{each}</option>
@@ -142,14 +162,24 @@ export function CampaignForm({ info }: { info: KindInfo }) {
                   </select>
                 )}
               </Field>
-              <ParameterFields parameters={parameters} typed={typed} wrong={tried ? wrong : {}} onChange={setTyped} />
+              <ParameterFields
+                parameters={parameters}
+                typed={typed}
+                wrong={tried ? wrong : {}}
+                onChange={setTyped}
+              />
               <Field
                 label="Labels of the targets"
                 hint="Such as hardware=compute-gen4,site=ams1. Those that have all of them."
                 wrong={wrongly(missing.selector)}
               >
                 {(ids) => (
-                  <input {...ids} className="input mono" value={selector} onChange={(event) => setSelector(event.target.value)} />
+                  <input
+                    {...ids}
+                    className="input mono"
+                    value={selector}
+                    onChange={(event) => setSelector(event.target.value)}
+                  />
                 )}
               </Field>
             </div>
@@ -159,7 +189,12 @@ export function CampaignForm({ info }: { info: KindInfo }) {
               {text('canary', 'Canaries', 'Done before all others: a count, or 1%.')}
               <Field label="Failure domain" hint="The place that is done as one.">
                 {(ids) => (
-                  <select {...ids} className="select" value={domain} onChange={(event) => setDomain(event.target.value)}>
+                  <select
+                    {...ids}
+                    className="select"
+                    value={domain}
+                    onChange={(event) => setDomain(event.target.value)}
+                  >
                     {DOMAINS.map((each) => (
                       <option key={each}>{each}</option>
                     ))}
@@ -216,7 +251,9 @@ function Targets({ kind, labels }: { kind: string; labels: string }) {
                 <ObjectLink target={node} full />
               </li>
             ))}
-            {result.total > result.edges.length && <li className="faint">and {result.total - result.edges.length} more</li>}
+            {result.total > result.edges.length && (
+              <li className="faint">and {result.total - result.edges.length} more</li>
+            )}
           </ul>
         </>
       )}

@@ -44,7 +44,11 @@ function FromYaml({ info }: { info: KindInfo }) {
         setChecked(text);
         return;
       }
-      const target = { kind: info.kind, namespace: made.metadata.namespace ?? null, name: made.metadata.name ?? '' };
+      const target = {
+        kind: info.kind,
+        namespace: made.metadata.namespace ?? null,
+        name: made.metadata.name ?? '',
+      };
       tell('ok', `${info.kind} ${target.name} is created.`, 'kubectl create -f FILE');
       open(target);
     },
@@ -54,7 +58,10 @@ function FromYaml({ info }: { info: KindInfo }) {
       <header className="screen-head flat">
         <h1>New {info.singular}</h1>
         <span className="grow" />
-        <Button look="plain" onClick={() => void navigate({ to: '/inventory/$plural', params: { plural: info.plural } })}>
+        <Button
+          look="plain"
+          onClick={() => void navigate({ to: '/inventory/$plural', params: { plural: info.plural } })}
+        >
           Leave it
         </Button>
         <Button barred={send.isPending && 'It is being checked.'} onClick={() => send.mutate(true)}>

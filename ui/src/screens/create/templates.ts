@@ -9,7 +9,12 @@ const SPECS: Record<string, unknown> = {
     contacts: ['#payments-on-call'],
     disruptionBudget: { maxUnavailable: '10%' },
   },
-  Freeze: { reason: 'Peak season', start: '2026-12-20T00:00:00Z', end: '2027-01-02T00:00:00Z', sites: ['ams1'] },
+  Freeze: {
+    reason: 'Peak season',
+    start: '2026-12-20T00:00:00Z',
+    end: '2027-01-02T00:00:00Z',
+    sites: ['ams1'],
+  },
   Schedule: {
     schedule: '0 3 * * 1',
     timeZone: 'Europe/Amsterdam',

@@ -63,7 +63,12 @@ function FleetStrip() {
     FLEET_EVERY_MS,
   );
   const fleet = found.data?.fleet;
-  if (!fleet) return found.isError ? <ErrorNotice error={found.error} /> : <Loading lines={2} label="Counting the fleet" />;
+  if (!fleet)
+    return found.isError ? (
+      <ErrorNotice error={found.error} />
+    ) : (
+      <Loading lines={2} label="Counting the fleet" />
+    );
   if (fleet.total === 0) {
     return (
       <section className="panel" aria-label="Fleet">
@@ -211,8 +216,8 @@ function Changing({ home }: { home: HomeView }) {
       )}
       <ul className="lines">
         {home.campaigns.map((node) => {
-          const [targets = 0, succeeded = 0, failed = 0, running = 0, waiting = 0] = node.fields.map((value) =>
-            Number(value ?? 0),
+          const [targets = 0, succeeded = 0, failed = 0, running = 0, waiting = 0] = node.fields.map(
+            (value) => Number(value ?? 0),
           );
           return (
             <li key={node.uid}>
@@ -294,7 +299,10 @@ function Next({ home }: { home: HomeView }) {
         <ul className="lines">
           {home.next.map((each) => (
             <li key={each.kind + each.title + each.subject.name}>
-              <Glyph tone={each.kind === 'FREEZE' ? 'special' : each.kind === 'PERMIT' ? 'wait' : 'idle'} label={each.kind} />
+              <Glyph
+                tone={each.kind === 'FREEZE' ? 'special' : each.kind === 'PERMIT' ? 'wait' : 'idle'}
+                label={each.kind}
+              />
               <div className="grow">
                 <div className="row">
                   <span className="grow cut">

@@ -24,7 +24,10 @@ export function Inventory() {
   if (!info) {
     return (
       <div className="screen">
-        <Empty title={`The plane has no kind called ${plural}, or you may not see it.`} command="kubectl api-resources" />
+        <Empty
+          title={`The plane has no kind called ${plural}, or you may not see it.`}
+          command="kubectl api-resources"
+        />
       </div>
     );
   }
@@ -43,7 +46,12 @@ function Table({ info }: { info: KindInfo }) {
   const [labels, setLabels] = useState<string[]>([]);
   const [hovered, setHovered] = useState(false);
   const facets = useMemo(() => facetFields(info.fields, labels), [info.fields, labels]);
-  const rows = useRows(variables(info.kind, ns, search), facets, { kind: info.kind, namespace: ns ?? null }, !hovered);
+  const rows = useRows(
+    variables(info.kind, ns, search),
+    facets,
+    { kind: info.kind, namespace: ns ?? null },
+    !hovered,
+  );
   useLabelNames(rows.at(0), labels, setLabels);
   const columns = columnsOf(info, search.cols);
   const [active, setActive] = useState(0);
@@ -94,7 +102,10 @@ function Table({ info }: { info: KindInfo }) {
           <Command line={kubectlOf(info.plural, ns, info.namespaced, search)} />
         </Popover>
         {info.verbs.includes('create') && (
-          <Button look="primary" onClick={() => void navigate({ to: '/new/$plural', params: { plural: info.plural } } as never)}>
+          <Button
+            look="primary"
+            onClick={() => void navigate({ to: '/new/$plural', params: { plural: info.plural } } as never)}
+          >
             New {info.singular}
           </Button>
         )}
@@ -106,7 +117,11 @@ function Table({ info }: { info: KindInfo }) {
           kind={info.kind}
           onToggle={(field, value) => change(toggled(search, field, value))}
         />
-        <div className="inventory-rows" onMouseEnter={() => setHovered(true)} onMouseLeave={() => setHovered(false)}>
+        <div
+          className="inventory-rows"
+          onMouseEnter={() => setHovered(true)}
+          onMouseLeave={() => setHovered(false)}
+        >
           {rows.error && <ErrorNotice error={rows.error} onRetry={rows.retry} />}
           {rows.loading ? (
             <div className="pad">
@@ -220,7 +235,15 @@ function FilterText({
   );
 }
 
-function ColumnChoice({ info, shown, onChange }: { info: KindInfo; shown: Column[]; onChange: (cols: string[]) => void }) {
+function ColumnChoice({
+  info,
+  shown,
+  onChange,
+}: {
+  info: KindInfo;
+  shown: Column[];
+  onChange: (cols: string[]) => void;
+}) {
   const names = shown.map((column) => column.name);
   return (
     <Popover
@@ -238,7 +261,9 @@ function ColumnChoice({ info, shown, onChange }: { info: KindInfo; shown: Column
                 onChange(
                   names.includes(column.name)
                     ? names.filter((name) => name !== column.name)
-                    : info.columns.map((each) => each.name).filter((name) => names.includes(name) || name === column.name),
+                    : info.columns
+                        .map((each) => each.name)
+                        .filter((name) => names.includes(name) || name === column.name),
                 )
               }
             />
@@ -260,7 +285,10 @@ function Nothing({ info, ns, filtered }: { info: KindInfo; ns: string | undefine
   }
   const where = info.namespaced ? (ns ? ` in ${ns}` : '') : '';
   return (
-    <Empty title={`There are no ${info.plural}${where} yet.`} command={`kubectl explain ${info.singular}.spec`}>
+    <Empty
+      title={`There are no ${info.plural}${where} yet.`}
+      command={`kubectl explain ${info.singular}.spec`}
+    >
       {info.description} Make one with New, or from a file; this tells its fields:
     </Empty>
   );

@@ -45,11 +45,29 @@ export function columnsOf(info: KindInfo, chosen: string[] | undefined): Column[
     .map((column): Column => {
       const kind = look(column);
       const path = field(column.path);
-      const sortable = info.fields.includes(path) || path === 'metadata.creationTimestamp';
-      return { name: column.name, type: column.type, field: sortable ? path : undefined, look: kind, width: WIDTHS[kind] };
+      const sortable = info.fields.includes(path);
+      return {
+        name: column.name,
+        type: column.type,
+        field: sortable ? path : undefined,
+        look: kind,
+        width: WIDTHS[kind],
+      };
     });
-  const name: Column = { name: 'Name', type: 'string', field: 'metadata.name', look: 'name', width: WIDTHS.name };
-  const namespace: Column = { ...name, name: 'Namespace', field: 'metadata.namespace', look: 'namespace', width: WIDTHS.namespace };
+  const name: Column = {
+    name: 'Name',
+    type: 'string',
+    field: 'metadata.name',
+    look: 'name',
+    width: WIDTHS.name,
+  };
+  const namespace: Column = {
+    ...name,
+    name: 'Namespace',
+    field: 'metadata.namespace',
+    look: 'namespace',
+    width: WIDTHS.namespace,
+  };
   return info.namespaced ? [name, namespace, ...own] : [name, ...own];
 }
 
@@ -63,7 +81,8 @@ export function HeadCell({
   onSort: (field: string) => void;
 }) {
   const field = column.field;
-  const direction = field && sort === field ? 'ascending' : field && sort === `-${field}` ? 'descending' : 'none';
+  const direction =
+    field && sort === field ? 'ascending' : field && sort === `-${field}` ? 'descending' : 'none';
   const className = column.look === 'number' ? 'number cut' : 'cut';
   if (!field) {
     return (
@@ -76,7 +95,9 @@ export function HeadCell({
     <span role="columnheader" aria-sort={direction} className={className}>
       <button type="button" className="sort" onClick={() => onSort(field)}>
         {column.name}
-        <span aria-hidden="true">{direction === 'ascending' ? ' ↑' : direction === 'descending' ? ' ↓' : ''}</span>
+        <span aria-hidden="true">
+          {direction === 'ascending' ? ' ↑' : direction === 'descending' ? ' ↓' : ''}
+        </span>
       </button>
     </span>
   );
@@ -111,6 +132,10 @@ function Value({ column, row, value }: { column: Column; row: Row; value: unknow
     case 'time':
       return <When time={text} />;
     default:
-      return text === '' ? <span className="faint">–</span> : <span title={text.length > 24 ? text : undefined}>{text}</span>;
+      return text === '' ? (
+        <span className="faint">–</span>
+      ) : (
+        <span title={text.length > 24 ? text : undefined}>{text}</span>
+      );
   }
 }

@@ -41,7 +41,9 @@ export function inventorySearch(search: Record<string, unknown>): InventorySearc
 export function filtersOf(search: InventorySearch): Filter[] {
   const op = (name: FilterOp) => name;
   return Object.entries(search.f ?? {}).map(([field, values]) =>
-    values.length === 1 && values[0] === '' ? { field, op: op('ABSENT'), values: [] } : { field, op: op('IN'), values },
+    values.length === 1 && values[0] === ''
+      ? { field, op: op('ABSENT'), values: [] }
+      : { field, op: op('IN'), values },
   );
 }
 
@@ -86,12 +88,18 @@ export function facetFields(fields: string[], labels: string[]): string[] {
 }
 
 /** The same in a shell, as near as field and label selectors come. */
-export function kubectlOf(plural: string, ns: string | undefined, namespaced: boolean, search: InventorySearch): string {
+export function kubectlOf(
+  plural: string,
+  ns: string | undefined,
+  namespaced: boolean,
+  search: InventorySearch,
+): string {
   const fields: string[] = [];
   const labels: string[] = [];
   for (const [field, values] of Object.entries(search.f ?? {})) {
     const label = /^metadata\.labels\.(.+)$/.exec(field)?.[1];
-    if (label) labels.push(values.length === 1 ? `${label}=${values[0]}` : `${label} in (${values.join(',')})`);
+    if (label)
+      labels.push(values.length === 1 ? `${label}=${values[0]}` : `${label} in (${values.join(',')})`);
     else if (values.length === 1) fields.push(`${field}=${values[0]}`);
   }
   const where = namespaced ? (ns ? ` -n ${ns}` : ' -A') : '';

@@ -54,7 +54,10 @@ export function useRows(vars: Variables, facets: string[], interest: Interest, c
     [interest],
     () => {
       for (const page of pages) {
-        void client.refetchQueries({ queryKey: ['search', key, page], exact: true }, { cancelRefetch: false });
+        void client.refetchQueries(
+          { queryKey: ['search', key, page], exact: true },
+          { cancelRefetch: false },
+        );
       }
     },
     EVERY_MS,

@@ -50,9 +50,16 @@ export function FleetMap() {
     void navigate({ search: (old: object) => ({ ...old, ...next }), replace: true } as never);
   useKeys([
     { keys: 's', does: 'Choose with the pointer, or move', act: () => setChoosing((old) => !old) },
-    { keys: 'v', does: 'Map or table', act: () => change({ view: search.view === 'table' ? undefined : 'table' }) },
+    {
+      keys: 'v',
+      does: 'Map or table',
+      act: () => change({ view: search.view === 'table' ? undefined : 'table' }),
+    },
   ]);
-  const fields = [...(info ? facetFields(info.fields, []) : ['status.phase']), ...LABELS.map((name) => `metadata.labels.${name}`)];
+  const fields = [
+    ...(info ? facetFields(info.fields, []) : ['status.phase']),
+    ...LABELS.map((name) => `metadata.labels.${name}`),
+  ];
   const sites = [...new Set(all?.runs.map((run) => run.site) ?? [])];
   const rows = useMemo((): Row[] => [...chosen].map((name) => rowOf(name, shown)), [chosen, shown]);
   return (
@@ -66,7 +73,12 @@ export function FleetMap() {
           <select
             className="select"
             value={by}
-            onChange={(event) => change({ by: event.target.value === 'status.phase' ? undefined : event.target.value, lit: undefined })}
+            onChange={(event) =>
+              change({
+                by: event.target.value === 'status.phase' ? undefined : event.target.value,
+                lit: undefined,
+              })
+            }
           >
             {[...new Set([by, ...fields])].map((field) => (
               <option key={field} value={field}>
@@ -96,7 +108,10 @@ export function FleetMap() {
             Choose
           </Button>
         )}
-        <Button aria-pressed={search.view === 'table'} onClick={() => change({ view: search.view === 'table' ? undefined : 'table' })}>
+        <Button
+          aria-pressed={search.view === 'table'}
+          onClick={() => change({ view: search.view === 'table' ? undefined : 'table' })}
+        >
           Table
         </Button>
       </header>

@@ -68,16 +68,6 @@ function Swatch({ look }: { look: Look }) {
     const pixels = new Uint32Array(image.data.buffer);
     pixels.fill(ground);
     const scene: Scene = {
-      drawing: {
-        width: 12,
-        height: 4,
-        racks: [],
-        sites: [],
-        halls: [],
-        rows: [],
-        x: new Float32Array(1),
-        y: new Float32Array(1),
-      },
       values: new Uint8Array(1),
       flags: new Uint8Array(1),
       paint: {
@@ -87,7 +77,9 @@ function Swatch({ look }: { look: Look }) {
       ground,
       chosen: ground,
     };
-    drawSome({ pixels, ...SWATCH }, { scale: 1.5, x: 0, y: 3 }, scene, [0]);
+    const spot = (at: number) => new Int32Array([at]);
+    const whole = { left: spot(0), top: spot(3), right: spot(SWATCH.width), bottom: spot(SWATCH.height - 3) };
+    drawSome({ pixels, ...SWATCH }, whole, scene, [0]);
     context.putImageData(image, 0, 0);
   }, [look, theme]);
   return <canvas ref={canvas} {...SWATCH} aria-hidden="true" />;

@@ -4,7 +4,7 @@ import { useDrawnTheme } from '../../lib/theme';
 import { useOpen } from '../../shell/links';
 import type { Cells, Look } from './cells';
 import { CELL, cellAt, layout, step, within, type Drawing, type Labelled } from './layout';
-import { CHOSEN, DIM, drawAll, drawSome, patternOf, pixel, type Scene, type View } from './raster';
+import { CHOSEN, DIM, drawAll, drawSome, patternOf, pixel, spots, type Scene, type View } from './raster';
 
 interface Props {
   cells: Cells;
@@ -44,12 +44,22 @@ export function MapCanvas({ cells, looks, lit, chosen, choosing, onChoose }: Pro
   const wide = Math.round(aspect * 4) / 4;
   // Values change all the time, places seldom: the layout is made anew only for other racks.
   const { runs } = cells;
-  const drawing = useMemo(() => layout(runs, runs.reduce((sum, run) => sum + run.count, 0), wide), [runs, wide]);
+  const drawing = useMemo(
+    () =>
+      layout(
+        runs,
+        runs.reduce((sum, run) => sum + run.count, 0),
+        wide,
+      ),
+    [runs, wide],
+  );
 
   useLayoutEffect(() => {
     const element = box.current;
     if (!element) return;
-    const observer = new ResizeObserver(() => setSize({ width: element.clientWidth, height: element.clientHeight }));
+    const observer = new ResizeObserver(() =>
+      setSize({ width: element.clientWidth, height: element.clientHeight }),
+    );
     observer.observe(element);
     return () => observer.disconnect();
   }, []);
@@ -61,7 +71,6 @@ export function MapCanvas({ cells, looks, lit, chosen, choosing, onChoose }: Pro
     const styles = getComputedStyle(document.documentElement);
     const variable = (name: string) => pixel(styles.getPropertyValue(name));
     return {
-      theme,
       ground: variable('--canvas'),
       chosen: variable('--ink'),
       paint: {
@@ -69,6 +78,8 @@ export function MapCanvas({ cells, looks, lit, chosen, choosing, onChoose }: Pro
         patterns: new Uint8Array(looks.map((look) => patternOf(look.tone))),
       },
     };
+    // The variables are those of the theme.
+    // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [looks, theme]);
 
   const flags = useMemo(() => {
@@ -80,39 +91,46 @@ export function MapCanvas({ cells, looks, lit, chosen, choosing, onChoose }: Pro
     return all;
   }, [cells, lit, chosen]);
 
+  const ratio = window.devicePixelRatio || 1;
+  const at = useMemo(
+    () => view && spots(drawing, { scale: view.scale * ratio, x: view.x * ratio, y: view.y * ratio }),
+    [drawing, view, ratio],
+  );
   const image = useRef<ImageData>(undefined);
-  const drawn = useRef<{ view: View; paint: unknown; drawing: Drawing; values: Uint8Array; flags: Uint8Array }>(undefined);
+  const drawn = useRef<{ at: unknown; paint: unknown; values: Uint8Array; flags: Uint8Array }>(undefined);
   useLayoutEffect(() => {
     const context = canvas.current?.getContext('2d');
-    if (!context || !view || size.width === 0) return;
-    const from = performance.now();
-    const ratio = window.devicePixelRatio || 1;
+    if (!context || !at || size.width === 0) return;
+    const start = performance.now();
     const [width, height] = [Math.round(size.width * ratio), Math.round(size.height * ratio)];
-    const fresh = !image.current || image.current.width !== width || image.current.height !== height;
-    if (fresh) image.current = context.createImageData(width, height);
-    const target = image.current;
+    const fresh = image.current?.width !== width || image.current.height !== height;
+    const target = fresh ? context.createImageData(width, height) : image.current;
     if (!target) return;
+    image.current = target;
     const screen = { pixels: new Uint32Array(target.data.buffer), width, height };
-    const scaled = { scale: view.scale * ratio, x: view.x * ratio, y: view.y * ratio };
-    const scene: Scene = { drawing, values: cells.values, flags, ...paint };
+    const scene: Scene = { values: cells.values, flags, ...paint };
     const last = drawn.current;
-    const still = !fresh && last?.view === view && last.paint === paint && last.drawing === drawing;
-    if (still && last.values.length === cells.values.length) {
-      const changed: number[] = [];
-      cells.values.forEach((value, at) => {
-        if (value !== last.values[at] || flags[at] !== last.flags[at]) changed.push(at);
-      });
-      drawSome(screen, scaled, scene, changed);
+    const still = !fresh && last?.at === at && last.values.length === cells.values.length;
+    if (still) {
+      const changed = new Uint32Array(cells.values.length);
+      let count = 0;
+      const all = last.paint !== paint;
+      for (let cell = 0; cell < changed.length; cell += 1) {
+        if (all || cells.values[cell] !== last.values[cell] || flags[cell] !== last.flags[cell])
+          changed[count++] = cell;
+      }
+      drawSome(screen, at, scene, changed, count);
     } else {
-      drawAll(screen, scaled, scene);
+      drawAll(screen, at, scene);
     }
     context.putImageData(target, 0, 0);
-    drawn.current = { view, paint, drawing, values: cells.values, flags };
-    performance.measure(still ? 'fleetmap.recolour' : 'fleetmap.draw', { start: from, end: performance.now() });
-  }, [cells, flags, paint, drawing, view, size]);
+    drawn.current = { at, paint, values: cells.values, flags };
+    performance.measure(still ? 'fleetmap.recolour' : 'fleetmap.draw', { start, end: performance.now() });
+  }, [cells, flags, paint, at, size, ratio]);
 
   const toDrawing = useCallback(
-    (point: Point): Point => (view ? { x: (point.x - view.x) / view.scale, y: (point.y - view.y) / view.scale } : point),
+    (point: Point): Point =>
+      view ? { x: (point.x - view.x) / view.scale, y: (point.y - view.y) / view.scale } : point,
     [view],
   );
   const zoom = useCallback((by: number, at: Point) => {
@@ -129,7 +147,10 @@ export function MapCanvas({ cells, looks, lit, chosen, choosing, onChoose }: Pro
     const wheel = (event: WheelEvent) => {
       event.preventDefault();
       const bounds = element.getBoundingClientRect();
-      zoom(Math.exp(-event.deltaY * 0.0016), { x: event.clientX - bounds.left, y: event.clientY - bounds.top });
+      zoom(Math.exp(-event.deltaY * 0.0016), {
+        x: event.clientX - bounds.left,
+        y: event.clientY - bounds.top,
+      });
     };
     element.addEventListener('wheel', wheel, { passive: false });
     return () => element.removeEventListener('wheel', wheel);
@@ -164,7 +185,8 @@ export function MapCanvas({ cells, looks, lit, chosen, choosing, onChoose }: Pro
     if (held) {
       held.moved ||= Math.hypot(at.x - held.from.x, at.y - held.from.y) > SLACK;
       if (lasso) setLasso([...lasso, at]);
-      else if (held.moved) setView({ ...held.view, x: held.view.x + at.x - held.from.x, y: held.view.y + at.y - held.from.y });
+      else if (held.moved)
+        setView({ ...held.view, x: held.view.x + at.x - held.from.x, y: held.view.y + at.y - held.from.y });
       setHover(undefined);
       return;
     }
@@ -199,7 +221,6 @@ export function MapCanvas({ cells, looks, lit, chosen, choosing, onChoose }: Pro
   };
   const saying = (cell: number) =>
     `${cells.names[cell] ?? ''}: ${looks[cells.values[cell] ?? 0]?.value || 'none'}${chosen.has(cells.names[cell] ?? '') ? ', chosen' : ''}`;
-  const ratio = typeof window === 'undefined' ? 1 : window.devicePixelRatio || 1;
   return (
     <div
       ref={box}
@@ -214,7 +235,12 @@ export function MapCanvas({ cells, looks, lit, chosen, choosing, onChoose }: Pro
       onPointerUp={up}
       onPointerLeave={() => setHover(undefined)}
     >
-      <canvas ref={canvas} width={Math.round(size.width * ratio)} height={Math.round(size.height * ratio)} aria-hidden="true" />
+      <canvas
+        ref={canvas}
+        width={Math.round(size.width * ratio)}
+        height={Math.round(size.height * ratio)}
+        aria-hidden="true"
+      />
       {view && <Labels drawing={drawing} view={view} />}
       {view && focus >= 0 && <Ring drawing={drawing} view={view} cell={focus} />}
       {lasso && (
@@ -255,7 +281,11 @@ function Labels({ drawing, view }: { drawing: Drawing; view: View }) {
     <span
       key={`${className}${each.x},${each.y}`}
       className={`map-label ${className}`}
-      style={{ left: each.x * view.scale + view.x, top: each.y * view.scale + view.y - lift, maxWidth: Math.max(40, each.width * view.scale) }}
+      style={{
+        left: each.x * view.scale + view.x,
+        top: each.y * view.scale + view.y - lift,
+        maxWidth: Math.max(40, each.width * view.scale),
+      }}
     >
       {each.label}
     </span>
@@ -264,7 +294,8 @@ function Labels({ drawing, view }: { drawing: Drawing; view: View }) {
     <div className="map-labels" aria-hidden="true">
       {drawing.sites.map((site) => label(site, 'site', 4))}
       {view.scale > 0.7 && drawing.halls.map((hall) => label(hall, 'hall', 2))}
-      {view.scale > 2.4 && drawing.racks.map((rack) => label({ ...rack, label: rack.rack.slice(-2) }, 'rack', 15))}
+      {view.scale > 2.4 &&
+        drawing.racks.map((rack) => label({ ...rack, label: rack.rack.slice(-2) }, 'rack', 15))}
     </div>
   );
 }

@@ -20,7 +20,16 @@ export function counts(cells: Cells): number[] {
 }
 
 /** Colours for what has no tone of its own, as names of variables: they differ in lightness, too. */
-export const HUES = ['--busy', '--wait', '--ok', '--special', '--accent', '--fail', '--ink-2', '--idle'] as const;
+export const HUES = [
+  '--busy',
+  '--wait',
+  '--ok',
+  '--special',
+  '--accent',
+  '--fail',
+  '--ink-2',
+  '--idle',
+] as const;
 const CYCLE: Tone[] = ['ok', 'busy', 'wait', 'idle', 'special', 'fail'];
 
 export interface Look {
@@ -35,7 +44,9 @@ const STATES = /phase|power|health|ready/i;
 
 /** How each value is drawn: states by their tone, everything else in order, so that neighbours differ. */
 export function looks(dictionary: string[], by: string): Look[] {
-  const order = dictionary.map((_, at) => at).sort((a, b) => (dictionary[a] ?? '').localeCompare(dictionary[b] ?? ''));
+  const order = dictionary
+    .map((_, at) => at)
+    .sort((a, b) => (dictionary[a] ?? '').localeCompare(dictionary[b] ?? ''));
   return dictionary.map((value, at) => {
     if (STATES.test(by)) {
       const tone = value === '' ? 'idle' : toneOf(value, 'Server');

@@ -171,7 +171,8 @@ export function within(drawing: Drawing, line: { x: number; y: number }[]): numb
   const [top, bottom] = [Math.min(...ys), Math.max(...ys)];
   const found: number[] = [];
   for (const rack of drawing.racks) {
-    if (rack.x > right || rack.x + rack.width < left || rack.y > bottom || rack.y + rack.height < top) continue;
+    if (rack.x > right || rack.x + rack.width < left || rack.y > bottom || rack.y + rack.height < top)
+      continue;
     for (let cell = rack.first; cell < rack.first + rack.count; cell += 1) {
       const x = (drawing.x[cell] ?? 0) + CELL.width / 2;
       const y = (drawing.y[cell] ?? 0) + CELL.height / 2;

@@ -64,7 +64,6 @@ export function mix(a: number, b: number, part: number): number {
 }
 
 export interface Scene {
-  drawing: Drawing;
   values: Uint8Array;
   flags: Uint8Array;
   paint: Paint;
@@ -72,52 +71,86 @@ export interface Scene {
   chosen: number;
 }
 
-/** Draws all cells that are in view. */
-export function drawAll(screen: Screen, view: View, scene: Scene): void {
-  screen.pixels.fill(scene.ground);
-  for (const rack of scene.drawing.racks) {
-    const left = rack.x * view.scale + view.x;
-    const top = rack.y * view.scale + view.y;
-    if (left > screen.width || top > screen.height) continue;
-    if (left + rack.width * view.scale < 0 || top + rack.height * view.scale < 0) continue;
-    for (let cell = rack.first; cell < rack.first + rack.count; cell += 1) drawCell(screen, view, scene, cell);
+/** Where each cell is in pixels: reckoned once for a view, so that a recolour only writes. */
+export interface Spots {
+  left: Int32Array;
+  top: Int32Array;
+  right: Int32Array;
+  bottom: Int32Array;
+}
+
+export function spots(drawing: Drawing, view: View): Spots {
+  const count = drawing.x.length;
+  const made = {
+    left: new Int32Array(count),
+    top: new Int32Array(count),
+    right: new Int32Array(count),
+    bottom: new Int32Array(count),
+  };
+  for (let cell = 0; cell < count; cell += 1) {
+    const x = drawing.x[cell] ?? 0;
+    const y = drawing.y[cell] ?? 0;
+    const left = Math.round(x * view.scale + view.x);
+    const top = Math.round(y * view.scale + view.y);
+    made.left[cell] = left;
+    made.top[cell] = top;
+    made.right[cell] = Math.max(left + 1, Math.round((x + CELL.width) * view.scale + view.x));
+    made.bottom[cell] = Math.max(top + 1, Math.round((y + CELL.height) * view.scale + view.y));
   }
+  return made;
+}
+
+/** Draws all cells on an empty ground. */
+export function drawAll(screen: Screen, at: Spots, scene: Scene): void {
+  screen.pixels.fill(scene.ground);
+  for (let cell = 0; cell < scene.values.length; cell += 1) drawCell(screen, at, scene, cell);
 }
 
 /** Draws some cells anew, over what is there. */
-export function drawSome(screen: Screen, view: View, scene: Scene, cells: Iterable<number>): void {
-  for (const cell of cells) drawCell(screen, view, scene, cell);
+export function drawSome(
+  screen: Screen,
+  at: Spots,
+  scene: Scene,
+  cells: ArrayLike<number>,
+  count = cells.length,
+): void {
+  for (let index = 0; index < count; index += 1) drawCell(screen, at, scene, cells[index] ?? 0);
 }
 
-function drawCell(screen: Screen, view: View, scene: Scene, cell: number): void {
-  const { drawing, paint, ground } = scene;
-  const worldX = drawing.x[cell] ?? 0;
-  const worldY = drawing.y[cell] ?? 0;
-  const left = Math.round(worldX * view.scale + view.x);
-  const top = Math.round(worldY * view.scale + view.y);
-  const right = Math.max(left + 1, Math.round((worldX + CELL.width) * view.scale + view.x));
-  const bottom = Math.max(top + 1, Math.round((worldY + CELL.height) * view.scale + view.y));
+// The innermost loops write pixels one by one: a call of `fill` costs more than the few pixels of a line of a cell.
+function drawCell(screen: Screen, at: Spots, scene: Scene, cell: number): void {
+  const { pixels } = screen;
+  const left = at.left[cell] ?? 0;
+  const top = at.top[cell] ?? 0;
+  const right = at.right[cell] ?? 0;
+  const bottom = at.bottom[cell] ?? 0;
+  if (left >= screen.width || top >= screen.height || right <= 0 || bottom <= 0) return;
+  const { paint, ground } = scene;
   const flags = scene.flags[cell] ?? 0;
   const value = scene.values[cell] ?? 0;
   let colour = paint.colours[value] ?? ground;
   if (flags & DIM) colour = mix(colour, ground, 0.86);
   const width = right - left;
   const height = bottom - top;
-  const chosen = (flags & CHOSEN) !== 0;
+  const x0 = left < 0 ? 0 : left;
+  const x1 = right > screen.width ? screen.width : right;
+  const y0 = top < 0 ? 0 : top;
+  const y1 = bottom > screen.height ? screen.height : bottom;
   const pattern = width >= LEAST_WIDTH && height >= LEAST_HEIGHT ? (paint.patterns[value] ?? 0) : 0;
-  const faint = pattern === 0 ? colour : mix(colour, ground, 0.74);
-  const [x0, x1] = [Math.max(0, left), Math.min(screen.width, right)];
-  const [y0, y1] = [Math.max(0, top), Math.min(screen.height, bottom)];
-  for (let y = y0; y < y1; y += 1) {
-    const line = y * screen.width;
-    if (pattern === 0 && !chosen) {
-      screen.pixels.fill(colour, line + x0, line + x1);
-      continue;
+  const chosen = (flags & CHOSEN) !== 0;
+  if (pattern === 0 && !chosen) {
+    for (let y = y0; y < y1; y += 1) {
+      const end = y * screen.width + x1;
+      for (let pixel = y * screen.width + x0; pixel < end; pixel += 1) pixels[pixel] = colour;
     }
+    return;
+  }
+  const faint = pattern === 0 ? colour : mix(colour, ground, 0.74);
+  for (let y = y0; y < y1; y += 1) {
     for (let x = x0; x < x1; x += 1) {
       const edge = chosen && (x === left || y === top || x === right - 1 || y === bottom - 1 || width < 4);
       const ink = inked(pattern, x - left, y - top, width, height);
-      screen.pixels[line + x] = edge ? scene.chosen : ink ? colour : faint;
+      pixels[y * screen.width + x] = edge ? scene.chosen : ink ? colour : faint;
     }
   }
 }

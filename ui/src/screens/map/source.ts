@@ -13,12 +13,16 @@ interface Table {
   metadata: { continue?: string };
 }
 
-export function openFleet(by: string, onCells: (cells: Cells) => void, onError: (error: unknown) => void): Source {
+export function openFleet(
+  by: string,
+  onCells: (cells: Cells) => void,
+  onError: (error: unknown) => void,
+): Source {
   let closed = false;
   const load = async () => {
-    const racks = await ask<{ items: { metadata: { name: string }; spec: { site?: string; hall?: string; row?: string } }[] }>(
-      '/apis/inventory.quarterdeck.dev/v1alpha1/racks',
-    );
+    const racks = await ask<{
+      items: { metadata: { name: string }; spec: { site?: string; hall?: string; row?: string } }[];
+    }>('/apis/inventory.quarterdeck.dev/v1alpha1/racks');
     const places = new Map(racks.items.map((rack) => [rack.metadata.name, rack.spec]));
     const rows: { name: string; rack: string; value: string }[] = [];
     let next = '';
@@ -29,11 +33,19 @@ export function openFleet(by: string, onCells: (cells: Cells) => void, onError: 
       );
       const column = (name: string) => table.columnDefinitions.findIndex((each) => each.name === name);
       const [nameAt, rackAt] = [column('Name'), column('Rack')];
-      const wanted = { 'status.phase': 'Phase', 'status.powerState': 'Power', 'status.inventory.model': 'Model' }[by];
+      const wanted = {
+        'status.phase': 'Phase',
+        'status.powerState': 'Power',
+        'status.inventory.model': 'Model',
+      }[by];
       const label = /^metadata\.labels\.(.*)$/.exec(by)?.[1];
       for (const row of table.rows) {
         const value = label ? row.object?.metadata?.labels?.[label] : row.cells[column(wanted ?? '')];
-        rows.push({ name: String(row.cells[nameAt]), rack: String(row.cells[rackAt] ?? ''), value: value ? String(value as string) : '' });
+        rows.push({
+          name: String(row.cells[nameAt]),
+          rack: String(row.cells[rackAt] ?? ''),
+          value: value ? String(value) : '',
+        });
       }
       next = table.metadata.continue ?? '';
     } while (next && !closed);
@@ -44,7 +56,13 @@ export function openFleet(by: string, onCells: (cells: Cells) => void, onError: 
     const keyed = rows.map((row) => ({ ...row, place: place(row.rack) }));
     keyed.sort((a, b) => {
       const [p, q] = [a.place, b.place];
-      return p.site.localeCompare(q.site) || p.hall.localeCompare(q.hall) || p.row.localeCompare(q.row, 'en', { numeric: true }) || p.rack.localeCompare(q.rack) || a.name.localeCompare(b.name);
+      return (
+        p.site.localeCompare(q.site) ||
+        p.hall.localeCompare(q.hall) ||
+        p.row.localeCompare(q.row, 'en', { numeric: true }) ||
+        p.rack.localeCompare(q.rack) ||
+        a.name.localeCompare(b.name)
+      );
     });
     const runs: RackRun[] = [];
     const dictionary: string[] = [];

@@ -87,7 +87,11 @@ function More({ info, object }: Props) {
       {runbook && (
         <StartRun
           runbook={runbook}
-          target={isRunbook ? undefined : { kind: info.kind, namespace: object.namespace ?? null, name: object.name }}
+          target={
+            isRunbook
+              ? undefined
+              : { kind: info.kind, namespace: object.namespace ?? null, name: object.name }
+          }
           onClose={() => setRunbook(undefined)}
         />
       )}
@@ -102,8 +106,8 @@ function More({ info, object }: Props) {
           onClose={() => setDeleting(false)}
         >
           <p>
-            The object goes, and what it owns with it, once its finalizers are done. This is not undone; the timeline keeps
-            what it was.
+            The object goes, and what it owns with it, once its finalizers are done. This is not undone; the
+            timeline keeps what it was.
           </p>
         </ActDialog>
       )}

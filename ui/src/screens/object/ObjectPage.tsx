@@ -26,8 +26,12 @@ export interface OverviewProps {
 // What a kind shows instead of the common overview, loaded when one is looked at.
 const OWN: Record<string, ComponentType<OverviewProps>> = {
   Run: lazy(() => import('../run/RunOverview').then((module) => ({ default: module.RunOverview }))),
-  Campaign: lazy(() => import('../campaign/CampaignOverview').then((module) => ({ default: module.CampaignOverview }))),
-  Service: lazy(() => import('../service/ServiceOverview').then((module) => ({ default: module.ServiceOverview }))),
+  Campaign: lazy(() =>
+    import('../campaign/CampaignOverview').then((module) => ({ default: module.CampaignOverview })),
+  ),
+  Service: lazy(() =>
+    import('../service/ServiceOverview').then((module) => ({ default: module.ServiceOverview })),
+  ),
   Rack: lazy(() => import('../rack/RackOverview').then((module) => ({ default: module.RackOverview }))),
 };
 const Timeline = lazy(() => import('./Timeline').then((module) => ({ default: module.Timeline })));
@@ -51,7 +55,14 @@ export function ObjectPage() {
       </div>
     );
   }
-  return <One key={`${plural}/${namespace}/${name}`} info={info} namespace={namespace === NOWHERE ? null : namespace} name={name} />;
+  return (
+    <One
+      key={`${plural}/${namespace}/${name}`}
+      info={info}
+      namespace={namespace === NOWHERE ? null : namespace}
+      name={name}
+    />
+  );
 }
 
 function One({ info, namespace, name }: { info: KindInfo; namespace: string | null; name: string }) {
@@ -81,7 +92,10 @@ function One({ info, namespace, name }: { info: KindInfo; namespace: string | nu
   if (!object) {
     return (
       <div className="screen">
-        <Empty title={`There is no ${info.singular} ${name}.`} command={kubectl.get(info.plural, { namespace, name })}>
+        <Empty
+          title={`There is no ${info.singular} ${name}.`}
+          command={kubectl.get(info.plural, { namespace, name })}
+        >
           It may have been deleted, or you may not see it.
         </Empty>
       </div>
@@ -133,8 +147,9 @@ function One({ info, namespace, name }: { info: KindInfo; namespace: string | nu
       <div className="object-body">
         {object.deleting && (
           <Notice tone="busy">
-            It is being deleted since {manifest.metadata.creationTimestamp ? 'its deletion was asked for' : 'now'}; what its
-            finalizers name is done first.
+            It is being deleted since{' '}
+            {manifest.metadata.creationTimestamp ? 'its deletion was asked for' : 'now'}; what its finalizers
+            name is done first.
           </Notice>
         )}
         <Suspense fallback={<Loading lines={6} />}>
@@ -149,7 +164,9 @@ function One({ info, namespace, name }: { info: KindInfo; namespace: string | nu
             <Command line={kubectl.get(info.plural, { namespace, name })} />
             <Command line={kubectl.watch(info.plural, { namespace, name })} />
             {['Run', 'Campaign', 'Server', 'Machine', 'Service'].includes(info.kind) && (
-              <Command line={`quarterdeck why ${info.singular}/${name}${namespace ? ` -n ${namespace}` : ''}`} />
+              <Command
+                line={`quarterdeck why ${info.singular}/${name}${namespace ? ` -n ${namespace}` : ''}`}
+              />
             )}
           </details>
         )}

@@ -15,10 +15,16 @@ export function Overview({ object, manifest }: OverviewProps) {
               .filter((cell) => cell.name !== 'Age' && cell.name !== 'Name' && shown(cell.value) !== '')
               .map((cell) => (
                 <Fact key={cell.name} name={cell.name}>
-                  {cell.name === 'Phase' ? <Status phase={shown(cell.value)} kind={object.kind} /> : shown(cell.value)}
+                  {cell.name === 'Phase' ? (
+                    <Status phase={shown(cell.value)} kind={object.kind} />
+                  ) : (
+                    shown(cell.value)
+                  )}
                 </Fact>
               ))}
-            {Boolean(at(manifest, 'status.message')) && <Fact name="Message">{shown(at(manifest, 'status.message'))}</Fact>}
+            {Boolean(at(manifest, 'status.message')) && (
+              <Fact name="Message">{shown(at(manifest, 'status.message'))}</Fact>
+            )}
             <Fact name="Created">
               <When time={object.created} />
             </Fact>

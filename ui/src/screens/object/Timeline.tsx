@@ -11,7 +11,15 @@ import { ObjectLink } from '../../shell/links';
 
 type Entry = NonNullable<ObjectTimelineQuery['object']>['timeline']['entries'][number];
 
-export function Timeline({ info, namespace, name }: { info: KindInfo; namespace: string | null; name: string }) {
+export function Timeline({
+  info,
+  namespace,
+  name,
+}: {
+  info: KindInfo;
+  namespace: string | null;
+  name: string;
+}) {
   const found = useInfiniteQuery({
     queryKey: ['timeline', info.kind, namespace, name],
     queryFn: ({ signal, pageParam }) =>
@@ -20,7 +28,8 @@ export function Timeline({ info, namespace, name }: { info: KindInfo; namespace:
     getNextPageParam: (last) => last.object?.timeline.endCursor ?? undefined,
   });
   useLive([{ kind: info.kind, namespace, name }], () => void found.refetch({ cancelRefetch: false }));
-  if (found.isError && !found.data) return <ErrorNotice error={found.error} onRetry={() => void found.refetch()} />;
+  if (found.isError && !found.data)
+    return <ErrorNotice error={found.error} onRetry={() => void found.refetch()} />;
   if (!found.data) return <Loading lines={8} label="Reading what happened" />;
   const pages = found.data.pages;
   const entries = pages.flatMap((page) => page.object?.timeline.entries ?? []);
@@ -30,7 +39,10 @@ export function Timeline({ info, namespace, name }: { info: KindInfo; namespace:
     <div className="two-columns timeline">
       <Panel title="Changes" count={entries.length} flush>
         {entries.length === 0 && (
-          <Empty title="No change is kept any more." command={`quarterdeck timeline ${info.singular}/${name}`}>
+          <Empty
+            title="No change is kept any more."
+            command={`quarterdeck timeline ${info.singular}/${name}`}
+          >
             The store keeps changes for a while only.
           </Empty>
         )}

@@ -40,7 +40,10 @@ export function Yaml({ info, manifest }: { info: KindInfo; manifest: Manifest })
         </div>
       </div>
       {begin.isError && <ErrorNotice error={begin.error} />}
-      <Editor text={print(managers ? manifest : withoutManagers(manifest))} label={`YAML of ${manifest.metadata.name ?? ''}`} />
+      <Editor
+        text={print(managers ? manifest : withoutManagers(manifest))}
+        label={`YAML of ${manifest.metadata.name ?? ''}`}
+      />
     </div>
   );
 }
@@ -50,7 +53,17 @@ const named = (manifest: Manifest) => ({
   namespace: manifest.metadata.namespace ?? null,
 });
 
-function Edit({ info, first, live, onEnd }: { info: KindInfo; first: Manifest; live: Manifest; onEnd: () => void }) {
+function Edit({
+  info,
+  first,
+  live,
+  onEnd,
+}: {
+  info: KindInfo;
+  first: Manifest;
+  live: Manifest;
+  onEnd: () => void;
+}) {
   const [base, setBase] = useState(first);
   const [text, setText] = useState(() => print(editable(first)));
   const [checked, setChecked] = useState<{ text: string; result: Manifest }>();
@@ -67,13 +80,20 @@ function Edit({ info, first, live, onEnd }: { info: KindInfo; first: Manifest; l
     setClash({ theirs, merged: value, clashes });
   };
   const send = useMutation({
-    mutationFn: async (dryRun: boolean) => ({ dryRun, result: await replace(info, named(base), whole(draft(), base), dryRun) }),
+    mutationFn: async (dryRun: boolean) => ({
+      dryRun,
+      result: await replace(info, named(base), whole(draft(), base), dryRun),
+    }),
     onSuccess: ({ dryRun, result }) => {
       if (dryRun) {
         setChecked({ text, result });
         return;
       }
-      tell('ok', `${info.kind} ${base.metadata.name ?? ''} is changed.`, kubectl.edit(info.plural, named(base)));
+      tell(
+        'ok',
+        `${info.kind} ${base.metadata.name ?? ''} is changed.`,
+        kubectl.edit(info.plural, named(base)),
+      );
       void client.invalidateQueries({ queryKey: ['object'] });
       onEnd();
     },
@@ -107,7 +127,9 @@ function Edit({ info, first, live, onEnd }: { info: KindInfo; first: Manifest; l
         <Button look="plain" onClick={onEnd}>
           Leave it
         </Button>
-        <span className="muted">Written as {MANAGER}, against revision {base.metadata.resourceVersion}.</span>
+        <span className="muted">
+          Written as {MANAGER}, against revision {base.metadata.resourceVersion}.
+        </span>
       </div>
       {isNewer && meanwhile.length > 0 && !clash && (
         <Notice tone="wait" aside={<Button onClick={() => void bringTogether()}>Bring both together</Button>}>
@@ -121,11 +143,7 @@ function Edit({ info, first, live, onEnd }: { info: KindInfo; first: Manifest; l
         {current && (
           <section aria-label="What would change">
             <h2>What would change</h2>
-            <Diff
-              label="What would change"
-              before={print(editable(base))}
-              after={print(editable(current))}
-            />
+            <Diff label="What would change" before={print(editable(base))} after={print(editable(current))} />
           </section>
         )}
       </div>

@@ -79,7 +79,11 @@ export function ActDialog({
       return kubectl.merge(subject.info.plural, subject, await change(subject, wanted));
     },
     onSuccess: (command) => {
-      tell('ok', wanted === 'delete' ? `${subject.info.kind} ${subject.name} is being deleted.` : wanted.said, command);
+      tell(
+        'ok',
+        wanted === 'delete' ? `${subject.info.kind} ${subject.name} is being deleted.` : wanted.said,
+        command,
+      );
       void client.invalidateQueries({ queryKey: ['object'] });
       onClose();
     },
@@ -98,7 +102,8 @@ export function ActDialog({
           <Button
             look={danger ? 'danger' : 'primary'}
             barred={
-              (typed !== undefined && text !== typed && `Type ${typed} first.`) || (act.isPending && 'It is being done.')
+              (typed !== undefined && text !== typed && `Type ${typed} first.`) ||
+              (act.isPending && 'It is being done.')
             }
             onClick={() => act.mutate()}
           >
@@ -111,7 +116,13 @@ export function ActDialog({
       {typed !== undefined && (
         <Field label={`Type ${typed} to go on`}>
           {(ids) => (
-            <input {...ids} className="input" autoFocus value={text} onChange={(event) => setText(event.target.value)} />
+            <input
+              {...ids}
+              className="input"
+              autoFocus
+              value={text}
+              onChange={(event) => setText(event.target.value)}
+            />
           )}
         </Field>
       )}

@@ -2,12 +2,22 @@
 import type { Manifest } from '../../api/kube';
 
 /** What people say of an object; the rest is the plane's. */
-const METADATA = ['name', 'generateName', 'namespace', 'labels', 'annotations', 'finalizers', 'ownerReferences'];
+const METADATA = [
+  'name',
+  'generateName',
+  'namespace',
+  'labels',
+  'annotations',
+  'finalizers',
+  'ownerReferences',
+];
 
 export function editable(manifest: Manifest): Record<string, unknown> {
   const { status: _, metadata, apiVersion, kind, ...rest } = manifest;
   const all = metadata as Record<string, unknown>;
-  const kept = Object.fromEntries(METADATA.filter((key) => all[key] !== undefined).map((key) => [key, all[key]]));
+  const kept = Object.fromEntries(
+    METADATA.filter((key) => all[key] !== undefined).map((key) => [key, all[key]]),
+  );
   return { apiVersion, kind, metadata: kept, ...rest };
 }
 

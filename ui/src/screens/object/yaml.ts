@@ -1,7 +1,8 @@
 // YAML as text. Loaded with the screens that show it.
 import { parseDocument, stringify } from 'yaml';
 
-export const print = (value: unknown): string => stringify(value, { lineWidth: 0, aliasDuplicateObjects: false });
+export const print = (value: unknown): string =>
+  stringify(value, { lineWidth: 0, aliasDuplicateObjects: false });
 
 /** Deep and wide enough for any manifest; a document of aliases cannot blow up. */
 const ALIASES = 20;

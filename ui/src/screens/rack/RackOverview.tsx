@@ -24,7 +24,8 @@ export function RackOverview({ object }: OverviewProps) {
     EVERY_MS,
   );
   const rack = found.data?.rack;
-  if (found.isError && !found.data) return <ErrorNotice error={found.error} onRetry={() => void found.refetch()} />;
+  if (found.isError && !found.data)
+    return <ErrorNotice error={found.error} onRetry={() => void found.refetch()} />;
   if (!rack) return <Loading lines={12} label="Reading the rack" />;
   return (
     <div className="rack-columns">

@@ -9,7 +9,11 @@ import { ActDialog, useChange, type Change, type Subject } from '../object/act';
 const ENDED = new Set(['Succeeded', 'Failed', 'Cancelled']);
 
 /** One more decision behind those that there are: the plane fills in who said it, and when. */
-export function decision(step: string | null, decided: 'Approved' | 'Rejected', note: string): Change['patch'] {
+export function decision(
+  step: string | null,
+  decided: 'Approved' | 'Rejected',
+  note: string,
+): Change['patch'] {
   return (now) => ({
     spec: {
       approvals: [
@@ -62,7 +66,10 @@ export function RunActions({ subject, manifest }: { subject: Subject; manifest: 
           danger
           onClose={() => setDialog(undefined)}
         >
-          <p>What is under way is stopped. Each step that was done and says how it is undone is undone, last done first.</p>
+          <p>
+            What is under way is stopped. Each step that was done and says how it is undone is undone, last
+            done first.
+          </p>
         </ActDialog>
       )}
       {dialog === 'retry' && <Retry subject={subject} steps={steps} onClose={() => setDialog(undefined)} />}
@@ -83,7 +90,9 @@ function Retry({
   const failed = steps.filter((step) => step.phase === 'Failed' || step.phase === 'Cancelled');
   const [from, setFrom] = useState(failed[failed.length - 1]?.name ?? steps[0]?.name ?? '');
   const patch = (now: Manifest) => {
-    const before = [at(now, 'spec.retry.number'), at(now, 'status.retries')].map((value) => Number(value ?? 0));
+    const before = [at(now, 'spec.retry.number'), at(now, 'status.retries')].map((value) =>
+      Number(value ?? 0),
+    );
     return { spec: { retry: { from, number: Math.max(...before) + 1 } } };
   };
   return (
@@ -105,7 +114,10 @@ function Retry({
         </>
       }
     >
-      <Field label="From which step" hint="What came before is kept. A step that was undone stays undone, unless it comes after.">
+      <Field
+        label="From which step"
+        hint="What came before is kept. A step that was undone stays undone, unless it comes after."
+      >
         {(ids) => (
           <select {...ids} className="select" value={from} onChange={(event) => setFrom(event.target.value)}>
             {steps.map((step) => (
@@ -117,15 +129,21 @@ function Retry({
         )}
       </Field>
       {change.isError && <ErrorNotice error={change.error} />}
-      <Command
-        line={kubectl.merge(subject.info.plural, subject, { spec: { retry: { from, number: 1 } } })}
-      />
+      <Command line={kubectl.merge(subject.info.plural, subject, { spec: { retry: { from, number: 1 } } })} />
     </Dialog>
   );
 }
 
 /** Approve or reject, where a run or a campaign asks for it. */
-export function Decide({ subject, step, message }: { subject: Subject; step: string | null; message: string }) {
+export function Decide({
+  subject,
+  step,
+  message,
+}: {
+  subject: Subject;
+  step: string | null;
+  message: string;
+}) {
   const [note, setNote] = useState('');
   const change = useChange(subject);
   const decide = (decided: 'Approved' | 'Rejected') =>

@@ -31,7 +31,8 @@ export function RunOverview({ info, object }: OverviewProps) {
     ],
   );
   const run = found.data?.run;
-  if (found.isError && !found.data) return <ErrorNotice error={found.error} onRetry={() => void found.refetch()} />;
+  if (found.isError && !found.data)
+    return <ErrorNotice error={found.error} onRetry={() => void found.refetch()} />;
   if (!run) return <Loading lines={8} label="Reading the run" />;
   const subject = { info, namespace, name: object.name };
   return (
@@ -56,11 +57,19 @@ function Waits({ run, subject }: { run: RunView; subject: Parameters<typeof Deci
         <Notice tone="special">This is a rehearsal: nothing is done, and the steps say what would be.</Notice>
       )}
       {asking.map((step) => (
-        <Decide key={step.name} subject={subject} step={step.name} message={step.message ?? `Step ${step.name} asks.`} />
+        <Decide
+          key={step.name}
+          subject={subject}
+          step={step.name}
+          message={step.message ?? `Step ${step.name} asks.`}
+        />
       ))}
       {blocked.map((permit) => (
         <Notice key={permit.reference.name} tone="wait">
-          <strong>It waits for leave to disrupt {permit.target ? `${permit.target.kind} ${permit.target.name}` : 'its target'}.</strong>{' '}
+          <strong>
+            It waits for leave to disrupt{' '}
+            {permit.target ? `${permit.target.kind} ${permit.target.name}` : 'its target'}.
+          </strong>{' '}
           {permit.message}{' '}
           <span className="aside">
             It asked <When time={permit.asked} />, and goes on by itself when that gives way; the run ends{' '}
@@ -82,7 +91,9 @@ function Waits({ run, subject }: { run: RunView; subject: Parameters<typeof Deci
         </Notice>
       )}
       {run.suspended && !ended && (
-        <Notice tone="wait">It is paused: what is under way goes on to its end, and nothing further begins. Deadlines go on.</Notice>
+        <Notice tone="wait">
+          It is paused: what is under way goes on to its end, and nothing further begins. Deadlines go on.
+        </Notice>
       )}
       {ended && run.phase !== 'Succeeded' && run.message && (
         <Notice tone={run.phase === 'Failed' ? 'fail' : 'idle'}>{run.message}</Notice>
@@ -98,7 +109,13 @@ function Gantt({ run }: { run: RunView }) {
     <Panel
       title="Steps"
       count={run.progress}
-      aside={run.startTime && <span className="faint small"><Lasting from={run.startTime} to={run.completionTime} /></span>}
+      aside={
+        run.startTime && (
+          <span className="faint small">
+            <Lasting from={run.startTime} to={run.completionTime} />
+          </span>
+        )
+      }
       flush
     >
       {run.steps.length === 0 || !on ? (
@@ -143,7 +160,10 @@ function StepRow({ step, on }: { step: Step; on: Axis }) {
             type="button"
             aria-expanded={open}
             onClick={() =>
-              void navigate({ search: (old: object) => ({ ...old, step: open ? undefined : step.name }), replace: true } as never)
+              void navigate({
+                search: (old: object) => ({ ...old, step: open ? undefined : step.name }),
+                replace: true,
+              } as never)
             }
           >
             <Glyph tone={tone} label={step.phase} />
@@ -189,7 +209,8 @@ function StepDetail({ step }: { step: Step }) {
           </Fact>
           <Fact name="Phase">
             <span className="row">
-              <Status phase={step.phase} /> {step.critical && <Badge tone="special">on the longest chain</Badge>}
+              <Status phase={step.phase} />{' '}
+              {step.critical && <Badge tone="special">on the longest chain</Badge>}
             </span>
           </Fact>
           {step.reason && <Fact name="Reason">{step.reason}</Fact>}
@@ -271,15 +292,18 @@ function Facts({ run }: { run: RunView }) {
               {permit.servers} servers, {permit.instances} instances
               {permit.services.length > 0 && `: ${permit.services.map((each) => each.service).join(', ')}`}
             </div>
-            {permit.approvedBy.length > 0 && <div className="muted small">approved by {permit.approvedBy.join(', ')}</div>}
+            {permit.approvedBy.length > 0 && (
+              <div className="muted small">approved by {permit.approvedBy.join(', ')}</div>
+            )}
           </Fact>
         ))}
         {run.approvals.map((approval) => (
           <Fact key={`${approval.by}${approval.time}`} name={approval.decision}>
-            {approval.by} <When time={approval.time} /> {approval.note && <span className="muted">“{approval.note}”</span>}
+            {approval.by} <When time={approval.time} />{' '}
+            {approval.note && <span className="muted">“{approval.note}”</span>}
           </Fact>
         ))}
-        {Object.keys((run.outputs ?? {}) as object).length > 0 && (
+        {Object.keys(run.outputs ?? {}).length > 0 && (
           <Fact name="Outputs">
             <code>{asText(run.outputs)}</code>
           </Fact>

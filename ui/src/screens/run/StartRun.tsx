@@ -8,7 +8,7 @@ import { useMe } from '../../api/session';
 import { Dialog } from '../../design/dialog';
 import { Button, Command, ErrorNotice, Field, Loading } from '../../design/parts';
 import { tell } from '../../design/toasts';
-import { at } from '../../lib/text';
+import { at, shown } from '../../lib/text';
 import { useOpen, type Target } from '../../shell/links';
 import { ParameterFields } from './ParameterFields';
 import { read, type Parameter, type Typed } from './parameters';
@@ -40,7 +40,8 @@ export function useRunNamespace(target?: Target): [string, (namespace: string) =
   const me = useMe();
   const { ns } = useSearch({ from: '__root__' });
   const [chosen, choose] = useState<string>();
-  const first = me?.teams[0] ?? (me?.namespaces.includes('default') ? 'default' : me?.namespaces[0]) ?? 'default';
+  const first =
+    me?.teams[0] ?? (me?.namespaces.includes('default') ? 'default' : me?.namespaces[0]) ?? 'default';
   return [chosen ?? target?.namespace ?? ns ?? first, choose];
 }
 
@@ -72,7 +73,8 @@ export function useRunbook(name: string) {
   const info = useKinds().kind('Runbook');
   return useQuery({
     queryKey: ['runbook', name],
-    queryFn: ({ signal }) => (info ? get(info, { name }, signal) : Promise.reject(new Error('The plane has no runbooks.'))),
+    queryFn: ({ signal }) =>
+      info ? get(info, { name }, signal) : Promise.reject(new Error('The plane has no runbooks.')),
     enabled: Boolean(info) && name !== '',
     staleTime: 30_000,
   });
@@ -109,7 +111,9 @@ export function StartRun({
     onSuccess: (run, dryRun) => {
       tell(
         'ok',
-        dryRun ? 'Rehearsed: nothing is done, and the run says what would be.' : `Run ${run.metadata.name ?? ''} begins.`,
+        dryRun
+          ? 'Rehearsed: nothing is done, and the run says what would be.'
+          : `Run ${run.metadata.name ?? ''} begins.`,
         kubectl.create(manifest(dryRun)),
       );
       onClose();
@@ -138,11 +142,17 @@ export function StartRun({
     >
       {found.isPending && <Loading lines={3} />}
       {found.isError && <ErrorNotice error={found.error} />}
-      {found.data && <p>{String(at(found.data, 'spec.summary') ?? '')}</p>}
+      {found.data && <p>{shown(at(found.data, 'spec.summary'))}</p>}
       {!target && kind && (
         <Field label={`${kind} to run it on`}>
           {(ids) => (
-            <input {...ids} className="input" autoFocus value={name} onChange={(event) => setName(event.target.value)} />
+            <input
+              {...ids}
+              className="input"
+              autoFocus
+              value={name}
+              onChange={(event) => setName(event.target.value)}
+            />
           )}
         </Field>
       )}

@@ -12,12 +12,15 @@ export interface Axis {
   ticks: { at: number; label: string }[];
 }
 
-const STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400, 604_800];
+const STEPS_S = [
+  1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400, 604_800,
+];
 
 function label(seconds: number): string {
   if (seconds === 0) return '0';
   if (seconds < 60) return `${seconds}s`;
-  if (seconds < 3600) return seconds % 60 === 0 ? `${seconds / 60}m` : `${Math.floor(seconds / 60)}m${seconds % 60}s`;
+  if (seconds < 3600)
+    return seconds % 60 === 0 ? `${seconds / 60}m` : `${Math.floor(seconds / 60)}m${seconds % 60}s`;
   const hours = Math.floor(seconds / 3600);
   const minutes = Math.floor((seconds % 3600) / 60);
   if (hours < 48) return minutes === 0 ? `${hours}h` : `${hours}h${minutes}m`;

@@ -20,7 +20,9 @@ function parsed(parameter: Parameter, text: string): { value: unknown } | { wron
     case 'string':
       return { value: text };
     case 'boolean':
-      return text === 'true' || text === 'false' ? { value: text === 'true' } : { wrong: 'Say true or false.' };
+      return text === 'true' || text === 'false'
+        ? { value: text === 'true' }
+        : { wrong: 'Say true or false.' };
     case 'integer':
       return /^-?\d{1,15}$/.test(text) ? { value: Number(text) } : { wrong: 'This is no whole number.' };
     case 'number': {

@@ -14,18 +14,28 @@ type Graph = NonNullable<ObjectGraphQuery['object']>['graph'];
 /** A graph is a map: it is not looked at oftener than this. */
 const EVERY_MS = 5000;
 
-export function GraphTab({ info, namespace, name }: { info: KindInfo; namespace: string | null; name: string }) {
+export function GraphTab({
+  info,
+  namespace,
+  name,
+}: {
+  info: KindInfo;
+  namespace: string | null;
+  name: string;
+}) {
   const [hops, setHops] = useState(info.kind === 'Server' || info.kind === 'Service' ? 2 : 1);
   const found = useLiveQuery(
     {
       queryKey: ['graph', info.kind, namespace, name, hops],
-      queryFn: ({ signal }) => query(ObjectGraphDocument, { kind: info.kind, namespace, name, hops, relations: null }, signal),
+      queryFn: ({ signal }) =>
+        query(ObjectGraphDocument, { kind: info.kind, namespace, name, hops, relations: null }, signal),
     },
     [{ kind: info.kind, namespace, name }],
     EVERY_MS,
   );
   const graph = found.data?.object?.graph;
-  if (found.isError && !found.data) return <ErrorNotice error={found.error} onRetry={() => void found.refetch()} />;
+  if (found.isError && !found.data)
+    return <ErrorNotice error={found.error} onRetry={() => void found.refetch()} />;
   return (
     <div className="stack wide-gap">
       <div className="row">
@@ -44,7 +54,9 @@ export function GraphTab({ info, namespace, name }: { info: KindInfo; namespace:
         )}
       </div>
       {graph?.truncated && (
-        <Notice tone="idle">More is around it than can be drawn: a number on a node says how many more it is linked with.</Notice>
+        <Notice tone="idle">
+          More is around it than can be drawn: a number on a node says how many more it is linked with.
+        </Notice>
       )}
       {!graph ? <Loading lines={8} label="Reading what is around it" /> : <GraphView graph={graph} />}
     </div>
@@ -59,14 +71,23 @@ export function GraphView({ graph }: { graph: Graph }) {
   useEffect(() => {
     const element = box.current;
     if (!element || !at) return;
-    element.scrollTo(at.x + NODE.width / 2 - element.clientWidth / 2, at.y + NODE.height - element.clientHeight / 2);
+    element.scrollTo(
+      at.x + NODE.width / 2 - element.clientWidth / 2,
+      at.y + NODE.height - element.clientHeight / 2,
+    );
     // Only when another graph is drawn: whoever has scrolled stays there.
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [middle, at?.x, at?.y]);
   if (graph.nodes.length <= 1) return <Empty title="It is linked with nothing." />;
   return (
     <>
-      <div ref={box} className="graph-box" tabIndex={0} role="region" aria-label="Graph; the list below says the same">
+      <div
+        ref={box}
+        className="graph-box"
+        tabIndex={0}
+        role="region"
+        aria-label="Graph; the list below says the same"
+      >
         <svg
           className="graph"
           width={width + 16}
@@ -85,7 +106,11 @@ export function GraphView({ graph }: { graph: Graph }) {
             const y2 = to.y + NODE.height / 2;
             const bend = from.x === to.x ? NODE.gapX : (x2 - x1) / 2;
             return (
-              <path key={`${edge.from} ${edge.to} ${edge.relation}`} d={`M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`} className="edge">
+              <path
+                key={`${edge.from} ${edge.to} ${edge.relation}`}
+                d={`M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`}
+                className="edge"
+              >
                 <title>{edge.relation}</title>
               </path>
             );
@@ -128,7 +153,9 @@ export function GraphView({ graph }: { graph: Graph }) {
 
 function NodeBox({ node, x, y }: { node: Graph['nodes'][number]; x: number; y: number }) {
   const open = useOpen();
-  const classes = ['node', node.distance === 0 && 'middle', node.missing && 'missing'].filter(Boolean).join(' ');
+  const classes = ['node', node.distance === 0 && 'middle', node.missing && 'missing']
+    .filter(Boolean)
+    .join(' ');
   return (
     <g transform={`translate(${x} ${y})`} className={classes} onClick={() => open(node)}>
       <title>{`${node.kind} ${node.namespace ? `${node.namespace}/` : ''}${node.name}: ${node.missing ? 'not there' : (node.phase ?? 'no phase')}`}</title>

@@ -25,7 +25,8 @@ export function ServiceOverview({ object }: OverviewProps) {
     EVERY_MS,
   );
   const service = found.data?.service;
-  if (found.isError && !found.data) return <ErrorNotice error={found.error} onRetry={() => void found.refetch()} />;
+  if (found.isError && !found.data)
+    return <ErrorNotice error={found.error} onRetry={() => void found.refetch()} />;
   if (!service) return <Loading lines={8} label="Reading the service" />;
   return (
     <div className="two-columns">
@@ -39,7 +40,9 @@ export function ServiceOverview({ object }: OverviewProps) {
           <dl className="facts">
             <Fact name="Owner">{service.owner ?? '–'}</Fact>
             <Fact name="Tier">{service.tier ?? '–'}</Fact>
-            <Fact name="Whom to ask">{service.contacts.length > 0 ? service.contacts.join(', ') : 'nobody is named'}</Fact>
+            <Fact name="Whom to ask">
+              {service.contacts.length > 0 ? service.contacts.join(', ') : 'nobody is named'}
+            </Fact>
           </dl>
         </Panel>
         <Where service={service} />
@@ -92,7 +95,8 @@ function Budget({ service }: { service: View }) {
         </div>
         {service.closedUntil && (
           <Notice tone="special">
-            Its maintenance windows are closed until <When time={service.closedUntil} />: nothing of it is disturbed before.
+            Its maintenance windows are closed until <When time={service.closedUntil} />: nothing of it is
+            disturbed before.
           </Notice>
         )}
         <PartsBar parts={phaseParts(service.phases, 'Instance')} whole={service.instances} />
@@ -123,14 +127,22 @@ function Permits({ service }: { service: View }) {
               <div className="grow">
                 <div className="row">
                   <span className="cut grow">
-                    <ObjectLink target={{ kind: 'Run', namespace: permit.reference.namespace ?? null, name: permit.reference.name }} full />
+                    <ObjectLink
+                      target={{
+                        kind: 'Run',
+                        namespace: permit.reference.namespace ?? null,
+                        name: permit.reference.name,
+                      }}
+                      full
+                    />
                   </span>
                   <span className="faint small">
                     <When time={permit.granted ?? permit.asked} />
                   </span>
                 </div>
                 <p className="muted">
-                  {permit.message ?? `takes ${plural(permit.instances, 'instance')} on ${plural(permit.servers, 'server')}`}
+                  {permit.message ??
+                    `takes ${plural(permit.instances, 'instance')} on ${plural(permit.servers, 'server')}`}
                 </p>
               </div>
             </li>
@@ -157,7 +169,9 @@ function Where({ service }: { service: View }) {
         <ul className="stack tight">
           {service.racks.slice(0, 16).map((rack) => (
             <li key={rack.value} className="row">
-              <span className="rack-name cut">{rack.value ? <ObjectLink target={{ kind: 'Rack', name: rack.value }} /> : 'no rack'}</span>
+              <span className="rack-name cut">
+                {rack.value ? <ObjectLink target={{ kind: 'Rack', name: rack.value }} /> : 'no rack'}
+              </span>
               <span className="grow">
                 <PartsBar whole={most} parts={[{ name: 'instances', tone: 'busy', count: rack.count }]} />
               </span>
