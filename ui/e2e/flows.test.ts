@@ -55,13 +55,13 @@ const runPath = () =>
 async function start(
   runbook: string,
   on: Item,
-  fill: (dialog: ReturnType<Page['getByRole']>) => Promise<void> = async () => undefined,
+  fill?: (dialog: ReturnType<Page['getByRole']>) => Promise<void>,
 ) {
   await page.goto(`/o/servers/-/${on.metadata.name}`);
-  await page.getByRole('button', { name: 'Actions' }).click();
+  await page.getByRole('button', { name: 'Actions', exact: true }).click();
   await page.getByRole('menuitem', { name: new RegExp(`^${runbook}`) }).click();
   const dialog = page.getByRole('dialog');
-  await fill(dialog);
+  await fill?.(dialog);
   await dialog.getByLabel('Namespace').selectOption('default');
   await dialog.getByRole('button', { name: 'Start the run' }).click();
   await page.waitForURL(/\/o\/runs\/default\//);

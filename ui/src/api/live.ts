@@ -62,8 +62,8 @@ class Feed {
       try {
         const revision = await this.revision(signal);
         this.owner.heard(this);
-        // What changed while nobody listened is not told again.
-        if (failures > 0) this.tell();
+        // What changed before this revision, and after what is shown was read, is not told again.
+        this.tell();
         failures = 0;
         await this.watch(revision, signal);
       } catch (error) {

@@ -20,7 +20,12 @@ export function Dialog({
   const id = useId();
   useEffect(() => {
     const dialog = ref.current;
-    if (dialog && !dialog.open) dialog.showModal();
+    if (dialog && !dialog.open) {
+      dialog.showModal();
+      // The browser would begin at the close button; people begin at the first field.
+      const first = dialog.querySelector<HTMLElement>('.body :is(input, select, textarea)');
+      first?.focus();
+    }
     return () => dialog?.close();
   }, []);
   return (
