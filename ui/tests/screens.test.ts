@@ -11,7 +11,8 @@ import {
   toggled,
   variables,
 } from '../src/screens/inventory/search';
-import { counts, looks, ofSite } from '../src/screens/map/cells';
+import { counts, looks, narrow, pick } from '../src/screens/map/cells';
+import { arrange } from '../src/screens/map/source';
 import { CELL, cellAt, layout as mapLayout, step, within, type RackRun } from '../src/screens/map/layout';
 import { CHOSEN, DIM, drawAll, drawSome, mix, pixel, spots, type Scene } from '../src/screens/map/raster';
 import { editable, whole } from '../src/screens/object/manifest';
@@ -310,9 +311,35 @@ describe('the fleet map', () => {
     expect(counts(cells)).toEqual([4, 3]);
     expect(looks(cells.dictionary, 'status.phase').map((look) => look.tone)).toEqual(['ok', 'fail']);
     expect(new Set(looks(['x', 'y', 'z'], 'spec.profile').map((look) => look.colour)).size).toBe(3);
-    const narrowed = ofSite(cells, 'b').cells;
+    const narrowed = pick(cells, narrow(runs, 'b'));
     expect(narrowed.names).toEqual(['s5', 's6']);
     expect(narrowed.runs).toEqual([{ ...runs[2], first: 0 }]);
+  });
+
+  test('keeps its racks while only values change, so that it is not laid out anew', () => {
+    const standing = (name: string, rack: string, value: string) => ({
+      name,
+      value,
+      place: { site: 'a', hall: '', row: '', rack },
+    });
+    const first = arrange([
+      standing('s2', 'r2', 'InUse'),
+      standing('s1', 'r1', 'Ready'),
+      standing('s10', 'r2', 'Ready'),
+    ]);
+    expect(first.names).toEqual(['s1', 's2', 's10']);
+    expect(first.runs.map((run) => [run.rack, run.first, run.count])).toEqual([
+      ['r1', 0, 1],
+      ['r2', 1, 2],
+    ]);
+    const changed = arrange(
+      [standing('s1', 'r1', 'Failed'), standing('s2', 'r2', 'InUse'), standing('s10', 'r2', 'Ready')],
+      first,
+    );
+    expect(changed.runs).toBe(first.runs);
+    expect(changed.dictionary[changed.values[0] ?? -1]).toBe('Failed');
+    const moved = arrange([standing('s1', 'r2', 'Ready')], first);
+    expect(moved.runs).not.toBe(first.runs);
   });
 
   const scene = (values: Uint8Array): Scene => ({

@@ -1,6 +1,6 @@
 // Every server a cell, where it stands, coloured by any field; and the same as a table for whoever cannot see or point.
 import { useNavigate, useSearch } from '@tanstack/react-router';
-import { useEffect, useMemo, useState } from 'react';
+import { useMemo, useState } from 'react';
 import { useKinds } from '../../api/kinds';
 import { Button, Empty, ErrorNotice, Loading } from '../../design/parts';
 import { fieldName, number } from '../../lib/text';
@@ -8,42 +8,28 @@ import { useKeys } from '../../lib/keys';
 import { BulkBar } from '../bulk/BulkBar';
 import { facetFields } from '../inventory/search';
 import type { Row } from '../inventory/useRows';
-import { counts, looks, ofSite, type Cells } from './cells';
+import type { Cells } from './cells';
+import { counts, looks, narrow, pick } from './cells';
 import { Legend } from './Legend';
 import { MapCanvas } from './MapCanvas';
 import { PlaceTable } from './PlaceTable';
 import type { MapSearch } from './search';
-import { openFleet } from './source';
+import { fieldsOf, useCells } from './source';
 
 /** Labels that fleets are told apart by, where they are used. */
 const LABELS = ['hardware', 'role'];
-
-function useCells(by: string): { cells: Cells | undefined; error: unknown } {
-  const [cells, setCells] = useState<Cells>();
-  const [error, setError] = useState<unknown>();
-  useEffect(() => {
-    const source = openFleet(
-      by,
-      (next) => {
-        setCells(next);
-        setError(undefined);
-      },
-      setError,
-    );
-    return () => source.close();
-  }, [by]);
-  return { cells, error };
-}
 
 export function FleetMap() {
   const search = useSearch({ from: '/map' });
   const navigate = useNavigate({ from: '/map' });
   const by = search.by ?? 'status.phase';
   const info = useKinds().kind('Server');
-  const { cells: all, error } = useCells(by);
+  const { cells: all, error, retry } = useCells(by);
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const [choosing, setChoosing] = useState(false);
-  const shown = useMemo(() => (all ? ofSite(all, search.site).cells : undefined), [all, search.site]);
+  const racks = all?.runs;
+  const narrowed = useMemo(() => (racks ? narrow(racks, search.site) : undefined), [racks, search.site]);
+  const shown = useMemo(() => (all && narrowed ? pick(all, narrowed) : undefined), [all, narrowed]);
   const look = useMemo(() => (shown ? looks(shown.dictionary, by) : []), [shown, by]);
   const sums = useMemo(() => (shown ? counts(shown) : []), [shown]);
   const change = (next: Partial<Record<keyof MapSearch, string | undefined>>) =>
@@ -57,7 +43,7 @@ export function FleetMap() {
     },
   ]);
   const fields = [
-    ...(info ? facetFields(info.fields, []) : ['status.phase']),
+    ...(info ? facetFields(fieldsOf(info), []) : ['status.phase']),
     ...LABELS.map((name) => `metadata.labels.${name}`),
   ];
   const sites = [...new Set(all?.runs.map((run) => run.site) ?? [])];
@@ -115,12 +101,12 @@ export function FleetMap() {
           Table
         </Button>
       </header>
-      {error !== undefined && !all && (
+      {error && !all && (
         <div className="pad">
-          <ErrorNotice error={error} />
+          <ErrorNotice error={error} onRetry={retry} />
         </div>
       )}
-      {!shown && error === undefined && (
+      {!shown && !error && (
         <div className="screen">
           <Loading lines={8} label="Reading the fleet" />
         </div>

@@ -63,22 +63,30 @@ export function looks(dictionary: string[], by: string): Look[] {
   });
 }
 
-/** Only cells of one site, with where each was. */
-export function ofSite(cells: Cells, site: string | undefined): { cells: Cells; from: Int32Array } {
-  const runs = site === undefined ? cells.runs : cells.runs.filter((run) => run.site === site);
-  const total = runs.reduce((sum, run) => sum + run.count, 0);
-  const from = new Int32Array(total);
+/** Racks of one site, or all, with where each of their cells was. */
+export interface Narrowed {
+  runs: RackRun[];
+  from: Int32Array;
+}
+
+export function narrow(runs: RackRun[], site: string | undefined): Narrowed {
+  const kept = site === undefined ? runs : runs.filter((run) => run.site === site);
+  const from = new Int32Array(kept.reduce((sum, run) => sum + run.count, 0));
   let next = 0;
-  const moved = runs.map((run) => {
+  const moved = kept.map((run) => {
     const first = next;
     for (let at = 0; at < run.count; at += 1) from[next++] = run.first + at;
     return { ...run, first };
   });
-  const names: string[] = new Array<string>(total);
-  const values = new Uint8Array(total);
+  return { runs: moved, from };
+}
+
+export function pick(cells: Cells, { runs, from }: Narrowed): Cells {
+  const names: string[] = new Array<string>(from.length);
+  const values = new Uint8Array(from.length);
   from.forEach((cell, at) => {
     names[at] = cells.names[cell] ?? '';
     values[at] = cells.values[cell] ?? 0;
   });
-  return { cells: { runs: moved, names, values, dictionary: cells.dictionary }, from };
+  return { runs, names, values, dictionary: cells.dictionary };
 }

@@ -48,6 +48,9 @@ export function Yaml({ info, manifest }: { info: KindInfo; manifest: Manifest })
   );
 }
 
+/** How often a write is tried anew when only what the plane sees of the object has changed. */
+const ATTEMPTS = 5;
+
 const named = (manifest: Manifest) => ({
   name: manifest.metadata.name ?? '',
   namespace: manifest.metadata.namespace ?? null,
@@ -80,10 +83,20 @@ function Edit({
     setClash({ theirs, merged: value, clashes });
   };
   const send = useMutation({
-    mutationFn: async (dryRun: boolean) => ({
-      dryRun,
-      result: await replace(info, named(base), whole(draft(), base), dryRun),
-    }),
+    mutationFn: async (dryRun: boolean) => {
+      let against = base;
+      for (let attempt = 1; ; attempt += 1) {
+        try {
+          return { dryRun, result: await replace(info, named(base), whole(draft(), against), dryRun) };
+        } catch (error) {
+          if (!isConflict(error) || attempt === ATTEMPTS) throw error;
+          // What is seen of it changes all the time, and contradicts nobody: only what people say of it does.
+          against = await get(info, named(base));
+          if (changedPaths(editable(base), editable(against)).length > 0) throw error;
+          setBase(against);
+        }
+      }
+    },
     onSuccess: ({ dryRun, result }) => {
       if (dryRun) {
         setChecked({ text, result });

@@ -93,7 +93,9 @@ function Retry({
     const before = [at(now, 'spec.retry.number'), at(now, 'status.retries')].map((value) =>
       Number(value ?? 0),
     );
-    return { spec: { retry: { from, number: Math.max(...before) + 1 } } };
+    // A run that was cancelled is not retried while it is asked to end.
+    const cancel = at(now, 'spec.cancel') === true ? { cancel: false } : {};
+    return { spec: { ...cancel, retry: { from, number: Math.max(...before) + 1 } } };
   };
   return (
     <Dialog
