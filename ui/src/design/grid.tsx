@@ -109,6 +109,7 @@ export function Grid(props: GridProps) {
       </div>,
     );
   }
+  if (count === 0) return props.empty;
   return (
     <div
       ref={box}
@@ -137,15 +138,11 @@ export function Grid(props: GridProps) {
           {props.head}
         </div>
       </div>
-      {count === 0 ? (
-        props.empty
-      ) : (
-        <div role="rowgroup" className="grid-scrolled" style={{ height: tall(extent) }}>
-          <div role="presentation" className="grid-window" style={{ top: row + 2, height: view }}>
-            {rows}
-          </div>
+      <div role="rowgroup" className="grid-scrolled" style={{ height: tall(extent) }}>
+        <div role="presentation" className="grid-window" style={{ top: row + 2, height: view }}>
+          {rows}
         </div>
-      )}
+      </div>
     </div>
   );
 }

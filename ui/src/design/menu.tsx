@@ -5,6 +5,9 @@ import type { ReactNode } from 'react';
 
 // Not modal: what Radix does to hold the page still would be an inline style sheet, which the policy refuses.
 
+// Within the page's landmark, where readers of a screen look for it.
+const place = () => document.getElementById('main') ?? document.body;
+
 export function Menu({
   trigger,
   children,
@@ -17,7 +20,7 @@ export function Menu({
   return (
     <Dropdown.Root modal={false}>
       <Dropdown.Trigger asChild>{trigger}</Dropdown.Trigger>
-      <Dropdown.Portal>
+      <Dropdown.Portal container={place()}>
         <Dropdown.Content className="menu" align={align} sideOffset={5} collisionPadding={8}>
           {children}
         </Dropdown.Content>
@@ -74,7 +77,7 @@ export function Popover({
   return (
     <Pop.Root>
       <Pop.Trigger asChild>{trigger}</Pop.Trigger>
-      <Pop.Portal>
+      <Pop.Portal container={place()}>
         <Pop.Content
           className="menu popover"
           aria-label={label}

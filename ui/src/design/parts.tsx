@@ -81,19 +81,21 @@ export function Notice({ tone, children, aside }: { tone: Tone; children: ReactN
   );
 }
 
-/** Nothing is there: says so, and teaches the command that changes it. */
+/** Nothing is there: says so, and teaches the command that changes it. With `page`, it is all that a screen shows. */
 export function Empty({
   title,
   children,
   command,
+  page,
 }: {
   title: string;
   children?: ReactNode;
   command?: string;
+  page?: boolean;
 }) {
   return (
     <div className="empty">
-      <strong>{title}</strong>
+      {page ? <h1>{title}</h1> : <strong>{title}</strong>}
       {children && <p>{children}</p>}
       {command && <Command line={command} />}
     </div>

@@ -13,7 +13,7 @@ export function ErrorScreen({ error, reset }: ErrorComponentProps) {
 export function MissingScreen() {
   return (
     <div className="screen">
-      <Empty title="There is no such page.">
+      <Empty page title="There is no such page.">
         <Link to="/" className="link">
           Go to the first page
         </Link>

@@ -173,7 +173,7 @@ export function BulkDialog({
             <Command line={lineOf(info, deed, rows, label, namespace)} />
           </div>
           <section aria-label="All that are meant">
-            <h3>All that are meant</h3>
+            <h2>All that are meant</h2>
             <ul className="resolved" tabIndex={0} aria-label="All that are meant">
               {rows.map((row) => (
                 <li key={row.uid} className="row">

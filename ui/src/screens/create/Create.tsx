@@ -20,7 +20,7 @@ export function Create() {
   if (!info) {
     return (
       <div className="screen">
-        <Empty title={`The plane has no kind called ${plural}.`} command="kubectl api-resources" />
+        <Empty page title={`The plane has no kind called ${plural}.`} command="kubectl api-resources" />
       </div>
     );
   }

@@ -25,6 +25,7 @@ export function Inventory() {
     return (
       <div className="screen">
         <Empty
+          page
           title={`The plane has no kind called ${plural}, or you may not see it.`}
           command="kubectl api-resources"
         />
@@ -140,7 +141,9 @@ function Table({ info }: { info: KindInfo }) {
               rowProps={(index) => ({ 'aria-selected': selected.has(rows.at(index)?.uid ?? '') })}
               head={
                 <>
-                  <span role="columnheader" aria-label="Chosen" />
+                  <span role="columnheader">
+                    <span className="unseen">Chosen</span>
+                  </span>
                   {columns.map((column) => (
                     <HeadCell
                       key={column.name}

@@ -87,6 +87,8 @@ export default function Editor({
         ],
       }),
     });
+    // It scrolls, so it can be scrolled by keys.
+    made.scrollDOM.tabIndex = 0;
     view.current = made;
     return () => made.destroy();
     // The text is only where it begins; later texts are put in below.

@@ -51,7 +51,7 @@ export function ObjectPage() {
   if (!info) {
     return (
       <div className="screen">
-        <Empty title={`The plane has no kind called ${plural}.`} command="kubectl api-resources" />
+        <Empty page title={`The plane has no kind called ${plural}.`} command="kubectl api-resources" />
       </div>
     );
   }
@@ -93,6 +93,7 @@ function One({ info, namespace, name }: { info: KindInfo; namespace: string | nu
     return (
       <div className="screen">
         <Empty
+          page
           title={`There is no ${info.singular} ${name}.`}
           command={kubectl.get(info.plural, { namespace, name })}
         >
