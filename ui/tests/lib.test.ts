@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { concerns, streamOf } from '../src/api/changes';
 import { diffLines, hunks } from '../src/lib/diff';
 import { changedPaths, merge3, put } from '../src/lib/merge3';
 import { fromBar, reach, reveal, tall, TALLEST, toBar, window_ } from '../src/lib/scroll';
@@ -147,4 +148,32 @@ describe('lines that changed', () => {
   });
 
   test('the same text has none', () => expect(hunks(diffLines('a\nb', 'a\nb'))).toEqual([]));
+});
+
+test('a change concerns the views that show it, and no others', () => {
+  const line = {
+    revision: '7',
+    changes: [
+      { kind: 'Run', objects: [['ops', 'a']] as [string, string][] },
+      { kind: 'Server', objects: [['', 's1']] as [string, string][], more: 3 },
+      { kind: 'Instance', all: true },
+    ],
+  };
+  const cases: [Parameters<typeof concerns>[1], boolean][] = [
+    [{ kind: 'Run' }, true],
+    [{ kind: 'Run', namespace: null }, true],
+    [{ kind: 'Run', namespace: 'ops', name: 'a' }, true],
+    [{ kind: 'Run', namespace: 'ops', name: 'b' }, false],
+    [{ kind: 'Run', namespace: 'shop' }, false],
+    [{ kind: 'Server', name: 's2' }, true],
+    [{ kind: 'Instance', namespace: 'x', name: 'y' }, true],
+    [{ kind: 'Rack' }, false],
+  ];
+  for (const [interest, told] of cases)
+    expect([interest, concerns(line, interest)]).toEqual([interest, told]);
+  expect(concerns({ revision: '8' }, { kind: 'Run' })).toBe(false);
+  expect(streamOf([{ kind: 'Run' }, { kind: 'Permit' }, { kind: 'Run', name: 'a' }])).toBe(
+    '/stream/changes?kind=Permit&kind=Run',
+  );
+  expect(streamOf([])).toBe('');
 });

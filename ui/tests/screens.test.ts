@@ -12,7 +12,7 @@ import {
   variables,
 } from '../src/screens/inventory/search';
 import { counts, looks, narrow, pick } from '../src/screens/map/cells';
-import { arrange } from '../src/screens/map/source';
+import { Frames } from '../src/screens/map/frames';
 import { CELL, cellAt, layout as mapLayout, step, within, type RackRun } from '../src/screens/map/layout';
 import { CHOSEN, DIM, drawAll, drawSome, mix, pixel, spots, type Scene } from '../src/screens/map/raster';
 import { editable, whole } from '../src/screens/object/manifest';
@@ -316,30 +316,43 @@ describe('the fleet map', () => {
     expect(narrowed.runs).toEqual([{ ...runs[2], first: 0 }]);
   });
 
-  test('keeps its racks while only values change, so that it is not laid out anew', () => {
-    const standing = (name: string, rack: string, value: string) => ({
-      name,
-      value,
-      place: { site: 'a', hall: '', row: '', rack },
-    });
-    const first = arrange([
-      standing('s2', 'r2', 'InUse'),
-      standing('s1', 'r1', 'Ready'),
-      standing('s10', 'r2', 'Ready'),
-    ]);
-    expect(first.names).toEqual(['s1', 's2', 's10']);
-    expect(first.runs.map((run) => [run.rack, run.first, run.count])).toEqual([
-      ['r1', 0, 1],
-      ['r2', 1, 2],
-    ]);
-    const changed = arrange(
-      [standing('s1', 'r1', 'Failed'), standing('s2', 'r2', 'InUse'), standing('s10', 'r2', 'Ready')],
-      first,
+  test('is read from frames, however the bytes are cut', () => {
+    const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
+    const frame = (kind: number, body: Uint8Array) => {
+      const made = new Uint8Array(5 + body.length);
+      made[0] = kind;
+      new DataView(made.buffer).setUint32(1, body.length, true);
+      made.set(body, 5);
+      return made;
+    };
+    const places = [{ site: 'a', hall: '', row: '', rack: 'r1', first: 0, count: 3 }];
+    const names = new Uint8Array([0, 0, 0, 0, 3, 0, 0, 0, 0, 3, 115, 45, 49, 2, 1, 50, 2, 2, 49, 48]);
+    const changes = new Uint8Array([9, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2]);
+    const stream = [
+      frame(1, json({ version: 1, cells: 3, values: ['', 'InUse'], places })),
+      frame(3, new Uint8Array([1, 1, 0])),
+      frame(9, new Uint8Array([1, 2])),
+      frame(2, names),
+      frame(5, json({ first: 2, values: ['Failed'] })),
+      frame(4, changes),
+    ];
+    const bytes = Uint8Array.from(stream.flatMap((each) => [...each]));
+    for (const size of [1, 7, bytes.length]) {
+      const frames = new Frames();
+      for (let at = 0; at < bytes.length; at += size) frames.take(bytes.slice(at, at + size));
+      const made = frames.cells();
+      expect(made?.names).toEqual(['s-1', 's-2', 's-10']);
+      expect([...(made?.values ?? [])].map((value) => made?.dictionary[value])).toEqual([
+        'InUse',
+        'InUse',
+        'Failed',
+      ]);
+      expect(made?.runs).toEqual(places);
+    }
+    expect(new Frames().cells()).toBeUndefined();
+    expect(() => new Frames().take(frame(1, json({ version: 2, cells: 0, values: [], places: [] })))).toThrow(
+      /reload/,
     );
-    expect(changed.runs).toBe(first.runs);
-    expect(changed.dictionary[changed.values[0] ?? -1]).toBe('Failed');
-    const moved = arrange([standing('s1', 'r2', 'Ready')], first);
-    expect(moved.runs).not.toBe(first.runs);
   });
 
   const scene = (values: Uint8Array): Scene => ({

@@ -67,25 +67,33 @@ export async function ask<T>(path: string, asked: Asked = {}): Promise<T> {
   }
 }
 
-/** Lines of an answer that does not end. Returns when the plane closes it; throws `Refused` or `Lost`. */
-export async function* lines(path: string, signal: AbortSignal, accept?: string): AsyncGenerator<string> {
-  const answer = await send(path, { ...(accept ? { accept } : {}), signal }, signal);
+/** An answer that does not end, as it comes in. Returns when the plane closes it; throws `Refused` or `Lost`. */
+export async function* chunks(path: string, signal: AbortSignal, accept = '*/*'): AsyncGenerator<Uint8Array> {
+  const answer = await send(path, { accept, signal }, signal);
+  if (answer.status === 502 || answer.status === 504) throw new Lost('The plane cannot be reached.');
   if (!answer.ok || !answer.body) throw refusal(answer.status, await answer.text());
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = '';
+  const reader = answer.body.getReader();
   try {
     for (;;) {
       const { value, done } = await reader.read();
       if (done) return;
-      const parts = (rest + value).split('\n');
-      rest = parts.pop() ?? '';
-      for (const part of parts) yield part;
+      yield value;
     }
   } catch (error) {
     if (signal.aborted) throw error;
     throw new Lost('The plane went away.');
   } finally {
-    reader.releaseLock();
-    await answer.body.cancel().catch(() => undefined);
+    await reader.cancel().catch(() => undefined);
+  }
+}
+
+/** The same, line by line. */
+export async function* lines(path: string, signal: AbortSignal, accept?: string): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest = '';
+  for await (const bytes of chunks(path, signal, accept)) {
+    const parts = (rest + decoder.decode(bytes, { stream: true })).split('\n');
+    rest = parts.pop() ?? '';
+    for (const part of parts) yield part;
   }
 }

@@ -1,128 +1,105 @@
 // What tells the page that something has changed. A view says what it shows (`useLive`), and is told at most four times
 // a second to look again; it never gets data this way, so that what it shows is always one answer of one moment.
-// Knows whether the plane is there, and since when it is not.
+// One stream for the whole page (docs/fleetmap.md, "Changes"), whatever it shows. Knows whether the plane is there.
 import { useEffect, useRef, useSyncExternalStore } from 'react';
 import { useQuery, useQueryClient, type QueryKey, type UseQueryOptions } from '@tanstack/react-query';
-import { Lost, Refused } from './errors';
-import { ask, lines } from './http';
-import { type Kinds, useKinds } from './kinds';
-import { path } from './kube';
+import { Refused } from './errors';
+import { lines } from './http';
+import { concerns, streamOf, type Interest, type Line } from './changes';
 
-/** Objects of a kind: all, those of a namespace, or one. */
-export interface Interest {
-  kind: string;
-  namespace?: string | null;
-  name?: string;
-}
+export type { Interest } from './changes';
 
 /** People see no more than four paints a second as different, and the plane is asked no oftener. */
 const PAINT_MS = 250;
 const BACKOFF_MS = [500, 1000, 2000, 4000] as const;
-const METADATA_ONLY = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
-const METADATA_LIST = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
+/** Views come and go together when a screen changes: the stream is opened once for all of them. */
+const SETTLE_MS = 30;
+/** The plane says every ten seconds that nothing happens: longer silence is no silence. */
+const SILENCE_MS = 25_000;
 
 /** Whether what is shown is as it is now. */
 export type Liveness = { state: 'live' } | { state: 'stale'; since: number };
 
 type Listener = () => void;
 
-/** One watch, shared by all views that want the same. */
 class Feed {
-  private readonly listeners = new Set<Listener>();
-  private readonly abort = new AbortController();
-  private readonly url: string;
-  private readonly owner: Feeds;
-  constructor(url: string, owner: Feeds) {
-    this.url = url;
-    this.owner = owner;
-    void this.follow();
-  }
-
-  add(listener: Listener): void {
-    this.listeners.add(listener);
-  }
-
-  /** Whether nobody is left. */
-  drop(listener: Listener): boolean {
-    this.listeners.delete(listener);
-    if (this.listeners.size > 0) return false;
-    this.abort.abort();
-    this.owner.heard(this);
-    return true;
-  }
-
-  private tell(): void {
-    for (const listener of this.listeners) listener();
-  }
-
-  private async follow(): Promise<void> {
-    const signal = this.abort.signal;
-    let failures = 0;
-    while (!signal.aborted) {
-      try {
-        const revision = await this.revision(signal);
-        this.owner.heard(this);
-        // What changed before this revision, and after what is shown was read, is not told again.
-        this.tell();
-        failures = 0;
-        await this.watch(revision, signal);
-      } catch (error) {
-        if (signal.aborted) return;
-        // Not allowed to watch, or no such kind: it is shown as it was, and that is no outage.
-        if (error instanceof Refused && [401, 403, 404].includes(error.code)) return;
-        if (error instanceof Lost) this.owner.lost(this);
-        const pause = BACKOFF_MS[Math.min(failures, BACKOFF_MS.length - 1)] ?? 4000;
-        failures += 1;
-        await new Promise((resolve) => setTimeout(resolve, pause * (0.75 + Math.random() / 2)));
-      }
-    }
-  }
-
-  private async revision(signal: AbortSignal): Promise<string> {
-    const separator = this.url.includes('?') ? '&' : '?';
-    const list = await ask<{ metadata: { resourceVersion: string } }>(`${this.url}${separator}limit=1`, {
-      accept: METADATA_LIST,
-      signal,
-    });
-    return list.metadata.resourceVersion;
-  }
-
-  private async watch(revision: string, signal: AbortSignal): Promise<void> {
-    const separator = this.url.includes('?') ? '&' : '?';
-    const url = `${this.url}${separator}watch=true&resourceVersion=${revision}`;
-    for await (const line of lines(url, signal, METADATA_ONLY)) {
-      if (line.includes('"type":"ERROR"')) return;
-      if (line !== '') this.tell();
-    }
-  }
-}
-
-class Feeds {
-  private readonly feeds = new Map<string, Feed>();
-  private readonly away = new Set<Feed>();
+  private readonly listeners = new Map<symbol, { interests: Interest[]; tell: Listener }>();
   private readonly watchers = new Set<Listener>();
   private liveness: Liveness = { state: 'live' };
+  private abort: AbortController | undefined;
+  private settle: ReturnType<typeof setTimeout> | undefined;
+  private url = '';
+  private revision: string | undefined;
 
-  subscribe(url: string, listener: Listener): () => void {
-    const feed = this.feeds.get(url) ?? new Feed(url, this);
-    this.feeds.set(url, feed);
-    feed.add(listener);
+  subscribe(interests: Interest[], tell: Listener): () => void {
+    const id = Symbol('view');
+    this.listeners.set(id, { interests, tell });
+    this.reopen();
     return () => {
-      if (feed.drop(listener)) this.feeds.delete(url);
+      this.listeners.delete(id);
+      this.reopen();
     };
   }
 
-  heard(feed: Feed): void {
-    this.away.delete(feed);
-    if (this.away.size === 0 && this.liveness.state === 'stale') this.become({ state: 'live' });
+  private reopen(): void {
+    clearTimeout(this.settle);
+    this.settle = setTimeout(() => {
+      const url = streamOf([...this.listeners.values()].flatMap((each) => each.interests));
+      if (url === this.url && this.abort && !this.abort.signal.aborted) return;
+      this.url = url;
+      this.abort?.abort();
+      this.abort = new AbortController();
+      if (url !== '') void this.follow(url, this.abort.signal);
+    }, SETTLE_MS);
   }
 
-  lost(feed: Feed): void {
-    this.away.add(feed);
-    if (this.liveness.state === 'live') this.become({ state: 'stale', since: Date.now() });
+  private async follow(url: string, page: AbortSignal): Promise<void> {
+    let failures = 0;
+    while (!page.aborted) {
+      try {
+        await this.listen(url, page, () => (failures = 0));
+      } catch (error) {
+        if (page.aborted) return;
+        if (error instanceof Refused && error.code === 401) return;
+        // What the plane no longer knows of cannot be gone on from.
+        if (error instanceof Refused) this.revision = undefined;
+        this.become({ state: 'stale', since: Date.now() });
+      }
+      const pause = BACKOFF_MS[Math.min(failures, BACKOFF_MS.length - 1)] ?? 4000;
+      failures += 1;
+      await new Promise((resolve) => setTimeout(resolve, pause * (0.75 + Math.random() / 2)));
+    }
+  }
+
+  private async listen(url: string, page: AbortSignal, heard: () => void): Promise<void> {
+    const silence = new AbortController();
+    let timer = setTimeout(() => silence.abort(), SILENCE_MS);
+    const from = this.revision;
+    let first = true;
+    try {
+      const since = from === undefined ? '' : `&since=${from}`;
+      for await (const text of lines(url + since, AbortSignal.any([page, silence.signal]))) {
+        if (text === '') continue;
+        clearTimeout(timer);
+        timer = setTimeout(() => silence.abort(), SILENCE_MS);
+        heard();
+        const line = JSON.parse(text) as Line;
+        this.revision = line.revision;
+        this.become({ state: 'live' });
+        // What changed after a view was read and before this revision is not told again.
+        const all = first && from === undefined;
+        first = false;
+        for (const { interests, tell } of this.listeners.values()) {
+          if (all || interests.some((interest) => concerns(line, interest))) tell();
+        }
+      }
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   private become(liveness: Liveness): void {
+    if (liveness.state === this.liveness.state) return;
     this.liveness = liveness;
     for (const watcher of this.watchers) watcher();
   }
@@ -134,33 +111,20 @@ class Feeds {
   readonly current = (): Liveness => this.liveness;
 }
 
-const feeds = new Feeds();
+const feed = new Feed();
 
 export function useLiveness(): Liveness {
-  return useSyncExternalStore(feeds.watch, feeds.current);
-}
-
-function url(kinds: Kinds, interest: Interest): string | undefined {
-  const info = kinds.kind(interest.kind);
-  if (!info?.verbs.includes('watch') && info?.verbs.length !== 0) return undefined;
-  if (!info) return undefined;
-  const base = path(info, { namespace: interest.namespace ?? null });
-  return interest.name ? `${base}?fieldSelector=metadata.name%3D${encodeURIComponent(interest.name)}` : base;
+  return useSyncExternalStore(feed.watch, feed.current);
 }
 
 /** Calls `onChange` when something of it may have changed: coalesced, and not while the page is hidden. */
 export function useLive(interests: Interest[], onChange: () => void, everyMs = PAINT_MS): void {
-  const kinds = useKinds();
   const latest = useRef(onChange);
   useEffect(() => {
     latest.current = onChange;
   });
-  const urls = interests
-    .map((interest) => url(kinds, interest))
-    .filter((each) => each !== undefined)
-    .join('\n');
+  const wanted = JSON.stringify(interests);
   useEffect(() => {
-    if (urls === '') return;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const tell = () => {
       timer = undefined;
@@ -170,13 +134,13 @@ export function useLive(interests: Interest[], onChange: () => void, everyMs = P
     const changed = () => {
       timer ??= setTimeout(tell, everyMs);
     };
-    const ends = urls.split('\n').map((each) => feeds.subscribe(each, changed));
+    const end = feed.subscribe(JSON.parse(wanted) as Interest[], changed);
     return () => {
       clearTimeout(timer);
       document.removeEventListener('visibilitychange', changed);
-      for (const end of ends) end();
+      end();
     };
-  }, [urls, everyMs]);
+  }, [wanted, everyMs]);
 }
 
 /** A query that is asked again when what it shows may have changed, never twice at once. */

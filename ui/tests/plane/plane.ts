@@ -116,7 +116,7 @@ export class Plane {
         expires: null,
       });
     }
-    if (url.searchParams.get('watch') === 'true') return new Response(new ReadableStream(), { status: 200 });
+    if (url.pathname.startsWith('/stream/')) return new Response(new ReadableStream(), { status: 200 });
     return this.rest(method, url, body);
   };
 

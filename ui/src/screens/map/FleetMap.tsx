@@ -14,7 +14,7 @@ import { Legend } from './Legend';
 import { MapCanvas } from './MapCanvas';
 import { PlaceTable } from './PlaceTable';
 import type { MapSearch } from './search';
-import { fieldsOf, useCells } from './source';
+import { useCells } from './source';
 
 /** Labels that fleets are told apart by, where they are used. */
 const LABELS = ['hardware', 'role'];
@@ -43,7 +43,9 @@ export function FleetMap() {
     },
   ]);
   const fields = [
-    ...(info ? facetFields(fieldsOf(info), []) : ['status.phase']),
+    ...(info
+      ? facetFields(info.fields, []).filter((field) => !field.startsWith('metadata.'))
+      : ['status.phase']),
     ...LABELS.map((name) => `metadata.labels.${name}`),
   ];
   const sites = [...new Set(all?.runs.map((run) => run.site) ?? [])];
