@@ -246,6 +246,7 @@ test('edit YAML while somebody else does, and bring both together', async () => 
 test('a plane that dies is told as stale, and goes on when it is back', async () => {
   const target = server();
   await open(`/o/servers/-/${target.metadata.name}`);
+  await page.getByText('Hardware found').waitFor();
   await page.getByText('Live', { exact: true }).waitFor();
   await plane.kill();
   await page.getByText(/Stale: as of/).waitFor({ timeout: 30_000 });
