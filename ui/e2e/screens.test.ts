@@ -61,6 +61,8 @@ describe.each(['dark', 'light'] as const)('in the %s theme', (theme) => {
       await page.goto(path());
       await page.getByText(ready).first().waitFor();
       await page.waitForLoadState('load');
+      await page.waitForLoadState('networkidle', { timeout: 1500 }).catch(() => undefined);
+      expect(await page.getByRole('alert').allInnerTexts()).toEqual([]);
       expect(await violations(page)).toEqual([]);
       expect(complaints).toEqual([]);
       await page.screenshot({ path: join(output, `${name}-${theme}.png`) });

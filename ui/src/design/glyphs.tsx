@@ -29,6 +29,7 @@ const TONES: Record<string, Tone> = {
   Deleting: 'busy',
   Canary: 'busy',
   Starting: 'busy',
+  Stopping: 'busy',
   Progressing: 'busy',
   // Waiting for somebody or something
   Waiting: 'wait',
@@ -39,6 +40,7 @@ const TONES: Record<string, Tone> = {
   Paused: 'wait',
   Planned: 'wait',
   Degraded: 'wait',
+  OverBudget: 'wait',
   Warning: 'wait',
   // Broken
   Failed: 'fail',
@@ -48,6 +50,7 @@ const TONES: Record<string, Tone> = {
   Rejected: 'fail',
   Unavailable: 'fail',
   Down: 'fail',
+  NotReady: 'fail',
   False: 'fail',
   // Neither
   Registered: 'idle',

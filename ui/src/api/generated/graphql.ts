@@ -15,11 +15,22 @@ export type Scalars = {
   Boolean: { input: boolean; output: boolean; }
   Int: { input: number; output: number; }
   Float: { input: number; output: number; }
-  /** A moment, as RFC 3339 writes it. */
-  Time: { input: string; output: string; }
-  /** Any JSON value. */
+  /** A scalar that can represent any JSON value. */
   JSON: { input: unknown; output: unknown; }
+  Time: { input: string; output: string; }
 };
+
+export type CalendarKind =
+  | 'FREEZE'
+  | 'CAMPAIGN'
+  | 'SCHEDULE'
+  /** Something has its maintenance windows open: of the caller's teams only. */
+  | 'WINDOW';
+
+export type ChangeVerb =
+  | 'CREATED'
+  | 'CHANGED'
+  | 'DELETED';
 
 /** One test of a field. Fields are those of `KindInfo.fields`, `kind`, and `metadata.labels.KEY`. */
 export type Filter = {
@@ -46,19 +57,16 @@ export type FilterOp =
   /** The value is less than the one given. */
   | 'LESS';
 
-export type Sort = {
-  field: Scalars['String']['input'];
-  descending?: Scalars['Boolean']['input'];
-};
-
 export type LinkDirection =
   | 'OUT'
   | 'IN';
 
-export type ChangeVerb =
-  | 'CREATED'
-  | 'CHANGED'
-  | 'DELETED';
+export type PlaceInput = {
+  site?: InputMaybe<Scalars['String']['input']>;
+  hall?: InputMaybe<Scalars['String']['input']>;
+  row?: InputMaybe<Scalars['String']['input']>;
+  rack?: InputMaybe<Scalars['String']['input']>;
+};
 
 export type PlaceLevel =
   | 'SITE'
@@ -66,11 +74,9 @@ export type PlaceLevel =
   | 'ROW'
   | 'RACK';
 
-export type PlaceInput = {
-  site?: InputMaybe<Scalars['String']['input']>;
-  hall?: InputMaybe<Scalars['String']['input']>;
-  row?: InputMaybe<Scalars['String']['input']>;
-  rack?: InputMaybe<Scalars['String']['input']>;
+export type Sort = {
+  field: Scalars['String']['input'];
+  descending?: Scalars['Boolean']['input'];
 };
 
 export type UpcomingKind =
@@ -82,13 +88,6 @@ export type UpcomingKind =
   | 'FREEZE'
   /** A schedule starts something. */
   | 'SCHEDULE';
-
-export type CalendarKind =
-  | 'FREEZE'
-  | 'CAMPAIGN'
-  | 'SCHEDULE'
-  /** Something has its maintenance windows open: of the caller's teams only. */
-  | 'WINDOW';
 
 export type RowFragment = { kind: string, plural: string, namespace?: string | null, name: string, uid: string, resourceVersion: string, phase?: string | null, created?: string | null, deleting: boolean, labels: Array<{ name: string, value: string }>, columns: Array<{ name: string, value?: unknown | null }> };
 
@@ -661,7 +660,7 @@ export const WaitingOnMeDocument = new TypedDocumentString(`
 }`) as unknown as TypedDocumentString<WaitingOnMeQuery, WaitingOnMeQueryVariables>;
 export const FleetStripDocument = new TypedDocumentString(`
     query FleetStrip {
-  fleet(level: SITE, by: ["status.phase", "status.health"]) {
+  fleet(level: SITE, by: ["status.phase"]) {
     total
     counts {
       field
