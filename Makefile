@@ -19,7 +19,7 @@ CARGO ?= cargo
 BUILD_PACKAGES := gcc libc6-dev lld make
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run demo serve lab test history soak fuzz lint fmt bench deny doc build-packages
+.PHONY: help setup ui build run demo serve lab test history soak fuzz lint fmt bench deny doc build-packages
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,17 +30,21 @@ build-packages:
 setup: ## Install what the tests need: PostgreSQL, libvirt, QEMU, Redfish, OpenID Connect, Python clients (Debian 12)
 	@scripts/setup-tests.sh
 
-build: build-packages ## Build the binary, quarterdeck
+ui: ## Build the web page into ui/dist, which the binary carries
+	@scripts/setup-ui.sh
+	@cd ui && npm run --silent build
+
+build: build-packages ui ## Build the binary, quarterdeck, with the web page in it
 	$(CARGO) build --profile $(PROFILE) --package quarterdeck
 
-run: build-packages ## Build and start a plane over a simulated fleet, with examples/ loaded; SERVERS=1000 SEED=1 SPEED=10 BMCS=8443
+run: build-packages ui ## Build and start a plane over a simulated fleet, with examples/ loaded; SERVERS=1000 SEED=1 SPEED=10 BMCS=8443
 	$(CARGO) run --profile $(PROFILE) --package quarterdeck -- \
 		demo --data-dir $(or $(DATA_DIR),./data) --listen $(LISTEN) --load examples $(if $(SERVERS),--servers $(SERVERS)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(SPEED),--speed $(SPEED)) $(if $(BMCS),--serve-bmcs $(BMCS))
 
 demo: run ## The same as `make run`
 
-serve: build-packages ## Build and start a plane with examples/ loaded and nothing simulated; LISTEN=127.0.0.1:6443
+serve: build-packages ui ## Build and start a plane with examples/ loaded and nothing simulated; LISTEN=127.0.0.1:6443
 	$(CARGO) run --profile $(PROFILE) --package quarterdeck -- \
 		serve --data-dir $(or $(DATA_DIR),./serve-data) --listen $(LISTEN) --load examples
 
@@ -48,7 +52,9 @@ lab: setup ## Start a virtual machine with a Redfish BMC to try Quarterdeck on; 
 	@$(CARGO) run --quiet --package quarterdeck-testing --example lab -- $(LAB)
 
 # Documentation tests come first, so that what is printed last is the summary of all other tests.
-test: setup ## Install what the tests need and run all of them
+test: setup ui ## Install what the tests need and run all of them
+	@cd ui && npm test --silent
+	$(CARGO) build --package quarterdeck && cd ui && npm run --silent e2e
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		$(CARGO) test --workspace --doc && $(CARGO) nextest run --workspace; \
 	else \
@@ -67,7 +73,9 @@ fuzz: build-packages ## Fuzz each parser that meets the outside for SECONDS_EACH
 		--package quarterdeck-model --package quarterdeck-runbook --package quarterdeck-api \
 		--package quarterdeck-cli fuzz_
 
-lint: build-packages ## Check formatting and run clippy, warnings refused
+lint: build-packages ## Check formatting, and run clippy and ESLint, warnings refused
+	@scripts/setup-ui.sh
+	@cd ui && npm run --silent lint
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 

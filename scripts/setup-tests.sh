@@ -22,6 +22,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
     curl openssl util-linux \
     python3-venv python3-dev libvirt-dev pkg-config
 
+"$here/setup-ui.sh" --browser
+
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/quarterdeck
 
 # install FOLDER REQUIREMENTS WHAT: a virtual environment with exactly what the file asks for.

@@ -1,0 +1,87 @@
+// Debian's Chromium, logged in, with an eye on what must never happen: errors on the console, and what the content
+// security policy refuses.
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
+import type { RealPlane } from './plane';
+
+const FLAGS = [
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--disable-dev-shm-usage',
+];
+
+export const launch = (): Promise<Browser> =>
+  chromium.launch({ executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium', args: FLAGS });
+
+export interface Visit {
+  page: Page;
+  context: BrowserContext;
+  /** What went wrong so far, by the browser's own words. */
+  complaints: string[];
+}
+
+/** Lines that a browser writes about an outage that a test makes. */
+const OUTAGE = /ERR_CONNECTION|ERR_EMPTY|ERR_HTTP2|ERR_SOCKET|Failed to load resource/;
+
+export async function visit(
+  browser: Browser,
+  plane: RealPlane,
+  options: { theme?: 'dark' | 'light'; loggedIn?: boolean; width?: number; height?: number } = {},
+): Promise<Visit> {
+  const context = await browser.newContext({
+    baseURL: plane.url,
+    ignoreHTTPSErrors: true,
+    colorScheme: options.theme ?? 'dark',
+    reducedMotion: 'reduce',
+    viewport: { width: options.width ?? 1440, height: options.height ?? 900 },
+    permissions: ['clipboard-read', 'clipboard-write'],
+  });
+  if (options.loggedIn !== false) {
+    const answer = await context.request.post('/session', {
+      headers: { Authorization: `Bearer ${plane.token}`, 'X-Quarterdeck-CSRF': '1' },
+    });
+    if (!answer.ok()) throw new Error(`POST /session: ${answer.status()} ${await answer.text()}`);
+  }
+  const page = await context.newPage();
+  page.setDefaultTimeout(20_000);
+  const complaints: string[] = [];
+  page.on('console', (message) => {
+    if (message.type() === 'error' && !OUTAGE.test(message.text())) complaints.push(message.text());
+  });
+  page.on('pageerror', (error) => complaints.push(error.message));
+  return { page, context, complaints };
+}
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+interface Violation {
+  id: string;
+  help: string;
+  nodes: { html: string; failureSummary?: string }[];
+}
+
+/** What axe finds against WCAG 2.2 AA, in words. */
+export async function violations(page: Page): Promise<string[]> {
+  await page.evaluate(axe);
+  const found = await page.evaluate(async () => {
+    const { axe: here } = window as unknown as {
+      axe: { run: (on: Document, how: object) => Promise<{ violations: unknown }> };
+    };
+    const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+    return (await here.run(document, { runOnly: { type: 'tag', values: tags } })).violations;
+  });
+  return (found as Violation[]).map(
+    ({ id, help, nodes }) =>
+      `${id}: ${help}: ${nodes
+        .slice(0, 3)
+        .map((node) => node.html.slice(0, 160))
+        .join(' | ')}`,
+  );
+}

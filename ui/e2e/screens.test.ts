@@ -1,0 +1,117 @@
+// Each screen as it is: in both themes, without a violation of WCAG 2.2 AA, without a word of the browser's policies, and
+// a picture of it in e2e/output.
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { launch, violations, visit } from './browser';
+import { RealPlane, until, WORK, type Item } from './plane';
+
+const output = join(import.meta.dirname, 'output');
+let plane: RealPlane;
+let browser: Browser;
+let run: Item;
+
+const newest = async () => {
+  const list = await plane.ok<{ items: Item[] }>('GET', `${WORK}/namespaces/platform/runs?limit=200`);
+  return list.items.find((item) => item.status?.['phase'] === 'Succeeded');
+};
+
+beforeAll(async () => {
+  mkdirSync(output, { recursive: true });
+  [plane, browser] = await Promise.all([RealPlane.start('--servers', '600', '--speed', '20'), launch()]);
+  run = await until('a run of the campaign has ended', newest, 90_000);
+});
+afterAll(async () => {
+  await browser?.close();
+  await plane?.stop();
+});
+
+interface Shown {
+  name: string;
+  path: () => string;
+  /** Text that is there once the screen is. */
+  ready: string | RegExp;
+}
+
+const SCREENS: Shown[] = [
+  { name: 'home', path: () => '/', ready: 'Touches me next' },
+  { name: 'servers', path: () => '/inventory/servers', ready: 'ams1-a01-01-u01' },
+  { name: 'server', path: () => '/o/servers/-/ams1-a01-01-u01', ready: 'Hardware found' },
+  { name: 'timeline', path: () => '/o/servers/-/ams1-a01-01-u01?tab=timeline', ready: 'created it' },
+  { name: 'yaml', path: () => '/o/servers/-/ams1-a01-01-u01?tab=yaml', ready: 'Who manages which field' },
+  { name: 'run', path: () => `/o/runs/platform/${run.metadata.name}`, ready: 'power-off' },
+  { name: 'campaign', path: () => '/o/campaigns/platform/restart-compute-gen4', ready: 'Place by place' },
+  { name: 'new-campaign', path: () => '/new/campaigns?selector=hardware%3Dgpu-gen2', ready: /\d+ Servers?$/ },
+  { name: 'new-freeze', path: () => '/new/freezes', ready: 'New freeze' },
+  { name: 'service', path: () => '/o/services/payments/api', ready: 'Disruption budget' },
+  { name: 'graph', path: () => '/o/services/payments/api?tab=graph', ready: 'The same as a list' },
+  { name: 'rack', path: () => '/o/racks/-/ams1-a01-01', ready: 'If this rack goes' },
+  { name: 'calendar', path: () => '/calendar?days=28', ready: 'The same as a list' },
+  { name: 'map', path: () => '/map', ready: 'InUse' },
+  { name: 'map-table', path: () => '/map?view=table', ready: 'Of which' },
+  { name: 'empty', path: () => '/inventory/schedules', ready: 'There are no schedules' },
+  { name: 'missing', path: () => '/o/servers/-/nobody', ready: 'There is no server nobody' },
+];
+
+describe.each(['dark', 'light'] as const)('in the %s theme', (theme) => {
+  test.each(SCREENS)('$name', async ({ name, path, ready }) => {
+    const { page, context, complaints } = await visit(browser, plane, { theme });
+    try {
+      await page.goto(path());
+      await page.getByText(ready).first().waitFor();
+      await page.waitForLoadState('load');
+      await page.waitForLoadState('networkidle', { timeout: 1500 }).catch(() => undefined);
+      expect(await page.getByRole('alert').allInnerTexts()).toEqual([]);
+      expect(await violations(page)).toEqual([]);
+      expect(complaints).toEqual([]);
+      await page.screenshot({ path: join(output, `${name}-${theme}.png`) });
+    } finally {
+      await context.close();
+    }
+  });
+
+  test('login', async () => {
+    const { page, context } = await visit(browser, plane, { theme, loggedIn: false });
+    try {
+      await page.goto('/');
+      await page.getByLabel('Token').waitFor();
+      expect(await violations(page)).toEqual([]);
+      await page.screenshot({ path: join(output, `login-${theme}.png`) });
+    } finally {
+      await context.close();
+    }
+  });
+
+  test('what lies over the page: palette, keys, menu, dialog, chosen rows', async () => {
+    const { page, context, complaints } = await visit(browser, plane, { theme });
+    try {
+      await page.goto('/inventory/servers');
+      await page.getByRole('row').nth(3).waitFor();
+      await page.keyboard.press('Control+k');
+      await page.keyboard.type('api-00');
+      await page
+        .getByRole('option', { name: /payments\/api-00/ })
+        .first()
+        .waitFor();
+      expect(await violations(page)).toEqual([]);
+      await page.screenshot({ path: join(output, `palette-${theme}.png`) });
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('?');
+      await page.getByRole('dialog', { name: 'Keys' }).waitFor();
+      expect(await violations(page)).toEqual([]);
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('x');
+      await page.getByRole('button', { name: 'Run on them' }).click();
+      await page.getByRole('menu').waitFor();
+      expect(await violations(page)).toEqual([]);
+      await page.getByRole('menuitem', { name: /^power-cycle-server/ }).click();
+      await page.getByText('All that are meant').first().waitFor();
+      expect(await violations(page)).toEqual([]);
+      await page.screenshot({ path: join(output, `bulk-${theme}.png`) });
+      expect(complaints).toEqual([]);
+    } finally {
+      await context.close();
+    }
+  });
+});

@@ -1,0 +1,49 @@
+// How the page is built and, while it is written, served: `npm run dev` answers what is not the page's from the plane
+// whose kubeconfig QUARTERDECK_KUBECONFIG names, in the name of that file's user.
+import react from '@vitejs/plugin-react';
+import { defineConfig, type ProxyOptions } from 'vite';
+import { kubeconfig } from './scripts/kubeconfig.ts';
+
+const PLANE = [
+  '/api',
+  '/apis',
+  '/openapi',
+  '/version',
+  '/graphql',
+  '/stream',
+  '/session',
+  '/livez',
+  '/readyz',
+];
+
+function proxy(): Record<string, ProxyOptions> {
+  const file = process.env['QUARTERDECK_KUBECONFIG'];
+  if (!file) return {};
+  const { server, ca, cert, key } = kubeconfig(file);
+  return Object.fromEntries(
+    PLANE.map((path) => [path, { target: { ...urlParts(server), ca, cert, key }, changeOrigin: true }]),
+  );
+}
+
+function urlParts(server: string) {
+  const url = new URL(server);
+  return { protocol: url.protocol, host: url.hostname, port: Number(url.port) };
+}
+
+export default defineConfig({
+  plugins: [react()],
+  build: {
+    target: 'es2023',
+    // A preload hint for what is loaded lazily would make it part of the first load.
+    modulePreload: { polyfill: false },
+    assetsInlineLimit: 0,
+    sourcemap: false,
+    chunkSizeWarningLimit: 700,
+  },
+  server: { proxy: proxy() },
+  test: {
+    environment: 'jsdom',
+    include: ['tests/**/*.test.{ts,tsx}'],
+    setupFiles: ['tests/setup.ts'],
+  },
+} as Parameters<typeof defineConfig>[0]);
