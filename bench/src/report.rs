@@ -24,6 +24,8 @@ pub(crate) enum Unit {
     PerSecond,
     /// A size.
     Bytes,
+    /// Things.
+    Count,
 }
 
 impl Quantity {
@@ -39,6 +41,10 @@ impl Quantity {
         Self { number, unit: Unit::Bytes }
     }
 
+    pub(crate) const fn count(number: f64) -> Self {
+        Self { number, unit: Unit::Count }
+    }
+
     /// As people read it.
     fn text(self) -> String {
         let number = self.number;
@@ -48,6 +54,7 @@ impl Quantity {
             Unit::Seconds => format!("{number:.2} s"),
             Unit::PerSecond => format!("{number:.0}/s"),
             Unit::Bytes => format!("{:.0} MB", number / 1e6),
+            Unit::Count => format!("{number:.0}"),
         }
     }
 }

@@ -79,6 +79,7 @@ pub(crate) fn run() -> Result<Vec<Row>, Failure> {
             runbook: "patch",
             approvals: &[],
             requester: None,
+            own_change: false,
             now,
         };
         let begin = Instant::now();

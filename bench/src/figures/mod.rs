@@ -6,9 +6,11 @@ mod creates;
 mod filtered_page;
 mod fleet;
 pub(crate) mod flood;
+mod impact;
 mod ledger;
 mod list_pages;
 pub(crate) mod million;
+mod placement;
 mod reads_postgres;
 mod redfish;
 mod replicas;
@@ -130,5 +132,15 @@ pub(crate) const ALL: &[Figure] = &[
         name: "search",
         about: "search with facets over 1,000,000 instances, and the graph of a service",
         run: |folder| Box::pin(search::run(folder)),
+    },
+    Figure {
+        name: "placement",
+        about: "1,000,000 instances placed on 110,000 machines, one on 1,000,000, and packing",
+        run: |_| Box::pin(async { placement::run() }),
+    },
+    Figure {
+        name: "impact",
+        about: "what breaks when a rack or a site goes, at full size",
+        run: |_| Box::pin(async { impact::run() }),
     },
 ];

@@ -4,7 +4,7 @@
 use crate::{definitions, scale::SCALE};
 use quarterdeck_model::{
     Kind as _, KindRef,
-    kinds::{self, ServiceAccount},
+    kinds::{self, SERVICES, ServiceAccount, V1ALPHA1},
 };
 use serde_json::{Value, json};
 
@@ -15,11 +15,17 @@ pub(crate) struct Review {
     pub(crate) plural: &'static str,
     pub(crate) kind: &'static str,
     pub(crate) namespaced: bool,
+    pub(crate) version: &'static str,
 }
 
 impl Review {
     const fn new(group: &'static str, plural: &'static str, kind: &'static str) -> Self {
-        Self { group, plural, kind, namespaced: false }
+        Self { group, plural, kind, namespaced: false, version: "v1" }
+    }
+
+    const fn version(mut self, version: &'static str) -> Self {
+        self.version = version;
+        self
     }
 
     const fn namespaced(mut self) -> Self {
@@ -29,7 +35,7 @@ impl Review {
 }
 
 /// All of them.
-pub(crate) const REVIEWS: [Review; 6] = [
+pub(crate) const REVIEWS: [Review; 7] = [
     Review::new("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
     Review::new("authentication.k8s.io", "tokenreviews", "TokenReview"),
     Review::new("authorization.k8s.io", "localsubjectaccessreviews", "LocalSubjectAccessReview")
@@ -37,6 +43,7 @@ pub(crate) const REVIEWS: [Review; 6] = [
     Review::new("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
     Review::new("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
     Review::new("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview"),
+    Review::new(SERVICES, "impactreports", "ImpactReport").version(V1ALPHA1),
 ];
 
 /// What `serviceaccounts/token` takes and answers: its group, version and kind.

@@ -56,7 +56,7 @@ pub use fairness::{Limits, Most, Places};
 pub use identity::{Algorithm, Authentication, Caller, Issuer, OidcSettings, SigningKeys};
 pub use install::Installed;
 pub use rules::{DeletionRule, PreviewRule, Rule, Rules};
-pub use server::Api;
+pub use server::{AnswerImpact, Api};
 pub use status::ApiError;
 
 /// The threads that the API is served on.

@@ -4,7 +4,7 @@ use crate::{definitions, status::ApiError};
 use http::Method;
 use quarterdeck_model::{
     FieldError, FieldErrors, FieldSelector, Kind as _, KindRef, LabelSelector,
-    kinds::{self, ServiceAccount},
+    kinds::{self, SERVICES, ServiceAccount, V1ALPHA1},
     selector::FieldRequirement,
 };
 use std::{borrow::Cow, time::Duration};
@@ -135,6 +135,9 @@ pub(crate) fn endpoint(path: &str) -> Result<Endpoint, ApiError> {
         ["apis", "authorization.k8s.io", "v1", "namespaces", namespace, review] => {
             let namespace = Some((*namespace).into());
             Ok(Endpoint::Review { plural: (*review).into(), namespace })
+        }
+        ["apis", SERVICES, V1ALPHA1, review @ "impactreports"] => {
+            Ok(Endpoint::Review { plural: (*review).into(), namespace: None })
         }
         ["apis", group, version, rest @ ..] => resource(group, version, rest),
         _ => Err(ApiError::no_such_path()),

@@ -10,7 +10,7 @@ use crate::{
     status::ApiError,
 };
 use http::StatusCode;
-use quarterdeck_model::{FieldError, FieldErrors};
+use quarterdeck_model::{FieldError, FieldErrors, Kind as _, kinds::ImpactReport};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -60,6 +60,9 @@ pub(crate) async fn answer(
         .into_iter()
         .find(|review| review.plural == plural)
         .ok_or_else(ApiError::no_such_path)?;
+    if plural == "impactreports" {
+        return impact(api, body).await;
+    }
     let said = body.get("spec").cloned().unwrap_or_else(|| json!({}));
     let given = without_nulls(said.clone());
     let spec = Spec::deserialize(given).map_err(|error| {
@@ -112,10 +115,43 @@ pub(crate) async fn answer(
     };
     let mut answer = answer::json(&json!({
         "kind": review.kind,
-        "apiVersion": format!("{}/v1", review.group),
+        "apiVersion": format!("{}/{}", review.group, review.version),
         "metadata": meta,
         "spec": said,
         "status": status,
+    }));
+    *answer.status_mut() = StatusCode::CREATED;
+    Ok(answer)
+}
+
+/// What breaks if something goes ([`ImpactReport`]).
+async fn impact(api: &Api, body: &Value) -> Result<Answer, ApiError> {
+    let impacts = api.impacts.clone().ok_or_else(ApiError::no_such_path)?;
+    let info = ImpactReport::info();
+    let refuse = |errors: &FieldErrors| ApiError::invalid_fields(info.group, info.kind, "", errors);
+    let mut asked = body.clone();
+    if let Some(asked) = asked.as_object_mut() {
+        // It has no name, and is never found by one.
+        let meta = asked.entry("metadata").or_insert_with(|| json!({}));
+        if let Some(meta) = meta.as_object_mut() {
+            meta.entry("name").or_insert_with(|| "asked".into());
+        }
+    }
+    let admitted = (info.admit)(&asked, None).map_err(|errors| refuse(&errors))?;
+    let mut report = ImpactReport::deserialize(&admitted)
+        .map_err(|error| ApiError::bad_request(format!("error decoding {}: {error}", info.kind)))?;
+    let spec = report.spec.clone();
+    // The first question reads the whole fleet.
+    let answered = tokio::task::spawn_blocking(move || impacts(&spec)).await;
+    report.status = answered
+        .map_err(|_| ApiError::internal("the answer ended in a defect of this release"))?
+        .map_err(|errors| refuse(&errors))?;
+    let mut answer = answer::json(&json!({
+        "kind": info.kind,
+        "apiVersion": info.api_version(),
+        "metadata": {"creationTimestamp": null},
+        "spec": report.spec,
+        "status": report.status,
     }));
     *answer.status_mut() = StatusCode::CREATED;
     Ok(answer)

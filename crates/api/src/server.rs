@@ -40,6 +40,10 @@ use hyper_util::{
     },
 };
 use quarterdeck_graphql::Graph;
+use quarterdeck_model::{
+    FieldErrors,
+    kinds::{ImpactReportSpec, ImpactReportStatus},
+};
 use quarterdeck_store::Store;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use serde_json::json;
@@ -78,6 +82,7 @@ pub struct Api {
     pub(crate) authentication: Option<Arc<Authentication>>,
     pub(crate) graph: Graph,
     pub(crate) attempts: session::Attempts,
+    pub(crate) impacts: Option<AnswerImpact>,
     pub(crate) metrics: Metrics,
     handshakes: Arc<Connections>,
     connections: Arc<Connections>,
@@ -86,6 +91,10 @@ pub struct Api {
     limits: Limits,
     stop: signal::Receiver<bool>,
 }
+
+/// Answers what breaks if something goes.
+pub type AnswerImpact =
+    Arc<dyn Fn(&ImpactReportSpec) -> Result<ImpactReportStatus, FieldErrors> + Send + Sync>;
 
 /// What a request asks for, once its caller may ask it.
 struct Asked {
@@ -138,6 +147,13 @@ impl Api {
         Self::limited(store, rules, stop, Limits::default())
     }
 
+    /// The same that answers what breaks if something goes.
+    #[must_use]
+    pub fn with_impacts(mut self, impacts: AnswerImpact) -> Self {
+        self.impacts = Some(impacts);
+        self
+    }
+
     /// The same that gives only so much.
     pub fn limited(
         store: Arc<Store>,
@@ -154,6 +170,7 @@ impl Api {
             policies: Policies::default(),
             audit: None,
             authentication: None,
+            impacts: None,
             metrics: Metrics::new(),
             handshakes: Connections::new(limits.handshakes),
             connections: Connections::new(limits.connections),

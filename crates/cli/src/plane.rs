@@ -215,6 +215,23 @@ impl Plane {
         }
     }
 
+    /// Replaces an object as it was seen; not one that has changed since.
+    pub(crate) async fn replace(
+        &self,
+        kind: KindRef,
+        namespace: &str,
+        name: &str,
+        object: &Value,
+    ) -> Result<Value, Error> {
+        let object: DynamicObject = serde_json::from_value(object.clone())
+            .map_err(|error| Error::Usage(format!("this is no {}: {error}", kind.kind)))?;
+        let parameters = PostParams { dry_run: false, field_manager: Some(MANAGER.into()) };
+        let api = self.api(kind, Within::Namespace(namespace));
+        let replaced = api.replace(name, &parameters, &object).await;
+        let what = format!("changing {} {name}", kind.singular);
+        Ok(value(&replaced.map_err(|error| self.failed(&what, error))?))
+    }
+
     /// Makes an object be as this says, and leaves what it does not say.
     pub(crate) async fn merge(
         &self,

@@ -11,8 +11,10 @@ mod acts;
 mod controllers;
 mod declare;
 mod declared;
+mod depends;
 mod events;
 mod follow;
+mod impact;
 mod leadership;
 mod ledger;
 mod objects;
@@ -30,6 +32,7 @@ mod units;
 
 pub use actions::Actions;
 pub use acts::{Act, Actor, BehindRun};
+pub use impact::Impacts;
 pub use objects::EngineError;
 #[cfg(feature = "planted")]
 pub use planted::{Planted, plant};
@@ -52,8 +55,10 @@ use controllers::{
     scan::Scans,
     schedule::Schedules,
     server::{Servers, refresh::Refreshes},
+    service::Services,
     service_accounts::ServiceAccounts,
     upkeep,
+    workload::Workloads,
 };
 use leadership::GiveUp;
 use objects::{Clock, Objects, Wiring};
@@ -161,6 +166,11 @@ impl Engine {
             move || Instances::new(store.clone())
         });
         parts.control(move || Pools::new(judge.clone()));
+        parts.control(Services::default);
+        parts.control({
+            let (store, actions) = (store.clone(), actions.clone());
+            move || Workloads::new(store.clone(), actions.clone())
+        });
         parts.control({
             let actions = actions.clone();
             move || Refreshes::new(actions.clone())

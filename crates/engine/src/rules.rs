@@ -7,6 +7,7 @@ use crate::{
     actions::{Actions, Known},
     controllers::{campaign::preview, machine::choose},
     declared::{Undeclared, undeclared},
+    depends::acyclic,
     secrets::of_bmc,
     starting,
     units::{highest, taken},
@@ -15,7 +16,8 @@ use quarterdeck_model::{
     FieldError, FieldErrors, Kind as _, KindRef, Object, Time, kinds,
     kinds::{
         Campaign, CampaignSpec, Machine, MachineClass, Permit, Rack, Remedy, Run, RunSpec,
-        RunTarget, Runbook, RunbookSpec, Schedule, SecretReference, Server, Site,
+        RunTarget, Runbook, RunbookSpec, Schedule, SecretReference, Server, Service, Site,
+        WorkloadRevision,
     },
 };
 use quarterdeck_store::World;
@@ -87,6 +89,8 @@ pub fn rules(actions: &Arc<Actions>) -> Vec<(KindRef, Rule)> {
         (Remedy::info(), Box::new(starting::remedy)),
         (Schedule::info(), Box::new(starting::schedule)),
         (Server::info(), Box::new(placed)),
+        (Service::info(), Box::new(acyclic)),
+        (WorkloadRevision::info(), Box::new(revision)),
     ]
 }
 
@@ -165,6 +169,15 @@ fn permit(_: &World, new: &Value, old: Option<&Value>) -> FieldErrors {
     }
     let why =
         "permits are given by the ledger alone; create a Run, which asks for one when it needs it";
+    vec![FieldError::forbidden("spec", why)]
+}
+
+/// Only the plane writes down what a workload was: whoever could would have instances run what nobody was asked about.
+fn revision(_: &World, new: &Value, old: Option<&Value>) -> FieldErrors {
+    if unchanged(new, old) {
+        return FieldErrors::new();
+    }
+    let why = "revisions are written by the plane alone; change spec.template of the Workload";
     vec![FieldError::forbidden("spec", why)]
 }
 

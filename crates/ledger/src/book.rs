@@ -11,7 +11,7 @@ use crate::{
 };
 use quarterdeck_model::{
     Time,
-    kinds::{FreezeSpec, RunTarget, ServiceSpec},
+    kinds::{Dependency, FreezeSpec, RunTarget, ServiceSpec},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -28,6 +28,8 @@ pub struct Book {
     /// By the uid of the run that has it.
     pub(crate) permits: HashMap<Arc<str>, Permit>,
     pub(crate) freezes: BTreeMap<String, FreezeSpec>,
+    /// The service of each workload, by `namespace/name`.
+    pub(crate) workloads: HashMap<String, Number>,
     gave_way: HashSet<Blocker>,
     changed: BTreeSet<Arc<str>>,
 }
@@ -39,6 +41,8 @@ pub enum Target<'a> {
     Server(&'a str),
     /// All servers of a place.
     Place(PlaceName<'a>),
+    /// One instance, named `namespace/name`.
+    Instance(&'a str),
     /// Something that no service runs on.
     Nothing,
 }
@@ -48,6 +52,7 @@ impl<'a> From<&'a RunTarget> for Target<'a> {
         match target.kind.as_str() {
             "Server" => Self::Server(&target.name),
             "Rack" => Self::Place(PlaceName::Rack(&target.name)),
+            "Instance" => Self::Instance(&target.name),
             "Site" => Self::Place(PlaceName::of_part(&target.name, &target.part)),
             _ => Self::Nothing,
         }
@@ -72,6 +77,14 @@ pub(crate) struct Service {
     pub(crate) spec: ServiceSpec,
     pub(crate) total: u32,
     pub(crate) down: BTreeSet<Number>,
+    /// How many instances each of its workloads is to have.
+    pub(crate) workloads: BTreeMap<Arc<str>, u32>,
+    /// Those of `total` that are of a workload.
+    pub(crate) managed: u32,
+    /// Services that it depends on, and whether it is down without them.
+    pub(crate) depends_on: BTreeMap<Number, Dependency>,
+    /// Services that depend on it.
+    pub(crate) dependents: BTreeMap<Number, Dependency>,
 }
 
 #[derive(Debug)]
@@ -83,6 +96,10 @@ pub(crate) struct Instance {
     pub(crate) available: bool,
     /// Since when it is so.
     pub(crate) since: Option<Time>,
+    /// It is of a workload.
+    pub(crate) managed: bool,
+    /// Uids of those who have leave to stop it alone.
+    pub(crate) permits: Vec<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -104,26 +121,67 @@ pub(crate) struct Permit {
 }
 
 /// What a permit is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Aim {
     Host(Number),
     Place(Number),
+    /// By its name: its number is another's once it is gone.
+    Instance(Arc<str>),
     Nothing,
 }
 
 impl Service {
-    fn new(name: Arc<str>) -> Self {
+    pub(crate) fn new(name: Arc<str>) -> Self {
         let (spec, down) = (ServiceSpec::default(), BTreeSet::new());
-        Self { name, declared: false, spec, total: 0, down }
+        Self {
+            name,
+            declared: false,
+            spec,
+            total: 0,
+            down,
+            workloads: BTreeMap::new(),
+            managed: 0,
+            depends_on: BTreeMap::new(),
+            dependents: BTreeMap::new(),
+        }
     }
 
-    /// Most instances that may be down.
+    /// Instances that there are to be: as many as its workloads say, and those that are of none.
+    pub(crate) fn expected(&self) -> u32 {
+        if self.workloads.is_empty() {
+            return self.total;
+        }
+        let loose = self.total.saturating_sub(self.managed);
+        self.workloads.values().fold(loose, |sum, more| sum.saturating_add(*more))
+    }
+
+    /// Most instances that may be down. Those that are more than there are to be may be down as well, and those that are
+    /// missing are: so Kubernetes counts a PodDisruptionBudget, and so a rollout that surges goes on under any budget.
     pub(crate) fn most_down(&self) -> u32 {
-        self.spec.most_down(self.total)
+        let expected = self.expected();
+        let most = u64::from(self.spec.most_down(expected)) + u64::from(self.total);
+        u32::try_from(most.saturating_sub(expected.into())).unwrap_or(u32::MAX)
+    }
+
+    /// How many are up once so many more are lost, and how many must be.
+    pub(crate) fn left(&self, lost: u32) -> (u32, u32) {
+        let down = u32::try_from(self.down.len()).unwrap_or(u32::MAX);
+        let left = self.total.saturating_sub(down).saturating_sub(lost);
+        (left, self.total.saturating_sub(self.most_down()))
+    }
+
+    /// Nothing speaks of it any more.
+    fn is_forgotten(&self) -> bool {
+        !self.declared && self.total == 0 && self.workloads.is_empty() && self.dependents.is_empty()
     }
 }
 
 impl Instance {
+    /// Whether it does its work, and nobody may stop it alone.
+    pub(crate) fn is_up(&self) -> bool {
+        self.available && self.permits.is_empty()
+    }
+
     /// Its name without the namespace.
     pub(crate) fn short_name(&self) -> &str {
         self.name.split_once('/').map_or(&self.name, |(_, name)| name)
@@ -140,6 +198,7 @@ impl Book {
     /// Notes a service, named `namespace/name`.
     pub fn set_service(&mut self, name: &str, spec: ServiceSpec) {
         let number = self.services.entry(name, Service::new);
+        self.depend(number, &spec.depends_on);
         self.specify(number, true, spec);
         self.touch(number);
     }
@@ -159,6 +218,7 @@ impl Book {
     /// Forgets a service. While there are instances of it, one of them may be down.
     pub fn remove_service(&mut self, name: &str) {
         let Some(number) = self.services.number(name) else { return };
+        self.depend(number, &[]);
         self.specify(number, false, ServiceSpec::default());
         self.drop_service(number);
     }
@@ -173,6 +233,7 @@ impl Book {
         available: bool,
         since: Option<Time>,
     ) {
+        let mut permits = Vec::new();
         if let Some(number) = self.instances.number(name)
             && let Some(known) = self.instances.get_mut(number)
         {
@@ -182,11 +243,14 @@ impl Book {
                 (known.available, known.since) = (available, since);
                 return self.count(number);
             }
+            // Whoever may stop it may stop it where it is now.
+            permits = known.permits.clone();
             self.remove_instance(name);
         }
         let service = self.services.entry(service, Service::new);
         let host = self.hosts.entry(host, Host::new);
-        let new = |name| Instance { name, service, host, available, since };
+        let managed = false;
+        let new = |name| Instance { name, service, host, available, since, managed, permits };
         let number = self.instances.entry(name, new);
         if let Some(service) = self.services.get_mut(service) {
             service.total = service.total.saturating_add(1);
@@ -203,9 +267,12 @@ impl Book {
     /// Forgets an instance.
     pub fn remove_instance(&mut self, name: &str) {
         let Some(number) = self.instances.number(name) else { return };
-        let Some(&Instance { service, host, .. }) = self.instances.get(number) else { return };
+        let Some(&Instance { service, host, managed, .. }) = self.instances.get(number) else {
+            return;
+        };
         if let Some(service) = self.services.get_mut(service) {
             service.total = service.total.saturating_sub(1);
+            service.managed = service.managed.saturating_sub(u32::from(managed));
             service.down.remove(&number);
         }
         if let Some(host) = self.hosts.get_mut(host) {
@@ -222,6 +289,7 @@ impl Book {
     fn count(&mut self, number: Number) {
         let Some(instance) = self.instances.get(number) else { return };
         let permitted = self.hosts.get(instance.host).is_some_and(|it| !it.permits.is_empty());
+        let permitted = permitted || !instance.permits.is_empty();
         let (down, at) = (!instance.available || permitted, instance.service);
         let Some(service) = self.services.get_mut(at) else { return };
         if down {
@@ -310,10 +378,11 @@ impl Book {
         let aim = match target {
             Target::Server(name) => Aim::Host(self.hosts.entry(name, Host::new)),
             Target::Place(name) => Aim::Place(self.place(name)),
+            Target::Instance(name) => Aim::Instance(name.into()),
             Target::Nothing => Aim::Nothing,
         };
         let uid = holder.uid.clone();
-        self.permits.insert(uid.clone(), Permit { holder, aim, since });
+        self.permits.insert(uid.clone(), Permit { holder, aim: aim.clone(), since });
         match aim {
             Aim::Host(number) => {
                 let under = self.hosts.get(number).map(|host| host.permits.clone());
@@ -321,8 +390,20 @@ impl Book {
                 self.put_under(number, under);
             }
             Aim::Place(number) => self.permit_place(number, &uid, true),
+            Aim::Instance(name) => self.permit_instance(&name, &uid, true),
             Aim::Nothing => {}
         }
+    }
+
+    /// Notes that somebody may stop an instance, or no longer may.
+    fn permit_instance(&mut self, name: &str, uid: &Arc<str>, may: bool) {
+        let Some(number) = self.instances.number(name) else { return };
+        let Some(instance) = self.instances.get_mut(number) else { return };
+        instance.permits.retain(|other| other != uid);
+        if may {
+            instance.permits.push(uid.clone());
+        }
+        self.count(number);
     }
 
     /// Takes a permit back, once: answers whether the run had one.
@@ -331,6 +412,7 @@ impl Book {
         match permit.aim {
             Aim::Host(number) => self.settle(number),
             Aim::Place(number) => self.permit_place(number, &permit.holder.uid, false),
+            Aim::Instance(name) => self.permit_instance(&name, &permit.holder.uid, false),
             Aim::Nothing => {}
         }
         true
@@ -353,14 +435,23 @@ impl Book {
             Target::Place(name) => {
                 self.find_place(name).map_or_else(Vec::new, |place| self.lost_with(place))
             }
-            Target::Nothing => Vec::new(),
+            // It takes none with it.
+            Target::Instance(_) | Target::Nothing => Vec::new(),
         }
+    }
+
+    /// The instance that a target is alone.
+    pub(crate) fn instance_of(&self, target: Target<'_>) -> Option<&Instance> {
+        let Target::Instance(name) = target else { return None };
+        self.instances.get(self.instances.number(name)?)
     }
 
     /// Every place that the disruption of a target, which takes these servers, is in. One of a feed concerns all racks
     /// that hang on it: it takes what they have to fall back on.
     pub(crate) fn places_of(&self, target: Target<'_>, hosts: &[Number]) -> BTreeSet<Number> {
-        let hosts = hosts.iter().filter_map(|host| self.hosts.get(*host));
+        let of_instance = self.instance_of(target).map(|instance| instance.host);
+        let hosts = hosts.iter().copied().chain(of_instance);
+        let hosts = hosts.filter_map(|host| self.hosts.get(host));
         let mut racks: BTreeSet<Number> = hosts.filter_map(|host| host.rack).collect();
         if let Target::Place(name) = target
             && let Some(place) = self.find_place(name)
@@ -391,17 +482,16 @@ impl Book {
         self.gave_way.insert(blocker);
     }
 
-    fn touch(&mut self, service: Number) {
+    pub(crate) fn touch(&mut self, service: Number) {
         if let Some(service) = self.services.get(service) {
             self.changed.insert(service.name.clone());
         }
     }
 
     /// Lets go of a service that nothing speaks of any more.
-    fn drop_service(&mut self, number: Number) {
+    pub(crate) fn drop_service(&mut self, number: Number) {
         if let Some(service) = self.services.get(number)
-            && !service.declared
-            && service.total == 0
+            && service.is_forgotten()
         {
             let name = service.name.clone();
             self.services.remove(&name);

@@ -29,6 +29,9 @@ pub struct Request<'a> {
     pub approvals: &'a [Approval],
     /// The person who asked for it, if that is known.
     pub requester: Option<&'a str>,
+    /// It is the owner's own change, as a rollout is: whom he wants to be asked by others, and when, does not hold for
+    /// himself. His budget does, and freezes do.
+    pub own_change: bool,
     /// The time.
     pub now: Time,
 }
@@ -74,18 +77,29 @@ impl Book {
         let places = self.places_of(request.target, &hosts);
         let mut approved_by = self.unfrozen(request, &places)?;
         self.within_limits(&hosts)?;
-        let more = self.newly_lost(&hosts);
-        self.within_windows(&more, request.now)?;
+        let lost: Vec<&Instance> = match self.instance_of(request.target) {
+            Some(instance) => self.fresh_instance(instance).into_iter().collect(),
+            None => self.fresh_instances(&hosts).collect(),
+        };
+        let more = newly_lost(&lost);
+        if !request.own_change {
+            self.within_windows(&more, request.now)?;
+        }
         self.within_budgets(&more)?;
+        if request.own_change {
+            let approved_by = approved_by.into_iter().collect();
+            return Ok(Grant { approved_by, ..self.loss(request.target) });
+        }
         approved_by.extend(self.approved(request, &places, &more)?);
-        let hooks = self.concerns(&more, &hosts);
+        let hooks = self.concerns(&more, &lost);
         let approved_by = approved_by.into_iter().collect();
-        Ok(Grant { approved_by, hooks, ..self.lost(&hosts) })
+        Ok(Grant { approved_by, hooks, ..self.loss(request.target) })
     }
 
     /// What would be lost with a target, whether it may be or not.
     pub fn loss(&self, target: Target<'_>) -> Grant {
-        self.lost(&self.hosts_of(target))
+        let hosts = self.hosts_of(target);
+        self.lost(&hosts, self.instance_of(target))
     }
 
     /// No place has more servers disrupted than it allows.
@@ -118,20 +132,18 @@ impl Book {
     fn fresh_instances(&self, hosts: &[Number]) -> impl Iterator<Item = &Instance> {
         let instances = self.fresh(hosts).flat_map(|host| &host.instances);
         let instances = instances.filter_map(|at| self.instances.get(*at));
-        instances.filter(|instance| instance.available)
+        instances.filter(|instance| instance.is_up())
     }
 
-    /// How many instances each service would lose that are not down yet.
-    fn newly_lost(&self, hosts: &[Number]) -> BTreeMap<Number, u32> {
-        let mut more: BTreeMap<Number, u32> = BTreeMap::new();
-        for instance in self.fresh_instances(hosts) {
-            *more.entry(instance.service).or_default() += 1;
-        }
-        more
+    /// An instance that would be stopped alone, when it is not down yet.
+    fn fresh_instance<'b>(&self, instance: &'b Instance) -> Option<&'b Instance> {
+        let host = self.hosts.get(instance.host)?;
+        let fresh = instance.is_up() && host.permits.is_empty();
+        fresh.then_some(instance)
     }
 
     /// Services that would lose something and want to be asked.
-    fn concerns(&self, more: &BTreeMap<Number, u32>, hosts: &[Number]) -> Vec<Concern> {
+    fn concerns(&self, more: &BTreeMap<Number, u32>, lost: &[&Instance]) -> Vec<Concern> {
         let wants = |number: &Number| {
             let service = self.services.get(*number);
             service.is_some_and(|service| service.spec.disruption_hook.is_some())
@@ -141,7 +153,7 @@ impl Book {
         if own.is_empty() {
             return Vec::new();
         }
-        for instance in self.fresh_instances(hosts) {
+        for instance in lost {
             if let Some(names) = own.get_mut(&instance.service)
                 && names.len() < TOLD_MAX
             {
@@ -195,14 +207,14 @@ impl Book {
     }
 
     /// What is on the servers.
-    fn lost(&self, hosts: &[Number]) -> Grant {
+    fn lost(&self, hosts: &[Number], alone: Option<&Instance>) -> Grant {
         let mut by_service: BTreeMap<Number, u32> = BTreeMap::new();
         let mut instances = 0_u32;
-        for host in hosts.iter().filter_map(|number| self.hosts.get(*number)) {
-            for instance in host.instances.iter().filter_map(|at| self.instances.get(*at)) {
-                instances = instances.saturating_add(1);
-                *by_service.entry(instance.service).or_default() += 1;
-            }
+        let on = hosts.iter().filter_map(|number| self.hosts.get(*number));
+        let on = on.flat_map(|host| &host.instances).filter_map(|at| self.instances.get(*at));
+        for instance in on.chain(alone) {
+            instances = instances.saturating_add(1);
+            *by_service.entry(instance.service).or_default() += 1;
         }
         let named = by_service.iter().filter_map(|(number, instances)| {
             let service = self.services.get(*number)?.name.to_string();
@@ -216,4 +228,13 @@ impl Book {
         let servers = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
         Grant { servers, instances, services, ..Grant::default() }
     }
+}
+
+/// How many instances each service would lose that are not down yet.
+fn newly_lost(lost: &[&Instance]) -> BTreeMap<Number, u32> {
+    let mut more: BTreeMap<Number, u32> = BTreeMap::new();
+    for instance in lost {
+        *more.entry(instance.service).or_default() += 1;
+    }
+    more
 }

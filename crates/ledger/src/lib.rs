@@ -12,20 +12,24 @@
 //! keeps a book must ask, and note what was permitted, without anything in between.
 //!
 //! Start reading at [`Book::ask`] in `decide.rs`; `book.rs` and `place.rs` are how the counts are kept. [`next_wave`] says which
-//! targets of a campaign begin next, and [`plan`] how all of it would go.
+//! targets of a campaign begin next, and [`plan`] how all of it would go. [`placement`] is where instances come to be.
 
 mod approve;
 mod book;
 mod decide;
 mod freezes;
+mod impact;
 mod place;
+pub mod placement;
 pub mod plan;
 mod refusal;
+mod services;
 mod table;
 mod waves;
 
 pub use book::{Book, Holder, Target};
 pub use decide::{Concern, Grant, Request};
+pub use impact::{Impact, ServiceImpact, Verdict};
 pub use place::PlaceName;
 pub use refusal::{Blocker, Refusal};
 pub use waves::{Counts, Halt, Item, Limits, Stage, Wave, next_wave};

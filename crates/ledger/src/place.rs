@@ -406,6 +406,22 @@ impl Book {
         self.hosts_in(&racks)
     }
 
+    /// Servers that are lost with all of some places together.
+    pub(crate) fn lost_with_all(&self, places: &BTreeSet<Number>) -> Vec<Number> {
+        let is_feed = |at: &&Number| self.places.get(**at).is_some_and(Place::is_feed);
+        let mut racks: BTreeSet<Number> =
+            places.iter().filter(|at| !is_feed(at)).flat_map(|at| self.racks_of(*at)).collect();
+        let hanging = places.iter().filter(is_feed).flat_map(|feed| self.racks_of(*feed));
+        let dark = |rack: &Number| {
+            let feeds = self.places.get(*rack).into_iter().flat_map(Place::feeds);
+            feeds.into_iter().all(|feed| {
+                places.contains(&feed) || self.places.get(feed).is_some_and(Place::is_out)
+            })
+        };
+        racks.extend(hanging.filter(dark));
+        self.hosts_in(&racks.into_iter().collect::<Vec<_>>())
+    }
+
     /// Servers whose permits depend on a place.
     pub(crate) fn hosts_of_place(&self, place: Number) -> Vec<Number> {
         self.hosts_in(&self.racks_of(place))

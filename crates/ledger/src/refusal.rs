@@ -116,11 +116,15 @@ impl Book {
                 None => format!("{name} on {on} (not available)"),
             };
         }
-        let permit = host.and_then(|host| host.permits.first());
+        let permit = instance.permits.first().or_else(|| host?.permits.first());
         match permit.and_then(|uid| self.permits.get(uid)) {
             Some(permit) => {
                 let (run, since) = (&permit.holder.name, Time::seconds(permit.since.timestamp()));
-                format!("{name} on {on} (run {run} may disrupt it since {since})")
+                if instance.permits.is_empty() {
+                    format!("{name} on {on} (run {run} may disrupt it since {since})")
+                } else {
+                    format!("{name} on {on} (its workload stops it since {since})")
+                }
             }
             None => format!("{name} on {on}"),
         }

@@ -32,6 +32,11 @@ impl<T> Table<T> {
         self.rows.get_mut(number as usize)
     }
 
+    /// Numbers of all rows, also of those that were given up.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = Number> + use<T> {
+        0..Number::try_from(self.rows.len()).unwrap_or(Number::MAX)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.numbers.len()
     }

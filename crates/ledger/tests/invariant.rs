@@ -350,6 +350,7 @@ fn ask(book: &Book, target: On, approved: bool) -> bool {
         runbook: "patch",
         approvals: if approved { &given } else { &[] },
         requester: None,
+        own_change: false,
         now: at(),
     };
     book.ask(&request).is_ok()

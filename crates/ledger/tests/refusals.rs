@@ -32,6 +32,7 @@ fn on(target: Target<'static>) -> Request<'static> {
         runbook: "patch-server",
         approvals: &[],
         requester: Some("ann"),
+        own_change: false,
         now: time(30),
     }
 }

@@ -40,6 +40,15 @@ impl Quantity {
         Self(count.to_string())
     }
 
+    /// So many thousandths: `1500m`, or `2` when it is whole.
+    pub fn thousandths_of(count: u64) -> Self {
+        if count.is_multiple_of(1_000) {
+            Self::of(count / 1_000)
+        } else {
+            Self(format!("{count}m"))
+        }
+    }
+
     /// How many it says.
     ///
     /// # Errors

@@ -10,8 +10,8 @@ use crate::{
 use quarterdeck_api::{
     Api, ApiError, Audit, AuditError, Authentication, Installed, Issuer, Rules, SigningKeys, pki,
 };
-use quarterdeck_engine::{Actions, Engine, SYSTEM_NAMESPACE};
-use quarterdeck_model::{Kind as _, kinds::Secret};
+use quarterdeck_engine::{Actions, Engine, Impacts, SYSTEM_NAMESPACE};
+use quarterdeck_model::{Kind as _, Time, kinds::Secret};
 use quarterdeck_providers::{Providers, http::Reach};
 use quarterdeck_store::{Backend, FolderLock, Postgres, Sealed, Sqlite, Store};
 use serde_json::{Value, json};
@@ -110,7 +110,11 @@ pub(crate) async fn run(
     let authority = pki::Authority::open(&folder.join("pki"))?;
     let issuers = issuers(&settings)?;
     let authentication = authentication(&settings, issuers.clone())?;
-    let mut api = Api::new(store.clone(), rules, stopping).with_authentication(authentication);
+    let impacts = Impacts::new(store.clone());
+    let answer = move |spec: &_| impacts.report(spec, Time::new(jiff::Timestamp::now()));
+    let mut api = Api::new(store.clone(), rules, stopping)
+        .with_authentication(authentication)
+        .with_impacts(Arc::new(answer));
     let audit = audit(&settings)?;
     let mut telling = None;
     if let Some(audit) = &audit {

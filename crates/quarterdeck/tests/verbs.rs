@@ -14,6 +14,7 @@ mod verbs {
     pub(crate) mod enrol;
     pub(crate) mod machines;
     pub(crate) mod servers;
+    pub(crate) mod workloads;
 }
 
 use quarterdeck_testing::{
@@ -47,6 +48,7 @@ async fn verbs_drive_the_lives_of_servers_and_machines() {
     verbs::machines::live(&demo).await;
     verbs::servers::live(&demo).await;
     verbs::enrol::live(&demo).await;
+    verbs::workloads::live(&demo).await;
     demo.stop().await;
 }
 

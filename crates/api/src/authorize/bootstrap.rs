@@ -8,7 +8,7 @@ use quarterdeck_model::{
     Kind as _, KindRef, kinds,
     kinds::{
         ClusterRole, ClusterRoleBinding, Instance, Permit, PolicyRule, RBAC, RunbookRevision,
-        rbac::aggregated,
+        SERVICES, WorkloadRevision, rbac::aggregated,
     },
 };
 use serde::Deserialize as _;
@@ -124,7 +124,12 @@ fn roles() -> Vec<Value> {
         gathering("edit", &["admin"]),
         gathering("admin", &[]),
         role("system:auth-delegator", &[], delegated),
-        role("system:basic-user", &[], vec![reviews, who]),
+        // The ledger names whoever blocks a run to whoever began it; so does this.
+        role(
+            "system:basic-user",
+            &[],
+            vec![reviews, who, of(SERVICES, &["impactreports"], &["create"])],
+        ),
         role("system:discovery", &[], vec![get(&[&apis[..], &probes[..]].concat())]),
         role("system:monitoring", &[], vec![get(&[&["/metrics"][..], &health[..]].concat())]),
         role("system:public-info-viewer", &[], vec![get(&probes)]),
@@ -140,7 +145,9 @@ fn own_kinds(read: bool) -> Vec<Value> {
     let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
     let own = kinds::all().iter().filter(|kind| kind.group.ends_with(".quarterdeck.dev"));
     for kind in own.filter(|kind| {
-        read || ![RunbookRevision::info(), Permit::info(), Instance::info()].contains(kind)
+        let of_the_plane =
+            [RunbookRevision::info(), Permit::info(), Instance::info(), WorkloadRevision::info()];
+        read || !of_the_plane.contains(kind)
     }) {
         if groups.last().is_none_or(|(group, _)| *group != kind.group) {
             groups.push((kind.group, Vec::new()));

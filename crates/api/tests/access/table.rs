@@ -53,6 +53,8 @@ fn row(resource: &str) -> (Level, Level) {
         | "schedules.workflows.quarterdeck.dev"
         | "remedies.workflows.quarterdeck.dev"
         | "services.services.quarterdeck.dev"
+        | "workloads.services.quarterdeck.dev"
+        | "workloads/scale.services.quarterdeck.dev"
         | "runs.workflows.quarterdeck.dev" => (View, Edit),
         "sites/status.inventory.quarterdeck.dev"
         | "racks/status.inventory.quarterdeck.dev"
@@ -67,6 +69,8 @@ fn row(resource: &str) -> (Level, Level) {
         | "runbooks/status.workflows.quarterdeck.dev"
         | "runs/status.workflows.quarterdeck.dev"
         | "services/status.services.quarterdeck.dev"
+        | "workloads/status.services.quarterdeck.dev"
+        | "workloadrevisions.services.quarterdeck.dev"
         | "campaigns/status.workflows.quarterdeck.dev"
         | "schedules/status.workflows.quarterdeck.dev"
         | "remedies/status.workflows.quarterdeck.dev"
@@ -77,7 +81,8 @@ fn row(resource: &str) -> (Level, Level) {
         "namespaces/status" => (Cluster, Cluster),
         "selfsubjectreviews.authentication.k8s.io"
         | "selfsubjectaccessreviews.authorization.k8s.io"
-        | "selfsubjectrulesreviews.authorization.k8s.io" => (Known, Known),
+        | "selfsubjectrulesreviews.authorization.k8s.io"
+        | "impactreports.services.quarterdeck.dev" => (Known, Known),
         "localsubjectaccessreviews.authorization.k8s.io" => (Admin, Admin),
         "subjectaccessreviews.authorization.k8s.io" | "tokenreviews.authentication.k8s.io" => {
             (Cluster, Cluster)

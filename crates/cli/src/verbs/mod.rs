@@ -2,6 +2,7 @@
 //! file here and a line in [`Verb`].
 
 mod campaign;
+mod impact;
 mod joined;
 mod listing;
 mod machine;
@@ -10,6 +11,7 @@ mod server;
 mod timeline;
 mod top;
 mod why;
+mod workload;
 
 use crate::{
     Error, Outcome, completion,
@@ -36,6 +38,11 @@ pub enum Verb {
     /// See, create, reinstall, reboot and delete machines: operating systems on servers
     #[command(subcommand)]
     Machine(machine::MachineVerb),
+    /// Follow and steer the rollouts of workloads: return, pause, resume, restart
+    #[command(subcommand)]
+    Workload(workload::WorkloadVerb),
+    /// What breaks if something goes: which services, whose, and why
+    Impact(impact::ImpactArguments),
     /// What happens now: servers, runs, permits, campaigns, and who waits longest
     Top(top::TopArguments),
     /// Why something does not go on: who blocks, since and until when, and what can be done
@@ -84,6 +91,8 @@ pub fn run(verb: Verb) -> Result<Outcome, Error> {
             Verb::Campaign(verb) => campaign::campaign(verb).await,
             Verb::Server(verb) => server::server(verb).await,
             Verb::Machine(verb) => machine::machine(verb).await,
+            Verb::Workload(verb) => workload::workload(verb).await,
+            Verb::Impact(arguments) => impact::impact(&arguments).await,
             Verb::Top(arguments) => top::top(&arguments).await,
             Verb::Why(arguments) => why::why(&arguments).await,
             Verb::Timeline(arguments) => timeline::timeline(&arguments).await,

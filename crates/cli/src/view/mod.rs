@@ -5,6 +5,7 @@ pub(crate) mod bar;
 pub(crate) mod campaign;
 pub(crate) mod enrol;
 pub(crate) mod harm;
+pub(crate) mod impact;
 pub(crate) mod machine;
 pub(crate) mod parts;
 pub(crate) mod plan;
@@ -18,6 +19,7 @@ pub(crate) mod timeline;
 pub(crate) mod top;
 pub(crate) mod why;
 pub(crate) mod words;
+pub(crate) mod workload;
 
 #[cfg(test)]
 mod tests;

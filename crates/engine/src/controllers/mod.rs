@@ -16,8 +16,10 @@ pub(crate) mod roles;
 pub(crate) mod scan;
 pub(crate) mod schedule;
 pub(crate) mod server;
+pub(crate) mod service;
 pub(crate) mod service_accounts;
 pub(crate) mod upkeep;
+pub(crate) mod workload;
 
 use crate::{
     follow::{Follower, Seen},

@@ -10,7 +10,7 @@ use crate::{
 };
 use quarterdeck_model::{
     Key, Kind as _, KindRef, Object,
-    kinds::{Permit, Run},
+    kinds::{Instance, Permit, Run},
 };
 use quarterdeck_store::{Precondition, Store, World};
 use std::{sync::Arc, time::Duration};
@@ -45,6 +45,10 @@ impl Controller for Permits {
 
     fn affected(&self, object: &Object, gone: bool) -> Vec<Key> {
         if object.kind == Permit::info() {
+            if object.field("spec.target.kind") == Some(Instance::KIND) {
+                // It belongs to the instance, and goes with it; else its workload sees to it.
+                return Vec::new();
+            }
             return if gone { Vec::new() } else { vec![object.key.clone()] };
         }
         // A permit has the name of its run.

@@ -4,11 +4,14 @@ use super::Controller;
 use crate::objects::{EngineError, Objects};
 use quarterdeck_model::{
     FieldSelector, Key, Kind as _, KindRef, LabelSelector, Object, kinds,
-    kinds::{ResourceQuota, ResourceQuotaStatus},
+    kinds::{
+        Instance, ResourceQuota, ResourceQuotaStatus,
+        resource_quota::{REQUESTS_CPU, REQUESTS_MEMORY},
+    },
     quantity::Quantity,
 };
 use quarterdeck_store::{ListQuery, Precondition, Store, World};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Many objects come and go together: their quotas are written once.
 const GATHER: Duration = Duration::from_millis(100);
@@ -102,7 +105,14 @@ impl Controller for Quotas {
             let count = world.count_in(kind, &key.namespace) as u64;
             (name.to_owned(), Quantity::of(count))
         });
-        let status = ResourceQuotaStatus { hard: quota.spec.hard.clone(), used: used.collect() };
+        let mut used: BTreeMap<String, Quantity> = used.collect();
+        if quota.spec.requests() != (None, None) {
+            let (cpu, memory) = requested(&world, &key.namespace);
+            used.insert(REQUESTS_CPU.into(), Quantity::thousandths_of(cpu));
+            used.insert(REQUESTS_MEMORY.into(), Quantity::of(memory));
+            used.retain(|key, _| quota.spec.hard.contains_key(key));
+        }
+        let status = ResourceQuotaStatus { hard: quota.spec.hard.clone(), used };
         if status == quota.status {
             return Ok(None);
         }
@@ -111,4 +121,14 @@ impl Controller for Quotas {
         objects.commit(vec![objects.put(&quota, Precondition::At(revision))?]).await?;
         Ok(None)
     }
+}
+
+/// What all instances of a namespace ask for together. All of them are read: few namespaces have such a quota.
+fn requested(world: &World, namespace: &str) -> (u64, u64) {
+    let instances = world.with_fields(Instance::info(), &format!("metadata.namespace={namespace}"));
+    let templates = instances.iter().filter_map(|it| it.decode::<Instance>().ok()?.spec.template);
+    templates.fold((0, 0), |(cpu, memory), template| {
+        let (more, bytes) = template.requests();
+        (cpu.saturating_add(more), memory.saturating_add(bytes))
+    })
 }

@@ -10,7 +10,8 @@ use quarterdeck_ledger::{Book, Holder, Target};
 use quarterdeck_model::{
     Key, Kind as _, KindRef, Object, Revision, Time,
     kinds::{
-        Freeze, Instance, Machine, Permit, PermitPhase, Rack, Run, RunTarget, Server, Service, Site,
+        Freeze, Instance, Machine, Permit, PermitPhase, Rack, Run, RunTarget, Server, Service,
+        Site, Workload,
     },
 };
 use quarterdeck_store::{Store, World};
@@ -18,9 +19,9 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc};
 use tracing::error;
 
 /// The book, and how far it is brought.
-pub(super) struct Facts {
+pub(crate) struct Facts {
     store: Arc<Store>,
-    pub(super) book: Book,
+    pub(crate) book: Book,
     /// All changes up to here are in it; none before the first time.
     at: Option<Revision>,
     /// Permits that were granted, with the identity of the run that has each.
@@ -44,12 +45,13 @@ pub(super) struct Ask {
 }
 
 /// In this order: what an instance is on is known before the instance.
-fn followed() -> [KindRef; 8] {
+fn followed() -> [KindRef; 9] {
     [
         Site::info(),
         Rack::info(),
         Server::info(),
         Service::info(),
+        Workload::info(),
         Instance::info(),
         Freeze::info(),
         Permit::info(),
@@ -58,7 +60,7 @@ fn followed() -> [KindRef; 8] {
 }
 
 impl Facts {
-    pub(super) fn new(store: Arc<Store>) -> Self {
+    pub(crate) fn new(store: Arc<Store>) -> Self {
         Self {
             store,
             book: Book::default(),
@@ -77,7 +79,7 @@ impl Facts {
     }
 
     /// Brings the book to the newest world; answers whether it was made anew.
-    pub(super) fn catch_up(&mut self, now: Time) -> bool {
+    pub(crate) fn catch_up(&mut self, now: Time) -> bool {
         let world = self.store.world();
         let Some(at) = self.at else {
             self.read_all(&world, now);
@@ -111,8 +113,15 @@ impl Facts {
     }
 
     /// All is read anew with the next look.
-    pub(super) fn read_again(&mut self) {
+    pub(crate) fn read_again(&mut self) {
         self.at = None;
+    }
+
+    /// Forgets what somebody might want to be told of: nobody asks for it.
+    pub(crate) fn forget_news(&mut self) {
+        self.asked.clear();
+        self.book.take_gave_way();
+        self.book.take_changed();
     }
 
     fn note(&mut self, object: &Object, now: Time) {
@@ -138,6 +147,9 @@ impl Facts {
                 false => read::<Instance>(object).and_then(|it| it.status.phase_since),
             };
             self.book.set_instance(&full(), &service, host, available, since);
+            if field("spec.workload").is_some() {
+                self.book.manage(&full());
+            }
         } else if kind == Server::info() {
             self.book.set_server(object.name(), field("spec.location.rack"));
             let of = field("status.machineRef.namespace").zip(field("status.machineRef.name"));
@@ -153,6 +165,11 @@ impl Facts {
         } else if kind == Service::info() {
             if let Some(service) = read::<Service>(object) {
                 self.book.set_service(&full(), service.spec);
+            }
+        } else if kind == Workload::info() {
+            if let Some(Workload { spec, .. }) = read::<Workload>(object) {
+                let service = format!("{}/{}", object.namespace(), spec.service);
+                self.book.set_workload(&full(), &service, spec.replicas);
             }
         } else if kind == Freeze::info() {
             if let Some(freeze) = read::<Freeze>(object) {
@@ -223,6 +240,8 @@ impl Facts {
             self.book.remove_site(&key.name);
         } else if kind == Service::info() {
             self.book.remove_service(&full());
+        } else if kind == Workload::info() {
+            self.book.remove_workload(&full());
         } else if kind == Freeze::info() {
             self.book.remove_freeze(&key.name);
         } else if kind == Permit::info() {
@@ -282,7 +301,7 @@ impl Facts {
     }
 
     /// What a run in a namespace is about: of a machine, what it is on.
-    pub(super) fn on_server<'t>(
+    pub(crate) fn on_server<'t>(
         &self,
         target: &'t RunTarget,
         namespace: &str,
@@ -290,8 +309,15 @@ impl Facts {
         on_server(&self.machines, target, namespace)
     }
 
-    /// Whether the run of a permit goes on, which may have been another of the same name.
+    /// Whether the run of a permit goes on, which may have been another of the same name; of an instance that is to be
+    /// stopped alone, whether it is there.
     pub(super) fn goes_on(&self, permit: &Key, uid: &str) -> bool {
+        let target = self.ask(permit).map(|ask| &ask.permit.spec.target);
+        if let Some(target) = target.filter(|target| target.kind == Instance::KIND) {
+            let world = self.store.world();
+            let found = world.get(Instance::info(), &permit.namespace, &target.name);
+            return found.is_some_and(|found| *found.uid() == *uid);
+        }
         let found = self.store.world().get(Run::info(), &permit.namespace, &permit.name);
         found.is_some_and(|found| *found.uid() == *uid && runs::goes_on(&found))
     }
@@ -326,6 +352,10 @@ fn on_server<'t>(
     target: &'t RunTarget,
     namespace: &str,
 ) -> Cow<'t, RunTarget> {
+    if target.kind == Instance::KIND {
+        let name = format!("{namespace}/{}", target.name);
+        return Cow::Owned(RunTarget::new(Instance::KIND, &name));
+    }
     if target.kind != Machine::KIND {
         return Cow::Borrowed(target);
     }

@@ -18,7 +18,8 @@ mod statuses;
 
 use crate::objects::{EngineError, Objects};
 use approvals::Approvals;
-use facts::{Ask, Facts};
+use facts::Ask;
+pub(crate) use facts::Facts;
 use hooks::{Asker, Hooks};
 use line::Line;
 use quarterdeck_ledger::{Blocker, Grant, Holder, Refusal, Request, Target};
@@ -185,6 +186,7 @@ impl Keeper {
             runbook: &spec.runbook,
             approvals: &approvals.given,
             requester: approvals.requester.as_deref(),
+            own_change: spec.own_change,
             now,
         };
         let mut hooks = Vec::new();

@@ -228,6 +228,7 @@ fn new_permit(asker: &Asker, begun: bool, now: Time) -> Permit {
             asked: Some(now),
             begun,
             dry_run: *dry_run,
+            own_change: false,
         },
         status: PermitStatus::default(),
     }

@@ -130,6 +130,12 @@ impl Plane {
         at(self.clock, &self.skipped)
     }
 
+    /// Tells the time, also once the plane is gone.
+    pub(crate) fn clock_now(&self) -> impl Fn() -> String + Send + use<> {
+        let (clock, skipped) = (self.clock, self.skipped.clone());
+        move || at(clock, &skipped).to_string()
+    }
+
     /// Lets time pass at once by the calendar, without what would happen meanwhile.
     pub(crate) fn skip(&self, time: Duration) {
         self.skipped.fetch_add(time.as_secs(), Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! Machine: one managed instance of an operating system, owned by a team, whatever it runs on.
 
-use super::{COMPUTE, Resource, V1ALPHA1};
+use super::{COMPUTE, Resource, Taint, V1ALPHA1, placement::check_taints};
 use crate::{
     Column, Condition, FieldError, FieldErrors, Kind, ObjectMeta, Scope, Time, kind_info, validate,
 };
@@ -28,6 +28,13 @@ pub struct MachineSpec {
     /// Takes over a machine that another team offers, in place of having one installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transfer_from: Option<MachineName>,
+    /// Nothing new is placed on it; what is there stays.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unschedulable: bool,
+    /// What is kept away from it, or moves off it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub taints: Vec<Taint>,
 }
 
 /// A Machine in a namespace.
@@ -186,6 +193,7 @@ impl Kind for Machine {
                 errors.push(FieldError::invalid(format!("{field}.name"), value, why));
             }
         }
+        check_taints(&spec.taints, "spec.taints", errors);
         let Some(old) = old else { return };
         if old.spec.transfer_from != spec.transfer_from {
             let why = "what a machine takes over is said when it is created";

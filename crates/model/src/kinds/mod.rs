@@ -8,6 +8,7 @@ mod event;
 pub mod firmware;
 mod freeze;
 mod image;
+mod impact_report;
 mod instance;
 mod machine;
 mod machine_class;
@@ -15,12 +16,13 @@ mod machine_pool;
 mod namespace;
 mod object_selector;
 mod permit;
+pub mod placement;
 mod provider;
 mod rack;
 pub mod rbac;
 mod remedy;
 mod resource;
-mod resource_quota;
+pub mod resource_quota;
 mod run;
 mod runbook;
 mod schedule;
@@ -32,6 +34,8 @@ mod service;
 mod service_account;
 mod site;
 mod site_part;
+mod workload;
+mod workload_strategy;
 
 pub use admission_policy::{
     ADMISSION, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
@@ -47,6 +51,10 @@ pub use event::{Event, EventSource};
 pub use firmware::{FirmwareActivation, FirmwareBaseline, FirmwareImage, FirmwareUpdate};
 pub use freeze::{Freeze, FreezeExceptions, FreezePart, FreezeSpec, FreezeStatus};
 pub use image::{Image, ImageFormat, ImageSpec, ImageStatus};
+pub use impact_report::{
+    ImpactReport, ImpactReportSpec, ImpactReportStatus, ImpactTarget, ImpactVerdict,
+    ImpactedService,
+};
 pub use instance::{
     HostKind, HostReference, Instance, InstancePhase, InstanceSpec, InstanceStatus,
 };
@@ -62,6 +70,10 @@ pub use machine_pool::{
 pub use namespace::{Namespace, NamespaceSpec, NamespaceStatus};
 pub use object_selector::{ObjectSelector, ObjectSelectorRequirement};
 pub use permit::{HookAnswer, Permit, PermitPhase, PermitSpec, PermitStatus, PermittedLoss};
+pub use placement::{
+    FactOperator, FactRequirement, Taint, TaintEffect, Toleration, TolerationOperator,
+    TopologyLevel, WorkloadAffinity, WorkloadPlacement, WorkloadSpread,
+};
 pub use provider::{MetalProvider, Provider, ProviderSpec, ProviderStatus, ProviderType};
 pub use rack::{Rack, RackSpec, RackStatus};
 pub use rbac::{ClusterRole, ClusterRoleBinding, PolicyRule, RBAC, Role, RoleBinding};
@@ -92,11 +104,20 @@ pub use server_profile::{
     ServerProfileStatus,
 };
 pub use service::{
-    DisruptionBudget, DisruptionHook, OnSilence, Service, ServiceSpec, ServiceStatus,
+    Dependency, DisruptionBudget, DisruptionHook, OnSilence, Service, ServiceDependency,
+    ServiceSpec, ServiceStatus,
 };
 pub use service_account::{LocalReference, ServiceAccount};
 pub use site::{Site, SiteBmc, SiteLimit, SiteSpec, SiteStatus, bmc_credentials};
 pub use site_part::SitePart;
+pub use workload::{
+    CheckStatus, InstanceTemplate, RolloutStatus, Workload, WorkloadPhase, WorkloadRevision,
+    WorkloadRevisionSpec, WorkloadSpec, WorkloadStatus,
+};
+pub use workload_strategy::{
+    BlueGreen, Canary, CanaryStep, HttpCheck, PrometheusCheck, ReadyCheck, RolloutCheck,
+    RolloutPause, WorkloadRollingUpdate, WorkloadStrategy, WorkloadStrategyType,
+};
 
 use crate::{Kind, KindRef};
 use std::{collections::HashMap, sync::OnceLock};
@@ -162,6 +183,8 @@ fn own() -> Vec<KindRef> {
         Permit::info(),
         Freeze::info(),
         Service::info(),
+        Workload::info(),
+        WorkloadRevision::info(),
         Instance::info(),
     ]
 }

@@ -15,7 +15,8 @@ pub type Permit = Resource<PermitSpec, PermitStatus>;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PermitSpec {
-    /// Identity of the run that asks: another run of the same name does not.
+    /// Identity of the run that asks: another run of the same name does not. Of an instance that its workload wants to
+    /// stop, the instance's own.
     #[serde(rename = "runUID")]
     pub run_uid: String,
     /// What is to be disrupted.
@@ -33,6 +34,10 @@ pub struct PermitSpec {
     /// The run only asks what the answer would be now; nothing is taken.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
+    /// It is the owner's own change, as a rollout of his workload is. His budget and freezes hold for it; his maintenance
+    /// windows, approvals and hook are for what others want.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_change: bool,
 }
 
 /// What a service may lose under a permit.

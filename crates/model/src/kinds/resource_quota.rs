@@ -1,6 +1,5 @@
-//! ResourceQuota: how many objects a namespace may have (`v1`). What a quota counts is objects; there are
-//! no computing resources among the objects of a plane to count by.
-//! Source: Kubernetes "Resource Quotas", object count quota.
+//! ResourceQuota: how many objects a namespace may have, and how much its instances may ask for together (`v1`).
+//! Source: Kubernetes "Resource Quotas", compute resource quota and object count quota.
 
 use super::Resource;
 use crate::{
@@ -18,7 +17,8 @@ pub type ResourceQuota = Resource<ResourceQuotaSpec, ResourceQuotaStatus>;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ResourceQuotaSpec {
-    /// Most objects of a kind, by `count/RESOURCE.GROUP`, such as `count/runs.workflows.quarterdeck.dev`.
+    /// Most objects of a kind, by `count/RESOURCE.GROUP`, such as `count/runs.workflows.quarterdeck.dev`; and the most
+    /// that all instances ask for together: `requests.cpu`, `requests.memory`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub hard: BTreeMap<String, Quantity>,
 }
@@ -35,7 +35,19 @@ pub struct ResourceQuotaStatus {
     pub used: BTreeMap<String, Quantity>,
 }
 
+/// Most processors that all instances ask for together.
+pub const REQUESTS_CPU: &str = "requests.cpu";
+/// Most memory that all instances ask for together.
+pub const REQUESTS_MEMORY: &str = "requests.memory";
+
 impl ResourceQuotaSpec {
+    /// The most that all instances may ask for together: thousandths of a processor, bytes of memory.
+    pub fn requests(&self) -> (Option<u64>, Option<u64>) {
+        let cpu = self.hard.get(REQUESTS_CPU).and_then(|most| most.thousandths().ok());
+        let memory = self.hard.get(REQUESTS_MEMORY).and_then(|most| most.bytes().ok());
+        (cpu, memory)
+    }
+
     /// The limits that can be read, each with the kind it counts.
     pub fn limits(&self) -> impl Iterator<Item = (&str, KindRef, u64)> {
         self.hard.iter().filter_map(|(key, most)| Some((&**key, counted(key)?, most.count().ok()?)))
@@ -64,14 +76,17 @@ impl Kind for ResourceQuota {
         // There are no limits of computing resources here; kubectl's users look for the column.
         Column::new("Limit", "status.limit", "Always empty"),
     ];
-    const DESCRIPTION: &'static str = "ResourceQuota says how many objects a namespace may have.";
+    const DESCRIPTION: &'static str = "ResourceQuota says how many objects a namespace may have, and how much its instances may ask for.";
 
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
 
     fn set_defaults(&mut self) {
-        for most in self.spec.hard.values_mut() {
+        for (key, most) in &mut self.spec.hard {
+            if [REQUESTS_CPU, REQUESTS_MEMORY].contains(&key.as_str()) {
+                continue;
+            }
             if let Ok(count) = most.count() {
                 *most = Quantity::of(count);
             }
@@ -81,10 +96,22 @@ impl Kind for ResourceQuota {
     fn validate(&self, _: Option<&Self>, errors: &mut FieldErrors) {
         for (key, most) in &self.spec.hard {
             let field = format!("spec.hard[{key}]");
+            let wrong = match key.as_str() {
+                REQUESTS_CPU => Some(most.thousandths().err()),
+                REQUESTS_MEMORY => Some(most.bytes().err()),
+                _ => None,
+            };
+            if let Some(wrong) = wrong {
+                if let Some(why) = wrong {
+                    errors.push(FieldError::invalid(field, format!("{:?}", most.to_string()), why));
+                }
+                continue;
+            }
             if counted(key).is_none() {
                 let kinds = kinds::all().iter().filter(|kind| kind.namespaced());
-                let keys: Vec<String> =
+                let mut keys: Vec<String> =
                     kinds.map(|kind| format!("count/{}", kind.resource_name())).collect();
+                keys.extend([REQUESTS_CPU.to_owned(), REQUESTS_MEMORY.to_owned()]);
                 let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
                 errors.push(FieldError::not_supported(&field, format!("{key:?}"), &keys));
             }
@@ -116,7 +143,13 @@ mod tests {
             admit(hard).unwrap(),
             json!({"count/runs.workflows.quarterdeck.dev": "10", "secrets": "1000", "count/secrets": "2"})
         );
+        let asked = json!({"requests.cpu": "1500m", "requests.memory": "1.5Gi"});
+        assert_eq!(admit(asked.clone()).unwrap(), asked);
         for (hard, wanted) in [
+            (
+                json!({"requests.cpu": "many"}),
+                "spec.hard[requests.cpu]: Invalid value: \"many\": must be a number from 0",
+            ),
             (
                 json!({"pods": 1}),
                 "spec.hard[pods]: Unsupported value: \"pods\": supported values: ",

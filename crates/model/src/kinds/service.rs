@@ -3,7 +3,7 @@
 use super::{Resource, SERVICES, SecretReference, V1ALPHA1};
 use crate::{
     ApprovalPolicy, Column, ColumnType, Condition, Duration, FieldError, FieldErrors, Kind,
-    ObjectMeta, Scope, Time, kind_info, share::Share, window::MaintenanceWindow,
+    ObjectMeta, Scope, Time, kind_info, share::Share, validate, window::MaintenanceWindow,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,8 @@ const TIER_MAX: u8 = 4;
 const WINDOWS_MAX: usize = 50;
 /// Most ways to reach its owner.
 const CONTACTS_MAX: usize = 20;
+/// Most services that one uses.
+const DEPENDENCIES_MAX: usize = 100;
 
 /// What is wanted of a service.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +47,43 @@ pub struct ServiceSpec {
     /// Who is asked before any of its instances is taken, when all else allows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disruption_hook: Option<DisruptionHook>,
+    /// Services that it uses.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub depends_on: Vec<ServiceDependency>,
+}
+
+/// A service that another uses.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceDependency {
+    /// Its name.
+    pub name: String,
+    /// Its namespace; that of the service that uses it, when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// What becomes of the one that uses it when it is down.
+    #[serde(default, rename = "type")]
+    pub kind: Dependency,
+}
+
+/// What becomes of a service when one that it uses is down.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Dependency {
+    /// It does less, or less well.
+    Soft,
+    /// It is down as well.
+    #[default]
+    Hard,
+}
+
+impl ServiceDependency {
+    /// `namespace/name`, when it is named by a service of that namespace.
+    pub fn full_name(&self, own: &str) -> String {
+        format!("{}/{}", self.namespace.as_deref().unwrap_or(own), self.name)
+    }
 }
 
 /// A webhook that is sent a `DisruptionReview` and answers with one: now, after some time, or never.
@@ -171,6 +210,39 @@ pub struct ServiceStatus {
     pub conditions: Vec<Condition>,
 }
 
+impl Service {
+    fn check_dependencies(&self, errors: &mut FieldErrors) {
+        let all = &self.spec.depends_on;
+        if all.len() > DEPENDENCIES_MAX {
+            errors.push(FieldError::too_many("spec.dependsOn", all.len(), DEPENDENCIES_MAX));
+        }
+        let own = self.metadata.namespace.as_deref().unwrap_or_default();
+        let me = format!("{own}/{}", self.metadata.name);
+        for (at, dependency) in all.iter().take(DEPENDENCIES_MAX).enumerate() {
+            let field = format!("spec.dependsOn[{at}]");
+            if let Err(why) = validate::subdomain(&dependency.name) {
+                let name = format!("{:?}", dependency.name);
+                errors.push(FieldError::invalid(format!("{field}.name"), name, why));
+            }
+            if let Some(namespace) = &dependency.namespace
+                && let Err(why) = validate::dns_label(namespace)
+            {
+                let name = format!("{namespace:?}");
+                errors.push(FieldError::invalid(format!("{field}.namespace"), name, why));
+            }
+            let full = dependency.full_name(own);
+            let why = match () {
+                () if full == me => "is the service itself",
+                () if all.iter().take(at).any(|other| other.full_name(own) == full) => {
+                    "is named already"
+                }
+                () => continue,
+            };
+            errors.push(FieldError::invalid(format!("{field}.name"), format!("{full:?}"), why));
+        }
+    }
+}
+
 impl Kind for Service {
     const GROUP: &'static str = SERVICES;
     const VERSION: &'static str = V1ALPHA1;
@@ -198,6 +270,7 @@ impl Kind for Service {
 
     fn validate(&self, _: Option<&Self>, errors: &mut FieldErrors) {
         let spec = &self.spec;
+        self.check_dependencies(errors);
         if spec.tier.is_some_and(|tier| tier == 0 || tier > TIER_MAX) {
             let why = format!("must be between 1, most critical, and {TIER_MAX}");
             errors.push(FieldError::invalid("spec.tier", spec.tier.unwrap_or_default(), why));

@@ -1,0 +1,461 @@
+//! What placement decides on, kept from the cache's changes: one [`Fleet`] for each namespace, and which machines are
+//! silent. One replica alone places (see [`super`]), so what was decided is noted here before it is written, and nothing
+//! comes between.
+
+use super::lost::{RACK_MOST, Rate, SITE_MOST, Silence};
+use crate::objects::decode;
+use quarterdeck_ledger::placement::{
+    Fleet, Host, HostPort, Placed, Quota, Refusal, Resources, Taken, Wish,
+};
+use quarterdeck_model::{
+    ConditionStatus, Key, Kind as _, KindRef, Object, Revision, Time, condition,
+    kinds::{
+        Instance, Machine, MachinePhase, Rack, ResourceQuota, Server, TopologyLevel, Workload,
+        container::{PodSpec, Protocol},
+    },
+};
+use quarterdeck_store::{Store, World};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+use tracing::error;
+
+/// Facts of a machine that placement looks at, and letters of each.
+const FACTS_MAX: usize = 128;
+const FACT_BYTES_MAX: usize = 256;
+/// How deep facts are read.
+const FACTS_DEPTH_MAX: usize = 4;
+
+/// What is known of all namespaces.
+pub(super) struct Rooms {
+    store: Arc<Store>,
+    at: Option<Revision>,
+    fleets: HashMap<Arc<str>, Fleet>,
+    machines: HashMap<Key, Standing>,
+    /// Machines there are in each rack and site, and how many of them are silent.
+    silence: HashMap<String, (u32, u32)>,
+    rates: HashMap<String, Rate>,
+    /// Workloads for which room is made, and how much they matter: others wait until they have it.
+    makes_room: BTreeMap<Key, i32>,
+}
+
+/// Where a machine is, and since when it is silent.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Standing {
+    rack: Option<String>,
+    site: Option<String>,
+    silent: Option<Time>,
+}
+
+/// Why there is no machine for an instance.
+pub(super) struct Unplaced {
+    pub(super) message: String,
+    /// Those that would have to make way.
+    pub(super) victims: Vec<Arc<str>>,
+}
+
+/// In this order: where a machine is is known before it.
+fn followed() -> [KindRef; 6] {
+    [
+        Rack::info(),
+        Server::info(),
+        ResourceQuota::info(),
+        Workload::info(),
+        Machine::info(),
+        Instance::info(),
+    ]
+}
+
+impl Rooms {
+    pub(super) fn new(store: Arc<Store>) -> Self {
+        Self {
+            store,
+            at: None,
+            fleets: HashMap::new(),
+            machines: HashMap::new(),
+            silence: HashMap::new(),
+            rates: HashMap::new(),
+            makes_room: BTreeMap::new(),
+        }
+    }
+
+    /// Brings all to the newest world. What is newer than that comes once more: each change says what is.
+    pub(super) fn catch_up(&mut self) {
+        let world = self.store.world();
+        let Some(at) = self.at else { return self.read_all(&world) };
+        if at == world.revision() {
+            return;
+        }
+        self.at = Some(world.revision());
+        for kind in followed() {
+            let Ok(changes) = self.store.changes(kind, at) else { return self.read_all(&world) };
+            for (key, object) in changes {
+                match object {
+                    Some(object) => self.note(&world, &object),
+                    None => self.forget(kind, &key),
+                }
+            }
+        }
+    }
+
+    fn read_all(&mut self, world: &World) {
+        let rates = std::mem::take(&mut self.rates);
+        *self = Self { at: Some(world.revision()), rates, ..Self::new(self.store.clone()) };
+        for kind in [ResourceQuota::info(), Workload::info(), Machine::info(), Instance::info()] {
+            world.all(kind).for_each(|object| self.note(world, object));
+        }
+    }
+
+    /// All is read anew with the next look: it is not known what was written.
+    pub(super) fn read_again(&mut self) {
+        self.at = None;
+    }
+
+    fn fleet(&mut self, namespace: &str) -> &mut Fleet {
+        if !self.fleets.contains_key(namespace) {
+            self.fleets.insert(namespace.into(), Fleet::default());
+        }
+        self.fleets.entry(namespace.into()).or_default()
+    }
+
+    fn note(&mut self, world: &World, object: &Object) {
+        let (kind, namespace) = (object.kind, object.namespace());
+        if kind == Instance::info() {
+            if let Some(taken) = taken(object) {
+                self.fleet(namespace).set_instance(object.name(), &taken.as_taken());
+            } else {
+                self.fleet(namespace).remove_instance(object.name());
+            }
+        } else if kind == Machine::info() {
+            self.note_machine(world, object);
+        } else if kind == Workload::info() {
+            if let Some(workload) = read::<Workload>(object) {
+                self.fleet(namespace).set_workload(object.name(), &workload.spec.placement);
+            }
+        } else if kind == ResourceQuota::info() {
+            if let Some(quota) = read::<ResourceQuota>(object) {
+                let (cpu, memory) = quota.spec.requests();
+                let limits = quota.spec.limits();
+                let instances = limits.filter(|(_, kind, _)| *kind == Instance::info());
+                let instances = instances.map(|(_, _, most)| most).min();
+                let name = object.name().to_owned();
+                self.fleet(namespace).set_quota(Quota { name, cpu, memory, instances });
+            }
+        } else if kind == Server::info() {
+            let on = format!("status.server={}", object.name());
+            for machine in world.with_fields(Machine::info(), &on) {
+                self.note_machine(world, &machine);
+            }
+        } else if kind == Rack::info() {
+            let rack = object.name();
+            let servers = world.with_fields(Server::info(), &format!("spec.location.rack={rack}"));
+            for server in servers {
+                self.note(world, &server);
+            }
+            // Machines without a server say themselves where they are; nobody has an index of that.
+            let says = |it: &&Arc<Object>| {
+                it.field("status.server").is_none_or(str::is_empty)
+                    && self.machines.get(&it.key).is_some_and(|it| it.rack.as_deref() == Some(rack))
+            };
+            let machines: Vec<Arc<Object>> =
+                world.all(Machine::info()).filter(says).cloned().collect();
+            for machine in machines {
+                self.note_machine(world, &machine);
+            }
+        }
+    }
+
+    fn note_machine(&mut self, world: &World, object: &Object) {
+        let Some(machine) = read::<Machine>(object) else { return };
+        let value = object.value();
+        let (host, standing) = seen(world, &machine, &value);
+        self.stands(&object.key, Some(standing));
+        self.fleet(object.namespace()).set_machine(object.name(), host);
+    }
+
+    /// Counts a machine where it is, and no longer where it was.
+    fn stands(&mut self, key: &Key, now: Option<Standing>) {
+        let before = match &now {
+            Some(now) => self.machines.insert(key.clone(), now.clone()),
+            None => self.machines.remove(key),
+        };
+        if before == now {
+            return;
+        }
+        for (standing, joins) in [(before, false), (now, true)] {
+            let Some(standing) = standing else { continue };
+            for place in standing.places() {
+                let (all, silent) = self.silence.entry(place).or_default();
+                let quiet = u32::from(standing.silent.is_some());
+                if joins {
+                    (*all, *silent) = (*all + 1, *silent + quiet);
+                } else {
+                    (*all, *silent) = (all.saturating_sub(1), silent.saturating_sub(quiet));
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self, kind: KindRef, key: &Key) {
+        if kind == Instance::info() {
+            self.fleet(&key.namespace).remove_instance(&key.name);
+        } else if kind == Machine::info() {
+            self.stands(key, None);
+            self.fleet(&key.namespace).remove_machine(&key.name);
+        } else if kind == Workload::info() {
+            self.makes_room.remove(key);
+            self.fleet(&key.namespace).remove_workload(&key.name);
+        } else if kind == ResourceQuota::info() {
+            self.fleet(&key.namespace).remove_quota(&key.name);
+        }
+    }
+
+    /// Finds a machine for a new instance, and notes that it is there.
+    pub(super) fn place(
+        &mut self,
+        workload: &Key,
+        name: &str,
+        (template, priority): (&PodSpec, i32),
+        seed: u64,
+    ) -> Result<Placed, Unplaced> {
+        let own = |key: &Key| key.namespace == workload.namespace && *key != *workload;
+        let first = self.makes_room.iter().find(|(key, other)| own(key) && **other > priority);
+        if let Some((first, _)) = first {
+            let message = format!(
+                "room is being made for Workload {}, which has a higher priority; it comes first",
+                first.name
+            );
+            return Err(Unplaced { message, victims: Vec::new() });
+        }
+        let (requests, ports) = (requests(template), ports(template));
+        let wish = Wish { workload: &workload.name, requests, ports: &ports, priority };
+        let fleet = self.fleet(&workload.namespace);
+        match fleet.place(&wish, seed) {
+            Ok(placed) => {
+                let taken = Taken {
+                    machine: &placed.machine,
+                    workload: Some(&workload.name),
+                    requests,
+                    ports: &ports,
+                    priority,
+                };
+                fleet.set_instance(name, &taken);
+                Ok(placed)
+            }
+            Err(refusal) => {
+                let message = refusal.to_string();
+                let Refusal { victims, .. } = *refusal;
+                let victims = victims.map(|(_, victims)| victims).unwrap_or_default();
+                Err(Unplaced { message, victims })
+            }
+        }
+    }
+
+    /// Notes whether room is made for a workload.
+    pub(super) fn makes_room(&mut self, workload: &Key, priority: Option<i32>) {
+        match priority {
+            Some(priority) => self.makes_room.insert(workload.clone(), priority),
+            None => self.makes_room.remove(workload),
+        };
+    }
+
+    /// What was decided could not be written.
+    pub(super) fn not_placed(&mut self, namespace: &str, name: &str) {
+        self.fleet(namespace).remove_instance(name);
+        // Another one may have the name.
+        let world = self.store.world();
+        if let Some(object) = world.get(Instance::info(), namespace, name) {
+            self.note(&world, &object);
+        }
+    }
+
+    /// The taint for which an instance is to leave its machine.
+    pub(super) fn leaves(&self, workload: &Key, machine: &str) -> Option<String> {
+        let fleet = self.fleets.get(&*workload.namespace)?;
+        fleet.leaves(&workload.name, machine).map(str::to_owned)
+    }
+
+    /// Since when a machine is silent, and how silent its rack and site are; none when it is heard of.
+    pub(super) fn silence(&self, namespace: &str, machine: &str) -> Option<(Time, Vec<Silence>)> {
+        let standing = self.machines.get(&Key::new(Machine::info(), namespace, machine))?;
+        let places = standing.places().into_iter().map(|place| {
+            let (all, silent) = self.silence.get(&place).copied().unwrap_or_default();
+            Silence { place, silent, all }
+        });
+        Some((standing.silent?, places.collect()))
+    }
+
+    /// How long until one more instance of a machine may be given up; none when it was counted now.
+    pub(super) fn give_up(
+        &mut self,
+        namespace: &str,
+        machine: &str,
+        now: Time,
+    ) -> Option<Duration> {
+        let key = Key::new(Machine::info(), namespace, machine);
+        let places = self.machines.get(&key).map(Standing::places).unwrap_or_default();
+        let most = |place: &str| if place.starts_with("rack ") { RACK_MOST } else { SITE_MOST };
+        let waits = places.iter().filter_map(|place| {
+            self.rates.entry(place.clone()).or_default().wait(most(place), now)
+        });
+        if let Some(wait) = waits.max() {
+            return Some(wait);
+        }
+        for place in places {
+            self.rates.entry(place).or_default().note(now);
+        }
+        None
+    }
+}
+
+impl Standing {
+    fn places(&self) -> Vec<String> {
+        let rack = self.rack.as_ref().map(|rack| format!("rack {rack}"));
+        let site = self.site.as_ref().map(|site| format!("site {site}"));
+        rack.into_iter().chain(site).collect()
+    }
+}
+
+/// What a template takes.
+fn requests(template: &PodSpec) -> Resources {
+    let (cpu, memory) = template.requests();
+    Resources { cpu, memory }
+}
+
+fn ports(template: &PodSpec) -> Vec<HostPort> {
+    let ports = template.host_ports();
+    ports.map(|(port, protocol)| HostPort { port, udp: protocol == Protocol::UDP }).collect()
+}
+
+/// An instance on a machine.
+struct Own {
+    machine: String,
+    workload: Option<String>,
+    requests: Resources,
+    ports: Vec<HostPort>,
+    priority: i32,
+}
+
+impl Own {
+    fn as_taken(&self) -> Taken<'_> {
+        Taken {
+            machine: &self.machine,
+            workload: self.workload.as_deref(),
+            requests: self.requests,
+            ports: &self.ports,
+            priority: self.priority,
+        }
+    }
+}
+
+fn taken(object: &Object) -> Option<Own> {
+    if object.field("spec.host.kind") != Some(Machine::KIND) {
+        return None;
+    }
+    let Instance { spec, .. } = read(object)?;
+    let template = spec.template.unwrap_or_default();
+    Some(Own {
+        machine: spec.host.name,
+        workload: spec.workload,
+        requests: requests(&template),
+        ports: ports(&template),
+        priority: spec.priority.unwrap_or_default(),
+    })
+}
+
+/// A machine as placement sees it, and where it stands.
+fn seen(world: &World, machine: &Machine, value: &Value) -> (Host, Standing) {
+    let conditions = &machine.status.conditions;
+    let says = |kind| condition::find(conditions, kind);
+    let connected = says("AgentConnected").is_some_and(|it| it.status == ConditionStatus::True);
+    let unreachable = says("Reachable").filter(|it| it.status == ConditionStatus::False);
+    let number = |path| value.pointer(path).and_then(Value::as_u64);
+    let allocatable = Resources {
+        cpu: number("/status/allocatable/cpu").unwrap_or_default(),
+        memory: number("/status/allocatable/memory").unwrap_or_default(),
+    };
+    let mut facts = BTreeMap::new();
+    if let Some(all) = value.pointer("/status/facts") {
+        flatten("", all, FACTS_DEPTH_MAX, &mut facts);
+    }
+    let text = |path| value.pointer(path).and_then(Value::as_str).map(str::to_owned);
+    let server = machine.status.server.as_deref();
+    let placed = server.and_then(|server| world.get(Server::info(), "", server));
+    let of_server = placed.and_then(|server| server.field("spec.location.rack").map(str::to_owned));
+    let rack_name =
+        of_server.filter(|rack| !rack.is_empty()).or_else(|| text("/spec/location/rack"));
+    let rack = rack_name.as_ref().and_then(|rack| world.get(Rack::info(), "", rack));
+    let rack = rack.and_then(|rack| read::<Rack>(&rack)).map(|rack| rack.spec);
+    let site = rack.as_ref().map(|rack| rack.site.clone()).or_else(|| text("/spec/location/site"));
+    let mut places: [Option<String>; TopologyLevel::ALL.len()] = Default::default();
+    let mut set = |level: TopologyLevel, name: Option<String>| {
+        if let Some(place) = places.get_mut(level.number()) {
+            *place = name;
+        }
+    };
+    let name = &machine.metadata.name;
+    set(
+        TopologyLevel::Server,
+        Some(server.map_or_else(|| format!("machine {name}"), str::to_owned)),
+    );
+    set(TopologyLevel::Rack, rack_name.clone());
+    if let Some(rack) = &rack {
+        let hall = rack.hall.as_ref().map(|hall| format!("{}/{hall}", rack.site));
+        let row = rack
+            .row
+            .as_ref()
+            .map(|row| format!("{}/{}/{row}", rack.site, rack.hall.as_deref().unwrap_or_default()));
+        let mut feeds = rack.power_feeds.clone();
+        feeds.sort_unstable();
+        let feeds = (!feeds.is_empty()).then(|| format!("{}/{}", rack.site, feeds.join("+")));
+        set(TopologyLevel::Hall, hall);
+        set(TopologyLevel::Row, row);
+        set(TopologyLevel::Feed, feeds);
+    }
+    set(TopologyLevel::Site, site.clone());
+    let meta = &machine.metadata;
+    let runs = machine.status.phase == MachinePhase::Running && meta.deletion_timestamp.is_none();
+    let silent = unreachable.map(|it| it.last_transition_time);
+    let host = Host {
+        labels: meta.labels.clone(),
+        facts,
+        taints: machine.spec.taints.clone(),
+        unschedulable: machine.spec.unschedulable,
+        ready: runs && connected && unreachable.is_none(),
+        allocatable,
+        places,
+    };
+    (host, Standing { rack: rack_name, site, silent })
+}
+
+/// Facts by their path: what is text, a number, or whether something is so.
+fn flatten(path: &str, value: &Value, depth: usize, facts: &mut BTreeMap<String, String>) {
+    if facts.len() >= FACTS_MAX {
+        return;
+    }
+    let text = match value {
+        Value::Object(fields) if depth > 0 => {
+            for (name, value) in fields {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                flatten(&path, value, depth - 1, facts);
+            }
+            return;
+        }
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::Bool(is) => is.to_string(),
+        _ => return,
+    };
+    if path.len() + text.len() <= FACT_BYTES_MAX {
+        facts.insert(path.to_owned(), text);
+    }
+}
+
+fn read<K: serde::de::DeserializeOwned>(object: &Object) -> Option<K> {
+    let read = decode::<K>(object);
+    read.inspect_err(|cause| error!(object = %object.key, %cause, "cannot be placed: unreadable"))
+        .ok()
+}

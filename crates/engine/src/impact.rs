@@ -1,0 +1,115 @@
+//! Answers what breaks if something goes: from a ledger's book of its own, which is read when it is first asked for, and
+//! then brought along with what has changed since. Any replica answers. It grants nothing, and writes nothing.
+
+use crate::ledger::Facts;
+use quarterdeck_ledger::{ServiceImpact, Target, Verdict};
+use quarterdeck_model::{
+    FieldError, FieldErrors, Time, kinds,
+    kinds::{
+        ImpactReportSpec, ImpactReportStatus, ImpactTarget, ImpactVerdict, ImpactedService,
+        RunTarget,
+    },
+};
+use quarterdeck_store::{Store, World};
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex},
+};
+
+/// Services that an answer names; the others are counted. More are not read, and 9,000 are megabytes.
+const SERVICES_MAX: usize = 500;
+
+/// Answers.
+pub struct Impacts {
+    store: Arc<Store>,
+    facts: Mutex<Facts>,
+}
+
+impl Impacts {
+    /// Those of what a store holds. Nothing is read before something is asked.
+    pub fn new(store: Arc<Store>) -> Self {
+        let facts = Mutex::new(Facts::new(store.clone()));
+        Self { store, facts }
+    }
+
+    /// What breaks if these go. Takes as long as what changed since the last question; the first reads all.
+    ///
+    /// # Errors
+    /// A field that names what does not exist.
+    pub fn report(
+        &self,
+        spec: &ImpactReportSpec,
+        now: Time,
+    ) -> Result<ImpactReportStatus, FieldErrors> {
+        let world = self.store.world();
+        let missing: FieldErrors = spec
+            .targets
+            .iter()
+            .enumerate()
+            .filter_map(|(at, target)| Some((at, missing(&world, target)?)))
+            .map(|(at, (name, why))| {
+                FieldError::invalid(format!("spec.targets[{at}].name"), format!("{name:?}"), why)
+            })
+            .collect();
+        if !missing.is_empty() {
+            return Err(missing);
+        }
+        let mut facts = self.facts.lock().unwrap_or_else(|poisoned| {
+            // It may be half changed, and is read anew.
+            let mut facts = poisoned.into_inner();
+            facts.read_again();
+            facts
+        });
+        facts.catch_up(now);
+        // Nobody here waits for what gives way, or writes what changed.
+        facts.forget_news();
+        let on: Vec<Cow<'_, RunTarget>> = spec
+            .targets
+            .iter()
+            .map(|it| facts.on_server(&it.target, it.namespace.as_deref().unwrap_or_default()))
+            .collect();
+        let targets: Vec<Target<'_>> = on.iter().map(|target| Target::from(&**target)).collect();
+        let impact = facts.book.impact(&targets);
+        let hit = u32::try_from(impact.services.len()).unwrap_or(u32::MAX);
+        Ok(ImpactReportStatus {
+            servers: impact.servers,
+            instances: impact.instances,
+            verdict: impact.verdict().map(verdict),
+            services_hit: hit,
+            services: impact.services.into_iter().take(SERVICES_MAX).map(service).collect(),
+        })
+    }
+}
+
+fn missing<'t>(world: &World, asked: &'t ImpactTarget) -> Option<(&'t str, String)> {
+    let RunTarget { kind, name, .. } = &asked.target;
+    let found = kinds::all().iter().copied().find(|known| known.kind == kind.as_str());
+    let namespace = asked.namespace.as_deref().unwrap_or_default();
+    let there = found.is_some_and(|kind| world.get(kind, namespace, name).is_some());
+    (!there).then(|| (name.as_str(), format!("there is no {kind} of this name; correct it")))
+}
+
+fn verdict(verdict: Verdict) -> ImpactVerdict {
+    match verdict {
+        Verdict::WithinBudget => ImpactVerdict::WithinBudget,
+        Verdict::Degraded => ImpactVerdict::Degraded,
+        Verdict::UnderBudget => ImpactVerdict::UnderBudget,
+        Verdict::Down => ImpactVerdict::Down,
+    }
+}
+
+fn service(hit: ServiceImpact) -> ImpactedService {
+    ImpactedService {
+        service: hit.service.to_string(),
+        verdict: verdict(hit.verdict),
+        why: hit.why,
+        instances: hit.total,
+        lost: hit.lost,
+        left: hit.left,
+        needed: hit.needed,
+        through: hit.through.map(|through| through.to_string()),
+        owner: hit.owner,
+        contacts: hit.contacts,
+        tier: hit.tier,
+    }
+}
