@@ -31,12 +31,21 @@ use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
 };
-use tokio::io::AsyncWriteExt as _;
 
 /// How long the engine may take to answer, besides what it is asked to wait for.
 const ANSWER: Duration = Duration::from_secs(120);
 /// Names of images remembered, more than a host has.
 const NAMES_MAX: usize = 4096;
+
+/// An image that is here.
+#[derive(Debug, Clone)]
+pub(super) struct Image {
+    /// Its identity.
+    pub(super) id: String,
+    pub(super) bytes: u64,
+    /// Somebody has a name for it.
+    pub(super) named: bool,
+}
 
 /// The container engine of this host.
 pub(super) struct Engine {
@@ -175,11 +184,13 @@ impl Engine {
         Ok(events.map_ok(uid).map_err(|error| self.told(error)))
     }
 
-    /// Identity and size of an image, if it is here.
-    pub(super) async fn image(&self, name: &str) -> Result<Option<(String, u64)>, ContainersError> {
+    /// An image, if it is here.
+    pub(super) async fn image(&self, name: &str) -> Result<Option<Image>, ContainersError> {
         match self.client().await?.inspect_image(name).await {
-            Ok(ImageInspect { id: Some(id), size, .. }) => {
-                Ok(Some((id, size.and_then(|it| u64::try_from(it).ok()).unwrap_or_default())))
+            Ok(ImageInspect { id: Some(id), size, repo_tags, repo_digests, .. }) => {
+                let bytes = size.and_then(|it| u64::try_from(it).ok()).unwrap_or_default();
+                let named = repo_tags.into_iter().chain(repo_digests).any(|it| !it.is_empty());
+                Ok(Some(Image { id, bytes, named }))
             }
             Ok(_) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(error) => Err(self.told(error)),
@@ -232,10 +243,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes an image, unless somebody else has given it a name or made something of it.
-    pub(super) async fn remove_image(&self, id: &str) -> Result<(), ContainersError> {
+    /// Takes a name from an image; with its last one it goes, unless something was made of it.
+    pub(super) async fn remove_image(&self, name: &str) -> Result<(), ContainersError> {
         let none = None::<RemoveImageOptions>;
-        let removed = self.client().await?.remove_image(id, none, None).await;
+        let removed = self.client().await?.remove_image(name, none, None).await;
         removed.map(drop).map_err(|error| self.told(error))
     }
 
@@ -258,7 +269,9 @@ impl Engine {
 
     /// Tells a container to end, and kills it when that takes longer.
     pub(super) async fn stop(&self, id: &str, grace: Duration) -> Result<(), ContainersError> {
-        let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
+        // A part of a second is a whole one: nobody is killed before their time.
+        let seconds = grace.as_millis().div_ceil(1_000);
+        let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::default().t(seconds).build();
         let client = self.client().await?.with_timeout(grace.saturating_add(ANSWER));
         self.done(client.stop_container(id, Some(options)).await)
@@ -296,9 +309,8 @@ impl Engine {
         let exec = client.create_exec(id, options).await.map_err(told)?.id;
         let mut said = Vec::new();
         let started = client.start_exec(&exec, None::<StartExecOptions>).await.map_err(told)?;
-        if let StartExecResults::Attached { mut output, mut input } = started {
-            // It has nothing to read.
-            let _ = input.shutdown().await;
+        // What could be written to it stays open until it has ended: it has nothing to read.
+        if let StartExecResults::Attached { mut output, input: _input } = started {
             while let Some(part) = output.next().await {
                 let part = part.map_err(told)?;
                 let left = said_bytes_max.saturating_sub(said.len());

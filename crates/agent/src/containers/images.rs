@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// An image that this agent pulled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pulled {
-    /// Name it was pulled by.
-    pub(super) name: String,
+    /// Names it was pulled by.
+    pub(super) names: BTreeSet<String>,
     /// When something needed it last.
     pub(super) used: Timestamp,
     /// Its size. Layers that it shares are counted with each.
@@ -68,7 +68,7 @@ mod tests {
     }
 
     fn pulled(all: &[(&str, i64)]) -> BTreeMap<String, Pulled> {
-        let one = |used: i64| Pulled { name: String::new(), used: at(used), bytes: 10 };
+        let one = |used: i64| Pulled { names: BTreeSet::new(), used: at(used), bytes: 10 };
         all.iter().map(|(id, used)| ((*id).to_owned(), one(*used))).collect()
     }
 

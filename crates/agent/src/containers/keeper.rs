@@ -24,10 +24,13 @@ impl Keeper {
         Self { file, pulled: Mutex::new(pulled.unwrap_or_default()) }
     }
 
-    /// An image was pulled, that was not here.
+    /// An image was pulled, that was not here by that name.
     pub(super) fn pulled(&self, id: &str, name: &str, bytes: u64) {
-        let it = Pulled { name: name.to_owned(), used: Timestamp::now(), bytes };
-        self.change(|pulled| drop(pulled.insert(id.to_owned(), it)));
+        let none = Pulled { names: BTreeSet::new(), used: Timestamp::now(), bytes };
+        self.change(|pulled| {
+            let it = pulled.entry(id.to_owned()).or_insert(none);
+            it.names.insert(name.to_owned());
+        });
     }
 
     /// Something needs an image.
@@ -70,7 +73,7 @@ async fn clean(host: &Host) -> Result<(), super::ContainersError> {
     let Host { engine, settings, images, .. } = host;
     let mut needed: BTreeSet<String> = engine.images_in_use().await?;
     for name in host.image_names() {
-        needed.extend(engine.image(&name).await?.map(|(id, _)| id));
+        needed.extend(engine.image(&name).await?.map(|it| it.id));
     }
     let now = Timestamp::now();
     let pulled = {
@@ -83,16 +86,32 @@ async fn clean(host: &Host) -> Result<(), super::ContainersError> {
         pulled.clone()
     };
     for id in which_go(&pulled, &needed, now, disk(host).await, &settings.images) {
-        let name = pulled.get(&id).map(|it| it.name.as_str()).unwrap_or_default();
-        match engine.remove_image(&id).await {
-            Ok(()) => tracing::info!(name, id, "an image that nothing uses is removed"),
-            // Somebody else has given it a name, or it is in use by now, or gone.
-            Err(error @ super::ContainersError::EngineAway { .. }) => return Err(error),
-            Err(error) => tracing::debug!(name, id, %error, "an image stays"),
+        let names = pulled.get(&id).map(|it| it.names.clone()).unwrap_or_default();
+        let mut stays = false;
+        for name in names {
+            // By now the name may be another image's.
+            if engine.image(&name).await?.is_some_and(|it| it.id == id) {
+                remove(host, &name).await?;
+                stays |= engine.image(&name).await?.is_some_and(|it| it.id == id);
+            }
         }
-        if engine.image(&id).await?.is_none() {
+        // What has lost its last name by a newer one of the same.
+        if engine.image(&id).await?.is_some_and(|it| !it.named) {
+            remove(host, &id).await?;
+        }
+        if !stays {
             images.change(|pulled| drop(pulled.remove(&id)));
         }
+    }
+    Ok(())
+}
+
+async fn remove(host: &Host, name: &str) -> Result<(), super::ContainersError> {
+    match host.engine.remove_image(name).await {
+        Ok(()) => tracing::info!(name, "an image that nothing uses is removed"),
+        Err(error @ super::ContainersError::EngineAway { .. }) => return Err(error),
+        // It is in use by now, or gone, or something was made of it.
+        Err(error) => tracing::debug!(name, %error, "an image stays"),
     }
     Ok(())
 }

@@ -6,6 +6,8 @@
 //!
 //! It must not know how assignments come or reports go. It touches only containers that carry this host's label, and
 //! images that it pulled itself. No secret reaches an argument, a log, an error or a disk.
+//! Whoever sets up logging keeps the target `bollard` above `debug`: it repeats there what the engine answers, variables
+//! of containers included.
 
 mod assignment;
 mod backoff;
@@ -261,7 +263,8 @@ impl Host {
     /// Images that what is assigned is of.
     fn image_names(&self) -> BTreeSet<String> {
         let lives = self.lives();
-        let orders = lives.values().map(|life| life.order.borrow().clone());
+        let lives = lives.values().filter(|life| !life.task.is_finished());
+        let orders = lives.map(|life| life.order.borrow().clone());
         let pods = orders.filter_map(|order| order.assignment()?.spec.template.clone());
         pods.flat_map(|pod| pod.containers).map(|it| it.image).collect()
     }

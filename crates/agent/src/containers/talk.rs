@@ -139,11 +139,11 @@ pub(super) async fn logs(
                 bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
                 bytes
             });
-            let taken = part.as_ref().map_or(0, |bytes| bytes.len() as u64);
-            left = left.saturating_sub(taken);
-            (part, taken)
+            let full = left == 0;
+            left = left.saturating_sub(part.as_ref().map_or(0, |bytes| bytes.len() as u64));
+            (part, full)
         })
-        .take_while(|(part, taken)| future::ready(part.is_err() || *taken > 0))
+        .take_while(|(_, full)| future::ready(!full))
         .map(|(part, _)| part))
 }
 

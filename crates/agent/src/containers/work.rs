@@ -6,6 +6,7 @@ use super::{
     body::{self, Attempt, Volumes},
     credentials,
     decide::{Act, needs_sandbox},
+    engine::Image,
     error::ContainersError,
     files, pause,
     seen::SANDBOX,
@@ -173,9 +174,9 @@ impl Work {
         let policy = wanted.image_pull_policy.unwrap_or(ImagePullPolicy::IfNotPresent);
         let here = engine.image(&local).await?;
         match (policy, &here) {
-            (ImagePullPolicy::Never | ImagePullPolicy::IfNotPresent, Some((id, _))) => {
-                self.host.images.used(id);
-                return Ok(id.clone());
+            (ImagePullPolicy::Never | ImagePullPolicy::IfNotPresent, Some(image)) => {
+                self.host.images.used(&image.id);
+                return Ok(image.id.clone());
             }
             (ImagePullPolicy::Never, None) => {
                 return Err(ContainersError::Config(format!(
@@ -189,9 +190,9 @@ impl Work {
             self.pull_with(&image, credentials::of(&image, pod, &assignment.secrets), name);
         if let Err(error) = pulled.await {
             // What died is started again though the registry is away.
-            if let (true, Some((id, _))) = (again, here) {
+            if let (true, Some(image)) = (again, here) {
                 tracing::warn!(image = wanted.image, %error, "cannot be pulled; what is on the host is taken");
-                return Ok(id);
+                return Ok(image.id);
             }
             return Err(ContainersError::Refused(format!("cannot pull {}: {error}", wanted.image)));
         }
@@ -204,13 +205,13 @@ impl Work {
                     .await?
             }
         };
-        let Some((id, bytes)) = found else {
+        let Some(Image { id, bytes, .. }) = found else {
             return Err(ContainersError::Refused(format!(
                 "{} was pulled, and is not there",
                 wanted.image
             )));
         };
-        if here.is_none_or(|(before, _)| before != id) {
+        if here.is_none_or(|before| before.id != id) {
             self.host.images.pulled(&id, &wanted.image, bytes);
         }
         self.host.images.used(&id);
