@@ -27,7 +27,7 @@ help: ## List these commands
 build-packages:
 	@scripts/debian-packages.sh $(BUILD_PACKAGES)
 
-setup: ## Install what the tests need: PostgreSQL, libvirt, QEMU, Redfish, OpenID Connect, Python clients (Debian 12)
+setup: ## Install what the tests need: PostgreSQL, libvirt, QEMU, Docker, Redfish, OpenID Connect, Python clients (Debian 12)
 	@scripts/setup-tests.sh
 
 ui: ## Build the web page into ui/dist, which the binary carries

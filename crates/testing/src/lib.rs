@@ -20,6 +20,7 @@
 
 pub mod balancer;
 mod certificate;
+pub mod docker;
 pub mod history;
 pub mod issuer;
 pub mod libvirt;

@@ -257,10 +257,6 @@ impl Volume {
         if let Some(host) = &self.host_path {
             check(&format!("{field}.hostPath.path"), &host.path, absolute, errors);
         }
-        if let Some(empty) = &self.empty_dir {
-            let field = format!("{field}.emptyDir.sizeLimit");
-            quantity(&field, empty.size_limit.as_ref(), Quantity::bytes, errors);
-        }
     }
 }
 

@@ -155,7 +155,6 @@ fn each_wrong_volume_is_named() {
     for (volume, field) in [
         (json!({"name": "v"}), ""),
         (json!({"name": "v", "emptyDir": {}, "hostPath": {"path": "/x"}}), ""),
-        (json!({"name": "v", "emptyDir": {"sizeLimit": "much"}}), ".emptyDir.sizeLimit"),
         (json!({"name": "v", "hostPath": {"path": "x"}}), ".hostPath.path"),
         (json!({"name": "v", "secret": {"secretName": ""}}), ".secret.secretName"),
         (

@@ -1,6 +1,5 @@
 //! Folders and files that containers see (`v1.Volume`).
 
-use crate::quantity::Quantity;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -79,14 +78,9 @@ pub struct HostPathVolume {
     pub path: String,
 }
 
-/// An empty folder (`v1.EmptyDirVolumeSource`).
+/// An empty folder (`v1.EmptyDirVolumeSource`). Nothing is said of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct EmptyDirVolume {
-    /// Most that may be in it: the instance fails when there is more.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub size_limit: Option<Quantity>,
-}
+pub struct EmptyDirVolume {}
 
 /// Where a container sees a volume (`v1.VolumeMount`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
