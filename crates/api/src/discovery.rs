@@ -1,7 +1,11 @@
 //! What this server serves, in the forms clients discover it: legacy lists and aggregated
 //! discovery. All of it follows from the kinds; it never changes while the process runs.
 
-use crate::{definitions, scale::SCALE};
+use crate::{
+    core_view::{self, View},
+    definitions,
+    scale::SCALE,
+};
 use quarterdeck_model::{
     Kind as _, KindRef,
     kinds::{self, SERVICES, ServiceAccount, V1ALPHA1},
@@ -69,6 +73,9 @@ pub(crate) fn group_versions() -> Vec<GroupVersion> {
             }),
         }
     }
+    if let Some(core) = found.iter_mut().find(|group| group.group.is_empty()) {
+        core.kinds.extend(core_view::kinds());
+    }
     found.push(GroupVersion {
         group: definitions::kind().group,
         version: definitions::kind().version,
@@ -81,7 +88,13 @@ pub(crate) fn group_versions() -> Vec<GroupVersion> {
 }
 
 fn verbs(kind: KindRef) -> &'static [&'static str] {
-    if kind == definitions::kind() { &definitions::VERBS } else { &OBJECT_VERBS }
+    if kind == definitions::kind() {
+        &definitions::VERBS
+    } else if View::of(kind).is_some() {
+        &core_view::VERBS
+    } else {
+        &OBJECT_VERBS
+    }
 }
 
 const OBJECT_VERBS: [&str; 8] =

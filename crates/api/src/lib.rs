@@ -17,6 +17,7 @@ pub mod bench;
 mod body;
 mod change;
 mod compress;
+mod core_view;
 mod definitions;
 mod delete;
 mod discovery;

@@ -1,6 +1,6 @@
 //! What a request asks for, read from its method, path and query. Pure.
 
-use crate::{definitions, status::ApiError};
+use crate::{core_view, definitions, status::ApiError};
 use http::Method;
 use quarterdeck_model::{
     FieldError, FieldErrors, FieldSelector, Kind as _, KindRef, LabelSelector,
@@ -149,6 +149,7 @@ fn resource(group: &str, version: &str, rest: &[&str]) -> Result<Endpoint, ApiEr
         let defined = definitions::kind();
         let asked = (group, version, plural) == (defined.group, defined.version, defined.plural);
         let found = kinds::by_path(group, version, plural).or(asked.then_some(defined));
+        let found = found.or_else(|| core_view::by_path(group, version, plural));
         found.ok_or_else(ApiError::no_such_path)
     };
     let (namespace, rest) = match rest {

@@ -4,6 +4,7 @@ use crate::{
     answer::{self, Answer},
     audit::Subject,
     authorize::{Sight, Stretch},
+    core_view::View,
     fairness,
     negotiate::Form,
     path::{Query, VersionMatch},
@@ -71,6 +72,9 @@ pub(crate) async fn get(
     query: &Query,
     form: Form,
 ) -> Result<Answer, ApiError> {
+    if let Some(view) = View::of(kind) {
+        return view.get(api, (namespace, name), query, form).await;
+    }
     let world = world_at(api, query.version).await?;
     let object = match query.version {
         VersionMatch::Exact(revision) => {
@@ -84,7 +88,7 @@ pub(crate) async fn get(
     one(&object, query, form)
 }
 
-fn too_old(revision: Revision) -> ApiError {
+pub(crate) fn too_old(revision: Revision) -> ApiError {
     ApiError::expired(format!("The resourceVersion {revision} is too old: it is no longer kept"))
 }
 
@@ -152,6 +156,27 @@ impl Continue {
 pub(crate) struct Listed {
     pub(crate) page: Page,
     pub(crate) revision: Revision,
+}
+
+impl Listed {
+    /// The metadata of the list that it is, with where it goes on.
+    pub(crate) fn meta(&self) -> Value {
+        let mut meta = json!({"resourceVersion": self.revision.to_string()});
+        if self.page.more
+            && let (Some(last), Some(meta)) = (self.page.items.last(), meta.as_object_mut())
+        {
+            let next = Continue {
+                revision: self.revision,
+                namespace: last.namespace().into(),
+                name: last.name().into(),
+            };
+            meta.insert("continue".into(), next.write().into());
+            if let Some(remaining) = self.page.remaining {
+                meta.insert("remainingItemCount".into(), remaining.into());
+            }
+        }
+        meta
+    }
 }
 
 /// Finds the page a query asks for.
@@ -293,21 +318,11 @@ pub(crate) async fn list(
     form: Form,
     sight: &Sight,
 ) -> Result<Answer, ApiError> {
-    let listed = page(api, kind, namespace, query, sight).await?;
-    let mut meta = json!({"resourceVersion": listed.revision.to_string()});
-    if listed.page.more
-        && let (Some(last), Some(meta)) = (listed.page.items.last(), meta.as_object_mut())
-    {
-        let next = Continue {
-            revision: listed.revision,
-            namespace: last.namespace().into(),
-            name: last.name().into(),
-        };
-        meta.insert("continue".into(), next.write().into());
-        if let Some(remaining) = listed.page.remaining {
-            meta.insert("remainingItemCount".into(), remaining.into());
-        }
+    if let Some(view) = View::of(kind) {
+        return view.list(api, namespace, query, form, sight).await;
     }
+    let listed = page(api, kind, namespace, query, sight).await?;
+    let meta = listed.meta();
     list_of(kind, meta, listed.page.items, query, form).await
 }
 

@@ -7,7 +7,9 @@ use crate::{
     authorize::{self, Ask, Authorizer, Guard, Policy, Sight},
     body,
     change::ChangeType,
-    compress, definitions,
+    compress,
+    core_view::View,
+    definitions,
     delete::{self, DeleteOptions},
     discovery,
     fairness::{
@@ -576,6 +578,9 @@ impl Api {
         if kind == definitions::kind() {
             return definitions::answer(self, request.method(), None, &query, form).await;
         }
+        if View::of(kind).is_some() && !readable(request.method()) {
+            return Err(ApiError::only_a_view(kind));
+        }
         match *request.method() {
             Method::GET | Method::HEAD if query.watch => {
                 let known = access.caller.is_known();
@@ -632,6 +637,9 @@ impl Api {
         if target.kind == definitions::kind() {
             return definitions::answer(self, request.method(), Some(target.name), &query, form)
                 .await;
+        }
+        if View::of(target.kind).is_some() && !readable(request.method()) {
+            return Err(ApiError::only_a_view(target.kind));
         }
         match *request.method() {
             Method::GET | Method::HEAD if target.part == Some(Subresource::Scale) => {

@@ -109,6 +109,20 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
     }
 
+    /// 405: what is only viewed is not written.
+    pub fn only_a_view(kind: KindRef) -> Self {
+        let message = format!(
+            "{} are a view and cannot be created, changed or deleted; write the {}",
+            kind.plural,
+            if kind.plural == "pods" {
+                "Instances, or the Workloads they are of"
+            } else {
+                "Machines"
+            }
+        );
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
+    }
+
     /// 406: no form of the answer is acceptable to the client.
     pub fn not_acceptable() -> Self {
         let message = "only the following media types are accepted: application/json, \

@@ -3,7 +3,8 @@
 
 use crate::{
     answer::{self, Answer, Body},
-    authorize::Guard,
+    authorize::{Guard, Sight},
+    core_view::View,
     fairness,
     negotiate::Form,
     path::{Query, VersionMatch},
@@ -38,11 +39,13 @@ pub(crate) struct Encoder {
     include: RowObject,
     /// Column definitions are sent with the first row only.
     first: bool,
+    /// What the events are shown as.
+    view: Option<View>,
 }
 
 impl Encoder {
     pub(crate) fn new(kind: KindRef, form: Form, include: RowObject) -> Self {
-        Self { kind, form, include, first: true }
+        Self { kind, form, include, first: true, view: View::of(kind) }
     }
 
     /// An object that was there from the start.
@@ -53,6 +56,12 @@ impl Encoder {
 
     /// An event, encoded once for all watchers that want it the same way at the same time.
     fn event(&mut self, event: &WatchEvent, now: Timestamp) -> Bytes {
+        if let Some(view) = self.view {
+            // Few watch them: what is the same for all is not kept.
+            let Some(it) = view.project(&event.object) else { return Bytes::new() };
+            let first = std::mem::take(&mut self.first);
+            return self.transformed(event.kind.name(), &it, first, now);
+        }
         let Some(form) = self.shared_form() else { return event.json() };
         let first = std::mem::take(&mut self.first);
         let encoding = Encoding { form, second: now.as_second() };
@@ -183,25 +192,43 @@ pub(crate) async fn watch(
         VersionMatch::NotOlderThan(revision) if !with_initial => Revision(revision),
         _ => world.revision(),
     };
+    let view = View::of(kind);
+    let source = view.map_or(kind, View::source);
+    let fields = match view {
+        Some(view) => {
+            view.check_watched(&query.fields)?;
+            view.fields(&query.fields)
+        }
+        None => query.fields.clone(),
+    };
     let initial = if with_initial {
         let all = ListQuery {
-            kind,
+            kind: source,
             namespace,
             labels: &query.labels,
-            fields: &query.fields,
+            fields: &fields,
             after: None,
             limit: None,
         };
-        let page = read::visible(api, &api.store.world(), since, &all, guard.sight());
-        page.map_err(|_| ApiError::expired("too old resource version"))?.items
+        let every = Sight::All;
+        let sight = if view.is_some() { &every } else { guard.sight() };
+        let page = read::visible(api, &api.store.world(), since, &all, sight);
+        let items = page.map_err(|_| ApiError::expired("too old resource version"))?.items;
+        match view {
+            None => items,
+            Some(view) => {
+                let shown = items.iter().filter_map(|it| view.shown(it, query, guard.sight()));
+                shown.collect()
+            }
+        }
     } else {
         Vec::new()
     };
     let asked = WatchQuery {
-        kind,
+        kind: source,
         namespace: namespace.map(Into::into),
         labels: query.labels.clone(),
-        fields: query.fields.clone(),
+        fields,
         since,
     };
     let watcher = api.store.watch(asked);
@@ -284,7 +311,10 @@ impl Stream {
                 ));
                 return Some(line(&json!({"type": "ERROR", "object": error.status()})));
             };
-            events.retain(|event| self.guard.sees(&event.object));
+            events.retain(|event| match self.encoder.view {
+                None => self.guard.sees(&event.object),
+                Some(view) => view.project(&event.object).is_some_and(|it| self.guard.sees(&it)),
+            });
             match events.as_slice() {
                 [] => {}
                 [only] => return Some(self.encoder.event(only, Timestamp::now())),
@@ -362,7 +392,7 @@ mod tests {
     }
 
     fn watcher(form: Form, include: RowObject, first: bool) -> Encoder {
-        Encoder { kind: Site::info(), form, include, first }
+        Encoder { first, ..Encoder::new(Site::info(), form, include) }
     }
 
     #[tokio::test]

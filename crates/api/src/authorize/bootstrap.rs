@@ -84,8 +84,14 @@ fn roles() -> Vec<Value> {
         &["create"],
     );
     let who = of("authentication.k8s.io", &["selfsubjectreviews"], &["create"]);
-    let to_see =
-        ["events", "namespaces", "resourcequotas", "resourcequotas/status", "serviceaccounts"];
+    let to_see = [
+        "events",
+        "namespaces",
+        "pods",
+        "resourcequotas",
+        "resourcequotas/status",
+        "serviceaccounts",
+    ];
     let mut to_view = vec![of("", &to_see, &READ)];
     to_view.extend(own_kinds(true));
     let mut to_edit = vec![

@@ -4,6 +4,7 @@
 use super::path;
 use crate::{
     change::ChangeType,
+    core_view::View,
     definitions,
     scale::{self, PATCHES},
 };
@@ -325,11 +326,11 @@ impl Paths<'_> {
         } else {
             format!("{root}/{}", kind.plural)
         };
-        if kind == definitions::kind() {
-            let collected = json!({"get": self.operation("list", &list, "")});
-            self.paths.insert(collection.clone(), collected);
-            let name = parameter("name", "path", "string", "Name of the object.");
-            let object = json!({"get": self.operation("get", self.name, ""), "parameters": [name]});
+        if kind == definitions::kind() || View::of(kind).is_some() {
+            let get = self.operation("list", &list, "");
+            self.paths.insert(collection.clone(), json!({"get": get, "parameters": place}));
+            place.push(parameter("name", "path", "string", "Name of the object."));
+            let object = json!({"get": self.operation("get", self.name, ""), "parameters": place});
             self.paths.insert(format!("{collection}/{{name}}"), object);
             return;
         }

@@ -25,6 +25,8 @@ use Level::{Admin, Cluster, Edit, Known, Nobody, View};
 fn row(resource: &str) -> (Level, Level) {
     match resource {
         "namespaces" | "events" | "resourcequotas" | "resourcequotas/status" => (View, Cluster),
+        "pods" => (View, Cluster),
+        "nodes" => (Cluster, Cluster),
         "secrets" | "serviceaccounts/token" => (Edit, Edit),
         "serviceaccounts" => (View, Edit),
         "roles.rbac.authorization.k8s.io" | "rolebindings.rbac.authorization.k8s.io" => {
