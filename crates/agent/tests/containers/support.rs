@@ -24,7 +24,6 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 pub(crate) struct Host {
     pub(crate) containers: Containers,
     seen: Arc<Mutex<BTreeMap<String, InstanceReport>>>,
-    pub(crate) settings: Settings,
 }
 
 /// Secrets in memory, gone with the test.
@@ -63,7 +62,7 @@ pub(crate) fn settings(engine: &Docker, host: &str, secrets: &Secrets) -> Settin
 
 impl Host {
     pub(crate) fn open(settings: Settings) -> Self {
-        let containers = Containers::open(settings.clone()).unwrap();
+        let containers = Containers::open(settings).unwrap();
         let seen: Arc<Mutex<BTreeMap<String, InstanceReport>>> = Arc::default();
         let (kept, mut reports) = (Arc::clone(&seen), containers.reports());
         tokio::spawn(async move {
@@ -71,7 +70,7 @@ impl Host {
                 kept.lock().unwrap().insert(report.uid.clone(), report);
             }
         });
-        Self { containers, seen, settings }
+        Self { containers, seen }
     }
 
     pub(crate) fn seen(&self, uid: &str) -> Option<InstanceReport> {
