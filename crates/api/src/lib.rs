@@ -6,6 +6,7 @@
 //! Start reading at [`server`] (dispatch), then `path` (what can be asked), `write` and `read`.
 
 mod admission;
+mod agents;
 mod answer;
 mod apply;
 mod audit;
@@ -51,6 +52,7 @@ mod write;
 mod written;
 mod yaml;
 
+pub use agents::{Agents, LEASE as AGENTS_LEASE};
 pub use audit::{Audit, AuditError, LogFile, OwnWrite, Policy};
 pub use fairness::{Limits, Most, Places};
 pub use identity::{Algorithm, Authentication, Caller, Issuer, OidcSettings, SigningKeys};
