@@ -5,7 +5,10 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{Request, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
-use hyper::{body::{Frame, Incoming}, client::conn::http2};
+use hyper::{
+    body::{Frame, Incoming},
+    client::conn::http2,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
@@ -81,7 +84,10 @@ impl Plane {
     pub(crate) fn of(folder: &Folder, settings: &Settings) -> Result<Self, AgentError> {
         let kept = folder.read("server")?.map(|text| text.trim().to_owned());
         let server = settings.server.clone().or(kept).ok_or_else(|| {
-            AgentError::Setting("--server is not set: the plane's address, such as https://plane.example.com:6443".into())
+            AgentError::Setting(
+                "--server is not set: the plane's address, such as https://plane.example.com:6443"
+                    .into(),
+            )
         })?;
         let authority = match &settings.ca_file {
             Some(file) => fs::read_to_string(file).map_err(crate::folder::failed("read", file))?,
@@ -99,9 +105,15 @@ impl Plane {
         if roots.is_empty() {
             return Err(broken("it holds no certificate in PEM".into()));
         }
-        let wrong = || AgentError::Setting(format!("--server is {server:?}; it must be https://HOST:PORT, such as https://plane.example.com:6443"));
+        let wrong = || {
+            AgentError::Setting(format!(
+                "--server is {server:?}; it must be https://HOST:PORT, such as https://plane.example.com:6443"
+            ))
+        };
         let uri: Uri = server.trim_end_matches('/').parse().map_err(|_| wrong())?;
-        let plain = uri.scheme_str() == Some("https") && ["", "/"].contains(&uri.path()) && uri.query().is_none();
+        let plain = uri.scheme_str() == Some("https")
+            && ["", "/"].contains(&uri.path())
+            && uri.query().is_none();
         let host = uri.host().filter(|_| plain).ok_or_else(wrong)?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let port = uri.port_u16().unwrap_or(443);
@@ -121,12 +133,16 @@ impl Plane {
 
     /// A connection, with the certificate of `identity`.
     pub(crate) async fn connect(&self, identity: Option<&Identity>) -> Result<Requests, Trouble> {
-        let late = |_| Trouble::Away(format!("the plane at {} did not answer within {CONNECT:?}", self.server));
+        let late = |_| {
+            Trouble::Away(format!("the plane at {} did not answer within {CONNECT:?}", self.server))
+        };
         timeout(CONNECT, self.connected(identity)).await.map_err(late)?
     }
 
     async fn connected(&self, identity: Option<&Identity>) -> Result<Requests, Trouble> {
-        let away = |error: &dyn std::fmt::Display| Trouble::Away(format!("cannot reach the plane at {}: {error}", self.server));
+        let away = |error: &dyn std::fmt::Display| {
+            Trouble::Away(format!("cannot reach the plane at {}: {error}", self.server))
+        };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -136,11 +152,15 @@ impl Plane {
             None => config.with_no_client_auth(),
             Some(identity) => {
                 let (certificate, key) = identity.shown().map_err(|error| away(&error))?;
-                config.with_client_auth_cert(vec![certificate], key).map_err(|error| away(&error))?
+                config
+                    .with_client_auth_cert(vec![certificate], key)
+                    .map_err(|error| away(&error))?
             }
         };
         config.alpn_protocols = vec![b"h2".to_vec()];
-        let socket = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|error| away(&error))?;
+        let socket = TcpStream::connect((self.host.as_str(), self.port))
+            .await
+            .map_err(|error| away(&error))?;
         socket.set_nodelay(true).map_err(|error| away(&error))?;
         let tls = TlsConnector::from(Arc::new(config)).connect(self.name.clone(), socket).await;
         let tls = tls.map_err(|error| self.tls_trouble(&error))?;
@@ -173,7 +193,12 @@ impl Plane {
     }
 
     /// Asks once over a connection of its own.
-    pub(crate) async fn ask(&self, identity: Option<&Identity>, path: &str, body: Vec<u8>) -> Result<Reply, Trouble> {
+    pub(crate) async fn ask(
+        &self,
+        identity: Option<&Identity>,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<Reply, Trouble> {
         let mut requests = self.connect(identity).await?;
         requests.post(path, body).await.map_err(Trouble::Away)
     }
@@ -192,14 +217,18 @@ impl Requests {
     pub(crate) async fn post(&mut self, path: &str, body: Vec<u8>) -> Result<Reply, String> {
         let request = self.request(path, Full::new(body.into()).boxed_unsync())?;
         let exchange = async {
-            let answer = self.sender.send_request(request).await.map_err(|error| error.to_string())?;
+            let answer =
+                self.sender.send_request(request).await.map_err(|error| error.to_string())?;
             reply(answer).await
         };
         timeout(ANSWER, exchange).await.map_err(|_| format!("no answer within {ANSWER:?}"))?
     }
 
     /// Opens a stream: what is sent, and what comes.
-    pub(crate) async fn open(&mut self, path: &str) -> Result<(mpsc::Sender<Bytes>, Incoming), Reply> {
+    pub(crate) async fn open(
+        &mut self,
+        path: &str,
+    ) -> Result<(mpsc::Sender<Bytes>, Incoming), Reply> {
         /// Frames that wait for the network.
         const WAITING_MAX: usize = 8;
         let broken = |message: String| Reply::Refused { message, lasting: false };

@@ -1,6 +1,11 @@
 //! Who the agent is: a key that it made itself, and a certificate that the plane gave for it.
 
-use crate::{AgentError, connect::{Plane, Reply}, folder::Folder, pause::Pause};
+use crate::{
+    AgentError,
+    connect::{Plane, Reply},
+    folder::Folder,
+    pause::Pause,
+};
 use jiff::Timestamp;
 use quarterdeck_model::agent::{Certified, JOIN_PATH, JoinRequest, RENEW_PATH, RenewRequest};
 use rcgen::{CertificateParams, KeyPair};
@@ -34,7 +39,8 @@ impl Identity {
     /// That of a folder; none when it has not joined.
     pub(crate) fn of(folder: &Folder) -> Result<Option<Self>, AgentError> {
         let Some(text) = folder.read(CERTIFIED)? else { return Ok(None) };
-        let certified = serde_json::from_str(&text).map_err(|error| broken(folder, CERTIFIED, error))?;
+        let certified =
+            serde_json::from_str(&text).map_err(|error| broken(folder, CERTIFIED, error))?;
         let key = folder.read(KEY)?.unwrap_or_default();
         let key = KeyPair::from_pem(&key).map_err(|error| broken(folder, KEY, error))?;
         Self::new(folder, key, certified).map(Some)
@@ -63,7 +69,9 @@ impl Identity {
     }
 
     /// What TLS shows.
-    pub(crate) fn shown(&self) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), String> {
+    pub(crate) fn shown(
+        &self,
+    ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), String> {
         let certificate = CertificateDer::from_pem_slice(self.certified.certificate.as_bytes())
             .map_err(|error| error.to_string())?;
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).map_err(ToOwned::to_owned)?;
@@ -75,7 +83,8 @@ impl Identity {
         let Some(file) = file.filter(|file| file.exists()) else { return Ok(()) };
         let token = read_token(file)?;
         let mut parts = token.split('.').skip(1);
-        let (namespace, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let (namespace, name) =
+            (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         if (namespace, name) == (&*self.certified.namespace, &*self.certified.name) {
             return Ok(());
         }
@@ -87,14 +96,21 @@ impl Identity {
     }
 
     /// Asks for the next certificate, for the same key.
-    pub(crate) async fn renew(&mut self, folder: &Folder, ask: &mut crate::connect::Requests) -> Result<(), String> {
+    pub(crate) async fn renew(
+        &mut self,
+        folder: &Folder,
+        ask: &mut crate::connect::Requests,
+    ) -> Result<(), String> {
         let request = RenewRequest { certificate_signing_request: signing_request(&self.key)? };
         let body = serde_json::to_vec(&request).map_err(|error| error.to_string())?;
         let certified = match ask.post(RENEW_PATH, body).await? {
-            Reply::Done(body) => serde_json::from_slice(&body).map_err(|error| error.to_string())?,
+            Reply::Done(body) => {
+                serde_json::from_slice(&body).map_err(|error| error.to_string())?
+            }
             Reply::Refused { message, .. } => return Err(message),
         };
-        let key = KeyPair::from_pem(&self.key.serialize_pem()).map_err(|error| error.to_string())?;
+        let key =
+            KeyPair::from_pem(&self.key.serialize_pem()).map_err(|error| error.to_string())?;
         let next = Self::new(folder, key, certified).map_err(|error| error.to_string())?;
         keep(folder, &next.certified).map_err(|error| error.to_string())?;
         *self = next;
@@ -144,13 +160,15 @@ impl Joining {
     pub(crate) async fn join(self, folder: &Folder, plane: &Plane) -> Result<Identity, AgentError> {
         let request = signing_request(&self.key).map_err(AgentError::Setting)?;
         let request = JoinRequest { token: self.token, certificate_signing_request: request };
-        let body = serde_json::to_vec(&request).map_err(|error| AgentError::Setting(error.to_string()))?;
+        let body =
+            serde_json::to_vec(&request).map_err(|error| AgentError::Setting(error.to_string()))?;
         let mut pause = Pause::default();
         loop {
             let why = match plane.ask(None, JOIN_PATH, body.clone()).await {
                 Ok(Reply::Done(body)) => {
-                    let certified: Certified = serde_json::from_slice(&body)
-                        .map_err(|error| AgentError::Refused(format!("its answer is not understood: {error}")))?;
+                    let certified: Certified = serde_json::from_slice(&body).map_err(|error| {
+                        AgentError::Refused(format!("its answer is not understood: {error}"))
+                    })?;
                     let identity = Identity::new(folder, self.key, certified)?;
                     keep(folder, &identity.certified)?;
                     return Ok(identity);
@@ -159,7 +177,9 @@ impl Joining {
                     return Err(AgentError::Refused(message));
                 }
                 Ok(Reply::Refused { message, .. }) => message,
-                Err(crate::connect::Trouble::Untrusted(why)) => return Err(AgentError::Untrusted(why)),
+                Err(crate::connect::Trouble::Untrusted(why)) => {
+                    return Err(AgentError::Untrusted(why));
+                }
                 Err(crate::connect::Trouble::Away(why)) => why,
             };
             let pause = pause.next();
@@ -171,7 +191,8 @@ impl Joining {
 
 fn read_token(file: &Path) -> Result<String, AgentError> {
     let mut text = String::new();
-    let read = fs::File::open(file).and_then(|file| file.take(TOKEN_BYTES_MAX).read_to_string(&mut text));
+    let read =
+        fs::File::open(file).and_then(|file| file.take(TOKEN_BYTES_MAX).read_to_string(&mut text));
     read.map_err(crate::folder::failed("read", file))?;
     let token = text.trim().to_owned();
     if token.split('.').count() == 5 {
@@ -179,6 +200,7 @@ fn read_token(file: &Path) -> Result<String, AgentError> {
     }
     Err(AgentError::Broken {
         path: file.into(),
-        cause: "it does not hold a join token; make one: quarterdeck machine join-token NAME".into(),
+        cause: "it does not hold a join token; make one: quarterdeck machine join-token NAME"
+            .into(),
     })
 }

@@ -14,8 +14,8 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use quarterdeck_model::{
     agent::{
-        FromAgent, Frames, Heartbeat, Hello, HostCondition, PROTOCOL, STREAM_PATH, ToAgent, Welcome,
-        encode,
+        Frames, FromAgent, Heartbeat, Hello, HostCondition, PROTOCOL, STREAM_PATH, ToAgent,
+        Welcome, encode,
     },
     kinds::{AgentTaskStatus, MachineFacts},
 };

@@ -52,7 +52,7 @@ mod write;
 mod written;
 mod yaml;
 
-pub use agents::{Agents, LEASE as AGENTS_LEASE};
+pub use agents::Agents;
 pub use audit::{Audit, AuditError, LogFile, OwnWrite, Policy};
 pub use fairness::{Limits, Most, Places};
 pub use identity::{Algorithm, Authentication, Caller, Issuer, OidcSettings, SigningKeys};

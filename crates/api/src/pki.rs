@@ -5,13 +5,13 @@
 use jiff::Timestamp;
 use quarterdeck_model::agent::{AGENTS_GROUP, USER_PREFIX};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKey, PublicKeyData as _,
-    SerialNumber,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKey,
+    PublicKeyData as _, SerialNumber,
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
-use sha2::{Digest as _, Sha256};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use sha2::{Digest as _, Sha256};
 use std::{
     fs,
     io::Write as _,
@@ -135,10 +135,11 @@ impl Authority {
     /// # Errors
     /// Why it is no such request.
     pub(crate) fn key_of(&self, request: &str) -> Result<AgentKey, String> {
-        let request =
-            CertificateSigningRequestParams::from_pem(request).map_err(|error| error.to_string())?;
+        let request = CertificateSigningRequestParams::from_pem(request)
+            .map_err(|error| error.to_string())?;
         let key = request.public_key;
-        let hash = Sha256::digest(key.der_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash =
+            Sha256::digest(key.der_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(AgentKey { key, hash })
     }
 
@@ -281,7 +282,9 @@ pub(crate) struct AgentKey {
 }
 
 /// The uid that a certificate's subject has.
-pub(crate) fn uid_of(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Option<String> {
+pub(crate) fn uid_of(
+    certificate: &x509_parser::certificate::X509Certificate<'_>,
+) -> Option<String> {
     let oid = x509_parser::der_parser::oid::Oid::from(&UID).ok()?;
     let uid = certificate.subject().iter_by_oid(&oid).next()?;
     uid.as_str().ok().map(ToOwned::to_owned)

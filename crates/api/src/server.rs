@@ -442,7 +442,9 @@ impl Api {
             (
                 Ok(Endpoint::Collection { kind, namespace }),
                 Ask::Resource { verb: verb @ ("list" | "watch"), name, .. },
-            ) if !agents::is_agent(&caller) => policy.sight(&caller, verb, kind, namespace.as_deref(), name),
+            ) if !agents::is_agent(&caller) => {
+                policy.sight(&caller, verb, kind, namespace.as_deref(), name)
+            }
             _ => None,
         };
         let Some(sight) = sight else {

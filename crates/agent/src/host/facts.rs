@@ -189,13 +189,17 @@ mod tests {
 
     #[test]
     fn files_of_the_system_are_understood() {
-        let release = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\nVERSION_ID=\"12\"\n";
+        let release =
+            "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\nVERSION_ID=\"12\"\n";
         let found = os(release);
         assert_eq!((&*found.id, &*found.version), ("debian", "12"));
         assert_eq!(found.name, "Debian GNU/Linux 12 (bookworm)");
         let info = "processor\t: 0\nmodel name\t: A B\nprocessor\t: 1\nmodel name\t: A B\n";
         assert_eq!(cpu(info), CpuFacts { count: 2, model: "A B".into() });
-        assert_eq!(booted("cpu 1\nbtime 1772366400\n").unwrap().to_string(), "2026-03-01T12:00:00Z");
+        assert_eq!(
+            booted("cpu 1\nbtime 1772366400\n").unwrap().to_string(),
+            "2026-03-01T12:00:00Z"
+        );
         // As iproute2 6.1 prints it.
         let ip = r#"[{"ifindex":1,"ifname":"lo","link_type":"loopback","address":"00:00:00:00:00:00",
             "addr_info":[{"family":"inet","local":"127.0.0.1","prefixlen":8,"scope":"host"}]},

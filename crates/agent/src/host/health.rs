@@ -53,8 +53,14 @@ impl Health {
         if let Some((mount, free)) = fullest {
             self.disk = *free < if self.disk { DISK.1 } else { DISK.0 };
             // No number that changes with each look: each change is written down.
-            let message = format!("Less than {:.0} % of {mount} is free; make room.", DISK.1 * 100.0);
-            say(DiskPressure, self.disk, ("DiskNearlyFull", message), "All file systems have room.");
+            let message =
+                format!("Less than {:.0} % of {mount} is free; make room.", DISK.1 * 100.0);
+            say(
+                DiskPressure,
+                self.disk,
+                ("DiskNearlyFull", message),
+                "All file systems have room.",
+            );
         }
         if let Some(free) = vitals.memory {
             let would = free < if self.memory { MEMORY.1 } else { MEMORY.0 };
@@ -76,7 +82,10 @@ impl Health {
             let off = skew.abs();
             self.clock = off > if self.clock { CLOCK.1 } else { CLOCK.0 };
             let side = if skew.is_negative() { "behind" } else { "ahead of" };
-            let message = format!("The clock is {side} the plane's by some {} s; see to its time service.", nearby(off.as_secs()));
+            let message = format!(
+                "The clock is {side} the plane's by some {} s; see to its time service.",
+                nearby(off.as_secs())
+            );
             say(ClockSkewed, self.clock, ("ClockOff", message), "The clock is as the plane's.");
         }
         if let Some(units) = &vitals.failed_units {
@@ -86,7 +95,12 @@ impl Health {
             units.truncate(UNITS_MAX);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             let message = format!("{}{more} failed; see systemctl status.", units.join(", "));
-            say(UnitsFailed, !units.is_empty(), ("Failed", message), "No unit of systemd has failed.");
+            say(
+                UnitsFailed,
+                !units.is_empty(),
+                ("Failed", message),
+                "No unit of systemd has failed.",
+            );
         }
         all
     }
@@ -135,14 +149,20 @@ mod tests {
         let plane: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
         let look = |health: &mut Health, seconds: i64| {
             health.plane_says(Time::new(plane), plane + SignedDuration::from_secs(seconds));
-            health.look(&Vitals { failed_units: Some(vec!["a.service".into(); 7]), ..Vitals::default() })
+            health.look(&Vitals {
+                failed_units: Some(vec!["a.service".into(); 7]),
+                ..Vitals::default()
+            })
         };
         let skewed = |all: &[HostCondition]| is(all, HostConditionKind::ClockSkewed).unwrap();
         assert!(!skewed(&look(&mut health, -4)));
         let all = look(&mut health, -6);
         assert!(skewed(&all));
         let told: Vec<&str> = all.iter().map(|it| it.message.as_str()).collect();
-        assert!(told.contains(&"The clock is behind the plane's by some 4 s; see to its time service."), "{told:?}");
+        assert!(
+            told.contains(&"The clock is behind the plane's by some 4 s; see to its time service."),
+            "{told:?}"
+        );
         assert!(told.iter().any(|it| it.contains("and 2 more failed")), "{told:?}");
         assert!(skewed(&look(&mut health, 4)), "not yet");
         assert!(!skewed(&look(&mut health, 1)));

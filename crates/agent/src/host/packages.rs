@@ -9,9 +9,8 @@ pub(crate) fn of_dpkg(status: &str) -> Vec<String> {
     let mut packages: Vec<String> = status
         .split("\n\n")
         .filter_map(|entry| {
-            let field = |name: &str| {
-                entry.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
-            };
+            let field =
+                |name: &str| entry.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
             let installed = field("Status:")?.ends_with(" installed");
             installed.then_some(())?;
             Some(format!("{} {}", field("Package:")?, field("Version:")?))

@@ -34,7 +34,15 @@ fn busy_ticks(stat: &str) -> Option<u64> {
     let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
     let ticks: Vec<u64> = line.split_whitespace().map_while(|it| it.parse().ok()).collect();
     // Time of guests is in that of users.
-    Some(ticks.iter().take(8).enumerate().filter(|(at, _)| ![3, 4].contains(at)).map(|(_, it)| it).sum())
+    Some(
+        ticks
+            .iter()
+            .take(8)
+            .enumerate()
+            .filter(|(at, _)| ![3, 4].contains(at))
+            .map(|(_, it)| it)
+            .sum(),
+    )
 }
 
 /// A line of `/proc/meminfo`.

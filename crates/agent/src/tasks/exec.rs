@@ -14,7 +14,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     process::{Child, Command},
-    time::{Instant, interval, sleep, sleep_until, timeout},
+    time::{Instant, interval, sleep_until, timeout},
 };
 
 /// Between being asked to end and being killed.
@@ -37,7 +37,12 @@ pub(super) struct Ran {
     pub(super) stderr: String,
 }
 
-pub(super) async fn exec(host: &Host, task: &ExecTask, left: Duration, progress: Progress<'_>) -> Outcome {
+pub(super) async fn exec(
+    host: &Host,
+    task: &ExecTask,
+    left: Duration,
+    progress: Progress<'_>,
+) -> Outcome {
     let ran = run(host, task, left, progress).await?;
     let code = exit_code(ran.status);
     let status = AgentTaskStatus {
@@ -64,9 +69,9 @@ pub(super) async fn run(
 ) -> Result<Ran, Failure> {
     let mut command = command(host, task)?;
     let program = task.argv.first().cloned().unwrap_or_default();
-    let mut child = command
-        .spawn()
-        .map_err(|error| Failure::new("NotStarted", format!("{program:?} could not be started: {error}")))?;
+    let mut child = command.spawn().map_err(|error| {
+        Failure::new("NotStarted", format!("{program:?} could not be started: {error}"))
+    })?;
     let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     if let (Some(mut stdin), Some(text)) = (child.stdin.take(), task.stdin.clone()) {
         // Who does not read it may end before; whoever waits for its end is told of that.
@@ -90,7 +95,10 @@ pub(super) async fn run(
                 let _ = timeout(GRACE, child.wait()).await;
             }
             progress(out.text(), err.text());
-            Err(Failure::new("Timeout", format!("{program:?} had not ended at its deadline, and was stopped")))
+            Err(Failure::new(
+                "Timeout",
+                format!("{program:?} had not ended at its deadline, and was stopped"),
+            ))
         }
     }
 }
@@ -103,11 +111,17 @@ fn command(host: &Host, task: &ExecTask) -> Result<Command, Failure> {
         return Err(Failure::invalid(format!("argv and env have at most {PARTS_MAX} parts each")));
     }
     let wrong = |text: &String| text.contains('\0');
-    if task.argv.iter().any(wrong) || task.env.iter().any(|(name, value)| wrong(name) || name.contains('=') || wrong(value)) {
+    if task.argv.iter().any(wrong)
+        || task.env.iter().any(|(name, value)| wrong(name) || name.contains('=') || wrong(value))
+    {
         return Err(Failure::invalid("argv and env must not hold NUL, and names in env no ="));
     }
     let mut command = Command::new(program);
-    let mut env = BTreeMap::from([("PATH", PATH.to_owned()), ("LANG", "C.UTF-8".to_owned()), ("HOME", "/root".to_owned())]);
+    let mut env = BTreeMap::from([
+        ("PATH", PATH.to_owned()),
+        ("LANG", "C.UTF-8".to_owned()),
+        ("HOME", "/root".to_owned()),
+    ]);
     if let Some(name) = &task.user {
         let user = users::user(host, name)?;
         command.uid(user.uid).gid(user.gid);
@@ -181,11 +195,6 @@ async fn read(from: &mut Option<impl AsyncRead + Unpin>, to: &mut [u8]) -> usize
     }
 }
 
-/// Waits a moment: for what has to be looked at again.
-pub(super) async fn moment() {
-    sleep(Duration::from_millis(500)).await;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,7 +237,8 @@ mod tests {
         let told = std::sync::Mutex::new(String::new());
         let progress = |out: String, _| *told.lock().unwrap() = out;
         let host = Host::new("/".as_ref());
-        let late = exec(&host, &task(&["/bin/sh", "-c", script]), Duration::from_secs(1), &progress).await;
+        let late =
+            exec(&host, &task(&["/bin/sh", "-c", script]), Duration::from_secs(1), &progress).await;
         assert_eq!(late.unwrap_err().reason, "Timeout");
         assert!(begun.elapsed() < Duration::from_secs(15));
         let child: i32 = told.lock().unwrap().trim().parse().unwrap();
@@ -238,7 +248,7 @@ mod tests {
             while std::fs::read_to_string(format!("/proc/{}/stat", child.as_raw_nonzero()))
                 .is_ok_and(|stat| !stat.contains(") Z "))
             {
-                moment().await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
         timeout(LEFT, gone).await.expect("what it started is gone too");

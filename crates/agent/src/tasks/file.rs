@@ -15,9 +15,11 @@ const MODE: u32 = 0o644;
 
 pub(super) fn file(host: &Host, task: &FileTask) -> Outcome {
     let path = Path::new(&task.path);
-    let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    let plain =
+        path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
     if !path.is_absolute() || !plain || path.file_name().is_none() || task.path.contains('\0') {
-        let why = format!("path is {:?}; it must be absolute, name a file, and have no ..", task.path);
+        let why =
+            format!("path is {:?}; it must be absolute, name a file, and have no ..", task.path);
         return Err(Failure::invalid(why));
     }
     if task.content.len() > FILE_BYTES_MAX {
@@ -42,7 +44,8 @@ pub(super) fn file(host: &Host, task: &FileTask) -> Outcome {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(failed(error)),
     };
-    let told = |changed| Ok(AgentTaskStatus { changed: Some(changed), ..AgentTaskStatus::default() });
+    let told =
+        |changed| Ok(AgentTaskStatus { changed: Some(changed), ..AgentTaskStatus::default() });
     if task.absent {
         if there.is_none() {
             return told(false);
@@ -77,7 +80,12 @@ fn read_mode(mode: &str) -> Result<u32, Failure> {
 }
 
 /// Writes beside it, and puts that in its place: whoever reads it sees the old one or the new one.
-fn write(path: &Path, content: &[u8], mode: u32, (uid, gid): (Option<u32>, Option<u32>)) -> io::Result<()> {
+fn write(
+    path: &Path,
+    content: &[u8],
+    mode: u32,
+    (uid, gid): (Option<u32>, Option<u32>),
+) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let new = path.with_file_name(format!(".{name}.quarterdeck-new"));
     // One that a crash has left; nobody else's file is of that name.

@@ -43,7 +43,10 @@ impl Journal {
     fn file(&self, name: &str) -> io::Result<PathBuf> {
         let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
         if name.is_empty() || name.len() > 200 || name.starts_with('.') || !name.bytes().all(safe) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a task has no name that can be"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a task has no name that can be",
+            ));
         }
         Ok(self.0.join(format!("{name}.json")))
     }

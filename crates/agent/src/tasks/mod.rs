@@ -65,7 +65,11 @@ struct Shared {
 
 impl Tasks {
     /// Those of the journal; what was under way is gone on with.
-    pub(crate) fn open(folder: &Folder, host: Arc<Host>, settings: &Settings) -> Result<Self, AgentError> {
+    pub(crate) fn open(
+        folder: &Folder,
+        host: Arc<Host>,
+        settings: &Settings,
+    ) -> Result<Self, AgentError> {
         let (journal, entries) = Journal::open(&folder.folder("tasks")?)?;
         let (changed, _) = watch::channel(0);
         let reboot_command = settings.reboot_command.clone();
@@ -107,7 +111,9 @@ impl Tasks {
         let forgotten: Vec<String> = {
             let mut entries = self.0.entries();
             let known = |entry: &Entry| {
-                wanted.iter().any(|task| (&task.name, &task.uid) == (&entry.task.name, &entry.task.uid))
+                wanted
+                    .iter()
+                    .any(|task| (&task.name, &task.uid) == (&entry.task.name, &entry.task.uid))
             };
             let old = |entry: &&Entry| entry.status.ended() && !known(entry);
             let old: Vec<String> =
@@ -154,7 +160,8 @@ impl Shared {
         let (name, uid) = (task.name.clone(), task.uid.clone());
         info!(task = name, resumed, "a task begins");
         let outcome = self.done(&task, resumed).await;
-        let Some(mut entry) = self.entries().get(&name).cloned().filter(|it| it.task.uid == uid) else {
+        let Some(mut entry) = self.entries().get(&name).cloned().filter(|it| it.task.uid == uid)
+        else {
             return;
         };
         let started_at = entry.status.started_at;
@@ -191,7 +198,7 @@ impl Shared {
             return Err(Failure::new("Timeout", "its deadline had passed before it was begun"));
         }
         if let Some(reboot) = &spec.reboot {
-            return reboot::reboot(&self.host, reboot, &self.reboot_command, (resumed, left)).await;
+            return reboot::reboot(&self.host, reboot, &self.reboot_command, left).await;
         }
         if let Some(exec) = &spec.exec {
             if resumed {
@@ -213,7 +220,10 @@ impl Shared {
                 .await
                 .unwrap_or_else(|_| Err(Failure::new("Timeout", "its deadline passed")));
         }
-        Err(Failure::new("NotSupported", "this release of the agent does not know that task; update it"))
+        Err(Failure::new(
+            "NotSupported",
+            "this release of the agent does not know that task; update it",
+        ))
     }
 
     /// What a task has printed until now. It is told, and not kept: only results are.

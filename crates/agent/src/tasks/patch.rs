@@ -1,20 +1,34 @@
 //! Looks at, fetches or installs updates of packages by `apt-get`. It keeps configuration files that people changed, and asks
 //! nobody anything. Source: apt-get(8), dpkg(1) `--force-confold`.
 
-use super::{Failure, Outcome, exec::{self, Progress}, said};
+use super::{
+    Failure, Outcome,
+    exec::{self, Progress},
+    said,
+};
 use crate::host::Host;
 use quarterdeck_model::kinds::{AgentTaskStatus, ExecTask, PatchMode, PatchTask};
 use std::{collections::BTreeMap, time::Duration};
 
-pub(super) async fn patch(host: &Host, task: &PatchTask, left: Duration, progress: Progress<'_>) -> Outcome {
+pub(super) async fn patch(
+    host: &Host,
+    task: &PatchTask,
+    left: Duration,
+    progress: Progress<'_>,
+) -> Outcome {
     for name in &task.packages {
-        let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.:".contains(&byte);
+        let letter = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.:".contains(&byte)
+        };
         if name.is_empty() || !name.bytes().all(letter) || name.starts_with(['-', '+']) {
             return Err(Failure::invalid(format!("{name:?} is not the name of a package")));
         }
     }
     if !host.path("/usr/bin/apt-get").exists() {
-        return Err(Failure::new("NotSupported", "this host has no apt-get; packages of others are not updated yet"));
+        return Err(Failure::new(
+            "NotSupported",
+            "this host has no apt-get; packages of others are not updated yet",
+        ));
     }
     let ask = async |words: Vec<&str>| {
         let argv = arguments(&words, &task.packages);
@@ -24,15 +38,22 @@ pub(super) async fn patch(host: &Host, task: &PatchTask, left: Duration, progres
         if ran.status.success() {
             return Ok(ran.stdout);
         }
-        Err(Failure::new("PackagesFailed", format!("apt-get {}: {}", words.join(" "), last_line(&ran.stderr))))
+        Err(Failure::new(
+            "PackagesFailed",
+            format!("apt-get {}: {}", words.join(" "), last_line(&ran.stderr)),
+        ))
     };
     let update = ExecTask { argv: words(&["apt-get", "--quiet", "update"]), ..ExecTask::default() };
     let updated = exec::run(host, &update, left, progress).await?;
     if !updated.status.success() {
-        return Err(Failure::new("PackagesFailed", format!("apt-get update: {}", last_line(&updated.stderr))));
+        return Err(Failure::new(
+            "PackagesFailed",
+            format!("apt-get update: {}", last_line(&updated.stderr)),
+        ));
     }
     let listed = listed(&ask(vec!["--simulate"]).await?);
-    let mut status = AgentTaskStatus { packages: listed, changed: Some(false), ..AgentTaskStatus::default() };
+    let mut status =
+        AgentTaskStatus { packages: listed, changed: Some(false), ..AgentTaskStatus::default() };
     let worth = !status.packages.is_empty();
     match task.mode {
         PatchMode::List => {}
@@ -54,7 +75,12 @@ fn words(all: &[&str]) -> Vec<String> {
 /// The command line: an upgrade of all, or of some that are installed.
 fn arguments(more: &[&str], packages: &[String]) -> Vec<String> {
     let mut argv = words(&["apt-get", "--quiet", "--yes"]);
-    argv.extend(words(&["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]));
+    argv.extend(words(&[
+        "-o",
+        "Dpkg::Options::=--force-confdef",
+        "-o",
+        "Dpkg::Options::=--force-confold",
+    ]));
     argv.extend(words(more));
     if packages.is_empty() {
         argv.push("upgrade".into());
@@ -100,7 +126,8 @@ mod tests {
         let host = Host::new("/".as_ref());
         for wrong in ["", "-y", "a b", "a;b", "A"] {
             let task = PatchTask { packages: vec![wrong.into()], ..PatchTask::default() };
-            let failure = patch(&host, &task, Duration::from_secs(1), &|_, _| {}).await.unwrap_err();
+            let failure =
+                patch(&host, &task, Duration::from_secs(1), &|_, _| {}).await.unwrap_err();
             assert_eq!(failure.reason, "InvalidInput", "{wrong}");
         }
     }

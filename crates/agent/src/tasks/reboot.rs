@@ -10,39 +10,43 @@ use tokio::time::{Instant, sleep};
 const COMMAND: Duration = Duration::from_secs(30);
 /// How long the system may take to end once it was told. Then it is told again.
 const GOES_DOWN: Duration = Duration::from_secs(300);
+/// How often it is looked whether it is another start: in a container the agent may outlive it.
+const LOOK: Duration = Duration::from_secs(1);
 
+/// An agent that is begun anew in the same start of the system tells it again: nobody knows whether it was told.
 pub(super) async fn reboot(
     host: &Host,
     task: &RebootTask,
     command: &[String],
-    (resumed, left): (bool, Duration),
+    left: Duration,
 ) -> Outcome {
     let deadline = Instant::now() + left;
-    let mut told = resumed;
     loop {
         let boot_id = host.boot_id();
         if boot_id != task.boot_id {
             let boot_id = Some(boot_id);
-            return Ok(AgentTaskStatus { changed: Some(true), boot_id, ..AgentTaskStatus::default() });
-        }
-        // An agent that was begun anew in the same start of the system tells it again: nobody knows whether it was told.
-        if !told || resumed {
-            told = true;
-            let argv = command.to_vec();
-            let command = ExecTask { argv, ..ExecTask::default() };
-            let ran = exec::run(host, &command, COMMAND.min(left), &|_, _| {}).await?;
-            if !ran.status.success() {
-                let why = format!("the host could not be restarted: {}", ran.stderr.trim());
-                return Err(Failure::new("RebootFailed", why));
-            }
+            return Ok(AgentTaskStatus {
+                changed: Some(true),
+                boot_id,
+                ..AgentTaskStatus::default()
+            });
         }
         let rest = deadline.saturating_duration_since(Instant::now());
         if rest.is_zero() {
-            let why = "the host was told to restart and did not by the deadline; look at its console";
+            let why =
+                "the host was told to restart and did not by the deadline; look at its console";
             return Err(Failure::new("Timeout", why));
         }
-        sleep(GOES_DOWN.min(rest)).await;
-        told = false;
+        let exec = ExecTask { argv: command.to_vec(), ..ExecTask::default() };
+        let ran = exec::run(host, &exec, COMMAND.min(rest), &|_, _| {}).await?;
+        if !ran.status.success() {
+            let why = format!("the host could not be restarted: {}", ran.stderr.trim());
+            return Err(Failure::new("RebootFailed", why));
+        }
+        let again = deadline.min(Instant::now() + GOES_DOWN);
+        while Instant::now() < again && host.boot_id() == task.boot_id {
+            sleep(LOOK.min(again.saturating_duration_since(Instant::now()))).await;
+        }
     }
 }
 
@@ -64,14 +68,14 @@ mod tests {
         let command = ["/bin/sh".to_owned(), "-c".to_owned(), script];
         let fails = ["/bin/false".to_owned()];
         let left = Duration::from_millis(300);
-        let failure = reboot(&host, &task, &fails, (false, left)).await.unwrap_err();
+        let failure = reboot(&host, &task, &fails, left).await.unwrap_err();
         assert_eq!(failure.reason, "RebootFailed");
         let nothing = ["/bin/true".to_owned()];
-        let failure = reboot(&host, &task, &nothing, (false, left)).await.unwrap_err();
+        let failure = reboot(&host, &task, &nothing, left).await.unwrap_err();
         assert_eq!(failure.reason, "Timeout");
-        let done = reboot(&host, &task, &command, (false, left)).await.unwrap();
+        let done = reboot(&host, &task, &command, left).await.unwrap();
         assert_eq!(done.boot_id.as_deref(), Some("two"));
         // Begun again after it: nothing is told.
-        assert!(reboot(&host, &task, &fails, (true, left)).await.is_ok());
+        assert!(reboot(&host, &task, &fails, left).await.is_ok());
     }
 }

@@ -14,7 +14,11 @@ struct Unit {
     file: String,
 }
 
-pub(super) async fn service(host: &Host, task: &ServiceTask, (resumed, left): (bool, Duration)) -> Outcome {
+pub(super) async fn service(
+    host: &Host,
+    task: &ServiceTask,
+    (resumed, left): (bool, Duration),
+) -> Outcome {
     check(&task.unit)?;
     if !host.path("/run/systemd/system").exists() {
         return Err(Failure::new("NotSupported", "systemd does not run on this host"));
@@ -31,7 +35,10 @@ pub(super) async fn service(host: &Host, task: &ServiceTask, (resumed, left): (b
         }
         Err(Failure::new("ServiceFailed", format!("systemctl: {}", ran.stderr.trim())))
     };
-    let unit = read(&ask(vec!["show", "--property=LoadState,ActiveState,UnitFileState", "--", &task.unit]).await?);
+    let unit = read(
+        &ask(vec!["show", "--property=LoadState,ActiveState,UnitFileState", "--", &task.unit])
+            .await?,
+    );
     let steps = steps(task, &unit)?;
     for step in &steps {
         ask(vec![step, "--", &task.unit]).await?;
@@ -42,11 +49,14 @@ pub(super) async fn service(host: &Host, task: &ServiceTask, (resumed, left): (b
 /// Names that systemd.unit(5) allows, and nothing that systemctl would take for a flag or a pattern.
 fn check(unit: &str) -> Result<(), Failure> {
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
-    let good = !unit.is_empty() && unit.len() <= 255 && unit.bytes().all(letter) && !unit.starts_with('-');
+    let good =
+        !unit.is_empty() && unit.len() <= 255 && unit.bytes().all(letter) && !unit.starts_with('-');
     if good {
         return Ok(());
     }
-    Err(Failure::invalid(format!("unit is {unit:?}; it must be the name of a unit, such as nginx.service")))
+    Err(Failure::invalid(format!(
+        "unit is {unit:?}; it must be the name of a unit, such as nginx.service"
+    )))
 }
 
 fn read(shown: &str) -> Unit {
@@ -68,7 +78,10 @@ fn steps(task: &ServiceTask, unit: &Unit) -> Result<Vec<&'static str>, Failure> 
     match (task.enabled, unit.file.as_str()) {
         (Some(true), "enabled") | (Some(false), "disabled") | (None, _) => {}
         (Some(_), "static" | "generated" | "transient" | "alias" | "indirect") => {
-            let why = format!("unit {} is {}: whether it starts with the system is not for it to say", task.unit, unit.file);
+            let why = format!(
+                "unit {} is {}: whether it starts with the system is not for it to say",
+                task.unit, unit.file
+            );
             return Err(Failure::invalid(why));
         }
         (Some(true), _) => steps.push("enable"),
@@ -123,7 +136,8 @@ mod tests {
         assert_eq!(check("getty@tty1.service"), Ok(()));
         let folder = tempfile::tempdir().unwrap();
         let task = ServiceTask { unit: "a.service".into(), ..ServiceTask::default() };
-        let failure = service(&Host::new(folder.path()), &task, (false, Duration::from_secs(5))).await;
+        let failure =
+            service(&Host::new(folder.path()), &task, (false, Duration::from_secs(5))).await;
         assert_eq!(failure.unwrap_err().reason, "NotSupported");
     }
 }

@@ -41,7 +41,8 @@ mod tests {
     fn users_are_found_by_name_and_by_number() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("etc")).unwrap();
-        let passwd = "root:x:0:0:root:/root:/bin/bash\nbob:x:1000:1001:,,,:/home/bob:/bin/sh\nbroken\n";
+        let passwd =
+            "root:x:0:0:root:/root:/bin/bash\nbob:x:1000:1001:,,,:/home/bob:/bin/sh\nbroken\n";
         std::fs::write(folder.path().join("etc/passwd"), passwd).unwrap();
         std::fs::write(folder.path().join("etc/group"), "adm:x:4:bob\n").unwrap();
         let host = Host::new(folder.path());

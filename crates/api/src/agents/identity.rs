@@ -2,11 +2,7 @@
 //! and uid, and says when it was issued; the Machine says since when certificates count. So a machine that is deleted,
 //! that joined anew or whose certificates were revoked has none that is good, and nobody keeps a list of them.
 
-use crate::{
-    identity::Caller,
-    pki::AGENT_ISSUED,
-    status::ApiError,
-};
+use crate::{identity::Caller, pki::AGENT_ISSUED, status::ApiError};
 use jiff::Timestamp;
 use quarterdeck_model::{
     Kind as _,
@@ -106,8 +102,10 @@ mod tests {
             issued: issued.parse().unwrap(),
         };
         let machine = |spec: serde_json::Value, status: serde_json::Value| -> Machine {
-            serde_json::from_value(json!({"metadata": {"name": "m"}, "spec": spec, "status": status}))
-                .unwrap()
+            serde_json::from_value(
+                json!({"metadata": {"name": "m"}, "spec": spec, "status": status}),
+            )
+            .unwrap()
         };
         let before = "2026-03-01T12:00:00.123Z";
         let after = "2026-03-01T12:00:00.124Z";

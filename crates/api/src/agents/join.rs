@@ -49,7 +49,9 @@ pub(crate) async fn join_token(
     api.agents.as_ref().ok_or_else(ApiError::no_such_path)?;
     let info = Machine::info();
     let said = |field: &str| body.get(field).and_then(Value::as_str).unwrap_or_default();
-    if !["", KIND].contains(&said("kind")) || !["", &info.api_version()].contains(&said("apiVersion")) {
+    if !["", KIND].contains(&said("kind"))
+        || !["", &info.api_version()].contains(&said("apiVersion"))
+    {
         return Err(ApiError::bad_request(format!(
             "the object provided is a {:?} of {:?}; a {KIND} of {} is expected",
             said("kind"),
@@ -59,11 +61,15 @@ pub(crate) async fn join_token(
     }
     let seconds = match body.pointer("/spec/expirationSeconds") {
         None | Some(Value::Null) => SECONDS,
-        Some(seconds) => seconds.as_i64().filter(|it| (SECONDS_MIN..=SECONDS_MAX).contains(it)).ok_or_else(|| {
-            let why = format!("must be a number of seconds from {SECONDS_MIN} to {SECONDS_MAX}");
-            let field = FieldError::invalid("spec.expirationSeconds", seconds.to_string(), why);
-            ApiError::invalid_fields(info.group, KIND, name, &vec![field])
-        })?,
+        Some(seconds) => seconds
+            .as_i64()
+            .filter(|it| (SECONDS_MIN..=SECONDS_MAX).contains(it))
+            .ok_or_else(|| {
+                let why =
+                    format!("must be a number of seconds from {SECONDS_MIN} to {SECONDS_MAX}");
+                let field = FieldError::invalid("spec.expirationSeconds", seconds.to_string(), why);
+                ApiError::invalid_fields(info.group, KIND, name, &vec![field])
+            })?,
     };
     let mut secret = [0; SECRET_BYTES];
     let random = SystemRandom::new().fill(&mut secret);
@@ -71,7 +77,8 @@ pub(crate) async fn join_token(
     let secret = URL_SAFE_NO_PAD.encode(secret);
     for _ in 0..TRIES {
         let world = api.store.fresh().await?;
-        let found = world.get(info, namespace, name).ok_or_else(|| ApiError::not_found(info, name))?;
+        let found =
+            world.get(info, namespace, name).ok_or_else(|| ApiError::not_found(info, name))?;
         if found.deleting() {
             return Err(ApiError::conflict(info, name, "it is being deleted"));
         }
@@ -123,11 +130,17 @@ impl<'t> Token<'t> {
 }
 
 /// `POST /agent/v1alpha1/join`: a certificate for the key of who shows a token.
-pub(crate) async fn join(api: &Api, agents: &Agents, request: Request<Incoming>) -> Result<Answer, ApiError> {
+pub(crate) async fn join(
+    api: &Api,
+    agents: &Agents,
+    request: Request<Incoming>,
+) -> Result<Answer, ApiError> {
     let JoinRequest { token, certificate_signing_request } = read(request).await?;
     let key = agents.authority.key_of(&certificate_signing_request).map_err(wrong_request)?;
     let parts = Token::read(token.trim()).ok_or_else(|| {
-        ApiError::unauthorized("the join token is none; make one: quarterdeck machine join-token NAME")
+        ApiError::unauthorized(
+            "the join token is none; make one: quarterdeck machine join-token NAME",
+        )
     })?;
     let Token { namespace, name, uid } = parts;
     let refuse = |why: &str| {
@@ -159,7 +172,9 @@ pub(crate) async fn join(api: &Api, agents: &Agents, request: Request<Incoming>)
         }
         match &kept.used_by {
             Some(used_by) if *used_by == key.hash => {}
-            Some(_) => return refuse("the join token was used before, by another host or data folder"),
+            Some(_) => {
+                return refuse("the join token was used before, by another host or data folder");
+            }
             None => {
                 kept.used_by = Some(key.hash.clone());
                 status.joined = Some(Time::new(now));
@@ -205,7 +220,8 @@ fn certified(
         certificate,
         not_after: Time::new(not_after),
     };
-    let value = serde_json::to_value(certified).map_err(|error| ApiError::internal(error.to_string()))?;
+    let value =
+        serde_json::to_value(certified).map_err(|error| ApiError::internal(error.to_string()))?;
     let mut answer = answer::json(&value);
     *answer.status_mut() = StatusCode::CREATED;
     answer.extensions_mut().insert(IssuedCredential(format!("X509SHA256={}", key.hash)));
@@ -230,8 +246,9 @@ async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, ApiE
         ))
     })?;
     // What is wrong with it may repeat it.
-    serde_json::from_slice(&body.to_bytes())
-        .map_err(|_| ApiError::bad_request("the request body is not what an agent sends".to_owned()))
+    serde_json::from_slice(&body.to_bytes()).map_err(|_| {
+        ApiError::bad_request("the request body is not what an agent sends".to_owned())
+    })
 }
 
 /// Writes a machine over that version of it; false when another was written meanwhile.
@@ -241,7 +258,8 @@ async fn written(
     at: quarterdeck_model::Revision,
     machine: &Machine,
 ) -> Result<bool, ApiError> {
-    let body = object::encode_typed(machine).map_err(|error| ApiError::internal(error.to_string()))?;
+    let body =
+        object::encode_typed(machine).map_err(|error| ApiError::internal(error.to_string()))?;
     let (write, precondition) = (Write::Put(body.into()), Precondition::At(at));
     let mutation = Mutation { key: key.clone(), write, precondition, fence: None };
     let outcomes = api.store.commit(vec![mutation]).await?;

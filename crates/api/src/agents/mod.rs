@@ -20,16 +20,13 @@ pub(crate) use join::{join, join_token, renew};
 pub(crate) use stream::stream;
 
 use crate::{Audit, pki::Authority, server::Api};
-use quarterdeck_model::agent::Usage;
+use quarterdeck_model::agent::{STREAMS_LEASE, Usage};
 use quarterdeck_store::{Lease, Store};
 use registry::Registry;
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::sleep};
 use tracing::warn;
 
-/// Lease by which other replicas see that this process lives, and with it its streams; its name goes on with the
-/// process.
-pub const LEASE: &str = "agents-";
 /// How long a process that fell silent is taken to hold its streams.
 const TTL: Duration = Duration::from_secs(10);
 /// How often the lease is renewed.
@@ -71,7 +68,8 @@ impl Agents {
     /// Keeps this replica's streams right, until it stops.
     pub async fn keep(self: Arc<Self>) {
         let mut stop = self.stop.clone();
-        let keeping = async { tokio::join!(self.keep_lease(), self.sweep(), follow::follow(&self)) };
+        let keeping =
+            async { tokio::join!(self.keep_lease(), self.sweep(), follow::follow(&self)) };
         tokio::select! {
             _ = keeping => {}
             _ = stop.wait_for(|stop| *stop) => {}
@@ -94,7 +92,7 @@ impl Agents {
     }
 
     async fn keep_lease(&self) -> Lease {
-        let name = format!("{LEASE}{}", self.process);
+        let name = format!("{STREAMS_LEASE}{}", self.process);
         loop {
             let names = std::slice::from_ref(&name);
             if let Err(error) = self.store.acquire_leases(names, &self.address, TTL).await {

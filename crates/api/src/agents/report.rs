@@ -5,8 +5,9 @@ use super::{Agent, Agents};
 use crate::audit::OwnWrite;
 use jiff::Timestamp;
 use quarterdeck_model::{
-    Condition, ConditionStatus, Key, Kind, Time, condition,
+    Condition, ConditionStatus, Key, Kind, Time,
     agent::{HostCondition, HostConditionKind, TaskReport},
+    condition,
     kinds::{
         AgentTask, Allocatable, Machine, MachineFacts,
         machine_agent::{AGENT_CONNECTED, HEALTHY, REACHABLE},
@@ -67,10 +68,12 @@ impl Agents {
             status.disconnected_since = None;
             let message = format!("Its agent holds a stream to the replica at {}.", self.address);
             let conditions = &mut machine.status.conditions;
-            let said = Condition::new(AGENT_CONNECTED, ConditionStatus::True, "Connected", message, now);
+            let said =
+                Condition::new(AGENT_CONNECTED, ConditionStatus::True, "Connected", message, now);
             condition::set(conditions, said);
             let message = "Its agent is heard of.";
-            let said = Condition::new(REACHABLE, ConditionStatus::True, "AgentConnected", message, now);
+            let said =
+                Condition::new(REACHABLE, ConditionStatus::True, "AgentConnected", message, now);
             condition::set(conditions, said);
         })
         .await
@@ -90,8 +93,13 @@ impl Agents {
             }
             status.disconnected_since = Some(heard);
             let message = format!("Its agent's stream ended: {why}.");
-            let said =
-                Condition::new(AGENT_CONNECTED, ConditionStatus::False, "Disconnected", message, now);
+            let said = Condition::new(
+                AGENT_CONNECTED,
+                ConditionStatus::False,
+                "Disconnected",
+                message,
+                now,
+            );
             condition::set(&mut machine.status.conditions, said);
         })
         .await

@@ -6,7 +6,11 @@ use super::{
     registry::{Session, Woken},
     report::Report,
 };
-use crate::{answer::{self, Answer}, server::Api, status::ApiError};
+use crate::{
+    answer::{self, Answer},
+    server::Api,
+    status::ApiError,
+};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, Request, header};
@@ -16,7 +20,7 @@ use jiff::Timestamp;
 use quarterdeck_model::{
     Kind as _, Time,
     agent::{
-        FromAgent, Frames, Goodbye, Hello, PROTOCOL, TASKS_MAX, Task, ToAgent, Welcome, encode,
+        Frames, FromAgent, Goodbye, Hello, PROTOCOL, TASKS_MAX, Task, ToAgent, Welcome, encode,
     },
     kinds::AgentTask,
 };
@@ -41,7 +45,12 @@ const RECONNECTS_PER_SECOND: usize = 2_500;
 const SPREAD_MIN: Duration = Duration::from_millis(500);
 
 /// Opens the stream of an agent.
-pub(crate) fn stream(api: &Api, agents: &Arc<Agents>, agent: Agent, request: Request<Incoming>) -> Result<Answer, ApiError> {
+pub(crate) fn stream(
+    api: &Api,
+    agents: &Arc<Agents>,
+    agent: Agent,
+    request: Request<Incoming>,
+) -> Result<Answer, ApiError> {
     agent.machine(&api.store.world())?;
     let (out, frames) = mpsc::channel(WAITING_MAX);
     tokio::spawn(Open { agents: agents.clone(), agent, out }.run(request.into_body()));
@@ -121,7 +130,9 @@ impl Open {
             let report = Report::Disconnected { session: &id, heard, why: &why };
             match agents.tell(&agent, &report).await {
                 Ok(()) => return,
-                Err(error) => warn!(%error, "the end of an agent's stream could not be written down"),
+                Err(error) => {
+                    warn!(%error, "the end of an agent's stream could not be written down")
+                }
             }
             sleep(PAUSE).await;
         }
@@ -216,7 +227,8 @@ impl Open {
         let world = self.agents.store.world();
         let fields = format!("metadata.namespace={namespace},spec.machine={name}");
         let found = world.with_fields(AgentTask::info(), &fields);
-        let mut tasks: Vec<AgentTask> = found.iter().filter_map(|task| task.decode().ok()).collect();
+        let mut tasks: Vec<AgentTask> =
+            found.iter().filter_map(|task| task.decode().ok()).collect();
         tasks.retain(|task| task.spec.machine_uid == *uid && !task.status.ended());
         tasks.sort_by_key(|task| (task.metadata.creation_timestamp, task.metadata.name.clone()));
         tasks.truncate(TASKS_MAX);

@@ -11,7 +11,7 @@ use quarterdeck_model::{
     kinds::{AgentTask, Instance, Machine, Secret},
 };
 use quarterdeck_store::World;
-use serde_json::Value;
+use std::sync::Arc;
 
 /// Whether the agent may do that.
 pub(crate) fn agent_may(world: &World, agent: &Agent, ask: &Ask<'_>) -> bool {
@@ -39,9 +39,8 @@ pub(crate) fn agent_may(world: &World, agent: &Agent, ask: &Ask<'_>) -> bool {
     if is(AgentTask::info()) {
         return part(&[""])
             && found(AgentTask::info()).is_some_and(|task| {
-                let uid = task.value();
-                let uid = uid.pointer("/spec/machineUID").and_then(Value::as_str);
-                task.field("spec.machine") == Some(&agent.name) && uid == Some(&agent.uid)
+                let spec = task.decode::<AgentTask>().map(|task| task.spec);
+                spec.is_ok_and(|it| it.machine == agent.name && it.machine_uid == agent.uid)
             });
     }
     is(Secret::info()) && part(&[""]) && instances(world, agent).any(|it| mounts(&it, name))
@@ -54,7 +53,7 @@ fn runs_on(instance: &Object, agent: &Agent) -> bool {
 }
 
 /// The instances on an agent's machine.
-fn instances(world: &World, agent: &Agent) -> impl Iterator<Item = std::sync::Arc<Object>> {
+fn instances(world: &World, agent: &Agent) -> impl Iterator<Item = Arc<Object>> {
     let Agent { namespace, name, .. } = agent;
     let fields =
         format!("metadata.namespace={namespace},spec.host.kind=Machine,spec.host.name={name}");
@@ -63,15 +62,7 @@ fn instances(world: &World, agent: &Agent) -> impl Iterator<Item = std::sync::Ar
 
 /// Whether an instance needs a Secret: as a volume, in its environment, or to fetch its images.
 fn mounts(instance: &Object, secret: &str) -> bool {
-    let value = instance.value();
-    let Some(template) = value.pointer("/spec/template") else { return false };
-    let list = |of: &Value, field: &str| {
-        of.get(field).and_then(Value::as_array).cloned().unwrap_or_default()
-    };
-    let names = |of: &Value, path: &str| of.pointer(path).and_then(Value::as_str) == Some(secret);
-    list(template, "volumes").iter().any(|volume| names(volume, "/secret/secretName"))
-        || list(template, "imagePullSecrets").iter().any(|it| names(it, "/name"))
-        || list(template, "containers").iter().any(|container| {
-            list(container, "env").iter().any(|env| names(env, "/valueFrom/secretKeyRef/name"))
-        })
+    let instance: Option<Instance> = instance.decode().ok();
+    let template = instance.and_then(|instance| instance.spec.template);
+    template.is_some_and(|template| template.secrets().contains(secret))
 }

@@ -156,9 +156,7 @@ fn written_by_the_plane() -> [KindRef; 5] {
 fn own_kinds(read: bool) -> Vec<Value> {
     let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
     let own = kinds::all().iter().filter(|kind| kind.group.ends_with(".quarterdeck.dev"));
-    for kind in own.filter(|kind| {
-        read || !written_by_the_plane().contains(kind)
-    }) {
+    for kind in own.filter(|kind| read || !written_by_the_plane().contains(kind)) {
         if groups.last().is_none_or(|(group, _)| *group != kind.group) {
             groups.push((kind.group, Vec::new()));
         }

@@ -7,17 +7,19 @@ use serde_json::json;
 use std::{collections::BTreeSet, path::Path};
 
 /// Every shipped runbook has a story: here, or in `life`.
-const TOLD: [&str; 17] = [
+const TOLD: [&str; 19] = [
     "clean-server",
     "detach-server",
     "inspect-server",
     "move-server",
     "network-boot-server",
+    "patch-machine",
     "power-cycle-server",
     "power-off-server",
     "power-on-server",
     "provision-server",
     "quarantine-server",
+    "reboot-machine",
     "reinstall-server",
     "repair-server",
     "retire-server",
@@ -130,4 +132,31 @@ fn network_boot_server() {
         .breaks("choose-network", "NotSupported")
         .under_way(&[])
         .is(RunPhase::Failed);
+}
+
+#[test]
+fn reboot_machine() {
+    let story = run("reboot-machine").crash();
+    assert!(story.world.pending["reboot"].disruptive, "it asks the ledger");
+    story.gives("reboot", json!({"bootID": "b"})).is(RunPhase::Succeeded);
+}
+
+#[test]
+fn patch_machine() {
+    let found = |packages: &[&str], reboot: bool| json!({"packages": packages, "changed": !packages.is_empty(), "rebootRequired": reboot});
+    run("patch-machine").gives("fetch", found(&[], false)).is(RunPhase::Succeeded);
+    let story = run("patch-machine").gives("fetch", found(&["a 1"], false));
+    assert!(story.world.pending["install"].disruptive, "it asks the ledger");
+    story
+        .crash()
+        .gives("install", found(&["a 1"], true))
+        .under_way(&["reboot"])
+        .gives("reboot", json!({"bootID": "b"}))
+        .is(RunPhase::Succeeded);
+    run("patch-machine")
+        .gives("fetch", found(&["a 1"], false))
+        .gives("install", found(&["a 1"], false))
+        .is(RunPhase::Succeeded);
+    // One that asked for it before, and has nothing to install.
+    run("patch-machine").gives("fetch", found(&[], true)).under_way(&["reboot"]);
 }

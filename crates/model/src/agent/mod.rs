@@ -32,6 +32,9 @@ pub const FRAME_BYTES_MAX: usize = 1 << 20;
 pub const JOIN_BYTES_MAX: usize = 16 << 10;
 /// Tasks that are told of in one frame; more follow when some have ended.
 pub const TASKS_MAX: usize = 32;
+/// Lease by which a process says that it lives, and with it the streams that it holds; its name goes on with that of the
+/// process, with which the names of its sessions begin.
+pub const STREAMS_LEASE: &str = "agents-";
 /// What an agent begins its common name with: `machine:NAMESPACE:NAME`.
 pub const USER_PREFIX: &str = "machine:";
 /// The organization of its certificates, which is a group of the plane.

@@ -162,7 +162,12 @@ impl Kind for Machine {
         Column::new("Image", "status.image", "Image that is installed"),
         Column::new("Address", "status.address", "Where it is reached").wide(),
         Column::new("Run", "status.currentRun", "Run that acts on it now").wide(),
-        Column::new("Agent", "status.conditions[type=AgentConnected].status", "Whether its agent is connected").wide(),
+        Column::new(
+            "Agent",
+            "status.conditions[type=AgentConnected].status",
+            "Whether its agent is connected",
+        )
+        .wide(),
         Column::new("Reason", "status.conditions[type=Ready].reason", "Why it is ready or not"),
     ];
     const INDEXED_FIELDS: &'static [&'static str] = &[
@@ -172,6 +177,7 @@ impl Kind for Machine {
         "spec.transferTo.name",
         "spec.transferFrom.namespace",
         "spec.transferFrom.name",
+        "spec.location.rack",
         "status.phase",
         "status.server",
     ];

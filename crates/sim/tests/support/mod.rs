@@ -39,6 +39,7 @@ pub(crate) struct Machines {
     pub(crate) catalog: Catalog,
     pub(crate) servers: Vec<Server>,
     secrets: Arc<Secrets>,
+    hosts: std::sync::Arc::new(quarterdeck_providers::agent::NoHosts),
 }
 
 impl Machines {
