@@ -32,6 +32,9 @@ pub enum AgentError {
     /// A setting is missing or wrong.
     #[error("{0}")]
     Setting(String),
+    /// Containers cannot be run.
+    #[error(transparent)]
+    Containers(#[from] crate::containers::ContainersError),
     /// The plane refuses.
     #[error("the plane refuses: {0}")]
     Refused(String),

@@ -63,6 +63,16 @@ impl Identity {
         format!("{}/{}", self.certified.namespace, self.certified.name)
     }
 
+    /// Its namespace, in which all is that runs on it.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.certified.namespace
+    }
+
+    /// Identity of the machine.
+    pub(crate) fn uid(&self) -> &str {
+        &self.certified.uid
+    }
+
     /// When to ask for the next certificate.
     pub(crate) fn renew_at(&self) -> Timestamp {
         self.renew_at

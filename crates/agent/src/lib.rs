@@ -13,11 +13,13 @@ mod error;
 mod folder;
 mod host;
 mod identity;
+mod instances;
 mod pause;
 mod session;
 mod tasks;
 
 pub use error::AgentError;
+pub use instances::ContainerSettings;
 
 use connect::Plane;
 use folder::Folder;
@@ -48,6 +50,8 @@ pub struct Settings {
     pub root: PathBuf,
     /// What restarts the operating system.
     pub reboot_command: Vec<String>,
+    /// Where the container engine is heard, and what containers may do.
+    pub containers: ContainerSettings,
 }
 
 /// Runs the agent until `stop` turns true, or it can do nothing any more.
@@ -73,10 +77,17 @@ pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>) -> Result<
     };
     plane.keep(&folder)?;
     info!(machine = identity.machine(), plane = plane.address(), "the agent has joined");
+    let containers = settings.containers.open(&folder, identity.uid())?;
     let tasks = Tasks::open(&folder, host.clone(), &settings)?;
     let (mut pause, mut refused) = (Pause::default(), 0);
     loop {
-        let session = Session { plane: &plane, host: &host, tasks: &tasks, folder: &folder };
+        let session = Session {
+            plane: &plane,
+            host: &host,
+            tasks: &tasks,
+            containers: &containers,
+            folder: &folder,
+        };
         let ended = tokio::select! {
             ended = session.run(&mut identity) => ended,
             _ = stop.wait_for(|stop| *stop) => return Ok(()),

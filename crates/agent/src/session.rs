@@ -3,9 +3,11 @@
 
 use crate::{
     connect::{Plane, Reply},
+    containers::Containers,
     folder::Folder,
     host::{Health, Host},
     identity::Identity,
+    instances::{self, Wanted},
     tasks::Tasks,
 };
 use bytes::Bytes;
@@ -42,6 +44,7 @@ pub(crate) struct Session<'a> {
     pub(crate) plane: &'a Plane,
     pub(crate) host: &'a Host,
     pub(crate) tasks: &'a Tasks,
+    pub(crate) containers: &'a Containers,
     pub(crate) folder: &'a Folder,
 }
 
@@ -119,6 +122,7 @@ impl Session<'_> {
         welcome: &Welcome,
     ) -> Result<std::convert::Infallible, Ended> {
         let mut told = Told::default();
+        let (mut wanted, mut instances) = (Wanted::default(), self.containers.reports());
         let mut health = Health::default();
         let every = |period: Duration| {
             let mut interval = interval(period);
@@ -138,6 +142,9 @@ impl Session<'_> {
                         told.tasks.retain(|name, _| tasks.iter().any(|task| task.name == *name));
                         self.tasks.assign(tasks).await.map_err(|error| error.to_string())?;
                         self.tell_tasks(stream, &mut told).await?;
+                    }
+                    ToAgent::Instances(said) => {
+                        wanted.take(identity.namespace(), said, self.containers)?;
                     }
                     ToAgent::Time(time) => health.plane_says(time, Timestamp::now()),
                     ToAgent::Goodbye(goodbye) if goodbye.for_good => {
@@ -173,6 +180,10 @@ impl Session<'_> {
                         stream.send(&FromAgent::Conditions(conditions.clone())).await?;
                         told.conditions = Some(conditions);
                     }
+                }
+                Some(seen) = instances.recv() => {
+                    let report = Box::new(instances::report(seen));
+                    stream.send(&FromAgent::Instance(report)).await?;
                 }
                 _ = changes.changed() => self.tell_tasks(stream, &mut told).await?,
             }

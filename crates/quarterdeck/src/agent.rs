@@ -1,7 +1,7 @@
 //! `quarterdeck agent`: reads flags and runs the agent until it is asked to stop.
 
 use crate::{command::Error, logs, settings::LogFormat};
-use quarterdeck_agent::Settings;
+use quarterdeck_agent::{ContainerSettings, Settings};
 use std::path::PathBuf;
 use tokio::{
     runtime::Builder,
@@ -41,9 +41,41 @@ pub(crate) struct Flags {
     /// What restarts the operating system
     #[arg(long, value_name = "COMMAND", default_value = "systemctl reboot")]
     reboot_command: String,
+    /// Socket of the Docker Engine, or of Podman's service that speaks its API
+    #[arg(long, value_name = "SOCKET", default_value = "/run/docker.sock")]
+    engine_socket: PathBuf,
+    /// Folder in memory for the Secrets of containers
+    #[arg(long, value_name = "DIR", default_value = "/dev/shm/quarterdeck-agent")]
+    secrets_dir: PathBuf,
+    /// A path of the host that containers may mount, with :rw if they may write there; may be repeated
+    #[arg(long, value_name = "PATH[:rw]")]
+    allow_host_path: Vec<String>,
+    /// A capability of the kernel that containers may add; may be repeated
+    #[arg(long, value_name = "CAPABILITY")]
+    allow_capability: Vec<String>,
+    /// Containers may have the network of the host
+    #[arg(long)]
+    allow_host_network: bool,
     /// What is logged: a level, or filters
     #[arg(long, value_name = "FILTER", default_value = "info", value_parser = filter)]
     log: String,
+}
+
+impl Flags {
+    /// What containers may do.
+    fn containers(&self) -> ContainerSettings {
+        let path = |text: &String| match text.strip_suffix(":rw") {
+            Some(path) => (path.into(), true),
+            None => (text.into(), false),
+        };
+        ContainerSettings {
+            engine: self.engine_socket.clone(),
+            secrets: self.secrets_dir.clone(),
+            host_paths: self.allow_host_path.iter().map(path).collect(),
+            capabilities: self.allow_capability.clone(),
+            host_network: self.allow_host_network,
+        }
+    }
 }
 
 fn filter(text: &str) -> Result<String, String> {
@@ -52,10 +84,12 @@ fn filter(text: &str) -> Result<String, String> {
 
 /// Runs it.
 pub(crate) fn run(flags: Flags) -> Result<(), Error> {
-    let Flags { data_dir, server, ca_file, join_token_file, root, reboot_command, log } = flags;
+    let containers = flags.containers();
+    let Flags { data_dir, server, ca_file, join_token_file, root, reboot_command, log, .. } = flags;
     logs::start(EnvFilter::new(log), LogFormat::Text);
     let reboot_command = reboot_command.split_whitespace().map(str::to_owned).collect();
-    let settings = Settings { data_dir, server, ca_file, join_token_file, root, reboot_command };
+    let settings =
+        Settings { data_dir, server, ca_file, join_token_file, root, reboot_command, containers };
     // One thread: it shall not be noticed.
     let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::System)?;
     runtime.block_on(async {

@@ -176,3 +176,26 @@ async fn a_restart_asks_the_ledger_and_is_done_when_another_start_is_seen() {
     let done = ended(&plane, "restart").await;
     assert_eq!(output(&done)["bootID"], "second");
 }
+
+/// What is to run on a machine reaches its agent, and what the agent sees of it comes back: here, that there is no engine.
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_reach_the_agent_and_their_status_comes_back() {
+    let plane = Plane::start(BINARY).await;
+    let secrets = tempfile::tempdir_in("/dev/shm").unwrap();
+    let place = secrets.path().to_str().unwrap().to_owned();
+    let nobody = format!("{place}/no-engine.sock");
+    let more = ["--secrets-dir", place.as_str(), "--engine-socket", nobody.as_str()];
+    let _agent = joined(&plane, "m", plane.address(), &more).await;
+    plane
+        .apply(
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {a: b}\n---\n\
+             apiVersion: services.quarterdeck.dev/v1alpha1\nkind: Service\nmetadata: {name: web}\nspec: {owner: shop, tier: 1}\n---\n\
+             apiVersion: services.quarterdeck.dev/v1alpha1\nkind: Instance\nmetadata: {name: web-0}\nspec:\n  service: web\n  host: {kind: Machine, name: m}\n  template:\n    containers: [{name: c, image: 'registry.example.com/a:1', volumeMounts: [{name: v, mountPath: /v}]}]\n    volumes: [{name: v, secret: {secretName: s}}]\n",
+        )
+        .await;
+    wait_for(DEADLINE, "the agent to say that there is no engine", async || {
+        let text = plane.kubectl(&["get", "instance", "web-0", "--output", "json"]).await;
+        if text.contains("no-engine.sock") { Ok(()) } else { Err(text) }
+    })
+    .await;
+}

@@ -4,13 +4,18 @@
 use super::{Agents, identity::Agent};
 use quarterdeck_model::{
     FieldSelector, Kind as _, KindRef, LabelSelector, Object,
-    kinds::{AgentTask, Machine},
+    kinds::{AgentTask, Instance, Machine, Secret},
 };
 use quarterdeck_store::{EventKind, WatchQuery};
 
 /// Follows until it is dropped.
 pub(super) async fn follow(agents: &Agents) {
-    tokio::join!(each(agents, AgentTask::info(), task), each(agents, Machine::info(), machine));
+    tokio::join!(
+        each(agents, AgentTask::info(), task),
+        each(agents, Machine::info(), machine),
+        each(agents, Instance::info(), instance),
+        each(agents, Secret::info(), secret),
+    );
 }
 
 async fn each(agents: &Agents, kind: KindRef, saw: fn(&Agents, &Object, bool)) {
@@ -26,7 +31,10 @@ async fn each(agents: &Agents, kind: KindRef, saw: fn(&Agents, &Object, bool)) {
         // At the start nobody is connected; after falling behind, anything may have changed.
         if agents.registry.count() > 0 {
             world.all(kind).for_each(|object| saw(agents, object, false));
-            agents.registry.each(|session| session.tasks_changed());
+            agents.registry.each(|session| {
+                session.tasks_changed();
+                session.instances_changed();
+            });
         }
         while let Ok(events) = watcher.next().await {
             for event in events {
@@ -41,6 +49,25 @@ fn task(agents: &Agents, task: &Object, _: bool) {
     if let Some(session) = agents.registry.get(task.namespace(), machine) {
         session.tasks_changed();
     }
+}
+
+fn instance(agents: &Agents, instance: &Object, _: bool) {
+    if instance.field("spec.host.kind") != Some("Machine") {
+        return;
+    }
+    let machine = instance.field("spec.host.name").unwrap_or_default();
+    if let Some(session) = agents.registry.get(instance.namespace(), machine) {
+        session.instances_changed();
+    }
+}
+
+/// Secrets change seldom; whoever runs something in their namespace looks whether it uses them.
+fn secret(agents: &Agents, secret: &Object, _: bool) {
+    agents.registry.each(|session| {
+        if session.agent.get().is_some_and(|agent| agent.namespace == secret.namespace()) {
+            session.instances_changed();
+        }
+    });
 }
 
 /// Ends the stream of a machine that is gone, or whose certificate counts no more.

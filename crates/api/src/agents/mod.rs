@@ -10,6 +10,7 @@
 
 mod follow;
 mod identity;
+mod instances;
 mod join;
 mod registry;
 mod report;

@@ -31,6 +31,8 @@ pub(super) struct Session {
     memory_bytes: AtomicU64,
     /// Its tasks may have changed.
     tasks: AtomicBool,
+    /// Its instances may have changed.
+    instances: AtomicBool,
     goodbye: OnceLock<Goodbye>,
     wake: Notify,
 }
@@ -38,6 +40,7 @@ pub(super) struct Session {
 /// What a stream is woken for.
 pub(super) enum Woken {
     Tasks,
+    Instances,
     End(Goodbye),
 }
 
@@ -51,6 +54,7 @@ impl Session {
             cpu_millis: AtomicU64::new(0),
             memory_bytes: AtomicU64::new(0),
             tasks: AtomicBool::new(false),
+            instances: AtomicBool::new(false),
             goodbye: OnceLock::new(),
             wake: Notify::new(),
         }
@@ -84,6 +88,12 @@ impl Session {
         self.wake.notify_one();
     }
 
+    /// Has it look at its instances.
+    pub(super) fn instances_changed(&self) {
+        self.instances.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
     /// Ends it.
     pub(super) fn end(&self, message: &str, for_good: bool) {
         // The first reason is the one.
@@ -99,6 +109,9 @@ impl Session {
             }
             if self.tasks.swap(false, Ordering::Acquire) {
                 return Woken::Tasks;
+            }
+            if self.instances.swap(false, Ordering::Acquire) {
+                return Woken::Instances;
             }
             self.wake.notified().await;
         }

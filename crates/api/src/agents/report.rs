@@ -6,10 +6,11 @@ use crate::audit::OwnWrite;
 use jiff::Timestamp;
 use quarterdeck_model::{
     Condition, ConditionStatus, Key, Kind, Time,
-    agent::{HostCondition, HostConditionKind, TaskReport},
+    agent::{HostCondition, HostConditionKind, InstanceReport, TaskReport},
     condition,
     kinds::{
-        AgentTask, Allocatable, Machine, MachineFacts,
+        AgentTask, Allocatable, CONTAINERS_FINALIZER, HostKind, Instance, InstanceStatus, Machine,
+        MachineFacts,
         machine_agent::{AGENT_CONNECTED, HEALTHY, REACHABLE},
     },
     object,
@@ -20,6 +21,10 @@ use quarterdeck_store::{Mutation, Outcome, Precondition, StoreError, Write};
 const TRIES: usize = 16;
 /// Longest sentence and word of a condition that an agent says.
 const MESSAGE_BYTES_MAX: usize = 512;
+/// What of an instance is told at most.
+const CONTAINERS_MAX: usize = 64;
+const PORTS_MAX: usize = 128;
+const CONDITIONS_MAX: usize = 16;
 /// Memory that is left to the system and the agent.
 const RESERVED_BYTES: u64 = 256 << 20;
 
@@ -35,6 +40,8 @@ pub(super) enum Report<'r> {
     Conditions(Vec<HostCondition>),
     /// How far a task is.
     Task(TaskReport),
+    /// How an instance is.
+    Instance(Box<InstanceReport>),
 }
 
 impl Agents {
@@ -50,6 +57,7 @@ impl Agents {
             Report::Facts(facts) => self.tell_facts(agent, (**facts).clone()).await,
             Report::Conditions(said) => self.tell_conditions(agent, said).await,
             Report::Task(report) => self.tell_task(agent, report.clone()).await,
+            Report::Instance(report) => self.tell_instance(agent, report).await,
         }
     }
 
@@ -182,6 +190,38 @@ impl Agents {
         .await
     }
 
+    /// How an instance on its machine is; one that is to go and of which nothing is left there is let go.
+    async fn tell_instance(
+        &self,
+        agent: &Agent,
+        report: &InstanceReport,
+    ) -> Result<(), StoreError> {
+        let here = |instance: &Instance| {
+            instance.metadata.uid == report.uid
+                && instance.spec.template.is_some()
+                && instance.spec.host.kind == HostKind::Machine
+                && instance.spec.host.name == agent.name
+        };
+        self.modify::<Instance>(agent, &report.name, |instance| {
+            if !here(instance) {
+                return;
+            }
+            let mut status = bounded(report.status.clone());
+            // Those of the plane's own stay.
+            let own = |condition: &Condition| {
+                !status.conditions.iter().any(|said| said.kind == condition.kind)
+            };
+            let kept: Vec<Condition> =
+                instance.status.conditions.iter().filter(|it| own(it)).cloned().collect();
+            status.conditions.extend(kept);
+            instance.status = status;
+            if report.gone && instance.metadata.deletion_timestamp.is_some() {
+                instance.metadata.finalizers.retain(|held| held != CONTAINERS_FINALIZER);
+            }
+        })
+        .await
+    }
+
     /// Changes the status of the agent's own machine.
     async fn machine(
         &self,
@@ -216,9 +256,12 @@ impl Agents {
             if value == before {
                 return Ok(());
             }
+            // What nobody holds any more goes with the last who let go.
+            let meta = value.meta();
+            let gone = meta.deletion_timestamp.is_some() && meta.finalizers.is_empty();
             let body = object::encode_typed(&value).map_err(|error| broken(error.to_string()))?;
             let key = Key::new(kind, &agent.namespace, name);
-            let write = Write::Put(body.into());
+            let write = if gone { Write::Delete } else { Write::Put(body.into()) };
             let precondition = Precondition::At(found.revision);
             let mutation = Mutation { key: key.clone(), write, precondition, fence: None };
             if let Some(Outcome::Committed(revision)) =
@@ -241,6 +284,20 @@ impl Agents {
             .own_writes(&[OwnWrite { user, verb, key, uid: Some(uid), revision, annotations }])
             .await;
     }
+}
+
+/// The same within bounds: agents are not trusted.
+fn bounded(mut status: InstanceStatus) -> InstanceStatus {
+    status.containers.truncate(CONTAINERS_MAX);
+    status.ports.truncate(PORTS_MAX);
+    status.conditions.truncate(CONDITIONS_MAX);
+    for condition in &mut status.conditions {
+        (condition.kind, condition.reason) = (word(&condition.kind), word(&condition.reason));
+        condition.message = sentence(&condition.message);
+    }
+    status.message = status.message.as_deref().map(sentence);
+    status.address = status.address.as_deref().map(sentence);
+    status
 }
 
 /// A word for machines, whatever an agent says.

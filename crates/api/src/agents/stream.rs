@@ -3,6 +3,7 @@
 
 use super::{
     Agent, Agents,
+    instances::{self, Sent},
     registry::{Session, Woken},
     report::Report,
 };
@@ -165,6 +166,8 @@ impl Open {
             hello.version.chars().filter(|letter| !letter.is_control()).take(64).collect();
         self.tell(Report::Connected { session: id, version: &version, since: now }).await?;
         self.send_tasks().await?;
+        let mut sent = Sent::default();
+        self.send_instances(&mut sent).await?;
         loop {
             tokio::select! {
                 frame = reader.next() => {
@@ -173,6 +176,7 @@ impl Open {
                 }
                 woken = session.woken() => match woken {
                     Woken::Tasks => self.send_tasks().await?,
+                    Woken::Instances => self.send_instances(&mut sent).await?,
                     Woken::End(goodbye) => return Err(End::Ours(goodbye)),
                 },
             }
@@ -197,6 +201,9 @@ impl Open {
             }
             FromAgent::Conditions(said) => {
                 self.tell(Report::Conditions(said)).await?;
+            }
+            FromAgent::Instance(report) => {
+                self.tell(Report::Instance(report)).await?;
             }
             FromAgent::Task(report) => {
                 self.tell(Report::Task(report)).await?;
@@ -246,6 +253,14 @@ impl Open {
                 Err(error) => return Err(End::Theirs(error.to_string())),
             }
         }
+    }
+
+    /// Sends what of its instances changed since it was sent.
+    async fn send_instances(&self, sent: &mut Sent) -> Result<(), End> {
+        for frame in instances::changed(&self.agents.store.world(), &self.agent, sent) {
+            self.send(&ToAgent::Instances(frame)).await?;
+        }
+        Ok(())
     }
 
     fn spread_millis(&self) -> u32 {

@@ -12,10 +12,11 @@ pub use frame::{Frame, FrameError, Frames, encode};
 pub use usage::Usage;
 
 use crate::{
-    ConditionStatus, Time,
-    kinds::{AgentTaskSpec, AgentTaskStatus, MachineFacts},
+    ConditionStatus, Duration, Time,
+    kinds::{AgentTaskSpec, AgentTaskStatus, InstanceSpec, InstanceStatus, MachineFacts},
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The version of this protocol; part of its paths.
 pub const PROTOCOL: u32 = 1;
@@ -88,10 +89,13 @@ pub enum FromAgent {
     Conditions(Vec<HostCondition>),
     /// How far a task is.
     Task(TaskReport),
+    /// How an instance is.
+    Instance(Box<InstanceReport>),
 }
 
 impl Frame for FromAgent {
-    const NAMES: &'static [&'static str] = &["hello", "heartbeat", "facts", "conditions", "task"];
+    const NAMES: &'static [&'static str] =
+        &["hello", "heartbeat", "facts", "conditions", "task", "instance"];
 }
 
 /// What the plane says.
@@ -104,12 +108,14 @@ pub enum ToAgent {
     Time(Time),
     /// Tasks of the host that have not ended, as far as they fit. What of a former frame is not in it has ended.
     Tasks(Vec<Task>),
+    /// What is to run on the host.
+    Instances(Instances),
     /// The stream ends, and why.
     Goodbye(Goodbye),
 }
 
 impl Frame for ToAgent {
-    const NAMES: &'static [&'static str] = &["welcome", "time", "tasks", "goodbye"];
+    const NAMES: &'static [&'static str] = &["welcome", "time", "tasks", "instances", "goodbye"];
 }
 
 /// Who begins a stream.
@@ -225,6 +231,66 @@ pub struct TaskReport {
     pub uid: String,
     /// How far it is.
     pub status: AgentTaskStatus,
+}
+
+/// Values of Secrets in Base64, by name and key.
+pub type Secrets = BTreeMap<String, BTreeMap<String, String>>;
+
+/// What is to run on a host, or what of that changed.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Instances {
+    /// What was said before counts no more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub complete: bool,
+    /// These are to run, as it says here.
+    pub set: Vec<Assigned>,
+    /// Identities of those that are not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
+    /// It goes on in the next frame, and nothing is done before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
+}
+
+/// Secrets stay out: frames end up in logs.
+impl std::fmt::Debug for Instances {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Instances").field("set", &self.set.len()).finish_non_exhaustive()
+    }
+}
+
+/// An instance that is to run on a host, or to end.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Assigned {
+    /// Its name, in the namespace of the Machine.
+    pub name: String,
+    /// Its identity.
+    pub uid: String,
+    /// What is wanted of it.
+    pub spec: InstanceSpec,
+    /// It is to end, and has so long for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleting_grace: Option<Duration>,
+    /// The Secrets that it uses.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: Secrets,
+}
+
+/// How an instance is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InstanceReport {
+    /// Its name.
+    pub name: String,
+    /// Its identity.
+    pub uid: String,
+    /// What its host sees of it; conditions of the plane's own are not in it.
+    pub status: InstanceStatus,
+    /// Nothing of it is left on the host.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
 }
 
 /// Why a stream ends.
