@@ -1,7 +1,7 @@
 //! What a machine is, from the files of its kernel and system. What cannot be read is left out.
 //! Source: os-release(5), proc(5), sysfs(5), ip-address(8).
 
-use super::{Host, packages, usage::kilobytes};
+use super::{Host, usage::kilobytes};
 use jiff::Timestamp;
 use quarterdeck_model::{
     Time,
@@ -15,6 +15,8 @@ use std::fs;
 
 /// Block devices that are not disks.
 const NOT_DISKS: [&str; 5] = ["loop", "ram", "zram", "dm-", "md"];
+/// Interfaces that come and go with what runs on the host (`ip -details`, `info_kind`): each would be a change of its facts.
+const PASSING: [&str; 4] = ["veth", "ifb", "tun", "dummy"];
 /// File systems on disks.
 const ON_DISKS: [&str; 7] = ["ext4", "ext3", "ext2", "xfs", "btrfs", "zfs", "f2fs"];
 /// Where container engines are heard.
@@ -40,9 +42,7 @@ pub(super) async fn facts(host: &Host) -> MachineFacts {
         disks: disks(host),
         file_systems: file_systems(host),
         interfaces: interfaces(host).await,
-        packages: host
-            .read("/var/lib/dpkg/status")
-            .map(|status| packages::summary("dpkg", &packages::of_dpkg(&status))),
+        packages: host.packages(),
         container_engine: engine.map(|(name, _)| (*name).into()),
         reboot_required: host.path("/var/run/reboot-required").exists(),
     };
@@ -143,6 +143,14 @@ struct Interface {
     address: Option<String>,
     #[serde(default)]
     addr_info: Vec<Address>,
+    #[serde(default)]
+    linkinfo: LinkInfo,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct LinkInfo {
+    info_kind: String,
 }
 
 #[derive(Deserialize)]
@@ -154,8 +162,9 @@ struct Address {
 }
 
 async fn interfaces(host: &Host) -> Vec<InterfaceFacts> {
-    match host.ask("ip", &["-json", "address"]).await {
-        Some(text) => addresses(&text),
+    let main = main_interface(&host.read("/proc/net/route").unwrap_or_default());
+    match host.ask("ip", &["-json", "-details", "address"]).await {
+        Some(text) => addresses(&text, &main),
         // Without that, what there is.
         None => {
             let all = names(host, "/sys/class/net").into_iter().filter(|name| name != "lo");
@@ -169,9 +178,21 @@ async fn interfaces(host: &Host) -> Vec<InterfaceFacts> {
     }
 }
 
-fn addresses(text: &str) -> Vec<InterfaceFacts> {
+/// The interface of the default route; empty when there is none. Source: proc_net_route(5).
+fn main_interface(routes: &str) -> String {
+    let line = routes.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let main = line.filter(|fields| fields.get(1) == Some(&"00000000"));
+    main.filter_map(|fields| fields.first().map(|name| (*name).to_owned()))
+        .next()
+        .unwrap_or_default()
+}
+
+/// That of the default route first: its address is the host's.
+fn addresses(text: &str, main: &str) -> Vec<InterfaceFacts> {
     let all: Vec<Interface> = serde_json::from_str(text).unwrap_or_default();
-    let all = all.into_iter().filter(|interface| interface.link_type != "loopback");
+    let stays =
+        |it: &Interface| it.link_type != "loopback" && !PASSING.contains(&&*it.linkinfo.info_kind);
+    let all = all.into_iter().filter(stays);
     let mut all: Vec<InterfaceFacts> = all
         .map(|Interface { ifname, address, addr_info, .. }| {
             let addresses = addr_info.into_iter().filter(|it| it.scope != "link");
@@ -179,7 +200,7 @@ fn addresses(text: &str) -> Vec<InterfaceFacts> {
             InterfaceFacts { name: ifname, mac: address, addresses }
         })
         .collect();
-    all.sort_by(|one, other| one.name.cmp(&other.name));
+    all.sort_by_key(|interface| (interface.name != main, interface.name.clone()));
     all
 }
 
@@ -205,11 +226,17 @@ mod tests {
             "addr_info":[{"family":"inet","local":"127.0.0.1","prefixlen":8,"scope":"host"}]},
             {"ifindex":2,"ifname":"eth0","link_type":"ether","address":"52:54:00:12:34:56","addr_info":[
             {"family":"inet","local":"192.0.2.7","prefixlen":24,"scope":"global"},
-            {"family":"inet6","local":"fe80::1","prefixlen":64,"scope":"link"}]}]"#;
-        let found = addresses(ip);
-        assert_eq!(found.len(), 1);
+            {"family":"inet6","local":"fe80::1","prefixlen":64,"scope":"link"}]},
+            {"ifindex":3,"ifname":"docker0","link_type":"ether","linkinfo":{"info_kind":"bridge"},
+            "addr_info":[{"family":"inet","local":"172.17.0.1","prefixlen":16,"scope":"global"}]},
+            {"ifindex":4,"ifname":"veth1","link_type":"ether","linkinfo":{"info_kind":"veth"}}]"#;
+        let routes =
+            "Iface\tDestination\tGateway\neth0\t00000000\t010200C0\ndocker0\t000011AC\t00000000\n";
+        let found = addresses(ip, &main_interface(routes));
+        let names: Vec<&str> = found.iter().map(|interface| interface.name.as_str()).collect();
+        assert_eq!(names, ["eth0", "docker0"]);
         assert_eq!(found[0].addresses, ["192.0.2.7/24"]);
-        assert!(addresses("nonsense").is_empty());
+        assert!(addresses("nonsense", "").is_empty());
     }
 
     #[tokio::test]

@@ -9,14 +9,17 @@ mod vitals;
 
 pub(crate) use health::Health;
 
-use quarterdeck_model::{agent::Usage, kinds::MachineFacts};
+use quarterdeck_model::{
+    agent::Usage,
+    kinds::{MachineFacts, machine_agent::PackageFacts},
+};
 use std::{
     fs::File,
     io::Read as _,
     path::{Path, PathBuf},
     process::Stdio,
     sync::Mutex,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use tokio::{process::Command, time::timeout};
 use usage::Meter;
@@ -31,11 +34,13 @@ const LOOK: Duration = Duration::from_secs(10);
 pub(crate) struct Host {
     root: PathBuf,
     meter: Mutex<Meter>,
+    /// What dpkg's file said, and which version of the file that was: it is large, and changes seldom.
+    packages: Mutex<Option<(SystemTime, PackageFacts)>>,
 }
 
 impl Host {
     pub(crate) fn new(root: &Path) -> Self {
-        Self { root: root.into(), meter: Mutex::default() }
+        Self { root: root.into(), meter: Mutex::default(), packages: Mutex::default() }
     }
 
     /// Where a file of the host is.
@@ -47,7 +52,27 @@ impl Host {
     pub(crate) fn read(&self, path: &str) -> Option<String> {
         let mut bytes = Vec::new();
         File::open(self.path(path)).ok()?.take(FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
-        Some(String::from_utf8_lossy(&bytes).into_owned())
+        // Without a copy, where it is text.
+        Some(match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(other) => String::from_utf8_lossy(other.as_bytes()).into_owned(),
+        })
+    }
+
+    /// Which packages are installed; none where nobody knows.
+    fn packages(&self) -> Option<PackageFacts> {
+        const FILE: &str = "/var/lib/dpkg/status";
+        let changed = self.path(FILE).metadata().and_then(|file| file.modified()).ok()?;
+        // It holds one value, whole.
+        let mut kept = self.packages.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((at, facts)) = &*kept
+            && *at == changed
+        {
+            return Some(facts.clone());
+        }
+        let facts = packages::summary("dpkg", &packages::of_dpkg(&self.read(FILE)?));
+        *kept = Some((changed, facts.clone()));
+        Some(facts)
     }
 
     /// Which start of the operating system this is; empty when it does not say.
