@@ -1,7 +1,7 @@
 //! The shipped runbooks, each with its story.
 
 use crate::support::{Known, Story};
-use quarterdeck_model::kinds::{RunPhase, Runbook};
+use quarterdeck_model::kinds::{RunPhase, RunTarget, Runbook};
 use quarterdeck_providers::{Providers, http::Reach};
 use serde_json::json;
 use std::{collections::BTreeSet, path::Path};
@@ -134,9 +134,16 @@ fn network_boot_server() {
         .is(RunPhase::Failed);
 }
 
+/// A run of a runbook that is about machines.
+fn at_machine(name: &str) -> Story {
+    let mut story = Story::among(shipped(), name);
+    story.world.run.target = Some(RunTarget::new("Machine", "web-1"));
+    story.start()
+}
+
 #[test]
 fn reboot_machine() {
-    let story = run("reboot-machine").crash();
+    let story = at_machine("reboot-machine").crash();
     assert!(story.world.pending["reboot"].disruptive, "it asks the ledger");
     story.gives("reboot", json!({"bootID": "b"})).is(RunPhase::Succeeded);
 }
@@ -144,8 +151,8 @@ fn reboot_machine() {
 #[test]
 fn patch_machine() {
     let found = |packages: &[&str], reboot: bool| json!({"packages": packages, "changed": !packages.is_empty(), "rebootRequired": reboot});
-    run("patch-machine").gives("fetch", found(&[], false)).is(RunPhase::Succeeded);
-    let story = run("patch-machine").gives("fetch", found(&["a 1"], false));
+    at_machine("patch-machine").gives("fetch", found(&[], false)).is(RunPhase::Succeeded);
+    let story = at_machine("patch-machine").gives("fetch", found(&["a 1"], false));
     assert!(story.world.pending["install"].disruptive, "it asks the ledger");
     story
         .crash()
@@ -153,10 +160,10 @@ fn patch_machine() {
         .under_way(&["reboot"])
         .gives("reboot", json!({"bootID": "b"}))
         .is(RunPhase::Succeeded);
-    run("patch-machine")
+    at_machine("patch-machine")
         .gives("fetch", found(&["a 1"], false))
         .gives("install", found(&["a 1"], false))
         .is(RunPhase::Succeeded);
     // One that asked for it before, and has nothing to install.
-    run("patch-machine").gives("fetch", found(&[], true)).under_way(&["reboot"]);
+    at_machine("patch-machine").gives("fetch", found(&[], true)).under_way(&["reboot"]);
 }

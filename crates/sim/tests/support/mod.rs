@@ -39,7 +39,6 @@ pub(crate) struct Machines {
     pub(crate) catalog: Catalog,
     pub(crate) servers: Vec<Server>,
     secrets: Arc<Secrets>,
-    hosts: std::sync::Arc::new(quarterdeck_providers::agent::NoHosts),
 }
 
 impl Machines {
@@ -83,6 +82,7 @@ impl Machines {
             deadline: (Instant::now() + Duration::from_secs(600)).into_std(),
             target: Some(Arc::new(serde_json::to_value(&self.servers[server]).unwrap())),
             secrets: self.secrets.clone(),
+            hosts: Arc::new(quarterdeck_providers::agent::NoHosts),
         }
     }
 
