@@ -16,6 +16,16 @@ pub(super) async fn patch(
     left: Duration,
     progress: Progress<'_>,
 ) -> Outcome {
+    let env = BTreeMap::from([("DEBIAN_FRONTEND".to_owned(), "noninteractive".to_owned())]);
+    patched(host, task, (left, progress), &env).await
+}
+
+async fn patched(
+    host: &Host,
+    task: &PatchTask,
+    (left, progress): (Duration, Progress<'_>),
+    env: &BTreeMap<String, String>,
+) -> Outcome {
     for name in &task.packages {
         let letter = |byte: u8| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.:".contains(&byte)
@@ -25,44 +35,31 @@ pub(super) async fn patch(
         }
     }
     if !host.path("/usr/bin/apt-get").exists() {
-        return Err(Failure::new(
-            "NotSupported",
-            "this host has no apt-get; packages of others are not updated yet",
-        ));
+        let why = "this host has no apt-get; packages of others are not updated yet";
+        return Err(Failure::new("NotSupported", why));
     }
-    let ask = async |words: Vec<&str>| {
-        let argv = arguments(&words, &task.packages);
-        let env = BTreeMap::from([("DEBIAN_FRONTEND".to_owned(), "noninteractive".to_owned())]);
-        let command = ExecTask { argv, env, ..ExecTask::default() };
+    let ask = async |argv: Vec<String>| {
+        let said = argv.join(" ");
+        let command = ExecTask { argv, env: env.clone(), ..ExecTask::default() };
         let ran = exec::run(host, &command, left, progress).await?;
         if ran.status.success() {
             return Ok(ran.stdout);
         }
-        Err(Failure::new(
-            "PackagesFailed",
-            format!("apt-get {}: {}", words.join(" "), last_line(&ran.stderr)),
-        ))
+        Err(Failure::new("PackagesFailed", format!("{said}: {}", last_line(&ran.stderr))))
     };
-    let update = ExecTask { argv: words(&["apt-get", "--quiet", "update"]), ..ExecTask::default() };
-    let updated = exec::run(host, &update, left, progress).await?;
-    if !updated.status.success() {
-        return Err(Failure::new(
-            "PackagesFailed",
-            format!("apt-get update: {}", last_line(&updated.stderr)),
-        ));
-    }
-    let listed = listed(&ask(vec!["--simulate"]).await?);
+    let some = &task.packages;
+    ask(words(&["apt-get", "--quiet", "update"])).await?;
+    let packages = listed(&ask(arguments(&["--simulate"], some)).await?);
+    let worth = !packages.is_empty();
     let mut status =
-        AgentTaskStatus { packages: listed, changed: Some(false), ..AgentTaskStatus::default() };
-    let worth = !status.packages.is_empty();
+        AgentTaskStatus { packages, changed: Some(false), ..AgentTaskStatus::default() };
     match task.mode {
-        PatchMode::List => {}
-        PatchMode::Download if worth => drop(ask(vec!["--download-only"]).await?),
+        PatchMode::Download if worth => drop(ask(arguments(&["--download-only"], some)).await?),
         PatchMode::Install if worth => {
-            status.stdout = said(ask(vec![]).await?);
+            status.stdout = said(ask(arguments(&[], some)).await?);
             status.changed = Some(true);
         }
-        PatchMode::Download | PatchMode::Install => {}
+        PatchMode::List | PatchMode::Download | PatchMode::Install => {}
     }
     status.reboot_required = Some(host.path("/var/run/reboot-required").exists());
     Ok(status)
@@ -130,5 +127,79 @@ mod tests {
                 patch(&host, &task, Duration::from_secs(1), &|_, _| {}).await.unwrap_err();
             assert_eq!(failure.reason, "InvalidInput", "{wrong}");
         }
+    }
+
+    /// A system of one package, `x` of version 1, and a repository that has version 2 of it.
+    fn system(folder: &std::path::Path) {
+        let write = |path: &str, text: String| {
+            let path = folder.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let about = |version: u8| {
+            format!(
+                "Package: x\nVersion: {version}\nArchitecture: all\nMaintainer: a <a@example.com>\nDescription: a\n"
+            )
+        };
+        write("x/DEBIAN/control", about(2));
+        write("x/usr/share/x/version", "2\n".into());
+        let repository = folder.join("repository");
+        std::fs::create_dir(&repository).unwrap();
+        let mut build = std::process::Command::new("dpkg-deb");
+        build.args(["--root-owner-group", "--build"]).arg(folder.join("x")).arg(&repository);
+        assert!(build.output().unwrap().status.success());
+        let file = std::fs::read(repository.join("x_2_all.deb")).unwrap();
+        use sha2::{Digest as _, Sha256};
+        let hash: String = Sha256::digest(&file).iter().map(|byte| format!("{byte:02x}")).collect();
+        let entry =
+            format!("{}Filename: ./x_2_all.deb\nSize: {}\nSHA256: {hash}\n", about(2), file.len());
+        write("repository/Packages", entry);
+        write("root/var/lib/dpkg/status", format!("{}Status: install ok installed\n", about(1)));
+        write("root/var/lib/dpkg/info/x.list", "/.\n".into());
+        write("root/var/lib/dpkg/updates/none", String::new());
+        std::fs::remove_file(folder.join("root/var/lib/dpkg/updates/none")).unwrap();
+        let here = folder.display();
+        write("sources.list", format!("deb [trusted=yes] file:{here}/repository ./\n"));
+        for place in ["state/lists/partial", "cache/archives/partial", "log"] {
+            std::fs::create_dir_all(folder.join(place)).unwrap();
+        }
+        write(
+            "apt.conf",
+            format!(
+                "Dir::State \"{here}/state\";\nDir::State::status \"{here}/root/var/lib/dpkg/status\";\n\
+                 Dir::Cache \"{here}/cache\";\nDir::Log \"{here}/log\";\n\
+                 Dir::Etc::sourcelist \"{here}/sources.list\";\nDir::Etc::sourceparts \"/dev/null\";\n\
+                 Dir::Etc::parts \"/dev/null\";\nAPT::Sandbox::User \"root\";\n\
+                 DPkg::Options {{ \"--root={here}/root\"; \"--log={here}/log/dpkg\"; \"--force-not-root\"; \"--force-bad-path\"; }};\n\
+                 #clear DPkg::Pre-Install-Pkgs;\n#clear DPkg::Post-Invoke;\n"
+            ),
+        );
+    }
+
+    #[tokio::test]
+    async fn a_real_apt_lists_fetches_and_installs() {
+        let folder = tempfile::tempdir().unwrap();
+        system(folder.path());
+        let env = BTreeMap::from([
+            ("DEBIAN_FRONTEND".to_owned(), "noninteractive".to_owned()),
+            ("APT_CONFIG".to_owned(), folder.path().join("apt.conf").display().to_string()),
+        ]);
+        let host = Host::new("/".as_ref());
+        let go = async |mode| {
+            let task = PatchTask { mode, packages: Vec::new() };
+            patched(&host, &task, (Duration::from_secs(60), &|_, _| {}), &env).await.unwrap()
+        };
+        let status =
+            || std::fs::read_to_string(folder.path().join("root/var/lib/dpkg/status")).unwrap();
+        let listed = go(PatchMode::List).await;
+        assert_eq!((listed.packages, listed.changed), (vec!["x 2".to_owned()], Some(false)));
+        go(PatchMode::Download).await;
+        assert!(status().contains("Version: 1"), "nothing was installed yet");
+        let installed = go(PatchMode::Install).await;
+        assert_eq!((installed.packages, installed.changed), (vec!["x 2".to_owned()], Some(true)));
+        assert!(status().contains("Version: 2"), "{}", status());
+        assert!(folder.path().join("root/usr/share/x/version").exists());
+        let none = go(PatchMode::Install).await;
+        assert_eq!((none.packages, none.changed), (Vec::new(), Some(false)));
     }
 }
