@@ -122,7 +122,7 @@ impl Session<'_> {
         welcome: &Welcome,
     ) -> Result<std::convert::Infallible, Ended> {
         let mut told = Told::default();
-        let (mut wanted, mut instances) = (Wanted::default(), self.containers.reports());
+        let (mut wanted, mut seen) = (Wanted::default(), self.containers.reports());
         let mut health = Health::default();
         let every = |period: Duration| {
             let mut interval = interval(period);
@@ -181,8 +181,8 @@ impl Session<'_> {
                         told.conditions = Some(conditions);
                     }
                 }
-                Some(seen) = instances.recv() => {
-                    let report = Box::new(instances::report(seen));
+                Some(report) = seen.recv() => {
+                    let report = Box::new(instances::report(report));
                     stream.send(&FromAgent::Instance(report)).await?;
                 }
                 _ = changes.changed() => self.tell_tasks(stream, &mut told).await?,

@@ -2,17 +2,13 @@
 //! sent on the same stream. A host has some tens of instances, and each changes alone.
 
 use super::Agent;
-use jiff::SignedDuration;
 use quarterdeck_model::{
     Duration, Kind as _, Object,
     agent::{Assigned, FRAME_BYTES_MAX, Instances, Secrets},
     kinds::{Instance, Secret},
 };
 use quarterdeck_store::World;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Bytes of a frame that are filled: what a frame adds to its parts fits the rest.
 const FILLED_BYTES: usize = FRAME_BYTES_MAX / 2;
@@ -39,11 +35,8 @@ pub(super) fn changed(world: &World, agent: &Agent, sent: &mut Sent) -> Vec<Inst
         let Ok(instance) = object.decode::<Instance>() else { continue };
         // What something else runs is none of the agent's.
         let Some(template) = &instance.spec.template else { continue };
-        let secrets: BTreeSet<&str> = template.secrets();
-        let found: Vec<Arc<Object>> = secrets
-            .iter()
-            .filter_map(|name| world.get(Secret::info(), object.namespace(), name))
-            .collect();
+        let secret = |name: &str| world.get(Secret::info(), object.namespace(), name);
+        let found: Vec<Arc<Object>> = template.secrets().into_iter().filter_map(secret).collect();
         // Its own status is no reason to send it anew.
         let generation = instance.metadata.generation.unwrap_or(0).unsigned_abs();
         let deleting = u64::from(instance.metadata.deletion_timestamp.is_some());

@@ -9,8 +9,8 @@ use quarterdeck_model::{
     agent::{HostCondition, HostConditionKind, InstanceReport, TaskReport},
     condition,
     kinds::{
-        AgentTask, Allocatable, CONTAINERS_FINALIZER, HostKind, Instance, InstanceStatus, Machine,
-        MachineFacts,
+        AgentTask, Allocatable, HostKind, Instance, InstanceStatus, Machine, MachineFacts,
+        container::CONTAINERS_FINALIZER,
         machine_agent::{AGENT_CONNECTED, HEALTHY, REACHABLE},
     },
     object,
