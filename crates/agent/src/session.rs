@@ -197,7 +197,7 @@ impl Session<'_> {
                 continue;
             }
             told.tasks.insert(report.name.clone(), report.status.clone());
-            stream.send(&FromAgent::Task(report)).await?;
+            stream.send(&FromAgent::Task(Box::new(report))).await?;
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ pub(crate) use stream::stream;
 
 use crate::{Audit, pki::Authority, server::Api};
 use quarterdeck_model::agent::{STREAMS_LEASE, Usage};
-use quarterdeck_store::{Lease, Store};
+use quarterdeck_store::Store;
 use registry::Registry;
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::sleep};
@@ -92,7 +92,7 @@ impl Agents {
         self.silence / 4
     }
 
-    async fn keep_lease(&self) -> Lease {
+    async fn keep_lease(&self) {
         let name = format!("{STREAMS_LEASE}{}", self.process);
         loop {
             let names = std::slice::from_ref(&name);

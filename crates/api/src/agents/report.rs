@@ -39,7 +39,7 @@ pub(super) enum Report<'r> {
     /// How the host is: all conditions there are.
     Conditions(Vec<HostCondition>),
     /// How far a task is.
-    Task(TaskReport),
+    Task(Box<TaskReport>),
     /// How an instance is.
     Instance(Box<InstanceReport>),
 }
@@ -56,7 +56,7 @@ impl Agents {
             }
             Report::Facts(facts) => self.tell_facts(agent, (**facts).clone()).await,
             Report::Conditions(said) => self.tell_conditions(agent, said).await,
-            Report::Task(report) => self.tell_task(agent, report.clone()).await,
+            Report::Task(report) => self.tell_task(agent, (**report).clone()).await,
             Report::Instance(report) => self.tell_instance(agent, report).await,
         }
     }

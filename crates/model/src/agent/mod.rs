@@ -88,7 +88,7 @@ pub enum FromAgent {
     /// How the host is: all conditions there are, said when one changed.
     Conditions(Vec<HostCondition>),
     /// How far a task is.
-    Task(TaskReport),
+    Task(Box<TaskReport>),
     /// How an instance is.
     Instance(Box<InstanceReport>),
 }
