@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs the real parts that the tests run against, on Debian 12: PostgreSQL, HAProxy, libvirt with QEMU, Docker, Podman,
+# cloud-init and systemd (to check what is written for them),
 # a Redfish service over libvirt (sushy-tools), an OpenID Connect issuer, and clients of the Kubernetes API
 # and of Redfish written in Python. `make test` calls it; when all is there it is done in a fraction of a second. It
 # starts no service.
@@ -20,6 +21,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
     postgresql-15 haproxy \
     libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients \
     curl openssl util-linux \
+    cloud-init systemd \
     docker.io podman runc busybox-static docker-registry iproute2 tar \
     python3-venv python3-dev libvirt-dev pkg-config
 

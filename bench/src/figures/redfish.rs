@@ -89,6 +89,7 @@ impl Fleets {
                     deadline: Instant::now() + LONGEST,
                     target: Some(server.clone()),
                     secrets: self.secrets.clone(),
+                    hosts: Arc::new(quarterdeck_providers::agent::NoHosts),
                 };
                 all.spawn(async move {
                     for (action, input) in steps {

@@ -8,7 +8,7 @@ use crate::{
 };
 use quarterdeck_model::{
     Kind as _, KindRef,
-    kinds::{self, SERVICES, ServiceAccount, V1ALPHA1},
+    kinds::{self, Machine, SERVICES, ServiceAccount, V1ALPHA1},
 };
 use serde_json::{Value, json};
 
@@ -52,6 +52,9 @@ pub(crate) const REVIEWS: [Review; 7] = [
 
 /// What `serviceaccounts/token` takes and answers: its group, version and kind.
 const TOKEN: (&str, &str, &str) = ("authentication.k8s.io", "v1", "TokenRequest");
+
+/// What `machines/jointoken` takes and answers.
+const JOIN_TOKEN: &str = "JoinTokenRequest";
 
 /// One group and version with what it serves.
 pub(crate) struct GroupVersion {
@@ -177,6 +180,12 @@ pub(crate) fn resources(name: &str, version: &str) -> Option<Value> {
                 "group": TOKEN.0, "version": TOKEN.1, "kind": TOKEN.2, "verbs": ["create"],
             }));
         }
+        if *kind == Machine::info() {
+            list.push(json!({
+                "name": "machines/jointoken", "singularName": "", "namespaced": true,
+                "kind": JOIN_TOKEN, "verbs": ["create"],
+            }));
+        }
     }
     for review in reviews_of(name) {
         list.push(json!({
@@ -241,7 +250,11 @@ fn entry(kind: KindRef) -> Value {
         let response = json!({"group": SCALE.0, "version": SCALE.1, "kind": SCALE.2});
         json!({"subresource": "scale", "responseKind": response, "verbs": PART_VERBS})
     });
-    let parts: Vec<Value> = status.into_iter().chain(scale).chain(token).collect();
+    let join = (kind == Machine::info()).then(|| {
+        let response = json!({"group": kind.group, "version": kind.version, "kind": JOIN_TOKEN});
+        json!({"subresource": "jointoken", "responseKind": response, "verbs": ["create"]})
+    });
+    let parts: Vec<Value> = status.into_iter().chain(scale).chain(token).chain(join).collect();
     json!({
         "resource": kind.plural,
         "responseKind": response,

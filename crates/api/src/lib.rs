@@ -6,6 +6,7 @@
 //! Start reading at [`server`] (dispatch), then `path` (what can be asked), `write` and `read`.
 
 mod admission;
+mod agents;
 mod answer;
 mod apply;
 mod audit;
@@ -52,6 +53,7 @@ mod write;
 mod written;
 mod yaml;
 
+pub use agents::Agents;
 pub use audit::{Audit, AuditError, LogFile, OwnWrite, Policy};
 pub use fairness::{Limits, Most, Places};
 pub use identity::{Algorithm, Authentication, Caller, Issuer, OidcSettings, SigningKeys};

@@ -4,7 +4,8 @@ use crate::{core_view, definitions, status::ApiError};
 use http::Method;
 use quarterdeck_model::{
     FieldError, FieldErrors, FieldSelector, Kind as _, KindRef, LabelSelector,
-    kinds::{self, SERVICES, ServiceAccount, V1ALPHA1},
+    agent::{JOIN_PATH, RENEW_PATH, STREAM_PATH},
+    kinds::{self, Machine, SERVICES, ServiceAccount, V1ALPHA1},
     selector::FieldRequirement,
 };
 use std::{borrow::Cow, time::Duration};
@@ -70,10 +71,25 @@ pub(crate) enum Endpoint {
     TokenKeys,
     /// `…/serviceaccounts/NAME/token`: a token to be made.
     Token { namespace: String, name: String },
+    /// `…/machines/NAME/jointoken`: a token with which its agent joins, to be made.
+    JoinToken { namespace: String, name: String },
+    /// What agents ask for.
+    Agent(AgentCall),
     /// A kind's objects, all or those of one namespace.
     Collection { kind: KindRef, namespace: Option<String> },
     /// One object, or a part of it.
     Object { kind: KindRef, namespace: String, name: String, part: Option<Subresource> },
+}
+
+/// What agents ask for, and nobody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AgentCall {
+    /// The first certificate, for a token.
+    Join,
+    /// The next one.
+    Renew,
+    /// The stream.
+    Stream,
 }
 
 impl Endpoint {
@@ -82,6 +98,9 @@ impl Endpoint {
         match self {
             Self::Collection { kind, .. } | Self::Object { kind, .. } => kind.plural,
             Self::Token { .. } => "serviceaccounts/token",
+            Self::JoinToken { .. } => "machines/jointoken",
+            Self::Agent(AgentCall::Join | AgentCall::Renew) => "agents/certificate",
+            Self::Agent(AgentCall::Stream) => "agents/stream",
             _ => "",
         }
     }
@@ -98,6 +117,12 @@ pub(crate) fn parts(path: &str) -> Result<Vec<Cow<'_, str>>, ApiError> {
 
 /// Finds the endpoint of a path.
 pub(crate) fn endpoint(path: &str) -> Result<Endpoint, ApiError> {
+    match path {
+        JOIN_PATH => return Ok(Endpoint::Agent(AgentCall::Join)),
+        RENEW_PATH => return Ok(Endpoint::Agent(AgentCall::Renew)),
+        STREAM_PATH => return Ok(Endpoint::Agent(AgentCall::Stream)),
+        _ => {}
+    }
     let decoded = parts(path)?;
     let parts: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
     match parts.as_slice() {
@@ -179,6 +204,9 @@ fn resource(group: &str, version: &str, rest: &[&str]) -> Result<Endpoint, ApiEr
     match rest {
         [name, "token"] if kind == ServiceAccount::info() => {
             Ok(Endpoint::Token { namespace, name: (*name).into() })
+        }
+        [name, "jointoken"] if kind == Machine::info() => {
+            Ok(Endpoint::JoinToken { namespace, name: (*name).into() })
         }
         [name] => Ok(Endpoint::Object { kind, namespace, name: (*name).into(), part: None }),
         [name, "status"] if kind.has_status => {

@@ -2,11 +2,16 @@
 //! Files are made at the first start and kept; the server's certificate is made anew when it does
 //! not cover the address any more or nears its end.
 
+use jiff::Timestamp;
+use quarterdeck_model::agent::{AGENTS_GROUP, USER_PREFIX};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKey,
+    PublicKeyData as _, SerialNumber,
 };
+use ring::rand::{SecureRandom as _, SystemRandom};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use sha2::{Digest as _, Sha256};
 use std::{
     fs,
     io::Write as _,
@@ -23,6 +28,12 @@ const CA_DAYS: u32 = 3650;
 const LEAF_DAYS: u32 = 365;
 /// A certificate is made anew this long before its end.
 const RENEW_DAYS: u32 = 30;
+/// Certificates of agents, which renew them by themselves: not longer than a host that was taken away may be missed.
+const AGENT_DAYS: u32 = 7;
+/// The attribute of a subject that holds a uid, as in Kubernetes (its API server's `x509` authenticator).
+const UID: [u64; 8] = [1, 3, 6, 1, 4, 1, 57683, 2];
+/// What is known of an agent by its certificate: when that was issued.
+pub(crate) const AGENT_ISSUED: &str = "quarterdeck.dev/certificate-issued";
 
 /// Why certificates could not be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -119,13 +130,56 @@ impl Authority {
         &self.key
     }
 
-    fn sign(&self, params: &CertificateParams) -> Result<Identity, PkiError> {
+    /// The key that a signing request is for, once it is shown that who asks has it.
+    ///
+    /// # Errors
+    /// Why it is no such request.
+    pub(crate) fn key_of(&self, request: &str) -> Result<AgentKey, String> {
+        let request = CertificateSigningRequestParams::from_pem(request)
+            .map_err(|error| error.to_string())?;
+        let key = request.public_key;
+        let hash =
+            Sha256::digest(key.der_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(AgentKey { key, hash })
+    }
+
+    /// A certificate for the agent of a machine of that namespace, name and uid; and when it ends. Its serial number is a UUID of
+    /// version 7 (RFC 9562 §5.7), which says when it was issued.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn agent(
+        &self,
+        (namespace, name, uid): (&str, &str, &str),
+        key: &AgentKey,
+        now: Timestamp,
+    ) -> Result<(String, Timestamp), PkiError> {
+        let user = format!("{USER_PREFIX}{namespace}:{name}");
+        let mut params = parameters(&user, &[AGENTS_GROUP], AGENT_DAYS);
+        let uid_attribute = DnType::CustomDnType(UID.to_vec());
+        params.distinguished_name.push(uid_attribute, uid);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let mut random = [0; 10];
+        SystemRandom::new().fill(&mut random).map_err(|_| make_error("no random bytes"))?;
+        let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
+        let serial = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
+        params.serial_number = Some(SerialNumber::from_slice(serial.as_bytes()));
+        let not_after = Timestamp::from_second(params.not_after.unix_timestamp()).unwrap_or(now);
+        let certificate = params.signed_by(&key.key, &self.issuer()?).map_err(make_error)?;
+        Ok((certificate.pem(), not_after))
+    }
+
+    fn issuer(&self) -> Result<Issuer<'static, KeyPair>, PkiError> {
         let path = self.directory.join("ca.key");
         let ca_key = KeyPair::from_pem(&self.key)
             .map_err(|error| PkiError::Broken { path, cause: error.to_string() })?;
         let path = self.directory.join("ca.crt");
-        let issuer = Issuer::from_ca_cert_pem(&self.certificate, ca_key)
-            .map_err(|error| PkiError::Broken { path, cause: error.to_string() })?;
+        Issuer::from_ca_cert_pem(&self.certificate, ca_key)
+            .map_err(|error| PkiError::Broken { path, cause: error.to_string() })
+    }
+
+    fn sign(&self, params: &CertificateParams) -> Result<Identity, PkiError> {
+        let issuer = self.issuer()?;
         let key = KeyPair::generate().map_err(make_error)?;
         let certificate = params.signed_by(&key, &issuer).map_err(make_error)?;
         Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
@@ -218,6 +272,32 @@ impl Authority {
         };
         own.validity().is_valid_at(soon) && own.verify_signature(Some(ca.public_key())).is_ok()
     }
+}
+
+/// The key of an agent.
+pub(crate) struct AgentKey {
+    key: PublicKey,
+    /// SHA-256 of it, in hexadecimal.
+    pub(crate) hash: String,
+}
+
+/// The uid that a certificate's subject has.
+pub(crate) fn uid_of(
+    certificate: &x509_parser::certificate::X509Certificate<'_>,
+) -> Option<String> {
+    let oid = x509_parser::der_parser::oid::Oid::from(&UID).ok()?;
+    let uid = certificate.subject().iter_by_oid(&oid).next()?;
+    uid.as_str().ok().map(ToOwned::to_owned)
+}
+
+/// When an agent's certificate was issued, by its serial number.
+pub(crate) fn issued(serial: &[u8]) -> Option<Timestamp> {
+    // The first byte is zero for some hundred years, and may be left out.
+    let mut bytes = [0; 16];
+    let at = bytes.len().checked_sub(serial.len())?;
+    bytes.get_mut(at..)?.copy_from_slice(serial);
+    let (seconds, nanos) = uuid::Uuid::from_bytes(bytes).get_timestamp()?.to_unix();
+    Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanos).ok()?).ok()
 }
 
 fn parameters(user: &str, groups: &[&str], days: u32) -> CertificateParams {

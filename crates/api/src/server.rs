@@ -1,10 +1,11 @@
 //! Connections and dispatch: TLS, limits on time and size, who calls, which endpoint answers.
 
 use crate::{
+    agents::{self, Agent, Agents},
     answer::{self, Answer},
     apply::manager::{self, Options},
     audit::{Audit, Impersonated},
-    authorize::{self, Ask, Authorizer, Guard, Policy, Sight},
+    authorize::{self, Ask, Authorizer, Decision, Guard, Policy, Sight},
     body,
     change::ChangeType,
     compress,
@@ -21,7 +22,7 @@ use crate::{
     metrics::Metrics,
     negotiate::{self, Form},
     openapi,
-    path::{self, Endpoint, Query, Subresource},
+    path::{self, AgentCall, Endpoint, Query, Subresource},
     policies::Policies,
     read, review,
     rules::Rules,
@@ -71,6 +72,10 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams that a connection of HTTP/2 has open at once, as Go's own servers allow: what each keeps is small,
 /// and a client that needs more opens another connection.
 const STREAMS_MAX: u32 = 250;
+/// The same of an agent: its stream, and sessions of people with what runs on its host.
+const AGENT_STREAMS_MAX: u32 = 64;
+/// What an agent may send ahead.
+const AGENT_WINDOW_BYTES: u32 = 64 * 1024;
 /// Wait after a failed accept (out of file descriptors): others must end first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -85,9 +90,11 @@ pub struct Api {
     pub(crate) graph: Graph,
     pub(crate) attempts: session::Attempts,
     pub(crate) impacts: Option<AnswerImpact>,
+    pub(crate) agents: Option<Arc<Agents>>,
     pub(crate) metrics: Metrics,
     handshakes: Arc<Connections>,
     connections: Arc<Connections>,
+    agent_connections: Arc<Connections>,
     watches: Arc<Connections>,
     seats: Arc<Seats>,
     limits: Limits,
@@ -173,9 +180,11 @@ impl Api {
             audit: None,
             authentication: None,
             impacts: None,
+            agents: None,
             metrics: Metrics::new(),
             handshakes: Connections::new(limits.handshakes),
             connections: Connections::new(limits.connections),
+            agent_connections: Connections::new(limits.agents),
             watches: Connections::new(limits.watches),
             seats: Seats::new(limits.requests),
             limits,
@@ -259,7 +268,9 @@ impl Api {
         let certificate = chain.and_then(|chain| chain.first());
         let caller = certificate.map_or_else(Caller::anonymous, Caller::from_certificate);
         let certificate_ends = certificate.and_then(identity::certificate_ends);
-        let open = self.connections.open(&payer(&caller, from), caller.is_known());
+        let agent = agents::is_agent(&caller);
+        let connections = if agent { &self.agent_connections } else { &self.connections };
+        let open = connections.open(&payer(&caller, from), caller.is_known());
         let refused = open.as_ref().err().copied();
         // One connection too many is told so, and stays one that is not counted to its caller: for as
         // long as a handshake may take.
@@ -299,6 +310,14 @@ impl Api {
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_MAX)
             .keep_alive_interval(Duration::from_secs(30));
+        if agent {
+            // There are as many of these as machines, and little is said on them.
+            builder
+                .http2()
+                .max_concurrent_streams(AGENT_STREAMS_MAX)
+                .initial_stream_window_size(AGENT_WINDOW_BYTES)
+                .initial_connection_window_size(2 * AGENT_WINDOW_BYTES);
+        }
         let stream = TokioIo::new(stream);
         let connection = builder.serve_connection_with_upgrades(stream, service).into_owned();
         let serving = line.stand(watcher.watch(connection));
@@ -403,13 +422,20 @@ impl Api {
             }
         };
         let ask = Ask::of(method, path, &parts, asked);
-        let decision = policy.decide(&caller, &ask);
+        let joins = matches!(endpoint, Ok(Endpoint::Agent(AgentCall::Join)));
+        let decision = match agents::is_agent(&caller) {
+            // Who joins shows a token, and nothing else.
+            _ if joins => Decision::Allowed(None),
+            true => self.agent_decision(&caller, &ask)?,
+            false => policy.decide(&caller, &ask),
+        };
         let mut only_approves = false;
         let sight = match (&endpoint, &ask) {
             _ if decision.allowed() => Some(Sight::All),
             // Who may approve may say so, and change nothing else.
             (Ok(Endpoint::Object { kind, part: None, .. }), ask)
-                if authorize::may_approve(&policy, &caller, kind, ask) =>
+                if !agents::is_agent(&caller)
+                    && authorize::may_approve(&policy, &caller, kind, ask) =>
             {
                 only_approves = true;
                 Some(Sight::All)
@@ -418,7 +444,9 @@ impl Api {
             (
                 Ok(Endpoint::Collection { kind, namespace }),
                 Ask::Resource { verb: verb @ ("list" | "watch"), name, .. },
-            ) => policy.sight(&caller, verb, kind, namespace.as_deref(), name),
+            ) if !agents::is_agent(&caller) => {
+                policy.sight(&caller, verb, kind, namespace.as_deref(), name)
+            }
             _ => None,
         };
         let Some(sight) = sight else {
@@ -434,6 +462,33 @@ impl Api {
         Ok(Asked { endpoint, query, access })
     }
 
+    /// What an agent may, if it still is one.
+    fn agent_decision(&self, caller: &Caller, ask: &Ask<'_>) -> Result<Decision, ApiError> {
+        let (world, agent) = (self.store.world(), Agent::of(caller)?);
+        agent.machine(&world)?;
+        Ok(match authorize::agent_may(&world, &agent, ask) {
+            true => Decision::Allowed(None),
+            false => {
+                let why = "the agent of a machine reads that machine, its instances, what they mount and its tasks, and nothing else";
+                Decision::Denied(why.into())
+            }
+        })
+    }
+
+    async fn agent(
+        &self,
+        call: AgentCall,
+        caller: &Caller,
+        request: Request<Incoming>,
+    ) -> Result<Answer, ApiError> {
+        let agents = self.agents.as_ref().ok_or_else(ApiError::no_such_path)?;
+        match call {
+            AgentCall::Join => agents::join(self, agents, request).await,
+            AgentCall::Renew => agents::renew(self, agents, &Agent::of(caller)?, request).await,
+            AgentCall::Stream => agents::stream(self, agents, Agent::of(caller)?, request),
+        }
+    }
+
     /// Works on a request when there is a place for it. Whether the plane lives is answered at once.
     async fn in_turn(&self, asked: Asked, request: Request<Incoming>) -> Result<Answer, ApiError> {
         let seat = match asked.endpoint {
@@ -442,7 +497,8 @@ impl Api {
         };
         // A watch goes on without one: it holds what it has not sent yet, and no more.
         let streams = matches!(asked.endpoint, Endpoint::FleetMap | Endpoint::Changes);
-        let goes_on = (asked.query.watch || streams) && readable(request.method());
+        let agent = asked.endpoint == Endpoint::Agent(AgentCall::Stream);
+        let goes_on = agent || (asked.query.watch || streams) && readable(request.method());
         let answer = self.dispatch(asked, request).await?;
         if goes_on {
             return Ok(answer);
@@ -469,7 +525,9 @@ impl Api {
             Endpoint::Live | Endpoint::Ready | Endpoint::Metrics => Form::Json,
             // Have forms of their own.
             Endpoint::OpenapiAll | Endpoint::TokenDiscovery | Endpoint::TokenKeys => Form::Json,
-            Endpoint::Graphql | Endpoint::FleetMap | Endpoint::Changes => Form::Json,
+            Endpoint::Graphql | Endpoint::FleetMap | Endpoint::Changes | Endpoint::Agent(_) => {
+                Form::Json
+            }
             _ => {
                 let accept = request.headers().get(header::ACCEPT);
                 let accept = accept.and_then(|accept| accept.to_str().ok()).unwrap_or_default();
@@ -498,12 +556,22 @@ impl Api {
                 let account = (&*namespace, &*name);
                 identity::request_token(self, &access.caller, account, query.dry_run, body).await
             }
+            Endpoint::JoinToken { namespace, name } if *request.method() == Method::POST => {
+                let body = body::optional_object(request).await?.unwrap_or_default();
+                agents::join_token(self, (&*namespace, &*name), query.dry_run, &body).await
+            }
+            Endpoint::Agent(call) if *request.method() == Method::POST => {
+                self.agent(call, &access.caller, request).await
+            }
             Endpoint::Graphql => {
                 let asker = Asker { policy: access.policy, caller: access.caller };
                 graphql::answer(self, asker, request).await
             }
             _ if !readable => Err(ApiError::method_not_allowed()),
-            Endpoint::Review { .. } | Endpoint::Token { .. } => Err(ApiError::method_not_allowed()),
+            Endpoint::Review { .. }
+            | Endpoint::Token { .. }
+            | Endpoint::JoinToken { .. }
+            | Endpoint::Agent(_) => Err(ApiError::method_not_allowed()),
             Endpoint::TokenDiscovery => {
                 found(self.authentication.as_ref().map(|it| it.discovery()))
             }

@@ -270,6 +270,25 @@ impl Plane {
         }
     }
 
+    /// Asks something of a part of an object, and answers what came back.
+    pub(crate) async fn ask(
+        &self,
+        kind: KindRef,
+        (namespace, name, part): (&str, &str, &str),
+        body: &Value,
+    ) -> Result<Value, Error> {
+        let api = self.api(kind, Within::Namespace(namespace));
+        match api.create_subresource(part, name, &PostParams::default(), body).await {
+            Ok(answer) => Ok(answer),
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                Err(self.unknown(kind, namespace, name).await)
+            }
+            Err(error) => {
+                Err(self.failed(&format!("asking for {part} of {} {name}", kind.singular), error))
+            }
+        }
+    }
+
     /// What changes, from what there is on. It goes on after a loss of the connection.
     pub(crate) fn watch(
         &self,

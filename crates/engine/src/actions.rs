@@ -2,6 +2,7 @@
 //! within its deadline.
 
 use crate::{
+    agents::StoreHosts,
     objects::Objects,
     runs::Call,
     secrets::{StoreSecrets, with_defaults},
@@ -80,6 +81,7 @@ impl Actions {
             target: target
                 .map(|(key, value)| with_defaults(&objects.store().world(), &key.kind, value)),
             secrets: Arc::new(StoreSecrets(objects.store().clone())),
+            hosts: Arc::new(StoreHosts(objects.clone())),
         };
         action.perform(&context, perform.input).await.map_err(|error| {
             let (action, reason) = (&perform.action, error.reason);
@@ -154,6 +156,6 @@ mod tests {
             }
         }
         // What this release has that always disrupts.
-        assert_eq!(refused, ["disk.erase", "power.reset", "power.set"]);
+        assert_eq!(refused, ["agent.reboot", "disk.erase", "os.patch", "power.reset", "power.set"]);
     }
 }

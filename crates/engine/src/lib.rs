@@ -8,6 +8,7 @@
 
 mod actions;
 mod acts;
+mod agents;
 mod controllers;
 mod declare;
 mod declared;
@@ -80,6 +81,8 @@ pub const SYSTEM_NAMESPACE: &str = "quarterdeck-system";
 /// The runbook that inspects servers.
 pub const INSPECT_RUNBOOK: &str = "inspect-server";
 
+/// After so long a silence of its agent a machine is unreachable, unless it is told otherwise.
+const SILENCE: Duration = Duration::from_secs(40);
 /// Pause before a part of the engine that ended by a defect is begun anew.
 const DEFECT_PAUSE: Duration = Duration::from_secs(3);
 
@@ -100,6 +103,7 @@ pub struct Engine {
     told: Option<mpsc::Sender<Act>>,
     webhooks: Arc<Webhooks>,
     judge: Arc<Judge>,
+    silence: Duration,
 }
 
 impl Engine {
@@ -107,7 +111,8 @@ impl Engine {
     pub fn new(store: Arc<Store>, actions: Arc<Actions>, stop: watch::Receiver<bool>) -> Self {
         let webhooks = Arc::new(Webhooks::new(Reach::default()));
         let clock = Arc::new(jiff::Timestamp::now);
-        Self { store, actions, stop, clock, told: None, webhooks, judge: Arc::new(no_policy) }
+        let judge = Arc::new(no_policy);
+        Self { store, actions, stop, clock, told: None, webhooks, judge, silence: SILENCE }
     }
 
     /// The same with another clock than the system's.
@@ -137,6 +142,13 @@ impl Engine {
         self
     }
 
+    /// The same, to which a machine is unreachable after so long a silence of its agent.
+    #[must_use]
+    pub fn silent_after(mut self, silence: Duration) -> Self {
+        self.silence = silence;
+        self
+    }
+
     /// The same, telling each write that it committed. Who listens must keep up: the engine waits.
     #[must_use]
     pub fn telling(mut self, told: mpsc::Sender<Act>) -> Self {
@@ -147,7 +159,7 @@ impl Engine {
     /// Acts on this replica's part of the fleet, until it is asked to stop. What is under way then is dropped where it
     /// stands: the next replica, or the next start, goes on from the journal.
     pub async fn run(self) {
-        let Self { store, actions, stop, clock, told, webhooks, judge } = self;
+        let Self { store, actions, stop, clock, told, webhooks, judge, silence } = self;
         let (leases, holding, give_up) = leadership::leases(store.clone());
         let wiring = Wiring { store: store.clone(), clock, told };
         let mut parts = Parts { parts: JoinSet::new(), wiring, holding };
@@ -202,7 +214,7 @@ impl Engine {
             runs::run(wiring, holding, actions.clone(), uses.clone())
         });
         parts.keep("leading", move |wiring, holding| {
-            lead(wiring, holding, give_up.clone(), webhooks.clone())
+            lead(wiring, holding, give_up.clone(), (webhooks.clone(), silence))
         });
         leases.keep(stop).await;
         parts.parts.shutdown().await;
@@ -243,7 +255,12 @@ impl Parts {
 }
 
 /// Does what there is one of in the fleet, whenever this replica is the one to do it.
-async fn lead(wiring: Wiring, mut holding: Holding, give_up: GiveUp, webhooks: Arc<Webhooks>) {
+async fn lead(
+    wiring: Wiring,
+    mut holding: Holding,
+    give_up: GiveUp,
+    (webhooks, silence): (Arc<Webhooks>, Duration),
+) {
     let mut before: Option<Lease> = None;
     loop {
         let tenure = holding.fleet(before.as_ref()).await;
@@ -253,6 +270,7 @@ async fn lead(wiring: Wiring, mut holding: Holding, give_up: GiveUp, webhooks: A
         parts.spawn(upkeep::run(objects("upkeep")));
         parts.spawn(upkeep::history(objects("upkeep")));
         parts.spawn(ledger::keep(objects("ledger"), webhooks.clone()));
+        parts.spawn(agents::keep(objects("agents"), silence));
         // None of them ends by itself.
         if let Some(ended) = tenure.during(parts.join_next()).await {
             tracing::error!(?ended, "a part of what leads failed; it is begun anew");

@@ -15,8 +15,8 @@ use crate::{
 use quarterdeck_model::{
     FieldError, FieldErrors, Kind as _, KindRef, Object, Time, kinds,
     kinds::{
-        Campaign, CampaignSpec, Machine, MachineClass, Permit, Rack, Remedy, Run, RunSpec,
-        RunTarget, Runbook, RunbookSpec, Schedule, SecretReference, Server, Service, Site,
+        AgentTask, Campaign, CampaignSpec, Machine, MachineClass, Permit, Rack, Remedy, Run,
+        RunSpec, RunTarget, Runbook, RunbookSpec, Schedule, SecretReference, Server, Service, Site,
         WorkloadRevision,
     },
 };
@@ -80,6 +80,7 @@ pub fn rules(actions: &Arc<Actions>) -> Vec<(KindRef, Rule)> {
         check_new_run(world, namespace, &run.spec)
     };
     vec![
+        (AgentTask::info(), Box::new(agent_task)),
         (Campaign::info(), Box::new(campaign)),
         (Machine::info(), Box::new(machine)),
         (Permit::info(), Box::new(permit)),
@@ -178,6 +179,15 @@ fn revision(_: &World, new: &Value, old: Option<&Value>) -> FieldErrors {
         return FieldErrors::new();
     }
     let why = "revisions are written by the plane alone; change spec.template of the Workload";
+    vec![FieldError::forbidden("spec", why)]
+}
+
+/// Only steps of runs have agents do something: what is disruptive asks the ledger there.
+fn agent_task(_: &World, new: &Value, old: Option<&Value>) -> FieldErrors {
+    if unchanged(new, old) {
+        return FieldErrors::new();
+    }
+    let why = "tasks of agents are written by the plane alone; create a Run with a step such as agent.exec";
     vec![FieldError::forbidden("spec", why)]
 }
 

@@ -7,6 +7,7 @@
 //! Start reading at [`kind`] (what a kind is), then any file under [`kinds`].
 
 pub mod action;
+pub mod agent;
 pub mod approval;
 pub mod condition;
 pub mod cron;

@@ -18,6 +18,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::agent::Hosts;
 use quarterdeck_model::kinds::SecretReference;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -89,6 +90,8 @@ pub struct ActionContext {
     pub target: Option<Arc<Value>>,
     /// Where credentials are read.
     pub secrets: Arc<dyn SecretSource>,
+    /// How the agents on machines are reached.
+    pub hosts: Arc<dyn Hosts>,
 }
 
 impl ActionContext {
@@ -200,6 +203,8 @@ pub enum Reason {
     UnexpectedStatus,
     /// An address that actions must not reach.
     Forbidden,
+    /// What was run on a machine failed.
+    CommandFailed,
 }
 
 impl Reason {
@@ -222,6 +227,7 @@ impl Reason {
             Self::OutcomeUnknown => "OutcomeUnknown",
             Self::UnexpectedStatus => "UnexpectedStatus",
             Self::Forbidden => "Forbidden",
+            Self::CommandFailed => "CommandFailed",
         }
     }
 }

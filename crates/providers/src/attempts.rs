@@ -61,6 +61,7 @@ mod tests {
             deadline: Instant::now(),
             target: None,
             secrets: Arc::new(NoSecrets),
+            hosts: std::sync::Arc::new(crate::agent::NoHosts),
         }
     }
 

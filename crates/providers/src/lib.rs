@@ -16,6 +16,7 @@
 //! Start reading at `action.rs`, then `redfish/mod.rs`.
 
 mod action;
+pub mod agent;
 mod attempts;
 mod catalog;
 pub mod host;
@@ -48,6 +49,7 @@ impl Providers {
         http::add_actions(reach, &mut catalog);
         host::add_actions(reach, &mut catalog);
         lifecycle::add_actions(&mut catalog);
+        agent::add_actions(&mut catalog);
         Self { catalog, redfish }
     }
 

@@ -26,6 +26,7 @@ async fn wait(
         deadline: Instant::now() + time,
         target: Some(Arc::new(target)),
         secrets: Arc::new(NoSecrets),
+        hosts: std::sync::Arc::new(quarterdeck_providers::agent::NoHosts),
     };
     let providers = Providers::new(reach);
     Ok(providers.catalog().perform("host.wait", input, &context).await?.output)

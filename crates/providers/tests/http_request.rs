@@ -39,6 +39,7 @@ impl Caller {
             deadline: Instant::now() + Duration::from_secs(10),
             target: None,
             secrets: Arc::new(Secrets::with_bmc_login("s3cret\n")),
+            hosts: std::sync::Arc::new(quarterdeck_providers::agent::NoHosts),
         }
     }
 

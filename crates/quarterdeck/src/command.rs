@@ -1,6 +1,6 @@
 //! What can be asked of the binary.
 
-use crate::{backup, demo, logs, serve, settings};
+use crate::{agent, backup, demo, logs, serve, settings};
 use quarterdeck_api::{AuditError, SigningKeys, pki::PkiError};
 use quarterdeck_store::StoreError;
 use std::{io::Write as _, net::SocketAddr, path::PathBuf};
@@ -13,6 +13,8 @@ pub(crate) enum Command {
     Serve(settings::Flags),
     /// Run a plane over a simulated fleet, in a folder of its own: to look around without hardware
     Demo(demo::Flags),
+    /// Run the agent of a machine, on that machine
+    Agent(agent::Flags),
     /// Print the effective settings as TOML, each with where it came from
     Config(settings::Flags),
     /// Put a new key into the file with the keys that encrypt Secrets; the plane writes them anew with it
@@ -71,6 +73,8 @@ pub(crate) enum Error {
     #[error("the system refuses: {0}")]
     System(std::io::Error),
     #[error("{0}")]
+    Agent(#[from] quarterdeck_agent::AgentError),
+    #[error("{0}")]
     Verb(#[from] quarterdeck_cli::Error),
 }
 
@@ -101,6 +105,7 @@ pub(crate) fn run(command: Command) -> Result<u8, Error> {
             logs::start(std::mem::take(&mut settings.log), settings.log_format);
             runtime()?.block_on(demo::demo(settings, &flags))
         }
+        Command::Agent(flags) => agent::run(flags),
         Command::Config(flags) => print(&settings::show(&flags)?),
         Command::RotateKey(flags) => {
             let file = settings::read(&flags)?.key_file();

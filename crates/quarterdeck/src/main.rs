@@ -1,6 +1,7 @@
 //! The quarterdeck binary: reads settings, wires the parts and runs them. Nothing is decided here.
 
 mod acts;
+mod agent;
 mod backup;
 mod command;
 mod demo;

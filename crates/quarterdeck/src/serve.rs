@@ -8,7 +8,8 @@ use crate::{
     settings::Settings,
 };
 use quarterdeck_api::{
-    Api, ApiError, Audit, AuditError, Authentication, Installed, Issuer, Rules, SigningKeys, pki,
+    Agents, Api, ApiError, Audit, AuditError, Authentication, Installed, Issuer, Rules,
+    SigningKeys, pki,
 };
 use quarterdeck_engine::{Actions, Engine, Impacts, SYSTEM_NAMESPACE};
 use quarterdeck_model::{Kind as _, Time, kinds::Secret};
@@ -27,7 +28,7 @@ use tokio::{
 use tracing::{info, warn};
 
 /// Procedures that come with the binary, each after those it calls.
-const RUNBOOKS: [(&str, &str); 17] = [
+const RUNBOOKS: [(&str, &str); 19] = [
     ("inspect-server.yaml", include_str!("../../../runbooks/inspect-server.yaml")),
     ("power-on-server.yaml", include_str!("../../../runbooks/power-on-server.yaml")),
     ("power-off-server.yaml", include_str!("../../../runbooks/power-off-server.yaml")),
@@ -45,6 +46,8 @@ const RUNBOOKS: [(&str, &str); 17] = [
     ("move-server.yaml", include_str!("../../../runbooks/move-server.yaml")),
     ("scan-bmcs.yaml", include_str!("../../../runbooks/scan-bmcs.yaml")),
     ("update-firmware.yaml", include_str!("../../../runbooks/update-firmware.yaml")),
+    ("reboot-machine.yaml", include_str!("../../../runbooks/reboot-machine.yaml")),
+    ("patch-machine.yaml", include_str!("../../../runbooks/patch-machine.yaml")),
 ];
 
 /// How long the audit log may take for what is left when the plane stops.
@@ -106,16 +109,22 @@ pub(crate) async fn run(
     for (kind, preview) in quarterdeck_engine::previews() {
         rules.add_preview(kind, preview);
     }
-    let mut engine = Engine::new(store.clone(), actions, stopping.clone());
-    let authority = pki::Authority::open(&folder.join("pki"))?;
+    let mut engine =
+        Engine::new(store.clone(), actions, stopping.clone()).silent_after(settings.agent_silence);
+    let authority = Arc::new(pki::Authority::open(&folder.join("pki"))?);
     let issuers = issuers(&settings)?;
     let authentication = authentication(&settings, issuers.clone())?;
     let impacts = Impacts::new(store.clone());
     let answer = move |spec: &_| impacts.report(spec, Time::new(jiff::Timestamp::now()));
+    let audit = audit(&settings)?;
+    let reached = settings.advertise.unwrap_or(address).to_string();
+    let reached = (reached, settings.agent_silence);
+    let agents =
+        Agents::new(store.clone(), authority.clone(), audit.clone(), reached, stopping.clone());
     let mut api = Api::new(store.clone(), rules, stopping)
         .with_authentication(authentication)
+        .with_agents(agents.clone())
         .with_impacts(Arc::new(answer));
-    let audit = audit(&settings)?;
     let mut telling = None;
     if let Some(audit) = &audit {
         let (told, acts) = mpsc::channel(acts::WAITING_MAX);
@@ -144,6 +153,7 @@ pub(crate) async fn run(
     // They end with the process: what they fetch is kept nowhere.
     issuers.into_iter().for_each(|issuer| drop(tokio::spawn(issuer.keep())));
     let acting = tokio::spawn(engine.run());
+    let keeping = tokio::spawn(agents.keep());
     let serving = tokio::spawn(api.serve(listener, tls));
     announce(address, &kubeconfig, &hints)?;
     info!(%address, revision = %store.world().revision(), "ready");
@@ -153,6 +163,9 @@ pub(crate) async fn run(
     // No step begins any more; then open requests end, then sessions at BMCs.
     if let Err(error) = acting.await {
         warn!(%error, "the engine did not stop in order");
+    }
+    if let Err(error) = keeping.await {
+        warn!(%error, "the streams of agents did not end in order");
     }
     if let Err(error) = serving.await {
         warn!(%error, "the API did not stop in order");

@@ -7,11 +7,11 @@ use clap::Args;
 use quarterdeck_api::{AuditError, LogFile, OidcSettings, Policy};
 use quarterdeck_store::KeyFile;
 use sources::{Sources, gather, gather_alone};
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 use tracing_subscriber::EnvFilter;
 
 /// Every setting: name, default (none when optional) and what it is.
-const SETTINGS: [(&str, Option<&str>, &str); 14] = [
+const SETTINGS: [(&str, Option<&str>, &str); 16] = [
     ("data-dir", Some("./data"), "folder of the plane: store, certificates, kubeconfig"),
     ("listen", Some("127.0.0.1:6443"), "address and port; port 0 picks a free one"),
     ("store", None, "postgres://… ; SQLite in the data folder when not set"),
@@ -41,6 +41,16 @@ const SETTINGS: [(&str, Option<&str>, &str); 14] = [
         "service-account-issuer",
         Some("https://kubernetes.default.svc"),
         "who issues tokens of service accounts: a URL, and the audience of this plane",
+    ),
+    (
+        "advertise",
+        None,
+        "address and port at which other replicas reach this one; that it listens on when not set",
+    ),
+    (
+        "agent-silence",
+        Some("40"),
+        "seconds of silence of its agent after which a machine is unreachable",
     ),
     ("names", None, "more names and addresses for the server's certificate, with commas"),
     ("load", None, "folder of YAML files whose objects are created at start if absent"),
@@ -88,6 +98,12 @@ pub(crate) struct Flags {
     /// Who issues tokens of service accounts [default: https://kubernetes.default.svc]
     #[arg(long, value_name = "URL")]
     service_account_issuer: Option<String>,
+    /// Address and port at which other replicas reach this one [default: that of --listen]
+    #[arg(long, value_name = "ADDR:PORT")]
+    advertise: Option<String>,
+    /// Seconds of silence of its agent after which a machine is unreachable [default: 40]
+    #[arg(long, value_name = "SECONDS")]
+    agent_silence: Option<String>,
     /// More names and addresses for the server's certificate, with commas
     #[arg(long, value_name = "NAMES")]
     names: Option<String>,
@@ -134,6 +150,8 @@ pub(crate) struct Settings {
     pub(crate) service_account_issuer: String,
     /// Issuers of other tokens: `[[oidc]]` in the file, and nowhere else.
     pub(crate) oidc: Vec<OidcSettings>,
+    pub(crate) advertise: Option<SocketAddr>,
+    pub(crate) agent_silence: Duration,
     pub(crate) names: Option<String>,
     pub(crate) load: Option<PathBuf>,
     pub(crate) log: EnvFilter,
@@ -178,6 +196,16 @@ impl Settings {
                 (!text.is_empty()).then(|| text.into())
             })?,
             oidc: given.oidc.as_ref().map(|oidc| oidc.settings.clone()).unwrap_or_default(),
+            advertise: optional(given, "advertise", listen, |text| text.parse().ok())?,
+            agent_silence: setting(
+                given,
+                "agent-silence",
+                "a number of seconds from 4 to 3600",
+                |text| {
+                    let seconds = text.parse().ok().filter(|seconds| (4..=3_600).contains(seconds));
+                    seconds.map(Duration::from_secs)
+                },
+            )?,
             names: optional(given, "names", "host names and addresses, with commas", |text| {
                 text.split(',').all(|name| !name.trim().is_empty()).then(|| text.into())
             })?,
@@ -285,6 +313,8 @@ impl Flags {
             ("audit-policy-file", &self.audit_policy_file),
             ("service-account-key-file", &self.service_account_key_file),
             ("service-account-issuer", &self.service_account_issuer),
+            ("advertise", &self.advertise),
+            ("agent-silence", &self.agent_silence),
             ("names", &self.names),
             ("load", &self.load),
             ("log", &self.log),

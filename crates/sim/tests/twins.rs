@@ -24,6 +24,10 @@ fn a_twin_says_of_itself_what_the_real_action_says() {
     let twins = machines.catalog.signatures();
     let names: Vec<&str> = twins.iter().map(|twin| twin.name).collect();
     let wanted = [
+        "agent.exec",
+        "agent.file",
+        "agent.reboot",
+        "agent.service",
         "boot.next",
         "boot.order",
         "credentials.apply",
@@ -35,6 +39,8 @@ fn a_twin_says_of_itself_what_the_real_action_says() {
         "inventory.refresh",
         "media.eject",
         "media.insert",
+        "os.patch",
+        "os.updates",
         "power.reset",
         "power.set",
     ];

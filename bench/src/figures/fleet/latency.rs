@@ -61,6 +61,7 @@ async fn alone(store: &Store) -> Result<Duration, Failure> {
             deadline: Instant::now() + WITHIN * 10,
             target: Some(Arc::new(server.value())),
             secrets: Arc::new(Secrets(world.clone())),
+            hosts: Arc::new(quarterdeck_providers::agent::NoHosts),
         };
         let (action, room) = (action.clone(), room.clone());
         calls.spawn(async move {

@@ -83,7 +83,7 @@ impl Logged {
 /// Whether it says that it is a Secret.
 fn is_secret(value: &Value) -> bool {
     let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
-    ["Secret", "SecretList", "TokenRequest", "TokenReview"].contains(&kind)
+    ["Secret", "SecretList", "TokenRequest", "TokenReview", "JoinTokenRequest"].contains(&kind)
 }
 
 fn forget_managers(value: &mut Value) {

@@ -93,8 +93,12 @@ pub(crate) struct Verdict {
 pub(super) const POLICY_BYTES_MAX: usize = 1024 * 1024;
 
 /// Resources (with `/`, their parts) whose bodies hold what nobody else may read.
-const CONFIDENTIAL: [(&str, &str); 3] =
-    [("", "secrets"), ("", "serviceaccounts/token"), ("authentication.k8s.io", "tokenreviews")];
+const CONFIDENTIAL: [(&str, &str); 4] = [
+    ("", "secrets"),
+    ("", "serviceaccounts/token"),
+    ("compute.quarterdeck.dev", "machines/jointoken"),
+    ("authentication.k8s.io", "tokenreviews"),
+];
 
 /// Whether the bodies of requests for it hold what nobody else may read.
 pub(crate) fn is_confidential(resource: &Resource<'_>) -> bool {

@@ -7,8 +7,8 @@ use crate::identity::{AUTHENTICATED, SERVICE_ACCOUNTS, UNAUTHENTICATED};
 use quarterdeck_model::{
     Kind as _, KindRef, kinds,
     kinds::{
-        ClusterRole, ClusterRoleBinding, Instance, Permit, PolicyRule, RBAC, RunbookRevision,
-        SERVICES, WorkloadRevision, rbac::aggregated,
+        AgentTask, ClusterRole, ClusterRoleBinding, Instance, Machine, Permit, PolicyRule, RBAC,
+        RunbookRevision, SERVICES, WorkloadRevision, rbac::aggregated,
     },
 };
 use serde::Deserialize as _;
@@ -99,6 +99,7 @@ fn roles() -> Vec<Value> {
         of("", &["serviceaccounts"], &["impersonate"]),
         of("", &["serviceaccounts/token"], &["create"]),
     ];
+    to_edit.push(of(Machine::info().group, &["machines/jointoken"], &["create"]));
     to_edit.extend(own_kinds(false));
     let to_admin = vec![
         of(RBAC, &["roles", "rolebindings"], &all),
@@ -144,17 +145,24 @@ fn roles() -> Vec<Value> {
     ]
 }
 
+/// Kinds that only the plane writes.
+fn written_by_the_plane() -> [KindRef; 5] {
+    [
+        RunbookRevision::info(),
+        WorkloadRevision::info(),
+        Permit::info(),
+        Instance::info(),
+        AgentTask::info(),
+    ]
+}
+
 /// Rules on our own kinds, one a group: reading all of them, or writing what people write. The
 /// journal of a run, what it executes and what it is permitted are the engine's. What runs where is said by whoever
 /// runs it: an instance on a server keeps others from disrupting that.
 fn own_kinds(read: bool) -> Vec<Value> {
     let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
     let own = kinds::all().iter().filter(|kind| kind.group.ends_with(".quarterdeck.dev"));
-    for kind in own.filter(|kind| {
-        let of_the_plane =
-            [RunbookRevision::info(), Permit::info(), Instance::info(), WorkloadRevision::info()];
-        read || !of_the_plane.contains(kind)
-    }) {
+    for kind in own.filter(|kind| read || !written_by_the_plane().contains(kind)) {
         if groups.last().is_none_or(|(group, _)| *group != kind.group) {
             groups.push((kind.group, Vec::new()));
         }

@@ -5,6 +5,7 @@
 //! right that is taken away is gone for the next request.
 //! Source: Kubernetes "Using RBAC Authorization".
 
+mod agents;
 mod ask;
 mod bootstrap;
 mod decisions;
@@ -16,6 +17,7 @@ mod references;
 mod rule;
 mod sight;
 
+pub(crate) use agents::agent_may;
 pub(crate) use ask::Ask;
 pub(crate) use bootstrap::{is_of_another_role, reconciled, shipped};
 pub(crate) use guard::Guard;

@@ -19,6 +19,7 @@ pub(crate) use seats::{Full, Seat, Seated, Seats};
 pub(crate) use taken::{Streams, Taken};
 
 use crate::identity::Caller;
+use quarterdeck_model::agent::AGENTS_GROUP;
 use std::time::Duration;
 
 /// What a replica gives, in all and to one caller.
@@ -29,6 +30,8 @@ pub struct Limits {
     pub handshakes: Most,
     /// Open connections: each costs some tens of kilobytes, and file descriptors are limited too.
     pub connections: Most,
+    /// Connections of agents, one a machine, which are counted apart: people find room whatever agents do.
+    pub agents: Most,
     /// Open watches: they cost little while nothing happens, and each event is written to all of them.
     pub watches: Most,
     /// Requests that are worked on: each may have a body, and they fit the memory of a server. Open
@@ -48,6 +51,7 @@ impl Default for Limits {
         Self {
             handshakes: Most { caller: 2_000, all: 6_000, kept: 0 },
             connections: Most { caller: 12_000, all: 18_000, kept: 5_000 },
+            agents: Most { caller: 4, all: 150_000, kept: 0 },
             watches: Most { caller: 12_000, all: 50_000, kept: 10_000 },
             requests: Places { all: 1_000, kept: 100, caller: 400, waiting: 1_000 },
             wait: Duration::from_secs(5),
@@ -56,9 +60,6 @@ impl Default for Limits {
         }
     }
 }
-
-/// Group of the agents on machines.
-const AGENTS: &str = "system:agents";
 
 /// Whose requests come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +77,7 @@ impl Level {
     pub(crate) fn of(caller: &Caller) -> Self {
         if caller.is_master() {
             Self::System
-        } else if caller.groups.iter().any(|group| group == AGENTS) {
+        } else if caller.groups.iter().any(|group| group == AGENTS_GROUP) {
             Self::Agents
         } else {
             Self::Usual

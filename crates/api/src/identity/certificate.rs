@@ -2,6 +2,8 @@
 //! Source: Kubernetes "Authenticating", X.509 client certificates: CN is the user, each O a group.
 
 use super::{AUTHENTICATED, Caller};
+use crate::pki::{self, AGENT_ISSUED};
+use quarterdeck_model::agent::AGENTS_GROUP;
 use rustls_pki_types::CertificateDer;
 use x509_parser::{parse_x509_certificate, x509::AttributeTypeAndValue};
 
@@ -28,7 +30,14 @@ impl Caller {
             return Self::anonymous();
         };
         let mut groups = texts(subject.iter_organization().collect());
+        let agent = groups.iter().any(|group| group == AGENTS_GROUP);
         groups.push(AUTHENTICATED.into());
-        Self::new(&user, groups)
+        let mut caller = Self::new(&user, groups);
+        if agent {
+            caller.uid = pki::uid_of(&parsed);
+            let issued = pki::issued(parsed.raw_serial());
+            caller.extra.extend(issued.map(|at| (AGENT_ISSUED.to_owned(), vec![at.to_string()])));
+        }
+        caller
     }
 }

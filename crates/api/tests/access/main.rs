@@ -8,6 +8,7 @@
     reason = "what is not as expected must fail the test"
 )]
 
+mod agents;
 mod pages;
 mod questions;
 mod reviews;

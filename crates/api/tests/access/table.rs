@@ -27,7 +27,9 @@ fn row(resource: &str) -> (Level, Level) {
         "namespaces" | "events" | "resourcequotas" | "resourcequotas/status" => (View, Cluster),
         "pods" => (View, Cluster),
         "nodes" => (Cluster, Cluster),
-        "secrets" | "serviceaccounts/token" => (Edit, Edit),
+        "secrets" | "serviceaccounts/token" | "machines/jointoken.compute.quarterdeck.dev" => {
+            (Edit, Edit)
+        }
         "serviceaccounts" => (View, Edit),
         "roles.rbac.authorization.k8s.io" | "rolebindings.rbac.authorization.k8s.io" => {
             (Admin, Admin)
@@ -79,6 +81,7 @@ fn row(resource: &str) -> (Level, Level) {
         | "instances.services.quarterdeck.dev"
         | "instances/status.services.quarterdeck.dev"
         | "permits.workflows.quarterdeck.dev"
+        | "agenttasks.compute.quarterdeck.dev"
         | "runbookrevisions.workflows.quarterdeck.dev" => (View, Cluster),
         "namespaces/status" => (Cluster, Cluster),
         "selfsubjectreviews.authentication.k8s.io"
@@ -167,17 +170,17 @@ const ROBOT: &str = "system:serviceaccount:team:robot";
 
 /// One thing to try.
 #[derive(Debug)]
-struct Route {
+pub(super) struct Route {
     verb: String,
-    method: &'static str,
-    path: String,
+    pub(super) method: &'static str,
+    pub(super) path: String,
     needs: Level,
     /// In the namespace `team`, or seen there.
     in_team: bool,
 }
 
 /// All that discovery names.
-async fn routes(plane: &Plane) -> Vec<Route> {
+pub(super) async fn routes(plane: &Plane) -> Vec<Route> {
     let mut versions = vec!["/api/v1".to_owned()];
     for group in plane.get("/apis").await.body["groups"].as_array().unwrap() {
         for version in group["versions"].as_array().unwrap() {

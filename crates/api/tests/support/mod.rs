@@ -12,7 +12,8 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use quarterdeck_api::{
-    Api, Audit, Authentication, Issuer, Limits, LogFile, OidcSettings, Policy, Rules, SigningKeys,
+    Agents, Api, Audit, Authentication, Issuer, Limits, LogFile, OidcSettings, Policy, Rules,
+    SigningKeys,
     pki::{self, Authority, Identity},
 };
 use quarterdeck_store::{Backend, Sqlite, Store};
@@ -39,7 +40,7 @@ pub(crate) type Caller = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 pub(crate) struct Plane {
     pub(crate) address: SocketAddr,
     pub(crate) store: Arc<Store>,
-    pub(crate) authority: Authority,
+    pub(crate) authority: Arc<Authority>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) serving: JoinHandle<()>,
     admin: Caller,
@@ -128,7 +129,7 @@ impl Plane {
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let authority = Authority::open(&folder.path().join("pki")).unwrap();
+        let authority = Arc::new(Authority::open(&folder.path().join("pki")).unwrap());
         let tls = pki::tls(&authority, &authority.server(address, &[]).unwrap()).unwrap();
         let (stop, stopping) = watch::channel(false);
         let mut trusted = Vec::new();
@@ -140,8 +141,13 @@ impl Plane {
         let keys = SigningKeys::open(&folder.path().join("tokens.key")).unwrap();
         let own = format!("https://{address}");
         let authentication = Authentication::new(keys, &own, trusted).unwrap();
+        let reached = (address.to_string(), Duration::from_secs(40));
+        let (shared, stops) = (authority.clone(), stopping.clone());
+        let agents = Agents::new(store.clone(), shared, None, reached, stops);
+        tokio::spawn(agents.clone().keep());
         let mut api = Api::limited(store.clone(), Rules::default(), stopping, limits)
-            .with_authentication(Arc::new(authentication));
+            .with_authentication(Arc::new(authentication))
+            .with_agents(agents);
         if let Some(policy) = policy {
             let file = folder.path().join("policy.yaml");
             std::fs::write(&file, policy).unwrap();

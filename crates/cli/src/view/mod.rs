@@ -17,6 +17,7 @@ pub(crate) mod table;
 pub(crate) mod time;
 pub(crate) mod timeline;
 pub(crate) mod top;
+pub(crate) mod user_data;
 pub(crate) mod why;
 pub(crate) mod words;
 pub(crate) mod workload;

@@ -45,11 +45,12 @@ pub(super) struct Ask {
 }
 
 /// In this order: what an instance is on is known before the instance.
-fn followed() -> [KindRef; 9] {
+fn followed() -> [KindRef; 10] {
     [
         Site::info(),
         Rack::info(),
         Server::info(),
+        Machine::info(),
         Service::info(),
         Workload::info(),
         Instance::info(),
@@ -150,6 +151,12 @@ impl Facts {
             if field("spec.workload").is_some() {
                 self.book.manage(&full());
             }
+        } else if kind == Machine::info() {
+            // One whose server is not managed here stands for it.
+            match field("spec.location.rack") {
+                Some(rack) => self.book.set_server(&full(), Some(rack)),
+                None => self.book.remove_server(&full()),
+            }
         } else if kind == Server::info() {
             self.book.set_server(object.name(), field("spec.location.rack"));
             let of = field("status.machineRef.namespace").zip(field("status.machineRef.name"));
@@ -231,6 +238,8 @@ impl Facts {
         let full = || format!("{}/{}", key.namespace, key.name);
         if kind == Instance::info() {
             self.book.remove_instance(&full());
+        } else if kind == Machine::info() {
+            self.book.remove_server(&full());
         } else if kind == Server::info() {
             self.book.remove_server(&key.name);
             self.server_is_of(&key.name, None, now);

@@ -1,23 +1,25 @@
 //! The shipped runbooks, each with its story.
 
 use crate::support::{Known, Story};
-use quarterdeck_model::kinds::{RunPhase, Runbook};
+use quarterdeck_model::kinds::{RunPhase, RunTarget, Runbook};
 use quarterdeck_providers::{Providers, http::Reach};
 use serde_json::json;
 use std::{collections::BTreeSet, path::Path};
 
 /// Every shipped runbook has a story: here, or in `life`.
-const TOLD: [&str; 17] = [
+const TOLD: [&str; 19] = [
     "clean-server",
     "detach-server",
     "inspect-server",
     "move-server",
     "network-boot-server",
+    "patch-machine",
     "power-cycle-server",
     "power-off-server",
     "power-on-server",
     "provision-server",
     "quarantine-server",
+    "reboot-machine",
     "reinstall-server",
     "repair-server",
     "retire-server",
@@ -130,4 +132,38 @@ fn network_boot_server() {
         .breaks("choose-network", "NotSupported")
         .under_way(&[])
         .is(RunPhase::Failed);
+}
+
+/// A run of a runbook that is about machines.
+fn at_machine(name: &str) -> Story {
+    let mut story = Story::among(shipped(), name);
+    story.world.run.target = Some(RunTarget::new("Machine", "web-1"));
+    story.start()
+}
+
+#[test]
+fn reboot_machine() {
+    let story = at_machine("reboot-machine").crash();
+    assert!(story.world.pending["reboot"].disruptive, "it asks the ledger");
+    story.gives("reboot", json!({"bootID": "b"})).is(RunPhase::Succeeded);
+}
+
+#[test]
+fn patch_machine() {
+    let found = |packages: &[&str], reboot: bool| json!({"packages": packages, "changed": !packages.is_empty(), "rebootRequired": reboot});
+    at_machine("patch-machine").gives("fetch", found(&[], false)).is(RunPhase::Succeeded);
+    let story = at_machine("patch-machine").gives("fetch", found(&["a 1"], false));
+    assert!(story.world.pending["install"].disruptive, "it asks the ledger");
+    story
+        .crash()
+        .gives("install", found(&["a 1"], true))
+        .under_way(&["reboot"])
+        .gives("reboot", json!({"bootID": "b"}))
+        .is(RunPhase::Succeeded);
+    at_machine("patch-machine")
+        .gives("fetch", found(&["a 1"], false))
+        .gives("install", found(&["a 1"], false))
+        .is(RunPhase::Succeeded);
+    // One that asked for it before, and has nothing to install.
+    at_machine("patch-machine").gives("fetch", found(&[], true)).under_way(&["reboot"]);
 }

@@ -1,6 +1,10 @@
 //! Machine: one managed instance of an operating system, owned by a team, whatever it runs on.
 
-use super::{COMPUTE, Resource, Taint, V1ALPHA1, placement::check_taints};
+use super::{
+    COMPUTE, Resource, Taint, V1ALPHA1,
+    machine_agent::{AgentStatus, Allocatable, MachineAgent, MachineFacts, MachineLocation},
+    placement::check_taints,
+};
 use crate::{
     Column, Condition, FieldError, FieldErrors, Kind, ObjectMeta, Scope, Time, kind_info, validate,
 };
@@ -14,10 +18,21 @@ pub type Machine = Resource<MachineSpec, MachineStatus>;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MachineSpec {
-    /// Name of its MachineClass.
+    /// Name of its MachineClass. A preinstalled machine has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub class: String,
-    /// Name of the Image installed on it. Another one installs it anew.
+    /// Name of the Image installed on it. Another one installs it anew. A preinstalled machine has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub image: String,
+    /// Its operating system is there already, and its agent joins: nothing is installed on it, and nothing wiped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub preinstalled: bool,
+    /// Where a preinstalled machine is whose server is not managed here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<MachineLocation>,
+    /// What is wanted of its agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<MachineAgent>,
     /// Where it must be; anywhere its class allows, when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<MachinePlacement>,
@@ -117,6 +132,15 @@ pub struct MachineStatus {
     /// Identity of the Machine that takes its server over now: nothing more is begun for this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transferring_to: Option<String>,
+    /// The agent on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentStatus>,
+    /// What the agent found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub facts: Option<MachineFacts>,
+    /// What of it can be given to instances.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allocatable: Option<Allocatable>,
     /// What is true of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -138,6 +162,12 @@ impl Kind for Machine {
         Column::new("Image", "status.image", "Image that is installed"),
         Column::new("Address", "status.address", "Where it is reached").wide(),
         Column::new("Run", "status.currentRun", "Run that acts on it now").wide(),
+        Column::new(
+            "Agent",
+            "status.conditions[type=AgentConnected].status",
+            "Whether its agent is connected",
+        )
+        .wide(),
         Column::new("Reason", "status.conditions[type=Ready].reason", "Why it is ready or not"),
     ];
     const INDEXED_FIELDS: &'static [&'static str] = &[
@@ -147,6 +177,7 @@ impl Kind for Machine {
         "spec.transferTo.name",
         "spec.transferFrom.namespace",
         "spec.transferFrom.name",
+        "spec.location.rack",
         "status.phase",
         "status.server",
     ];
@@ -171,9 +202,19 @@ impl Kind for Machine {
         ];
         for (field, name) in names {
             let Some(name) = name else { continue };
+            if spec.preinstalled && ["spec.class", "spec.image"].contains(&field) {
+                if !name.is_empty() {
+                    let why = "a preinstalled machine has none: nothing is installed on it";
+                    errors.push(FieldError::forbidden(field, why));
+                }
+                continue;
+            }
             if let Err(why) = validate::subdomain(name) {
                 errors.push(FieldError::invalid(field, format!("{name:?}"), why));
             }
+        }
+        if let Some(location) = &spec.location {
+            location.validate(spec, errors);
         }
         let own = self.metadata.namespace.as_deref().unwrap_or_default();
         let transfers =
@@ -198,6 +239,10 @@ impl Kind for Machine {
         if old.spec.transfer_from != spec.transfer_from {
             let why = "what a machine takes over is said when it is created";
             errors.push(FieldError::forbidden("spec.transferFrom", why));
+        }
+        if old.spec.preinstalled != spec.preinstalled {
+            let why = "whether its system is installed is said when it is created";
+            errors.push(FieldError::forbidden("spec.preinstalled", why));
         }
         let why = "a machine stays where it is; create another one";
         if old.spec.placement != spec.placement {

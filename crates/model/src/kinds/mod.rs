@@ -1,6 +1,7 @@
 //! Every kind, one file each. A new kind is a new file and one line in [`own`].
 
 pub mod admission_policy;
+mod agent_task;
 pub mod bmc_scan;
 mod campaign;
 pub mod container;
@@ -11,6 +12,7 @@ mod image;
 mod impact_report;
 mod instance;
 mod machine;
+pub mod machine_agent;
 mod machine_class;
 mod machine_pool;
 mod namespace;
@@ -40,6 +42,10 @@ mod workload_strategy;
 pub use admission_policy::{
     ADMISSION, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
+pub use agent_task::{
+    AgentTask, AgentTaskPhase, AgentTaskSpec, AgentTaskStatus, ExecTask, FILE_BYTES_MAX, FileTask,
+    OUTPUT_BYTES_MAX, PatchMode, PatchTask, RebootTask, ServiceState, ServiceTask,
+};
 pub use bmc_scan::{
     BMCScan, BMCScanAllow, BMCScanResult, BMCScanSpec, BMCScanStatus, BMCScanTemplate, FoundBMC,
 };
@@ -60,6 +66,9 @@ pub use instance::{
 };
 pub use machine::{
     Machine, MachineName, MachinePhase, MachinePlacement, MachineSpec, MachineStatus,
+};
+pub use machine_agent::{
+    AgentStatus, Allocatable, JoinTokenStatus, MachineAgent, MachineFacts, MachineLocation,
 };
 pub use machine_class::{MachineClass, MachineClassSpec, MachineClassStatus, MachineResources};
 pub use machine_pool::{
@@ -174,6 +183,7 @@ fn own() -> Vec<KindRef> {
         MachineClass::info(),
         Machine::info(),
         MachinePool::info(),
+        AgentTask::info(),
         Runbook::info(),
         Run::info(),
         RunbookRevision::info(),

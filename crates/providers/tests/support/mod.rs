@@ -97,6 +97,7 @@ impl Caller {
             deadline: Instant::now() + self.deadline,
             target: Some(Arc::new(self.target.clone())),
             secrets: Arc::new(self.secrets.clone()),
+            hosts: std::sync::Arc::new(quarterdeck_providers::agent::NoHosts),
         }
     }
 

@@ -34,11 +34,12 @@ const SIZE: &str = "a whole number of megabytes, at least 1";
 const COUNT: &str = "a whole number, at least 1";
 const LISTEN: &str = "an address and a port, such as 127.0.0.1:6443 or [::]:6443";
 const STORE: &str = "a postgres:// URL, or not set for SQLite in the data folder";
+const SILENCE: &str = "a number of seconds from 4 to 3600";
 const NAMES: &str = "host names and addresses, with commas";
 const LOG: &str = "a level (error, warn, info, debug, trace, off) or filters such as info,quarterdeck_engine=debug";
 
 /// A wrong value of every setting.
-const WRONG: [(&str, &str, &str); 21] = [
+const WRONG: [(&str, &str, &str); 24] = [
     ("data-dir", "", PATH),
     ("listen", "nowhere", LISTEN),
     ("listen", "localhost:6443", LISTEN),
@@ -54,6 +55,9 @@ const WRONG: [(&str, &str, &str); 21] = [
     ("audit-policy-file", "", PATH),
     ("service-account-key-file", "", PATH),
     ("service-account-issuer", "", "a URL"),
+    ("advertise", "plane.example.com:6443", LISTEN),
+    ("agent-silence", "3", SILENCE),
+    ("agent-silence", "40s", SILENCE),
     ("names", "a,,b", NAMES),
     ("load", "", PATH),
     ("log", "", LOG),

@@ -110,6 +110,7 @@ impl Served {
             deadline: Instant::now() + Duration::from_secs(60),
             target: Some(Arc::new(self.servers[server].clone())),
             secrets: Arc::new(self.secrets.clone()),
+            hosts: std::sync::Arc::new(quarterdeck_providers::agent::NoHosts),
         }
     }
 

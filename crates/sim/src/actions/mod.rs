@@ -1,6 +1,7 @@
 //! The twins of the actions at machines, a file for each subject. A twin is the real action with its name, types
 //! and flags, and does the work at a simulated machine: what is said of it cannot differ.
 
+mod agent;
 pub(crate) mod boot;
 mod credentials;
 mod disk;
@@ -77,6 +78,7 @@ impl<A: Twin> Action for Simulated<A> {
 pub(crate) fn add(simulation: &Simulation, catalog: &mut Catalog) {
     add_twins(simulation, catalog);
     catalog.add(twin::<HostWait>(simulation));
+    agent::add(simulation, catalog);
 }
 
 fn add_twins(simulation: &Simulation, catalog: &mut Catalog) {
@@ -104,6 +106,7 @@ fn twin<A: Twin>(simulation: &Simulation) -> Simulated<A> {
 pub(crate) fn add_beside(simulation: &Simulation, catalog: &mut Catalog, bmcs: bool) {
     let mut twins = Catalog::new();
     twins.add(twin::<HostWait>(simulation));
+    agent::add(simulation, &mut twins);
     if !bmcs {
         add_twins(simulation, &mut twins);
     }
@@ -136,7 +139,8 @@ impl DynAction for Beside {
     ) -> Result<Performed, ActionError> {
         let target = context.target.as_deref();
         let address = target.and_then(|target| target.pointer("/spec/bmc/address")?.as_str());
-        let simulated = address.is_some_and(|address| self.simulation.has(address));
+        let simulated = address.is_some_and(|address| self.simulation.has(address))
+            || target.is_some_and(agent::is_simulated);
         let action = if simulated { &self.twin } else { &self.real };
         action.perform(context, input).await
     }

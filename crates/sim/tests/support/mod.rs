@@ -82,6 +82,7 @@ impl Machines {
             deadline: (Instant::now() + Duration::from_secs(600)).into_std(),
             target: Some(Arc::new(serde_json::to_value(&self.servers[server]).unwrap())),
             secrets: self.secrets.clone(),
+            hosts: Arc::new(quarterdeck_providers::agent::NoHosts),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod change;
 mod delete;
+mod join;
 mod show;
 mod transfer;
 
@@ -56,6 +57,20 @@ Nothing is done to it: it is neither installed anew nor restarted. Instances of 
     Accept(transfer::AcceptArguments),
     /// Delete a machine: its server is powered off once the ledger permits that, and wiped
     Delete(delete::DeleteArguments),
+    /// Make a token with which the agent of a machine joins; it is shown once
+    #[command(after_long_help = "Examples:
+  quarterdeck machine join-token web-1 -n shop > token
+  quarterdeck machine join-token web-1 -n shop --for 15m
+
+It takes the place of a token that was made before. Who has it joins as the agent of that machine, once.")]
+    JoinToken(join::TokenArguments),
+    /// Write cloud-init user data with which a machine installs its agent and joins
+    #[command(after_long_help = "Example:
+  quarterdeck machine user-data web-1 -n shop --server https://plane.example.com:6443 --ca-file ca.crt \\
+    --binary-url https://files.example.com/quarterdeck --binary-sha256 SHA256 > user-data
+
+It holds a join token: keep it as you would keep that.")]
+    UserData(join::UserDataArguments),
     /// Show a machine's progress until it runs, failed, or is gone
     #[command(
         after_long_help = "It ends with 0 when the machine runs, 3 when it failed. Ctrl-C changes nothing of it."
@@ -125,6 +140,8 @@ pub(crate) async fn machine(verb: MachineVerb) -> Result<Outcome, Error> {
         MachineVerb::Transfer(arguments) => transfer::transfer(&arguments).await,
         MachineVerb::Accept(arguments) => transfer::accept(&arguments).await,
         MachineVerb::Delete(arguments) => delete::delete(&arguments).await,
+        MachineVerb::JoinToken(arguments) => join::token(&arguments).await,
+        MachineVerb::UserData(arguments) => join::user_data(&arguments).await,
         MachineVerb::Follow(One { name, common }) => {
             let plane = Plane::open(&common.connection).await?;
             follow(&plane, &plane.namespace, &name, common.output, &STORY).await

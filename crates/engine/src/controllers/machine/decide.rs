@@ -540,7 +540,7 @@ const fn phase_word(phase: MachinePhase) -> &'static str {
     }
 }
 
-fn enter(status: &mut MachineStatus, phase: MachinePhase, now: Time) {
+pub(super) fn enter(status: &mut MachineStatus, phase: MachinePhase, now: Time) {
     if status.phase != phase || status.phase_since.is_none() {
         status.phase = phase;
         status.phase_since = Some(Time::seconds(now.timestamp()));
@@ -551,7 +551,7 @@ pub(super) fn not_ready(status: &mut MachineStatus, reason: &str, message: Strin
     set(status, ConditionStatus::False, reason, message, now);
 }
 
-fn set(
+pub(super) fn set(
     status: &mut MachineStatus,
     value: ConditionStatus,
     reason: &str,

@@ -4,6 +4,7 @@
 
 pub(crate) mod choose;
 mod decide;
+mod preinstalled;
 mod transfer;
 
 use super::Controller;
@@ -148,6 +149,9 @@ impl Machines {
             objects.commit(vec![objects.put(&next, Precondition::At(at))?]).await?;
             return Ok(Some(Duration::ZERO));
         }
+        if machine.spec.preinstalled {
+            return preinstalled(objects, key, (at, &machine)).await;
+        }
         if transfer::given(objects, &world, key, (at, &machine)).await? {
             return Ok(Some(LOOK_AGAIN));
         }
@@ -222,6 +226,42 @@ impl Machines {
         }
         Ok(again)
     }
+}
+
+/// Takes a step for a machine whose operating system was there before.
+async fn preinstalled(
+    objects: &Objects,
+    key: &Key,
+    (at, machine): (quarterdeck_model::Revision, &Machine),
+) -> Result<Option<Duration>, EngineError> {
+    let named = machine.spec.placement.as_ref().and_then(|placement| placement.server.clone());
+    let server = match &named {
+        Some(name) => objects.read::<Server>("", name)?,
+        None => None,
+    };
+    let own = |server: &Server| {
+        let has = server.status.machine_ref.as_ref();
+        has.is_some_and(|has| has.uid == machine.metadata.uid)
+    };
+    let seen = server.as_ref().map(|(_, server)| (server, own(server)));
+    let (status, action) = preinstalled::decide(machine, seen, objects.now());
+    let found = named.and_then(|name| objects.get(&Key::new(Server::info(), "", &name)));
+    match (&action, server, found) {
+        (Action::Choose, _, Some(free)) => {
+            take(objects, &free, (at, machine)).await?;
+        }
+        (Action::Release, Some((at, mut server)), _) => {
+            server.status.machine_ref = None;
+            objects.commit(vec![objects.put(&server, Precondition::At(at))?]).await?;
+        }
+        _ => {}
+    }
+    let mutations = written(objects, key, (at, machine), status, &action, objects.now())?;
+    if !mutations.is_empty() {
+        objects.commit(mutations).await?;
+    }
+    // What was taken or let go is seen in the next look.
+    Ok(matches!(action, Action::Choose | Action::Release).then_some(Duration::ZERO))
 }
 
 /// What is to be written of the machine itself, and what is told of that.

@@ -15,7 +15,7 @@ use ages::{Ages, Since};
 use jiff::{SignedDuration, Timestamp};
 use quarterdeck_model::{
     Kind as _, KindRef, Object, Revision, Time,
-    kinds::{Event, Run, RunbookRevision},
+    kinds::{AgentTask, Event, Run, RunbookRevision},
 };
 use quarterdeck_store::{BATCH_MAX, EventKind, Mutation, Outcome};
 use revisions::Revisions;
@@ -58,6 +58,17 @@ fn ended_runs() -> Limit {
     }
 }
 
+fn ended_tasks() -> Limit {
+    Limit {
+        kind: AgentTask::info(),
+        since: task_ended,
+        // So that a step that is begun again after a crash finds what became of its task.
+        age: SignedDuration::from_hours(1),
+        // About half a gigabyte, if each printed something.
+        most: 50_000,
+    }
+}
+
 /// How old a revision of a runbook must be: a run that begins meanwhile must find what it names.
 const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_hours(1);
 /// How often what is old is removed.
@@ -71,7 +82,12 @@ const HISTORY_EVERY: Duration = Duration::from_secs(60);
 
 /// Removes old objects, until its future is dropped.
 pub(crate) async fn run(objects: Objects) {
-    tokio::join!(keep(&objects, events()), keep(&objects, ended_runs()), keep_revisions(&objects),);
+    tokio::join!(
+        keep(&objects, events()),
+        keep(&objects, ended_runs()),
+        keep(&objects, ended_tasks()),
+        keep_revisions(&objects),
+    );
 }
 
 /// Keeps a kind within its limit.
@@ -181,6 +197,13 @@ fn last_seen(event: &Object) -> Option<Timestamp> {
 fn ended(run: &Object) -> Option<Timestamp> {
     let own = !goes_on(run) && run.owners().next().is_none() && !run.held();
     own.then(|| times(run).status.completion_time.map_or(EPOCH, Time::timestamp))
+}
+
+/// When a task ended, or nobody waits for it any more.
+fn task_ended(task: &Object) -> Option<Timestamp> {
+    let task: AgentTask = task.decode().ok()?;
+    let time = if task.status.ended() { task.status.finished_at } else { task.spec.deadline };
+    Some(time.map_or(EPOCH, Time::timestamp))
 }
 
 /// Removes objects, each in the version that was looked at.

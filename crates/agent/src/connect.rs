@@ -1,0 +1,264 @@
+//! Connections to the plane: TCP, TLS with the plane's authority as the only root, and HTTP/2. Each wait has a limit.
+
+use crate::{AgentError, Settings, folder::Folder, identity::Identity};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{Request, Uri, header};
+use http_body_util::{BodyExt as _, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
+use hyper::{
+    body::{Frame, Incoming},
+    client::conn::http2,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use std::{convert::Infallible, fs, io, sync::Arc, time::Duration};
+use tokio::{net::TcpStream, sync::mpsc, task::AbortHandle, time::timeout};
+use tokio_rustls::TlsConnector;
+
+/// How long it may take to be connected.
+const CONNECT: Duration = Duration::from_secs(20);
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(60);
+/// How often it is asked whether the other side lives, and how long that may take to say.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Largest answer that is not a stream.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// What the plane may send ahead.
+const WINDOW_BYTES: u32 = 256 << 10;
+
+/// Where the plane is, and whom to trust there.
+#[derive(Debug)]
+pub(crate) struct Plane {
+    server: String,
+    host: String,
+    port: u16,
+    name: ServerName<'static>,
+    authority: String,
+    roots: Arc<RootCertStore>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// Nobody is there, or not now.
+    Away(String),
+    /// Somebody else is there.
+    Untrusted(String),
+}
+
+impl Trouble {
+    pub(crate) fn into_text(self) -> String {
+        let (Self::Away(why) | Self::Untrusted(why)) = self;
+        why
+    }
+}
+
+/// What the plane answered.
+pub(crate) enum Reply {
+    Done(Bytes),
+    Refused {
+        message: String,
+        /// Asking again does not help.
+        lasting: bool,
+    },
+}
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// Requests over one connection, which ends with this.
+pub(crate) struct Requests {
+    sender: http2::SendRequest<Body>,
+    authority: String,
+    connection: AbortHandle,
+}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+impl Plane {
+    /// That of the settings, or where they do not say it, of the time when the agent joined.
+    pub(crate) fn of(folder: &Folder, settings: &Settings) -> Result<Self, AgentError> {
+        let kept = folder.read("server")?.map(|text| text.trim().to_owned());
+        let server = settings.server.clone().or(kept).ok_or_else(|| {
+            AgentError::Setting(
+                "--server is not set: the plane's address, such as https://plane.example.com:6443"
+                    .into(),
+            )
+        })?;
+        let authority = match &settings.ca_file {
+            Some(file) => fs::read_to_string(file).map_err(crate::folder::failed("read", file))?,
+            None => folder.read("ca.crt")?.ok_or_else(|| {
+                AgentError::Setting("--ca-file is not set: the certificate of the plane's authority (pki/ca.crt in its data folder)".into())
+            })?,
+        };
+        let shown = settings.ca_file.clone().unwrap_or_else(|| folder.path("ca.crt"));
+        let broken = |cause: String| AgentError::Broken { path: shown.clone(), cause };
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
+            let certificate = certificate.map_err(|error| broken(error.to_string()))?;
+            roots.add(certificate).map_err(|error| broken(error.to_string()))?;
+        }
+        if roots.is_empty() {
+            return Err(broken("it holds no certificate in PEM".into()));
+        }
+        let wrong = || {
+            AgentError::Setting(format!(
+                "--server is {server:?}; it must be https://HOST:PORT, such as https://plane.example.com:6443"
+            ))
+        };
+        let uri: Uri = server.trim_end_matches('/').parse().map_err(|_| wrong())?;
+        let plain = uri.scheme_str() == Some("https")
+            && ["", "/"].contains(&uri.path())
+            && uri.query().is_none();
+        let host = uri.host().filter(|_| plain).ok_or_else(wrong)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let port = uri.port_u16().unwrap_or(443);
+        let name = ServerName::try_from(host.clone()).map_err(|_| wrong())?;
+        Ok(Self { server: server.clone(), host, port, name, authority, roots: Arc::new(roots) })
+    }
+
+    /// Keeps both for the next start.
+    pub(crate) fn keep(&self, folder: &Folder) -> Result<(), AgentError> {
+        folder.write("ca.crt", &self.authority)?;
+        folder.write("server", &format!("{}\n", self.server))
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.server
+    }
+
+    /// A connection, with the certificate of `identity`.
+    pub(crate) async fn connect(&self, identity: Option<&Identity>) -> Result<Requests, Trouble> {
+        let late = |_| {
+            Trouble::Away(format!("the plane at {} did not answer within {CONNECT:?}", self.server))
+        };
+        timeout(CONNECT, self.connected(identity)).await.map_err(late)?
+    }
+
+    async fn connected(&self, identity: Option<&Identity>) -> Result<Requests, Trouble> {
+        let away = |error: &dyn std::fmt::Display| {
+            Trouble::Away(format!("cannot reach the plane at {}: {error}", self.server))
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| away(&error))?
+            .with_root_certificates(self.roots.clone());
+        let mut config = match identity {
+            None => config.with_no_client_auth(),
+            Some(identity) => {
+                let (certificate, key) = identity.shown().map_err(|error| away(&error))?;
+                config
+                    .with_client_auth_cert(vec![certificate], key)
+                    .map_err(|error| away(&error))?
+            }
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let socket = TcpStream::connect((self.host.as_str(), self.port))
+            .await
+            .map_err(|error| away(&error))?;
+        socket.set_nodelay(true).map_err(|error| away(&error))?;
+        let tls = TlsConnector::from(Arc::new(config)).connect(self.name.clone(), socket).await;
+        let tls = tls.map_err(|error| self.tls_trouble(&error))?;
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(2 * WINDOW_BYTES)
+            .handshake(TokioIo::new(tls))
+            .await
+            .map_err(|error| away(&error))?;
+        let connection = tokio::spawn(async move {
+            // Whoever waits for an answer is told.
+            let _ = connection.await;
+        });
+        let authority = format!("{}:{}", self.host, self.port);
+        Ok(Requests { sender, authority, connection: connection.abort_handle() })
+    }
+
+    fn tls_trouble(&self, error: &io::Error) -> Trouble {
+        let cause = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+        match cause {
+            Some(rustls::Error::InvalidCertificate(why)) => Trouble::Untrusted(format!(
+                "the plane at {} shows a certificate that is not trusted ({why}): it is not signed by the authority of --ca-file, or not for that name; check --server and --ca-file (pki/ca.crt in the plane's data folder)",
+                self.server
+            )),
+            _ => Trouble::Away(format!("no TLS with the plane at {}: {error}", self.server)),
+        }
+    }
+
+    /// Asks once over a connection of its own.
+    pub(crate) async fn ask(
+        &self,
+        identity: Option<&Identity>,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<Reply, Trouble> {
+        let mut requests = self.connect(identity).await?;
+        requests.post(path, body).await.map_err(Trouble::Away)
+    }
+}
+
+impl Requests {
+    fn request(&self, path: &str, body: Body) -> Result<Request<Body>, String> {
+        Request::post(format!("https://{}{path}", self.authority))
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::USER_AGENT, concat!("quarterdeck-agent/", env!("CARGO_PKG_VERSION")))
+            .body(body)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Sends a body, and reads what is answered.
+    pub(crate) async fn post(&mut self, path: &str, body: Vec<u8>) -> Result<Reply, String> {
+        let request = self.request(path, Full::new(body.into()).boxed_unsync())?;
+        let exchange = async {
+            let answer =
+                self.sender.send_request(request).await.map_err(|error| error.to_string())?;
+            reply(answer).await
+        };
+        timeout(ANSWER, exchange).await.map_err(|_| format!("no answer within {ANSWER:?}"))?
+    }
+
+    /// Opens a stream: what is sent, and what comes.
+    pub(crate) async fn open(
+        &mut self,
+        path: &str,
+    ) -> Result<(mpsc::Sender<Bytes>, Incoming), Reply> {
+        /// Frames that wait for the network.
+        const WAITING_MAX: usize = 8;
+        let broken = |message: String| Reply::Refused { message, lasting: false };
+        let (out, frames) = mpsc::channel(WAITING_MAX);
+        let body = stream::unfold(frames, |mut frames: mpsc::Receiver<Bytes>| async move {
+            frames.recv().await.map(|bytes| (Ok(Frame::data(bytes)), frames))
+        });
+        let request = self.request(path, StreamBody::new(body).boxed_unsync()).map_err(broken)?;
+        let answer = timeout(ANSWER, self.sender.send_request(request)).await;
+        let answer = answer
+            .map_err(|_| broken(format!("no answer within {ANSWER:?}")))?
+            .map_err(|error| broken(error.to_string()))?;
+        if answer.status().is_success() {
+            return Ok((out, answer.into_body()));
+        }
+        Err(reply(answer).await.unwrap_or_else(broken))
+    }
+}
+
+async fn reply(answer: http::Response<Incoming>) -> Result<Reply, String> {
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+    let body = body.map_err(|error| error.to_string())?.to_bytes();
+    if status.is_success() {
+        return Ok(Reply::Done(body));
+    }
+    let said: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
+    let message = said.as_ref().and_then(|said| said.get("message")?.as_str());
+    let message = message.map_or_else(|| format!("HTTP {status}"), ToOwned::to_owned);
+    // A replica that has too much to do, or that is no plane of this release yet, is asked again.
+    let lasting = matches!(status.as_u16(), 400 | 401 | 403 | 413);
+    Ok(Reply::Refused { message, lasting })
+}

@@ -1,0 +1,253 @@
+//! What the plane asks of the agent: each task is begun once and has one result, whatever dies in between. The journal
+//! ([`journal`]) has a task before it is begun and its result before that is told; what was under way when the agent died is looked at
+//! again where that shows whether it was done, and told as unknown where it does not.
+
+mod exec;
+mod file;
+mod journal;
+mod output;
+mod patch;
+mod reboot;
+mod service;
+mod users;
+
+use crate::{AgentError, Settings, folder::Folder, host::Host};
+use jiff::Timestamp;
+use journal::{Entry, Journal};
+use quarterdeck_model::{
+    Time,
+    agent::{Task, TaskReport},
+    kinds::{AgentTaskPhase, AgentTaskStatus},
+};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{sync::watch, time::timeout};
+use tracing::{info, warn};
+
+/// A task without a deadline of its own.
+const LONGEST: Duration = Duration::from_secs(3_600);
+
+/// What became of a task: what is to be told, or why it failed.
+type Outcome = Result<AgentTaskStatus, Failure>;
+
+/// Why a task failed.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Failure {
+    reason: &'static str,
+    message: String,
+}
+
+impl Failure {
+    fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+
+    fn invalid(message: impl Into<String>) -> Self {
+        Self::new("InvalidInput", message)
+    }
+}
+
+/// Tasks of this host.
+#[derive(Clone)]
+pub(crate) struct Tasks(Arc<Shared>);
+
+struct Shared {
+    host: Arc<Host>,
+    reboot_command: Vec<String>,
+    journal: Journal,
+    entries: Mutex<BTreeMap<String, Entry>>,
+    changed: watch::Sender<u64>,
+}
+
+impl Tasks {
+    /// Those of the journal; what was under way is gone on with.
+    pub(crate) fn open(
+        folder: &Folder,
+        host: Arc<Host>,
+        settings: &Settings,
+    ) -> Result<Self, AgentError> {
+        let (journal, entries) = Journal::open(&folder.folder("tasks")?)?;
+        let (changed, _) = watch::channel(0);
+        let reboot_command = settings.reboot_command.clone();
+        let under_way: Vec<Task> = entries
+            .iter()
+            .filter(|entry| !entry.status.ended())
+            .map(|entry| entry.task.clone())
+            .collect();
+        let entries = entries.into_iter().map(|it| (it.task.name.clone(), it)).collect();
+        let entries = Mutex::new(entries);
+        let tasks = Self(Arc::new(Shared { host, reboot_command, journal, entries, changed }));
+        for task in under_way {
+            tasks.begin(task, true);
+        }
+        Ok(tasks)
+    }
+
+    /// Changes whenever there is something to tell.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changed.subscribe()
+    }
+
+    /// How far each is.
+    pub(crate) fn reports(&self) -> Vec<TaskReport> {
+        let entries = self.0.entries();
+        entries
+            .values()
+            .map(|Entry { task, status }| TaskReport {
+                name: task.name.clone(),
+                uid: task.uid.clone(),
+                status: status.clone(),
+            })
+            .collect()
+    }
+
+    /// These are to be done: what is new is begun, and what has ended and is not among them is forgotten, as the plane has
+    /// its result.
+    pub(crate) async fn assign(&self, wanted: Vec<Task>) -> io::Result<()> {
+        let forgotten: Vec<String> = {
+            let mut entries = self.0.entries();
+            let known = |entry: &Entry| {
+                wanted
+                    .iter()
+                    .any(|task| (&task.name, &task.uid) == (&entry.task.name, &entry.task.uid))
+            };
+            let old = |entry: &&Entry| entry.status.ended() && !known(entry);
+            let old: Vec<String> =
+                entries.values().filter(old).map(|entry| entry.task.name.clone()).collect();
+            entries.retain(|name, _| !old.contains(name));
+            old
+        };
+        for name in &forgotten {
+            self.0.journal.remove(name)?;
+        }
+        for task in wanted {
+            if self.0.entries().contains_key(&task.name) {
+                continue;
+            }
+            let phase = AgentTaskPhase::Running;
+            let status = AgentTaskStatus { phase, started_at: Some(now()), ..Default::default() };
+            let entry = Entry { task: task.clone(), status };
+            // Before it is begun.
+            self.0.journal.write(&entry)?;
+            self.0.entries().insert(task.name.clone(), entry);
+            self.0.tell();
+            self.begin(task, false);
+        }
+        Ok(())
+    }
+
+    fn begin(&self, task: Task, resumed: bool) {
+        let shared = self.0.clone();
+        tokio::spawn(async move { shared.perform(task, resumed).await });
+    }
+}
+
+impl Shared {
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+        // Each change is one insertion or removal.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self) {
+        self.changed.send_modify(|number| *number += 1);
+    }
+
+    async fn perform(self: Arc<Self>, task: Task, resumed: bool) {
+        let (name, uid) = (task.name.clone(), task.uid.clone());
+        info!(task = name, resumed, "a task begins");
+        let outcome = self.done(&task, resumed).await;
+        let Some(mut entry) = self.entries().get(&name).cloned().filter(|it| it.task.uid == uid)
+        else {
+            return;
+        };
+        let started_at = entry.status.started_at;
+        entry.status = match outcome {
+            Ok(status) => AgentTaskStatus { phase: AgentTaskPhase::Succeeded, ..status },
+            Err(Failure { reason, message }) => AgentTaskStatus {
+                phase: AgentTaskPhase::Failed,
+                reason: Some(reason.into()),
+                message: Some(message),
+                // What it printed until then.
+                ..entry.status
+            },
+        };
+        (entry.status.started_at, entry.status.finished_at) = (started_at, Some(now()));
+        info!(task = name, phase = ?entry.status.phase, message = entry.status.message, "a task has ended");
+        // Its result before that is told. Without it, the task is told as unknown after the agent's death.
+        if let Err(error) = self.journal.write(&entry) {
+            warn!(task = name, %error, "the result of a task could not be kept");
+        }
+        self.entries().insert(name, entry);
+        self.tell();
+    }
+
+    async fn done(&self, task: &Task, resumed: bool) -> Outcome {
+        let spec = &task.spec;
+        let left = match spec.deadline {
+            None => LONGEST,
+            Some(deadline) => {
+                let left = deadline.timestamp().duration_since(Timestamp::now());
+                Duration::try_from(left).unwrap_or(Duration::ZERO)
+            }
+        };
+        if left.is_zero() {
+            return Err(Failure::new("Timeout", "its deadline had passed before it was begun"));
+        }
+        if let Some(reboot) = &spec.reboot {
+            return reboot::reboot(&self.host, reboot, &self.reboot_command, left).await;
+        }
+        if let Some(exec) = &spec.exec {
+            if resumed {
+                return Err(unknown());
+            }
+            let progress = |stdout: String, stderr: String| self.progress(task, stdout, stderr);
+            return exec::exec(&self.host, exec, left, &progress).await;
+        }
+        if let Some(file) = &spec.file {
+            return file::file(&self.host, file);
+        }
+        if let Some(service) = &spec.service {
+            return service::service(&self.host, service, (resumed, left)).await;
+        }
+        if let Some(patch) = &spec.patch {
+            let progress = |stdout: String, stderr: String| self.progress(task, stdout, stderr);
+            let patched = patch::patch(&self.host, patch, left, &progress);
+            return timeout(left, patched)
+                .await
+                .unwrap_or_else(|_| Err(Failure::new("Timeout", "its deadline passed")));
+        }
+        Err(Failure::new(
+            "NotSupported",
+            "this release of the agent does not know that task; update it",
+        ))
+    }
+
+    /// What a task has printed until now. It is told, and not kept: only results are.
+    fn progress(&self, task: &Task, stdout: String, stderr: String) {
+        if let Some(entry) = self.entries().get_mut(&task.name)
+            && entry.task.uid == task.uid
+        {
+            (entry.status.stdout, entry.status.stderr) = (said(stdout), said(stderr));
+        }
+        self.tell();
+    }
+}
+
+fn said(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn unknown() -> Failure {
+    Failure::new(
+        "OutcomeUnknown",
+        "the agent was restarted while it was at it, and cannot tell whether it was done; look at the host, then retry the step",
+    )
+}
+
+fn now() -> Time {
+    Time::new(Timestamp::now())
+}

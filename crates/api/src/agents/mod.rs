@@ -1,0 +1,129 @@
+//! The plane's side of its agents: how one joins, and the one stream that each keeps open.
+//!
+//! - [`identity`]: which machine's agent calls, and whether its certificate still counts; [`join`] gives certificates out.
+//! - [`stream`]: one stream from its beginning to its end; [`registry`]: those that this replica holds; [`report`]: what
+//!   agents say, written into objects; [`follow`]: what changes for them.
+//!
+//! What is desired is objects, read from the cache; what is reported is written to objects. Heartbeats stay in memory, and
+//! nothing here decides what silence means: that is the engine's. An agent is never trusted: what it says is bounded,
+//! and written only where it is its own.
+
+mod follow;
+mod identity;
+mod instances;
+mod join;
+mod registry;
+mod report;
+mod stream;
+
+pub(crate) use identity::{Agent, is_agent};
+pub(crate) use join::{join, join_token, renew};
+pub(crate) use stream::stream;
+
+use crate::{Audit, pki::Authority, server::Api};
+use quarterdeck_model::agent::{STREAMS_LEASE, Usage};
+use quarterdeck_store::Store;
+use registry::Registry;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::watch, time::sleep};
+use tracing::warn;
+
+/// How long a process that fell silent is taken to hold its streams.
+const TTL: Duration = Duration::from_secs(10);
+/// How often the lease is renewed.
+const RENEW: Duration = Duration::from_secs(3);
+/// How often it is looked for streams that have fallen silent.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// The agents of one replica.
+pub struct Agents {
+    store: Arc<Store>,
+    authority: Arc<Authority>,
+    audit: Option<Arc<Audit>>,
+    /// Names this process, in sessions.
+    process: String,
+    /// Where this replica is reached.
+    address: String,
+    /// After so long a silence a machine counts as unreachable.
+    silence: Duration,
+    registry: Registry,
+    stop: watch::Receiver<bool>,
+}
+
+impl Agents {
+    /// Those of a replica that is reached at `address`. A machine counts as unreachable after a `silence`; its agent says
+    /// that it lives four times in that.
+    #[must_use]
+    pub fn new(
+        store: Arc<Store>,
+        authority: Arc<Authority>,
+        audit: Option<Arc<Audit>>,
+        (address, silence): (String, Duration),
+        stop: watch::Receiver<bool>,
+    ) -> Arc<Self> {
+        let process = uuid::Uuid::new_v4().simple().to_string();
+        let registry = Registry::default();
+        Arc::new(Self { store, authority, audit, process, address, silence, registry, stop })
+    }
+
+    /// Keeps this replica's streams right, until it stops.
+    pub async fn keep(self: Arc<Self>) {
+        let mut stop = self.stop.clone();
+        let keeping =
+            async { tokio::join!(self.keep_lease(), self.sweep(), follow::follow(&self)) };
+        tokio::select! {
+            _ = keeping => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+        self.registry.each(|session| session.end("this replica stops; go to another", false));
+    }
+
+    /// What of a host is in use, as its agent said last; none when it is not connected here.
+    pub fn usage(&self, namespace: &str, machine: &str) -> Option<Usage> {
+        self.registry.get(namespace, machine)?.usage()
+    }
+
+    /// How many agents are connected here.
+    pub fn connected(&self) -> usize {
+        self.registry.count()
+    }
+
+    fn heartbeat(&self) -> Duration {
+        self.silence / 4
+    }
+
+    async fn keep_lease(&self) {
+        let name = format!("{STREAMS_LEASE}{}", self.process);
+        loop {
+            let names = std::slice::from_ref(&name);
+            if let Err(error) = self.store.acquire_leases(names, &self.address, TTL).await {
+                warn!(%error, "the lease of this replica's agents could not be renewed");
+            }
+            sleep(RENEW).await;
+        }
+    }
+
+    /// Ends streams that have fallen silent though nobody closed them. One look at all of them costs about a
+    /// millisecond for 100,000.
+    async fn sweep(&self) {
+        // What came late twice has most likely been lost.
+        let longest = self.silence / 2;
+        loop {
+            sleep(SWEEP).await;
+            self.registry.each(|session| {
+                if session.silent_for() > longest {
+                    session.end("nothing was heard for too long", false);
+                }
+            });
+        }
+    }
+}
+
+impl Api {
+    /// The same API, to which agents connect.
+    #[must_use]
+    pub fn with_agents(mut self, agents: Arc<Agents>) -> Self {
+        self.agents = Some(agents);
+        self
+    }
+}

@@ -1,0 +1,221 @@
+//! The streams that this replica holds, by machine. In memory alone; spread over several locks, none of which is held
+//! while anything is done.
+
+use super::Agent;
+use quarterdeck_model::agent::{Goodbye, Usage};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{sync::Notify, time::Instant};
+
+/// Parts of the registry.
+const PARTS: usize = 64;
+
+/// A stream that is open.
+pub(super) struct Session {
+    /// Tells it from others of this process.
+    pub(super) number: u64,
+    /// Whose it is.
+    pub(super) agent: OnceLock<Agent>,
+    begun: Instant,
+    /// When the agent was heard of last, in milliseconds since the stream began.
+    heard: AtomicU64,
+    cpu_millis: AtomicU64,
+    /// With one added; zero while nothing was said.
+    memory_bytes: AtomicU64,
+    /// Its tasks may have changed.
+    tasks: AtomicBool,
+    /// Its instances may have changed.
+    instances: AtomicBool,
+    goodbye: OnceLock<Goodbye>,
+    wake: Notify,
+}
+
+/// What a stream is woken for.
+pub(super) enum Woken {
+    Tasks,
+    Instances,
+    End(Goodbye),
+}
+
+impl Session {
+    fn new(number: u64) -> Self {
+        Self {
+            number,
+            agent: OnceLock::new(),
+            begun: Instant::now(),
+            heard: AtomicU64::new(0),
+            cpu_millis: AtomicU64::new(0),
+            memory_bytes: AtomicU64::new(0),
+            tasks: AtomicBool::new(false),
+            instances: AtomicBool::new(false),
+            goodbye: OnceLock::new(),
+            wake: Notify::new(),
+        }
+    }
+
+    /// The agent was heard of.
+    pub(super) fn heard(&self) {
+        let passed = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard.store(passed, Ordering::Relaxed);
+    }
+
+    /// How long ago that was.
+    pub(super) fn silent_for(&self) -> Duration {
+        let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
+        self.begun.elapsed().saturating_sub(heard)
+    }
+
+    pub(super) fn uses(&self, usage: Usage) {
+        self.cpu_millis.store(usage.cpu_millis, Ordering::Relaxed);
+        self.memory_bytes.store(usage.memory_bytes.saturating_add(1), Ordering::Relaxed);
+    }
+
+    pub(super) fn usage(&self) -> Option<Usage> {
+        let memory_bytes = self.memory_bytes.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(Usage { cpu_millis: self.cpu_millis.load(Ordering::Relaxed), memory_bytes })
+    }
+
+    /// Has it look at its tasks.
+    pub(super) fn tasks_changed(&self) {
+        self.tasks.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    /// Has it look at its instances.
+    pub(super) fn instances_changed(&self) {
+        self.instances.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    /// Ends it.
+    pub(super) fn end(&self, message: &str, for_good: bool) {
+        // The first reason is the one.
+        let _ = self.goodbye.set(Goodbye { message: message.into(), for_good });
+        self.wake.notify_one();
+    }
+
+    /// Waits until there is something to do.
+    pub(super) async fn woken(&self) -> Woken {
+        loop {
+            if let Some(goodbye) = self.goodbye.get() {
+                return Woken::End(goodbye.clone());
+            }
+            if self.tasks.swap(false, Ordering::Acquire) {
+                return Woken::Tasks;
+            }
+            if self.instances.swap(false, Ordering::Acquire) {
+                return Woken::Instances;
+            }
+            self.wake.notified().await;
+        }
+    }
+}
+
+type Part = HashMap<Box<str>, Arc<Session>>;
+
+/// All streams.
+pub(super) struct Registry {
+    parts: Vec<Mutex<Part>>,
+    hash: RandomState,
+    next: AtomicU64,
+    count: AtomicUsize,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            parts: (0..PARTS).map(|_| Mutex::default()).collect(),
+            hash: RandomState::new(),
+            next: AtomicU64::new(1),
+            count: AtomicUsize::new(0),
+        }
+    }
+}
+
+fn lock(part: &Mutex<Part>) -> MutexGuard<'_, Part> {
+    // Each change is one insertion or removal.
+    part.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn place(namespace: &str, machine: &str) -> Box<str> {
+    format!("{namespace}/{machine}").into()
+}
+
+impl Registry {
+    fn part(&self, place: &str) -> Option<MutexGuard<'_, Part>> {
+        let at = usize::try_from(self.hash.hash_one(place) % PARTS as u64).unwrap_or(0);
+        self.parts.get(at).map(lock)
+    }
+
+    /// Begins a stream of a machine; one that is there already ends.
+    pub(super) fn begin(&self, namespace: &str, machine: &str) -> Arc<Session> {
+        let session = Arc::new(Session::new(self.next.fetch_add(1, Ordering::Relaxed)));
+        let place = place(namespace, machine);
+        let before = self.part(&place).and_then(|mut part| part.insert(place, session.clone()));
+        match before {
+            Some(before) => before.end("the agent has begun another stream", false),
+            None => drop(self.count.fetch_add(1, Ordering::Relaxed)),
+        }
+        session
+    }
+
+    /// Forgets a stream that has ended. Answers whether it was still the machine's.
+    pub(super) fn remove(&self, namespace: &str, machine: &str, session: &Session) -> bool {
+        let place = place(namespace, machine);
+        let Some(mut part) = self.part(&place) else { return false };
+        let own = part.get(&place).is_some_and(|found| found.number == session.number);
+        if own {
+            part.remove(&place);
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+        own
+    }
+
+    pub(super) fn get(&self, namespace: &str, machine: &str) -> Option<Arc<Session>> {
+        let place = place(namespace, machine);
+        self.part(&place)?.get(&place).cloned()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Does something quick to each.
+    pub(super) fn each(&self, mut act: impl FnMut(&Session)) {
+        for part in &self.parts {
+            lock(part).values().for_each(|session| act(session));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_takes_the_place_of_the_one_before() {
+        let registry = Registry::default();
+        let first = registry.begin("a", "m");
+        first.uses(Usage { cpu_millis: 5, memory_bytes: 0 });
+        assert_eq!(first.usage().map(|usage| usage.cpu_millis), Some(5));
+        tokio::time::advance(Duration::from_secs(7)).await;
+        assert_eq!(first.silent_for().as_secs(), 7);
+        first.heard();
+        assert_eq!(first.silent_for().as_secs(), 0);
+        let second = registry.begin("a", "m");
+        assert!(matches!(first.woken().await, Woken::End(_)));
+        assert!(!registry.remove("a", "m", &first), "it is the second's by now");
+        assert_eq!(registry.count(), 1);
+        second.tasks_changed();
+        assert!(matches!(second.woken().await, Woken::Tasks));
+        assert!(registry.remove("a", "m", &second));
+        assert!(registry.get("a", "m").is_none() && registry.count() == 0);
+    }
+}
