@@ -523,10 +523,9 @@ impl Api {
             Endpoint::Live | Endpoint::Ready | Endpoint::Metrics => Form::Json,
             // Have forms of their own.
             Endpoint::OpenapiAll | Endpoint::TokenDiscovery | Endpoint::TokenKeys => Form::Json,
-            Endpoint::Graphql
-            | Endpoint::FleetMap
-            | Endpoint::Changes
-            | Endpoint::Agent(_) => Form::Json,
+            Endpoint::Graphql | Endpoint::FleetMap | Endpoint::Changes | Endpoint::Agent(_) => {
+                Form::Json
+            }
             _ => {
                 let accept = request.headers().get(header::ACCEPT);
                 let accept = accept.and_then(|accept| accept.to_str().ok()).unwrap_or_default();

@@ -15,8 +15,8 @@ use crate::{
 use quarterdeck_model::{
     FieldError, FieldErrors, Kind as _, KindRef, Object, Time, kinds,
     kinds::{
-        AgentTask, Campaign, CampaignSpec, Machine, MachineClass, Permit, Rack, Remedy, Run, RunSpec,
-        RunTarget, Runbook, RunbookSpec, Schedule, SecretReference, Server, Service, Site,
+        AgentTask, Campaign, CampaignSpec, Machine, MachineClass, Permit, Rack, Remedy, Run,
+        RunSpec, RunTarget, Runbook, RunbookSpec, Schedule, SecretReference, Server, Service, Site,
         WorkloadRevision,
     },
 };

@@ -248,7 +248,7 @@ async fn preinstalled(
     let found = named.and_then(|name| objects.get(&Key::new(Server::info(), "", &name)));
     match (&action, server, found) {
         (Action::Choose, _, Some(free)) => {
-            take(objects, &free, machine).await?;
+            take(objects, &free, (at, machine)).await?;
         }
         (Action::Release, Some((at, mut server)), _) => {
             server.status.machine_ref = None;
