@@ -4,7 +4,10 @@
 //! fresh one lacks it, and a removal holds only for the version that was looked at.
 
 use super::Controller;
-use crate::objects::{EngineError, Objects, RETRIES_MAX};
+use crate::{
+    objects::{EngineError, Objects, RETRIES_MAX},
+    rules::carries_a_machine,
+};
 use quarterdeck_model::{Key, KindRef, Object, OwnerReference, Time, kinds, object};
 use quarterdeck_store::{BATCH_MAX, Mutation, Outcome, Precondition, Store, StoreError, World};
 use serde::Deserialize;
@@ -42,8 +45,9 @@ impl Controller for Garbage {
     }
 
     fn matters(&self, before: &Object, after: &Object) -> bool {
-        // What loses an owner is found when that one goes.
-        after.deleting() || !before.owners().eq(after.owners())
+        // What loses an owner is found when that one goes; a server that had a machine then is kept until it has none.
+        let free = carries_a_machine(before).is_some() && carries_a_machine(after).is_none();
+        free || after.deleting() || !before.owners().eq(after.owners())
     }
 
     fn affected(&self, object: &Object, gone: bool) -> Vec<Key> {
@@ -102,7 +106,8 @@ impl Controller for Garbage {
 /// Looks at what belonged to an object that is gone.
 async fn owner_gone(objects: &Objects, uid: &str) -> Result<Option<Duration>, EngineError> {
     let world = objects.store().fresh().await?;
-    let dependents: Vec<_> = world.owned_by(uid).take(BATCH_MAX).cloned().collect();
+    let dependents = world.owned_by(uid).filter(|object| carries_a_machine(object).is_none());
+    let dependents: Vec<_> = dependents.take(BATCH_MAX).cloned().collect();
     let mut mutations = Vec::with_capacity(dependents.len());
     for object in &dependents {
         mutations.extend(dependent(objects, &world, object)?);
@@ -192,6 +197,9 @@ fn foreground(
     dependent: &Object,
     owner: &Object,
 ) -> Option<Mutation> {
+    if carries_a_machine(dependent).is_some() {
+        return None;
+    }
     if world.owned_by(dependent.uid()).next().is_none() || leads_back(world, dependent, owner) {
         return objects.removal(dependent);
     }

@@ -381,10 +381,11 @@ impl<'a> Driver<'a> {
     }
 
     /// Has a disruption counted that may have begun; false when the run is to end, or is gone, before that was done:
-    /// that is seen as soon as it is decided on, and the step is not begun again.
+    /// that is seen as soon as it is decided on, and the step is not begun again. What a run that ends undoes is begun
+    /// again all the same: nothing else would bring the target back.
     async fn insist(&mut self) -> Result<bool, EngineError> {
         let (context, job) = (self.context, self.job);
-        while !self.asked.cancel {
+        while !self.asked.cancel || self.run.status.ending.is_some() {
             if self.leave.insist(&context.objects, &job.changed).await? {
                 return Ok(true);
             }

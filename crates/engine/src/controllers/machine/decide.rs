@@ -326,8 +326,13 @@ fn stuck(
         }
     }
     let why = run.status.message.clone().unwrap_or_else(|| "see that run".to_owned());
+    // One that is in service has nothing to come back from, and only that run can be tried again.
+    let again = match has.status.phase {
+        ServerPhase::InUse => "retry that run",
+        _ => "run return-server on it, or retry that run",
+    };
     let message = format!(
-        "Run {name} could not {} Server {server}: {why}; mend it and run return-server on it, or retry that run; or run detach-server on the server to let it go.",
+        "Run {name} could not {} Server {server}: {why}; mend it and {again}; or run detach-server on the server to let it go.",
         purpose.word()
     );
     enter(status, MachinePhase::Failed, situation.now);

@@ -319,13 +319,13 @@ mod tests {
         let world = store.world();
         taker.status = take_over(&objects, &world, (at, &taker), &from, now).await.unwrap();
         let taker_key = Key::new(Machine::info(), "b", "web");
-        let at = store.world().get(Machine::info(), "b", "web").unwrap().revision;
-        let before = store.world();
         for change in [agreed(Value::Null), {
             let mut gone = json!(taker);
             gone["metadata"]["deletionTimestamp"] = json!("2026-11-02T08:00:00Z");
             gone
         }] {
+            let before = store.world();
+            let at = before.get(Machine::info(), "b", "web").unwrap().revision;
             write(&store, Machine::info(), change).await;
             // The world it looks at is from before.
             take_over(&objects, &before, (at, &taker), &from, now).await.unwrap();

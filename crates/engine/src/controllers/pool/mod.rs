@@ -19,6 +19,7 @@ use quarterdeck_model::{
         Image, Machine, MachineClass, MachinePhase, MachinePlacement, MachinePool, MachineSpec,
         MachineTemplateSpec, Namespace, ResourceQuota, Server, SpreadDomain,
     },
+    quantity::Quantity,
 };
 use quarterdeck_store::{Mutation, Outcome, Precondition, World};
 use rooms::Rooms;
@@ -62,6 +63,11 @@ impl Controller for Pools {
             Image::info(),
             ResourceQuota::info(),
         ]
+    }
+
+    fn matters(&self, before: &Object, after: &Object) -> bool {
+        // A quota's numbers change with all that it counts.
+        after.kind != ResourceQuota::info() || of_machines(before) != of_machines(after)
     }
 
     fn affected(&self, object: &Object, _gone: bool) -> Vec<Key> {
@@ -253,7 +259,9 @@ fn member(world: &World, pool: &MachinePool, machine: &Machine, wanted: &str) ->
         created: meta.creation_timestamp,
         deleting: meta.deletion_timestamp.is_some(),
         ready,
-        updated: meta.labels.get(TEMPLATE).is_some_and(|hash| hash == wanted),
+        // Its class can be changed where it is, which leaves the label.
+        updated: meta.labels.get(TEMPLATE).is_some_and(|hash| hash == wanted)
+            && machine.spec.class == template.class,
         in_place: only_image_differs(&machine.spec, template),
         unhealthy,
         looking: status.phase_since.or(meta.creation_timestamp).filter(|_| looks),
@@ -262,6 +270,14 @@ fn member(world: &World, pool: &MachinePool, machine: &Machine, wanted: &str) ->
         reason: why.map(|why| why.reason.clone()).unwrap_or_default(),
         message: why.map(|why| why.message.clone()).unwrap_or_default(),
     }
+}
+
+/// What a quota says of machines: how many there may be, and how many there are.
+fn of_machines(quota: &Object) -> Option<(u64, Option<Quantity>)> {
+    let quota: ResourceQuota = decode(quota).ok()?;
+    let mut limits = quota.spec.limits();
+    let (key, _, most) = limits.find(|(_, kind, _)| *kind == Machine::info())?;
+    Some((most, quota.status.used.get(key).cloned()))
 }
 
 fn only_image_differs(machine: &MachineSpec, template: &MachineTemplateSpec) -> bool {
