@@ -158,9 +158,7 @@ pub(crate) async fn fleet(
         let numbers = texts.len() * spread.spots.len();
         if numbers > NUMBERS_MAX {
             return Err(Error::new(format!(
-                "{name:?} has {} values, too many to count in {} places; ask for larger places, or within one",
-                texts.len(),
-                spread.spots.len(),
+                "{name:?} has too many values to count in so many places; ask for larger places, or within one"
             )));
         }
         counters.push(Counter { name, column, counts: vec![0; numbers], texts });
