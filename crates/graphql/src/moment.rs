@@ -36,6 +36,9 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Fields that are told before others have their turn.
 const FIELDS_TURN: usize = 1_024;
 
+/// Indexes of one request, by kind.
+type Own = Mutex<HashMap<Arc<str>, Arc<OnceCell<Arc<Index>>>>>;
+
 /// One request.
 pub(crate) struct Moment {
     pub(crate) store: Arc<Store>,
@@ -54,7 +57,7 @@ pub(crate) struct Moment {
     /// An index was newer than the world.
     moved: AtomicBool,
     /// Makes indexes of its own, for that; each once.
-    alone: Option<Mutex<HashMap<Arc<str>, Arc<OnceCell<Arc<Index>>>>>>,
+    alone: Option<Own>,
 }
 
 /// The request that a field is asked in.

@@ -83,3 +83,24 @@ async fn a_lag_is_remembered_by_who_stopped_waiting() {
     let next = look.next().await.unwrap();
     assert_eq!(next[0][0], frame::Frame::Header as u8);
 }
+
+#[tokio::test]
+async fn a_step_that_is_not_told_is_not_half_taken() {
+    let held = Held::new().await;
+    let maps = maps(&held).await;
+    let viewer: Arc<dyn Viewer> = Arc::new(Sees(None));
+    let mut picture = maps.draw(&viewer, Field::parse("status.phase")).await.unwrap();
+    let before = picture.whole();
+    held.put(Server::info(), "", "a1", json!({"status": {"phase": "InUse"}})).await;
+    let moved = json!({"spec": {"location": {"rack": "r2"}}, "status": {"phase": "Ready"}});
+    held.put(Server::info(), "", "b1", moved).await;
+    assert!(matches!(maps.step(&mut picture, &viewer), Step::Redrawn));
+    assert_eq!(picture.whole(), before);
+    // What changed is told when nothing moved; a rack that changed moves servers.
+    let mut picture = maps.draw(&viewer, Field::parse("status.phase")).await.unwrap();
+    held.put(Server::info(), "", "a2", json!({"status": {"phase": "InUse"}})).await;
+    assert!(matches!(maps.step(&mut picture, &viewer), Step::Frames(frames) if frames.len() == 1));
+    assert!(matches!(maps.step(&mut picture, &viewer), Step::Frames(frames) if frames.is_empty()));
+    held.put(Rack::info(), "", "r2", json!({"spec": {"site": "s"}})).await;
+    assert!(matches!(maps.step(&mut picture, &viewer), Step::Redrawn));
+}
