@@ -25,10 +25,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     let mut files = Vec::new();
     find(&dist, DEPTH_MAX, &mut files)?;
+    let mut files = files
+        .into_iter()
+        .map(|file| {
+            let name = file.strip_prefix(&dist)?.to_string_lossy().replace('\\', "/");
+            Ok((format!("/{name}"), file))
+        })
+        .collect::<Result<Vec<_>, std::path::StripPrefixError>>()?;
+    // By the text that they are looked up by: paths are in another order, folder by folder.
     files.sort();
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let mut table = String::from("&[\n");
-    for (number, file) in files.iter().enumerate() {
+    for (number, (name, file)) in files.iter().enumerate() {
         println!("cargo::rerun-if-changed={}", file.display());
         let bytes = fs::read(file)?;
         let extension = file.extension().and_then(|it| it.to_str()).unwrap_or_default();
@@ -43,7 +51,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             fs::write(&path, encoder.finish()?)?;
             format!("Some(include_bytes!({path:?}))")
         };
-        let name = file.strip_prefix(&dist)?.to_string_lossy().replace('\\', "/");
         let digest = Sha256::digest(&bytes);
         let tag = digest.iter().take(12).fold(String::new(), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
@@ -52,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         writeln!(
             table,
             "    Asset {{ path: {:?}, etag: {:?}, plain: include_bytes!({plain:?}), gzip: {packed} }},",
-            format!("/{name}"),
+            name,
             format!("\"{tag}\""),
         )?;
     }

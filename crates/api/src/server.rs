@@ -18,7 +18,7 @@ use crate::{
         Taken,
     },
     graphql::{self, Asker},
-    identity::{self, Authenticated, Authentication, Caller, Verified},
+    identity::{self, Authenticated, Authentication, Caller, Shown},
     metrics::Metrics,
     negotiate::{self, Form},
     openapi,
@@ -134,7 +134,7 @@ impl Peer {
 /// Whom a request acts as, by what it showed, and the policy of that moment.
 struct Acting {
     caller: Arc<Caller>,
-    token: Option<Arc<Verified>>,
+    shown: Shown,
     policy: Arc<Policy>,
 }
 
@@ -144,8 +144,7 @@ struct Access {
     caller: Arc<Caller>,
     /// To whom it is counted.
     payer: Arc<str>,
-    /// The token that was shown.
-    token: Option<Arc<Verified>>,
+    shown: Shown,
     sight: Sight,
     policy: Arc<Policy>,
 }
@@ -331,7 +330,7 @@ impl Api {
     /// that it asks for stand in their line: many callers may come from one address. Who has as many
     /// connections as one may have stays with those of the address.
     pub(crate) fn showed(&self, peer: &Peer, who: &Authenticated) {
-        if peer.caller.is_known() || who.token.is_none() {
+        if peer.caller.is_known() || who.shown.token.is_none() {
             return;
         }
         // A panic while it was held changed nothing.
@@ -390,7 +389,7 @@ impl Api {
     /// Whom a request acts as, if who asks may.
     fn acting(
         &self,
-        Authenticated { caller, token }: &Authenticated,
+        Authenticated { caller, shown }: &Authenticated,
         headers: &HeaderMap,
     ) -> Result<Acting, ApiError> {
         let policy = self.policy();
@@ -398,14 +397,14 @@ impl Api {
             Some(other) => Arc::new(other),
             None => caller.clone(),
         };
-        Ok(Acting { caller, token: token.clone(), policy })
+        Ok(Acting { caller, shown: shown.clone(), policy })
     }
 
     /// Reads for what is asked, and whether it may be. Who may not learns nothing else, not even
     /// whether there is such a path.
     fn understand(
         &self,
-        Acting { caller, token, policy }: Acting,
+        Acting { caller, shown, policy }: Acting,
         from: IpAddr,
         request: &Request<Incoming>,
     ) -> Result<Asked, ApiError> {
@@ -453,7 +452,7 @@ impl Api {
             return Err(authorize::refusal(&caller, &ask, &decision.reason()));
         };
         let payer = payer(&caller, from);
-        let access = Access { caller, payer, token, sight, policy };
+        let access = Access { caller, payer, shown, sight, policy };
         let (endpoint, mut query) = (endpoint?, query?);
         query.only_approves = only_approves;
         if let Endpoint::Collection { kind, .. } = &endpoint {
@@ -587,7 +586,7 @@ impl Api {
                     store: self.store.clone(),
                     authorizer: self.authorizer.clone(),
                     caller: access.caller,
-                    token: access.token,
+                    shown: access.shown,
                     policy: access.policy,
                     _open: open,
                 };
@@ -658,7 +657,7 @@ impl Api {
                     store: self.store.clone(),
                     authorizer: self.authorizer.clone(),
                     caller: access.caller,
-                    token: access.token,
+                    shown: access.shown,
                     kind,
                     namespace: namespace.map(Into::into),
                     name: query.only_name().unwrap_or_default().into(),

@@ -6,7 +6,7 @@ use crate::{
     authorize::{Authorizer, Policy, Sight},
     fairness::Open,
     graphql::Asker,
-    identity::{Caller, Verified},
+    identity::{Caller, Shown},
     server::Api,
     status::ApiError,
 };
@@ -16,19 +16,24 @@ use http::{HeaderValue, header};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use jiff::Timestamp;
-use quarterdeck_graphql::{Interest, Look, Told};
+use quarterdeck_graphql::{Interest, Look, Told, Unlooked};
 use quarterdeck_model::{
     Kind as _, KindRef, Revision,
     kinds::{self, Rack, Server},
 };
 use quarterdeck_store::Store;
 use std::{convert::Infallible, sync::Arc, time::Duration};
-use tokio::{sync::watch as signal, time::timeout};
+use tokio::{
+    sync::watch as signal,
+    time::{Instant, sleep_until, timeout},
+};
 
 const MAP: HeaderValue = HeaderValue::from_static("application/vnd.quarterdeck.fleetmap");
 const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 /// How often it is looked whether the caller may still look, while nothing happens.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long a stream goes on at most: the page begins another one, and shows anew who it is.
+const LONGEST: Duration = Duration::from_secs(3_600);
 /// Namespaces that one page wants to be told of.
 const NAMESPACES_MAX: usize = 100;
 /// What a stream by field of the fleet map is coloured by when nothing is said.
@@ -54,8 +59,7 @@ pub(crate) struct Looker {
     pub(crate) store: Arc<Store>,
     pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) caller: Arc<Caller>,
-    /// The token that was shown, which may end before the stream does.
-    pub(crate) token: Option<Arc<Verified>>,
+    pub(crate) shown: Shown,
     pub(crate) policy: Arc<Policy>,
     /// Counts the stream for as long as it is open.
     pub(crate) _open: Open,
@@ -85,9 +89,7 @@ impl Guard {
     /// Whether the caller may still see the same. Costs next to nothing while no role or binding changes.
     fn holds(&mut self) -> bool {
         let looker = &mut self.looker;
-        let good =
-            |token: &Arc<Verified>| token.holds(Timestamp::now(), &looker.store.world()).is_ok();
-        if !looker.token.as_ref().is_none_or(good) {
+        if !looker.shown.holds(Timestamp::now(), &looker.store.world()) {
             return false;
         }
         let policy = looker.authorizer.policy(&looker.store);
@@ -102,6 +104,7 @@ impl Guard {
 struct Going {
     source: Source,
     guard: Guard,
+    ends: Instant,
     stop: signal::Receiver<bool>,
 }
 
@@ -111,9 +114,10 @@ impl Going {
             if *self.stop.borrow() {
                 return None;
             }
-            let Self { source, stop, .. } = self;
+            let Self { source, ends, stop, .. } = self;
             let next = tokio::select! {
                 next = timeout(LOOK, source.next()) => next,
+                () = sleep_until(*ends) => return None,
                 _ = stop.wait_for(|stop| *stop) => return None,
             };
             if !self.guard.holds() {
@@ -127,7 +131,10 @@ impl Going {
 }
 
 fn sent(source: Source, guard: Guard, stop: signal::Receiver<bool>, media: HeaderValue) -> Answer {
-    let going = Going { source, guard, stop };
+    // Nobody looks for longer than they are known.
+    let left = guard.looker.shown.left(Timestamp::now());
+    let ends = Instant::now() + left.map_or(LONGEST, |left| left.min(LONGEST));
+    let going = Going { source, guard, ends, stop };
     let pieces =
         stream::unfold((going, Vec::new().into_iter()), |(mut going, mut left)| async move {
             loop {
@@ -147,7 +154,11 @@ pub(crate) async fn map(api: &Api, query: &str, looker: Looker) -> Result<Answer
     let pairs = form_urlencoded::parse(query.as_bytes());
     let by = pairs.into_iter().find(|(name, _)| name == "by").map(|(_, by)| by);
     let look = api.graph.look(by.as_deref().unwrap_or(BY), Arc::new(looker.asker())).await;
-    let look = look.map_err(ApiError::bad_request)?;
+    let look = look.map_err(|why| match why {
+        Unlooked::Wrong(why) => ApiError::bad_request(why),
+        Unlooked::TooMany(message) => ApiError { message, ..ApiError::too_many_requests() },
+        Unlooked::Failed(why) => ApiError::internal(why),
+    })?;
     let guard = looker.guard(&[Server::info(), Rack::info()]);
     Ok(sent(Source::Map(look), guard, api.stopping(), MAP))
 }

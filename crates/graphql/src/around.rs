@@ -97,14 +97,11 @@ pub(crate) async fn graph(
         let mut hidden = 0;
         for group in links::groups(&moment.world, &object, |relation| asked.follows(relation)) {
             moment.charge(1 + group.objects.len() / COUNTED).await?;
-            let there = group.objects.into_iter().map(|object| (Named::of(&object), Some(object)));
-            let missing = group.missing.into_iter().map(|named| (named, None));
-            for (named, object) in there.chain(missing) {
-                let object = object.filter(|it| moment.sees(it.kind, it.namespace(), it.name()));
-                // Only what somebody names is shown where it may not be seen, as a name.
-                if object.is_none() && !group.outward {
-                    continue;
-                }
+            let (relation, outward) = (group.relation, group.outward);
+            let (seen, missing) = group.seen(moment);
+            let seen = seen.into_iter().map(|object| (Named::of(&object), Some(object)));
+            let missing = missing.into_iter().map(|named| (named, None));
+            for (named, object) in seen.chain(missing) {
                 if !places.contains_key(&named) {
                     if distance >= asked.hops {
                         hidden += 1;
@@ -121,10 +118,10 @@ pub(crate) async fn graph(
                         queue.push_back((object, distance + 1));
                     }
                 }
-                let (one, other) = if group.outward { (&from, &named) } else { (&named, &from) };
-                let relation = match group.outward {
-                    true => group.relation.to_owned(),
-                    false => forward(group.relation, one.kind, other.kind).to_owned(),
+                let (one, other) = if outward { (&from, &named) } else { (&named, &from) };
+                let relation = match outward {
+                    true => relation.to_owned(),
+                    false => forward(relation, one.kind, other.kind).to_owned(),
                 };
                 edges.insert(GraphEdge { from: id(one), to: id(other), relation });
             }

@@ -14,7 +14,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::broadcast, time::timeout};
+use tokio::{
+    sync::broadcast,
+    time::{Instant, timeout_at},
+};
 
 /// How often what changed is told at most.
 const EVERY: Duration = Duration::from_millis(250);
@@ -61,8 +64,11 @@ pub struct Told {
     begun: bool,
     interest: Interest,
     scopes: Vec<(KindRef, Scope)>,
-    /// Names the line that is wanted, so that others who want the same have it.
-    same: Arc<str>,
+    /// Names the line that is wanted, so that others who want the same have it; none for who does not see all: what
+    /// they may see changes, and a line that was made before must not be shown after.
+    same: Option<Arc<str>>,
+    /// When a line was told last.
+    said: Instant,
 }
 
 impl Tick {
@@ -99,13 +105,8 @@ impl Changes {
             .filter(|(_, scope)| !matches!(scope, Scope::Nothing))
             .collect();
         let all = scopes.iter().all(|(_, scope)| matches!(scope, Scope::All));
-        let who = if all {
-            String::new()
-        } else {
-            format!("{}\0{}", viewer.user(), viewer.groups().join("\0"))
-        };
         let names: Vec<&str> = scopes.iter().map(|(kind, _)| kind.kind).collect();
-        let same = format!("{}\n{}\n{who}", names.join(","), interest.namespaces.join(",")).into();
+        let same = all.then(|| json!([names, interest.namespaces]).to_string().into());
         let ticks = self.ticks.subscribe();
         let now = self.store.world().revision();
         let position = interest.since.unwrap_or(now).min(now);
@@ -113,7 +114,8 @@ impl Changes {
             let changes = self.clone();
             tokio::spawn(async move { changes.gather().await });
         }
-        Told { store: self.store.clone(), ticks, position, begun: false, interest, scopes, same }
+        let (store, begun, said) = (self.store.clone(), false, Instant::now());
+        Told { store, ticks, position, begun, interest, scopes, same, said }
     }
 
     /// Gathers for as long as somebody looks.
@@ -141,13 +143,19 @@ impl Changes {
 impl Told {
     /// The next line; none when there are no more. May be dropped and called again.
     pub async fn next(&mut self) -> Option<Bytes> {
+        let line = self.line_to_tell().await;
+        self.said = Instant::now();
+        line
+    }
+
+    async fn line_to_tell(&mut self) -> Option<Bytes> {
         if !std::mem::replace(&mut self.begun, true) {
             let tick = Tick::between(&self.store, self.position);
             self.position = tick.to;
             return Some(self.line(&tick).unwrap_or_else(|| self.alive()));
         }
         loop {
-            let tick = match timeout(ALIVE, self.ticks.recv()).await {
+            let tick = match timeout_at(self.said + ALIVE, self.ticks.recv()).await {
                 Err(_) => return Some(self.alive()),
                 Ok(Ok(tick)) => tick,
                 Ok(Err(broadcast::error::RecvError::Closed)) => return None,
@@ -177,13 +185,14 @@ impl Told {
     }
 
     fn shared(&self, tick: &Tick) -> Option<Bytes> {
+        let Some(same) = &self.same else { return self.line(tick) };
         // Held while it is made: who waits wants the same. A panic meanwhile added nothing.
         let mut lines = tick.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = lines.get(&self.same) {
+        if let Some(line) = lines.get(same) {
             return line.clone();
         }
         let line = self.line(tick);
-        lines.insert(self.same.clone(), line.clone());
+        lines.insert(same.clone(), line.clone());
         line
     }
 
@@ -221,5 +230,51 @@ impl Told {
         }
         let told = json!({"revision": tick.to.to_string(), "changes": changes});
         Some(format!("{told}\n").into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Held, Sees};
+    use quarterdeck_model::{Kind as _, kinds::Server};
+    use tokio::time::timeout;
+
+    fn told(changes: &Arc<Changes>, sees: Option<&'static str>) -> Told {
+        let interest =
+            Interest { kinds: vec![Server::info()], namespaces: Vec::new(), since: None };
+        changes.tell(interest, &Sees(sees))
+    }
+
+    #[tokio::test]
+    async fn a_line_is_shared_by_those_alone_who_see_all() {
+        let held = Held::new().await;
+        let changes = Arc::new(Changes::new(held.store.clone()));
+        let since = held.store.world().revision();
+        held.put(Server::info(), "", "a1", json!({})).await;
+        let tick = Tick::between(&held.store, since);
+        // The same user, by the roles of before and of after.
+        let (before, after) = (told(&changes, Some("a")), told(&changes, Some("b")));
+        assert!(before.shared(&tick).is_some());
+        assert!(after.shared(&tick).is_none());
+        assert!(tick.lines.lock().unwrap().is_empty());
+        assert!(told(&changes, None).shared(&tick).is_some());
+        assert_eq!(tick.lines.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn that_nothing_changed_is_told_to_who_stops_waiting_now_and_then() {
+        let held = Held::new().await;
+        let changes = Arc::new(Changes::new(held.store.clone()));
+        let mut told = told(&changes, None);
+        let short = Duration::from_millis(50);
+        timeout(Duration::from_secs(10), told.next()).await.expect("where it begins");
+        assert!(
+            timeout(short, told.next()).await.is_err(),
+            "nothing changed, and it was just said"
+        );
+        told.said -= ALIVE - 4 * short;
+        let alive = async { while timeout(short, told.next()).await.is_err() {} };
+        timeout(ALIVE - short, alive).await.expect("it must be said that nothing changed");
     }
 }

@@ -2,13 +2,18 @@
 //! it asks of the moment.
 
 use crate::{
-    index::{Chunk, Index, Mask},
+    index::{Chunk, Index},
     moment::Moment,
     search::{Field, Masks, Source, places},
-    viewer::Scope,
 };
-use quarterdeck_model::{Kind as _, kinds::Rack};
-use std::collections::{BTreeMap, HashMap};
+use quarterdeck_model::{
+    Kind as _, Object,
+    kinds::{Rack, Server},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// How fine places are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,10 +70,12 @@ pub(crate) struct Spread {
     names: HashMap<String, Option<usize>>,
     /// All places, in order.
     pub(crate) spots: Vec<Spot>,
+    /// The servers that may be seen: no other makes a place.
+    seen: Masks,
 }
 
 impl Spread {
-    /// Of the servers in an index, by places of `level` that are `within`.
+    /// Of the servers in an index that may be seen, by places of `level` that are `within`.
     pub(crate) fn new(
         moment: &Moment,
         servers: &Index,
@@ -76,19 +83,41 @@ impl Spread {
         within: impl Fn(&Spot) -> bool,
     ) -> Self {
         let rack = Field::Path("spec.location.rack".into()).within(servers.columns());
-        let names: Vec<String> = match &rack {
-            Source::Column(at) => {
-                let texts = servers.columns().dictionary(*at).map_or(&[][..], |it| it.texts());
-                texts.iter().map(|text| text.to_string()).collect()
+        let mut seen = Masks::all(servers);
+        seen.keep_seen(servers, &moment.scope(Server::info()));
+        let all = || {
+            let chunks = servers.chunks().iter().zip(&seen.0);
+            chunks.flat_map(|(chunk, mask)| places(*mask).map(move |at| (chunk, at)))
+        };
+        // Numbers that no server has which may be seen have no name.
+        let names: Vec<Option<String>> = match &rack {
+            Source::Column(column) => {
+                let texts = servers.columns().dictionary(*column).map_or(&[][..], |it| it.texts());
+                let mut used = vec![None; texts.len()];
+                for (chunk, at) in all() {
+                    let number = chunk.column(*column).get(at).map(|number| *number as usize);
+                    if let Some((name, number)) =
+                        number.and_then(|number| Some((texts.get(number)?, number)))
+                        && let Some(slot @ None) = used.get_mut(number)
+                    {
+                        *slot = Some(name.to_string());
+                    }
+                }
+                used
             }
             _ => {
-                let all = servers.chunks().iter().flat_map(|chunk| chunk.objects());
-                all.map(|it| it.field("spec.location.rack").unwrap_or_default().into()).collect()
+                let objects = all().filter_map(|(chunk, at)| chunk.object(at));
+                let rack =
+                    |it: &Arc<Object>| it.field("spec.location.rack").unwrap_or_default().into();
+                objects.map(|it| Some(rack(it))).collect()
             }
         };
         let spots: Vec<Option<Spot>> = names
             .iter()
-            .map(|name| Some(Spot::of_rack(moment, name)).filter(&within).map(|it| it.at(level)))
+            .map(|name| {
+                let spot = Spot::of_rack(moment, name.as_deref()?);
+                Some(spot).filter(&within).map(|it| it.at(level))
+            })
             .collect();
         let order: BTreeMap<&Spot, usize> = spots.iter().flatten().map(|spot| (spot, 0)).collect();
         let sorted: Vec<Spot> = order.into_keys().cloned().collect();
@@ -97,9 +126,9 @@ impl Spread {
         let numbers: Vec<Option<usize>> = spots.iter().map(place).collect();
         let (numbers, names) = match rack {
             Source::Column(_) => (numbers, HashMap::new()),
-            _ => (Vec::new(), names.into_iter().zip(numbers).collect()),
+            _ => (Vec::new(), names.into_iter().flatten().zip(numbers).collect()),
         };
-        Self { rack, numbers, names, spots: sorted }
+        Self { rack, numbers, names, spots: sorted, seen }
     }
 
     /// The place of one server; none when it is not within.
@@ -120,14 +149,9 @@ impl Spread {
 /// Each server that may be seen, with its place.
 pub(crate) fn each<'i>(
     servers: &'i Index,
-    scope: &Scope,
     spread: &'i Spread,
 ) -> impl Iterator<Item = (usize, &'i Chunk, usize)> {
-    let mut seen = Masks::all(servers);
-    seen.keep_seen(servers, scope);
-    let chunks: Vec<(&Chunk, Mask)> =
-        servers.chunks().iter().map(|chunk| &**chunk).zip(seen.0).collect();
-    chunks.into_iter().flat_map(move |(chunk, mask)| {
-        places(mask).filter_map(move |at| Some((spread.of(chunk, at)?, chunk, at)))
+    servers.chunks().iter().zip(&spread.seen.0).flat_map(move |(chunk, mask)| {
+        places(*mask).filter_map(move |at| Some((spread.of(chunk, at)?, &**chunk, at)))
     })
 }

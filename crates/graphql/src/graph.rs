@@ -3,25 +3,27 @@
 use crate::{
     changes::{Changes, Interest, Told},
     index::Indexes,
-    map::{Look, Maps},
+    map::{Look, Maps, Unlooked},
     moment::{LONGEST, Moment},
     schema::Query,
+    size::{self, FIELDS_MAX},
+    tally::Tally,
     viewer::Viewer,
 };
 use async_graphql::{
-    EmptyMutation, EmptySubscription, Request, SDLExportOptions, Schema, SchemaBuilder, Variables,
+    EmptyMutation, EmptySubscription, Request, Response, SDLExportOptions, Schema, SchemaBuilder,
+    ServerError, Variables,
+    parser::{parse_query, types::ExecutableDocument},
 };
 use quarterdeck_store::{Store, StoreError};
 use serde::Deserialize;
 use serde_json::Value;
-use std::sync::Arc;
-use tokio::time::timeout;
+use std::{sync::Arc, time::Instant};
+use tokio::time::sleep_until;
 
 /// How deep a question may nest: introspection, as tools ask it, takes fifteen.
 const DEPTH_MAX: usize = 20;
-/// How many fields a question may have, those of fragments where they are used.
-const FIELDS_MAX: usize = 2_000;
-/// How deep its brackets may nest while it is read.
+/// How deep its selections and fragments may nest.
 const RECURSION_MAX: usize = 64;
 /// Directives of one field.
 const DIRECTIVES_MAX: usize = 8;
@@ -64,6 +66,7 @@ impl Graph {
             .limit_recursive_depth(RECURSION_MAX)
             .limit_directives(DIRECTIVES_MAX)
             .disable_suggestions()
+            .extension(Tally)
             .finish();
         let indexes = Arc::new(Indexes::default());
         let maps = Arc::new(Maps::new(store.clone(), indexes.clone()));
@@ -79,8 +82,8 @@ impl Graph {
     /// Begins to look at the fleet map by a field of servers.
     ///
     /// # Errors
-    /// When servers have no such field.
-    pub async fn look(&self, by: &str, viewer: Arc<dyn Viewer>) -> Result<Look, String> {
+    /// When servers have no such field, or too many maps are looked at.
+    pub async fn look(&self, by: &str, viewer: Arc<dyn Viewer>) -> Result<Look, Unlooked> {
         self.maps.look(by, viewer).await
     }
 
@@ -98,17 +101,24 @@ impl Graph {
         question: Question,
         viewer: Arc<dyn Viewer>,
     ) -> Result<(Vec<u8>, bool), StoreError> {
+        let checked = match parsed(&question.query) {
+            Ok(document) => document,
+            Err(error) => return Ok(refused(error)),
+        };
+        // One for all tries.
+        let began = Instant::now();
         for attempt in 1.. {
             let world = self.store.fresh().await?;
             let indexes = self.indexes.clone();
             let alone = attempt > TRIES;
-            let moment = Moment::new(self.store.clone(), world, viewer.clone(), indexes, alone);
-            let moment = Arc::new(moment);
-            let request = request(question.clone()).data(moment.clone());
-            let response = match timeout(LONGEST, self.schema.execute(request)).await {
-                Ok(response) => response,
-                Err(_) => {
-                    async_graphql::Response::from_errors(vec![async_graphql::ServerError::new(
+            let (store, viewer) = (self.store.clone(), viewer.clone());
+            let moment = Arc::new(Moment::new(store, world, viewer, indexes, (began, alone)));
+            let request = request(question.clone(), checked.clone()).data(moment.clone());
+            let response = tokio::select! {
+                response = self.schema.execute(request) => response,
+                why = moment.too_large() => Response::from_errors(vec![ServerError::new(why, None)]),
+                () = sleep_until((began + LONGEST).into()) => {
+                    Response::from_errors(vec![ServerError::new(
                         format!(
                             "the query took longer than {} seconds; ask for less at once",
                             LONGEST.as_secs()
@@ -128,10 +138,28 @@ impl Graph {
     }
 }
 
-fn request(question: Question) -> Request {
-    let request = Request::new(question.query).variables(Variables::from_json(question.variables));
+/// The document, when it is not too large to be looked at.
+fn parsed(query: &str) -> Result<ExecutableDocument, ServerError> {
+    size::check_text(query).map_err(|why| ServerError::new(why, None))?;
+    let document = parse_query(query)?;
+    size::check(&document).map_err(|why| ServerError::new(why, None))?;
+    Ok(document)
+}
+
+fn refused(error: ServerError) -> (Vec<u8>, bool) {
+    let response = Response::from_errors(vec![error]);
+    (serde_json::to_vec(&response).unwrap_or_default(), false)
+}
+
+fn request(question: Question, document: ExecutableDocument) -> Request {
+    let variables = Variables::from_json(question.variables);
+    let mut request = Request::new(question.query).variables(variables);
+    request.set_parsed_query(document);
     match question.operation_name {
         Some(name) => request.operation_name(name),
         None => request,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,9 @@ mod moment;
 mod schema;
 mod search;
 mod shown;
+mod size;
 mod steps;
+mod tally;
 #[cfg(test)]
 #[allow(
     clippy::unwrap_used,
@@ -34,5 +36,5 @@ mod where_is;
 
 pub use changes::{Interest, Told};
 pub use graph::{Graph, Question};
-pub use map::Look;
+pub use map::{Look, Unlooked};
 pub use viewer::{Act, Scope, Seen, Viewer};

@@ -1,8 +1,9 @@
 //! What objects are to each other: which fields name other objects, what that is called from both ends, and how to
-//! find them. The one list of links. Pure.
+//! find them. The one list of links. Pure, but for asking what may be seen.
 //!
 //! A link goes by an indexed field, so that either end is found without looking at anything else.
 
+use crate::moment::Moment;
 use quarterdeck_model::{
     FieldSelector, Kind as _, KindRef, LabelSelector, Object,
     kinds::{
@@ -12,6 +13,7 @@ use quarterdeck_model::{
     selector::FieldRequirement,
 };
 use quarterdeck_store::{ListQuery, World};
+use serde_json::Value;
 use std::{
     collections::BTreeMap,
     sync::{Arc, OnceLock},
@@ -144,8 +146,57 @@ pub(crate) struct Group {
     pub(crate) relation: &'static str,
     pub(crate) outward: bool,
     pub(crate) objects: Vec<Arc<Object>>,
+    /// What this object calls each of them, where it names them: that is known to who sees it, and whether there is
+    /// such an object, or what it is really called, only to who sees that as well.
+    pub(crate) called: Vec<Named>,
     /// Named, and not there.
     pub(crate) missing: Vec<Named>,
+}
+
+impl Group {
+    /// The objects that may be seen, and the names of what is not there or may not: which of the two, not even their
+    /// order tells. What names this one, and may not be seen, is left out.
+    pub(crate) fn seen(self, moment: &Moment) -> (Vec<Arc<Object>>, Vec<Named>) {
+        let (mut called, mut missing) = (self.called.into_iter(), self.missing);
+        let mut seen = Vec::new();
+        for object in self.objects {
+            let called = called.next();
+            match moment.sees(object.kind, object.namespace(), object.name()) {
+                true => seen.push(object),
+                false => missing.extend(called),
+            }
+        }
+        missing.sort_unstable();
+        (seen, missing)
+    }
+}
+
+/// What was found by one link.
+enum Found {
+    /// Objects that name this one.
+    Naming(Vec<Arc<Object>>),
+    /// What this one names, and the object, if it is there.
+    Named(Named, Option<Arc<Object>>),
+}
+
+/// The uids of an object's owners, and what it calls them.
+fn owners(object: &Object) -> Vec<(String, Named)> {
+    if object.owners().next().is_none() {
+        return Vec::new();
+    }
+    let value = object.value();
+    let list = value.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    let read = |owner: &Value| {
+        let text = |field: &str| owner.get(field)?.as_str();
+        let kind = kind(text("kind")?)?;
+        let namespace = if kind.namespaced() { object.namespace() } else { "" };
+        let name = text("name")?.to_owned();
+        Some((
+            text("uid")?.to_owned(),
+            Named { kind: kind.kind, namespace: namespace.into(), name },
+        ))
+    };
+    list.into_iter().flatten().filter_map(read).collect()
 }
 
 /// A kind by its name alone.
@@ -170,42 +221,48 @@ pub(crate) fn groups(world: &World, object: &Object, wanted: impl Fn(&str) -> bo
         let same = |link: &Link| (if outward { link.relation } else { link.back }) == relation;
         all().iter().position(same).unwrap_or(usize::MAX)
     };
-    let mut add =
-        |relation: &'static str, outward, found: Result<Vec<Arc<Object>>, Named>| {
-            let group = groups.entry((place(relation, outward), outward)).or_insert_with(|| {
-                Group { relation, outward, objects: Vec::new(), missing: Vec::new() }
-            });
-            match found {
-                Ok(objects) => group.objects.extend(objects),
-                Err(missing) => group.missing.push(missing),
+    let mut add = |relation: &'static str, found: Found| {
+        let outward = !matches!(found, Found::Naming(_));
+        let group = groups.entry((place(relation, outward), outward)).or_insert_with(|| Group {
+            relation,
+            outward,
+            objects: Vec::new(),
+            called: Vec::new(),
+            missing: Vec::new(),
+        });
+        match found {
+            Found::Naming(objects) => group.objects.extend(objects),
+            Found::Named(called, Some(object)) => {
+                group.objects.push(object);
+                group.called.push(called);
             }
-        };
+            Found::Named(missing, None) => group.missing.push(missing),
+        }
+    };
     for link in all() {
         if wanted(link.relation)
             && let Some(named) = link.named_by(object)
         {
             let found = world.get(link.to, &named.namespace, &named.name);
-            add(link.relation, true, found.map(|it| vec![it]).ok_or(named));
+            add(link.relation, Found::Named(named, found));
         }
         if link.to == object.kind && wanted(link.back) {
             let naming = link.naming(world, object);
             if !naming.is_empty() {
-                add(link.back, false, Ok(naming));
+                add(link.back, Found::Naming(naming));
             }
         }
     }
     if wanted(OWNERS.0) {
-        for uid in object.owners() {
-            let owner = kinds::all().iter().find_map(|kind| world.by_uid(kind, uid));
-            if let Some(owner) = owner {
-                add(OWNERS.0, true, Ok(vec![owner]));
-            }
+        for (uid, called) in owners(object) {
+            let owner = kind(called.kind).and_then(|kind| world.by_uid(kind, &uid));
+            add(OWNERS.0, Found::Named(called, owner));
         }
     }
     if wanted(OWNERS.1) {
         let owned: Vec<Arc<Object>> = world.owned_by(object.uid()).cloned().collect();
         if !owned.is_empty() {
-            add(OWNERS.1, false, Ok(owned));
+            add(OWNERS.1, Found::Naming(owned));
         }
     }
     groups.into_values().collect()
@@ -214,6 +271,8 @@ pub(crate) fn groups(world: &World, object: &Object, wanted: impl Fn(&str) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Held, Sees};
+    use serde_json::json;
 
     #[test]
     fn every_link_goes_by_fields_that_are_indexed() {
@@ -222,6 +281,34 @@ mod tests {
                 assert!(link.from.indexed_fields.contains(&field), "{:?} {field}", link.from);
             }
         }
+    }
+
+    #[tokio::test]
+    async fn of_an_owner_that_may_not_be_seen_only_the_reference_is_told() {
+        let held = Held::new().await;
+        let server = Server::info();
+        held.put(server, "", "b-secret", json!({})).await;
+        held.put(server, "", "a-seen", json!({})).await;
+        let owner = |name: &str, uid: &str| json!({"kind": "Server", "name": name, "uid": uid});
+        // The uid is known, and the name is made up; the second is not there at all.
+        let owners =
+            [owner("z", "uid--b-secret"), owner("y", "uid--gone"), owner("x", "uid--a-seen")];
+        held.put(server, "", "a-owned", json!({"metadata": {"ownerReferences": owners}})).await;
+        let world = held.store.world();
+        let owned = world.get(server, "", "a-owned").unwrap();
+        let moment = |sees| {
+            let began = (std::time::Instant::now(), false);
+            let (store, indexes) = (held.store.clone(), Arc::default());
+            Moment::new(store, world.clone(), Arc::new(Sees(sees)), indexes, began)
+        };
+        let told = |sees| {
+            let groups = groups(&world, &owned, |relation| relation == OWNERS.0);
+            let (seen, missing) = groups.into_iter().next().unwrap().seen(&moment(sees));
+            let seen: Vec<String> = seen.iter().map(|it| it.name().to_owned()).collect();
+            (seen.join(" "), missing.into_iter().map(|it| it.name).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(told(Some("a")), ("a-seen".into(), "y z".into()));
+        assert_eq!(told(None), ("b-secret a-seen".into(), "y".into()));
     }
 
     #[test]

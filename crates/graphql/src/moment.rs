@@ -21,6 +21,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use tokio::sync::{Notify, OnceCell};
 
 /// Objects that one request may have read: some screens' worth, and a second of work at the worst.
 const OBJECTS_MAX: usize = 50_000;
@@ -28,6 +29,15 @@ const OBJECTS_MAX: usize = 50_000;
 pub(crate) const LONGEST: Duration = Duration::from_secs(10);
 /// Objects read before others have their turn.
 const TURN: usize = 256;
+/// Fields that one answer may have: a page of 500 objects with some hundred of each.
+const FIELDS_MAX: usize = 200_000;
+/// Bytes that one answer may have, about: a page of 500 objects of 32 KB.
+const BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Fields that are told before others have their turn.
+const FIELDS_TURN: usize = 1_024;
+
+/// Indexes of one request, by kind.
+type Own = Mutex<HashMap<Arc<str>, Arc<OnceCell<Arc<Index>>>>>;
 
 /// One request.
 pub(crate) struct Moment {
@@ -38,11 +48,16 @@ pub(crate) struct Moment {
     indexes: Arc<Indexes>,
     scopes: Mutex<HashMap<Arc<str>, Arc<Scope>>>,
     read: AtomicUsize,
+    /// Fields and bytes of the answer so far.
+    fields: AtomicUsize,
+    bytes: AtomicUsize,
+    /// The answer is too large: there is none.
+    too_large: Notify,
     began: Instant,
     /// An index was newer than the world.
     moved: AtomicBool,
-    /// Makes indexes of its own, for that.
-    alone: bool,
+    /// Makes indexes of its own, for that; each once.
+    alone: Option<Own>,
 }
 
 /// The request that a field is asked in.
@@ -56,7 +71,7 @@ impl Moment {
         world: Arc<World>,
         viewer: Arc<dyn Viewer>,
         indexes: Arc<Indexes>,
-        alone: bool,
+        (began, alone): (Instant, bool),
     ) -> Self {
         Self {
             store,
@@ -66,9 +81,12 @@ impl Moment {
             indexes,
             scopes: Mutex::default(),
             read: AtomicUsize::new(0),
-            began: Instant::now(),
+            fields: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            too_large: Notify::new(),
+            began,
             moved: AtomicBool::new(false),
-            alone,
+            alone: alone.then(Mutex::default),
         }
     }
 
@@ -98,6 +116,29 @@ impl Moment {
             tokio::task::yield_now().await;
         }
         Ok(())
+    }
+
+    /// Counts a field that was told, and how many bytes it takes. When it is one too many, this never comes back, and
+    /// [`too_large`](Self::too_large) does: what is left of the answer would be thrown away.
+    pub(crate) async fn told(&self, bytes: usize) {
+        let fields = self.fields.fetch_add(1, Ordering::Relaxed);
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if fields >= FIELDS_MAX || before.saturating_add(bytes) > BYTES_MAX {
+            self.too_large.notify_one();
+            std::future::pending::<()>().await;
+        }
+        if fields % FIELDS_TURN == FIELDS_TURN - 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Comes back when the answer is too large, with what is said of that.
+    pub(crate) async fn too_large(&self) -> String {
+        self.too_large.notified().await;
+        format!(
+            "the answer would have more than {FIELDS_MAX} fields, or {} MiB; ask for fewer objects at once (first), or for less of each",
+            BYTES_MAX / (1024 * 1024)
+        )
     }
 
     /// What of a kind may be seen.
@@ -144,9 +185,16 @@ impl Moment {
 
     /// The index of a kind.
     pub(crate) async fn index(&self, kind: KindRef) -> Result<Arc<Index>, Error> {
-        let index = match self.alone {
-            true => Indexes::own(&self.world, kind).await,
-            false => self.indexes.get(&self.store, &self.world, kind).await,
+        let index = match &self.alone {
+            Some(own) => {
+                let cell = {
+                    // A panic while it was held left a map that is whole.
+                    let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
+                    own.entry(kind.resource_name()).or_default().clone()
+                };
+                cell.get_or_try_init(|| Indexes::own(&self.world, kind)).await.cloned()
+            }
+            None => self.indexes.get(&self.store, &self.world, kind).await,
         };
         index.map_err(|Moved| {
             self.moved.store(true, Ordering::Relaxed);

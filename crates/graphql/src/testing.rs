@@ -1,5 +1,6 @@
-//! A store with objects, for tests.
+//! A store with objects, and who looks at them, for tests.
 
+use crate::viewer::{Act, Scope, Seen, Viewer};
 use quarterdeck_model::{Key, KindRef, object};
 use quarterdeck_store::{Mutation, Precondition, Sqlite, Store, Write};
 use serde_json::{Value, json};
@@ -32,5 +33,43 @@ impl Held {
         };
         let mutation = Mutation { key, write, precondition: Precondition::None, fence: None };
         self.store.commit(vec![mutation]).await.unwrap();
+    }
+}
+
+/// Sees all, or only what one name begins with.
+pub(crate) struct Sees(pub(crate) Option<&'static str>);
+
+impl Seen for Sees {
+    fn sees_all_in(&self, _: &str) -> bool {
+        false
+    }
+
+    fn sees(&self, _: &str, name: &str) -> bool {
+        self.0.is_some_and(|begin| name.starts_with(begin))
+    }
+}
+
+impl Viewer for Sees {
+    fn user(&self) -> &str {
+        "ann"
+    }
+
+    fn groups(&self) -> &[String] {
+        &[]
+    }
+
+    fn teams(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn may(&self, _: &Act<'_>) -> bool {
+        false
+    }
+
+    fn scope(&self, _: KindRef) -> Scope {
+        match self.0 {
+            None => Scope::All,
+            some => Scope::Some(Box::new(Self(some))),
+        }
     }
 }

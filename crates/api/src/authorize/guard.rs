@@ -1,10 +1,10 @@
-//! What a watcher may see, looked at again whenever roles or bindings have changed; and whether the token
-//! that it showed is still good.
+//! What a watcher may see, looked at again whenever roles or bindings have changed; and whether what
+//! it showed is still good.
 
 use super::{Authorizer, Policy, Sight};
 use crate::{
     fairness::Open,
-    identity::{Caller, Verified},
+    identity::{Caller, Shown},
 };
 use jiff::Timestamp;
 use quarterdeck_model::{KindRef, Object};
@@ -16,8 +16,7 @@ pub(crate) struct Guard {
     pub(crate) store: Arc<Store>,
     pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) caller: Arc<Caller>,
-    /// The token that was shown, which may end before the watch does.
-    pub(crate) token: Option<Arc<Verified>>,
+    pub(crate) shown: Shown,
     pub(crate) kind: KindRef,
     pub(crate) namespace: Option<String>,
     /// The one name that is watched; empty for all.
@@ -42,14 +41,12 @@ impl Guard {
 
     /// How long what the caller showed is good for, if it ends.
     pub(crate) fn left(&self) -> Option<Duration> {
-        self.token.as_ref().map(|token| token.left(Timestamp::now()))
+        self.shown.left(Timestamp::now())
     }
 
     /// Whether the caller may still see the same. Costs next to nothing while no role or binding changes.
     pub(crate) fn holds(&mut self) -> bool {
-        let good =
-            |token: &Arc<Verified>| token.holds(Timestamp::now(), &self.store.world()).is_ok();
-        if !self.token.as_ref().is_none_or(good) {
+        if !self.shown.holds(Timestamp::now(), &self.store.world()) {
             return false;
         }
         let policy = self.authorizer.policy(&self.store);

@@ -33,8 +33,40 @@ const SKEW_SECS: i64 = 10;
 #[derive(Debug, Clone)]
 pub(crate) struct Authenticated {
     pub(crate) caller: Arc<Caller>,
-    /// The token that was shown; none for a certificate.
+    pub(crate) shown: Shown,
+}
+
+/// What a caller showed, which may end before what they began does.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shown {
+    /// The token; none for a certificate.
     pub(crate) token: Option<Arc<Verified>>,
+    /// When the session or the certificate ends, in seconds of Unix time.
+    pub(crate) ends: Option<i64>,
+}
+
+impl Shown {
+    /// Whether it is still good.
+    pub(crate) fn holds(&self, now: Timestamp, world: &World) -> bool {
+        !self.has_ended(now)
+            && self.token.as_ref().is_none_or(|token| token.holds(now, world).is_ok())
+    }
+
+    /// Whether the session or the certificate is over.
+    fn has_ended(&self, now: Timestamp) -> bool {
+        self.ends.is_some_and(|ends| ends <= now.as_second())
+    }
+
+    /// How long from now until it ends, if it does.
+    pub(crate) fn left(&self, now: Timestamp) -> Option<Duration> {
+        let session = self.ends.map(|ends| until(now, ends));
+        let token = self.token.as_ref().map(|token| token.left(now));
+        session.into_iter().chain(token).min()
+    }
+}
+
+fn until(now: Timestamp, second: i64) -> Duration {
+    Duration::from_secs(u64::try_from(second.saturating_sub(now.as_second())).unwrap_or(0))
 }
 
 /// A token whose signature is good.
@@ -110,8 +142,7 @@ impl Verified {
 
     /// How long from now until it ends.
     pub(crate) fn left(&self, now: Timestamp) -> Duration {
-        let left = self.times.expires.saturating_sub(now.as_second());
-        Duration::from_secs(u64::try_from(left).unwrap_or(0))
+        until(now, self.times.expires)
     }
 
     /// Those among `wanted` that it is for.
@@ -283,35 +314,42 @@ impl Api {
         self
     }
 
-    /// Who sends a request, on a connection of `caller`.
+    /// Who sends a request, on a connection of `caller`, whose certificate ends at a second of Unix time.
     pub(crate) async fn authenticate(
         &self,
         caller: &Arc<Caller>,
+        certificate_ends: Option<i64>,
         headers: &HeaderMap,
     ) -> Result<Authenticated, ApiError> {
         let Some(token) = bearer(headers).map_err(Unverified::from)? else {
-            return match self.session(headers).await? {
-                None => Ok(Authenticated { caller: caller.clone(), token: None }),
-                Some(Who::Token(token)) => self.authenticate_by(&token).await,
-                Some(Who::Certificate(user, groups)) => {
-                    Ok(Authenticated { caller: Session::caller(user, groups), token: None })
+            let Some(Session { expires, who }) = self.session(headers).await? else {
+                let shown = Shown { token: None, ends: certificate_ends };
+                return Ok(Authenticated { caller: caller.clone(), shown });
+            };
+            let mut who = match who {
+                Who::Token(token) => self.authenticate_by(&token).await?,
+                Who::Certificate(user, groups) => {
+                    let caller = Session::caller(user, groups);
+                    Authenticated { caller, shown: Shown::default() }
                 }
             };
+            who.shown.ends = Some(expires);
+            return Ok(who);
         };
         self.authenticate_by(token).await
     }
 
-    /// Who holds the session that a request shows, if it shows one.
-    async fn session(&self, headers: &HeaderMap) -> Result<Option<Who>, ApiError> {
+    /// The session that a request shows, if it shows one.
+    async fn session(&self, headers: &HeaderMap) -> Result<Option<Session>, ApiError> {
         let Some(authentication) = &self.authentication else { return Ok(None) };
         let shown = |now| session::shown(authentication, headers, now);
         match shown(Timestamp::now()) {
             None => Ok(None),
-            Some(Ok(session)) => Ok(Some(session.who)),
+            Some(Ok(session)) => Ok(Some(session)),
             Some(Err(_)) => {
                 // Another replica may have sealed it with a key that was not in the file a moment ago.
                 authentication.keys.looked_at_again().await;
-                shown(Timestamp::now()).transpose().map(|session| session.map(|it| it.who))
+                shown(Timestamp::now()).transpose()
             }
         }
     }
@@ -323,7 +361,8 @@ impl Api {
             .ok_or_else(|| ApiError::unauthorized("this plane takes no tokens"))?;
         let audiences = &authentication.audiences;
         let (verified, _) = authentication.verify(token, audiences, &self.store).await?;
-        Ok(Authenticated { caller: verified.caller.clone(), token: Some(verified) })
+        let caller = verified.caller.clone();
+        Ok(Authenticated { caller, shown: Shown { token: Some(verified), ends: None } })
     }
 }
 
@@ -392,6 +431,22 @@ mod tests {
         }
         assert_eq!(token.left(Timestamp::from_second(1_900).unwrap()).as_secs(), 100);
         assert_eq!(token.left(Timestamp::from_second(3_000).unwrap()).as_secs(), 0);
+        // A session that ends earlier takes with it what it was begun by.
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let shown = |token, ends| Shown { token, ends };
+        let token = Arc::new(token);
+        for (shown, left) in [
+            (shown(None, None), None),
+            (shown(None, Some(1_950)), Some(50)),
+            (shown(Some(token.clone()), Some(1_950)), Some(50)),
+            (shown(Some(token.clone()), Some(5_000)), Some(100)),
+            (shown(Some(token.clone()), None), Some(100)),
+        ] {
+            assert_eq!(shown.left(at(1_900)).map(|it| it.as_secs()), left, "{shown:?}");
+        }
+        assert!(!shown(None, Some(1_950)).has_ended(at(1_949)));
+        assert!(shown(None, Some(1_950)).has_ended(at(1_950)));
+        assert!(!shown(None, None).has_ended(at(1_950)));
         assert_eq!(token.audiences_of(&["b".into(), "a".into()]), ["a"]);
     }
 }

@@ -152,7 +152,7 @@ fn begin(
         .as_deref()
         .ok_or_else(|| ApiError::bad_request("this plane has no sessions"))?;
     let mut expires = now.as_second().saturating_add(LONGEST_SECS);
-    let holder = match (&who.token, bearer(headers)) {
+    let holder = match (&who.shown.token, bearer(headers)) {
         (Some(token), Some(text)) => {
             let left = i64::try_from(token.left(now).as_secs()).unwrap_or(i64::MAX);
             expires = expires.min(now.as_second().saturating_add(left));

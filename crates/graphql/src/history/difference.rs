@@ -3,6 +3,7 @@
 use crate::schema::timeline::FieldChange;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+use std::collections::{HashMap, HashSet};
 
 /// Fields that are told of one change.
 pub(crate) const FIELDS_MAX: usize = 100;
@@ -74,24 +75,15 @@ fn compare(
     }
     if let (Some(Value::Array(one)), Some(Value::Array(other))) = (before, after)
         && depth < DEPTH_MAX
-        && let Some(key) = key_of(one.iter().chain(other))
+        && let Some(key) = key_of(one, other)
     {
-        let find = |list: &[Value], name: &Value| {
-            list.iter().find(|it| it.get(key) == Some(name)).cloned()
-        };
-        let names = one.iter().filter_map(|item| item.get(key));
-        let new =
-            other.iter().filter_map(|item| item.get(key)).filter(|name| find(one, name).is_none());
-        for name in names.chain(new) {
-            let text = name.as_str().map_or_else(|| name.to_string(), Into::into);
-            let (before, after) = (find(one, name), find(other, name));
-            compare(
-                format!("{path}[{key}={text}]"),
-                before.as_ref(),
-                after.as_ref(),
-                depth + 1,
-                tell,
-            );
+        let named = |item| named(item, key);
+        let old: HashMap<&str, &Value> = one.iter().filter_map(named).collect();
+        let new: HashMap<&str, &Value> = other.iter().filter_map(named).collect();
+        let came = other.iter().filter_map(named).filter(|(name, _)| !old.contains_key(name));
+        for (name, _) in one.iter().filter_map(named).chain(came) {
+            let (before, after) = (old.get(name).copied(), new.get(name).copied());
+            compare(format!("{path}[{key}={name}]"), before, after, depth + 1, tell);
         }
         return;
     }
@@ -107,18 +99,18 @@ fn step(path: &str, name: &str) -> String {
     }
 }
 
-/// The field that tells the items of a list apart, as lists of Kubernetes' objects have it.
-fn key_of<'v>(items: impl Iterator<Item = &'v Value> + Clone) -> Option<&'static str> {
-    let unique = |key: &&&str| {
-        let mut seen: Vec<&Value> = Vec::new();
-        items.clone().all(|item| {
-            item.get(**key).is_some_and(|it| {
-                seen.push(it);
-                it.is_string()
-            })
-        })
+/// The field that tells the items of a list apart, before and after, as lists of Kubernetes' objects have it.
+fn key_of(one: &[Value], other: &[Value]) -> Option<&'static str> {
+    let tells_apart = |list: &[Value], key: &'static str| {
+        let mut seen = HashSet::new();
+        list.iter().all(|item| named(item, key).is_some_and(|(name, _)| seen.insert(name)))
     };
-    ["type", "name", "uid"].iter().find(unique).copied()
+    let keys = ["type", "name", "uid"];
+    keys.into_iter().find(|key| tells_apart(one, key) && tells_apart(other, key))
+}
+
+fn named<'v>(item: &'v Value, key: &str) -> Option<(&'v str, &'v Value)> {
+    Some((item.get(key)?.as_str()?, item))
 }
 
 /// The entry of the managed fields that says who wrote: the newest that changed; or else that of who manages what
@@ -224,6 +216,18 @@ mod tests {
             ]
         );
         assert!(told(&before, &before).is_empty());
+    }
+
+    #[test]
+    fn items_are_told_apart_by_what_no_two_of_them_have() {
+        let item =
+            |kind: &str, name: &str, size: u8| json!({"type": kind, "name": name, "size": size});
+        let before = json!({"disks": [item("NVMe", "a", 1), item("NVMe", "b", 2)]});
+        let after = json!({"disks": [item("NVMe", "a", 1), item("NVMe", "b", 3)]});
+        assert_eq!(told(&before, &after), [("disks[name=b].size".into(), json!(2), json!(3))]);
+        let same = json!({"disks": [item("NVMe", "a", 1), item("NVMe", "a", 3)]});
+        assert_eq!(told(&before, &same).len(), 1);
+        assert_eq!(told(&before, &same)[0].0, "disks", "as a whole, and nothing is lost");
     }
 
     #[test]

@@ -16,11 +16,16 @@ use async_graphql::Error;
 use quarterdeck_model::{Kind as _, Object, Revision, kinds::Run};
 use quarterdeck_store::{Change, StoreError};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 /// Most entries of one answer.
 pub(crate) const ENTRIES_MAX: i32 = 100;
-/// What two reads of the log and a comparison cost, in objects.
-const COST: usize = 4;
+/// What two reads of the log and a comparison cost, in objects: the store reads its log one by one for all.
+const COST: usize = 25;
+/// Timelines that are read at once: the log has few readers, and others wait for them too.
+const READERS: usize = 2;
+
+static READING: Semaphore = Semaphore::const_new(READERS);
 
 /// The newest changes of an object that may be seen, or those before a cursor.
 pub(crate) async fn of(
@@ -33,6 +38,8 @@ pub(crate) async fn of(
         None => Some(object.revision),
         Some(cursor) => Some(read_cursor(cursor)?),
     };
+    // It is never closed.
+    let _turn = READING.acquire().await;
     let mut timeline = Timeline::default();
     let mut change = None;
     while let Some(revision) = at {

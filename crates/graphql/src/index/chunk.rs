@@ -68,10 +68,6 @@ impl Chunk {
         Mask::MAX.checked_shr(u32::try_from(OBJECTS_MAX - self.len()).unwrap_or(0)).unwrap_or(0)
     }
 
-    pub(crate) fn objects(&self) -> &[Arc<Object>] {
-        &self.objects
-    }
-
     pub(crate) fn object(&self, at: usize) -> Option<&Arc<Object>> {
         self.objects.get(at)
     }

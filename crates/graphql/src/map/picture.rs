@@ -3,7 +3,7 @@
 use super::frame::{self, Frame, NAMES_MAX, OTHER, TEXTS_MAX};
 use crate::{fleet::Spot, moment::Moment, search::Field};
 use bytes::{BufMut as _, Bytes};
-use quarterdeck_model::{Kind as _, Object, kinds::Server};
+use quarterdeck_model::{Kind as _, Object, Revision, kinds::Server};
 use serde_json::json;
 use std::{collections::HashMap, sync::Arc};
 
@@ -19,6 +19,8 @@ pub(super) struct Picture {
     numbers: HashMap<String, u8>,
     cells: Vec<u8>,
     pub(super) revision: u64,
+    /// The newest change of racks before it was drawn.
+    pub(super) racks: Revision,
 }
 
 /// What became of a picture.
@@ -43,7 +45,7 @@ fn value<'o>(by: &Field, server: &'o Object) -> &'o str {
 
 impl Picture {
     /// Of all servers that may be seen.
-    pub(super) fn drawn(moment: &Moment, by: &Field) -> Self {
+    pub(super) fn drawn(moment: &Moment, by: &Field, racks: Revision) -> Self {
         let mut spots: HashMap<String, Spot> = HashMap::new();
         let scope = moment.scope(Server::info());
         let servers = moment.world.all(Server::info());
@@ -71,6 +73,7 @@ impl Picture {
             numbers: HashMap::from([(String::new(), 0)]),
             cells: Vec::with_capacity(all.len()),
             revision: moment.world.revision().0,
+            racks,
         };
         for ((place, server), number) in all.into_iter().zip(0..) {
             let cell = picture.number(value(by, server)).0;
@@ -99,12 +102,9 @@ impl Picture {
     /// Takes in what became of some servers. Whoever sees them is the same as when it was drawn.
     pub(super) fn follow(&mut self, moment: &Moment, names: &[Arc<str>]) -> Step {
         let scope = moment.scope(Server::info());
-        let known = self.texts.len();
-        let mut changed: Vec<(u32, u8)> = Vec::new();
-        for name in names {
-            if !scope.sees("", name) {
-                continue;
-            }
+        // Moves first: a step that is not told must not be half taken.
+        let mut there: Vec<(u32, Arc<Object>)> = Vec::new();
+        for name in names.iter().filter(|name| scope.sees("", name)) {
             let server = moment.world.get(Server::info(), "", name);
             let (Some(server), Some(at)) = (&server, self.at.get(name).copied()) else {
                 if server.is_some() != self.at.contains_key(name) {
@@ -117,8 +117,13 @@ impl Picture {
             if place.is_none_or(|(spot, u, _)| spot.rack != rack || *u != unit(server)) {
                 return Step::Redrawn;
             }
-            let by = self.by.clone();
-            let (number, _) = self.number(value(&by, server));
+            there.push((at, server.clone()));
+        }
+        let known = self.texts.len();
+        let mut changed: Vec<(u32, u8)> = Vec::new();
+        let by = self.by.clone();
+        for (at, server) in there {
+            let (number, _) = self.number(value(&by, &server));
             if let Some(cell) = self.cells.get_mut(at as usize)
                 && *cell != number
             {

@@ -135,7 +135,7 @@ pub(crate) async fn fleet(
     }
     let kind = Server::info();
     let servers = moment.index(kind).await?;
-    moment.charge(servers.len() / ROWS * (1 + by.len())).await?;
+    moment.charge(1 + servers.len().saturating_mul(2 + by.len()) / ROWS).await?;
     let level = match level {
         PlaceLevel::Site => Level::Site,
         PlaceLevel::Hall => Level::Hall,
@@ -158,15 +158,13 @@ pub(crate) async fn fleet(
         let numbers = texts.len() * spread.spots.len();
         if numbers > NUMBERS_MAX {
             return Err(Error::new(format!(
-                "{name:?} has {} values, too many to count in {} places; ask for larger places, or within one",
-                texts.len(),
-                spread.spots.len(),
+                "{name:?} has too many values to count in so many places; ask for larger places, or within one"
             )));
         }
         counters.push(Counter { name, column, counts: vec![0; numbers], texts });
     }
     let mut totals = vec![0_usize; spread.spots.len()];
-    for (place, chunk, at) in each(&servers, &moment.scope(kind), &spread) {
+    for (place, chunk, at) in each(&servers, &spread) {
         if let Some(total) = totals.get_mut(place) {
             *total += 1;
         }

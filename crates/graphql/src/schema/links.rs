@@ -4,10 +4,7 @@ use super::{
     object::{Node, Reference},
     scalars::number,
 };
-use crate::{
-    links::{self, Named},
-    moment::Moment,
-};
+use crate::{links, moment::Moment};
 use async_graphql::{Enum, Error, SimpleObject};
 use quarterdeck_model::{Object, kinds};
 
@@ -61,22 +58,10 @@ pub(crate) async fn groups(
         relations.is_none_or(|relations| relations.iter().any(|wanted| wanted == relation))
     };
     let mut groups = Vec::new();
-    for links::Group { relation, outward, objects, mut missing } in
-        links::groups(&moment.world, object, wanted)
-    {
-        let all = objects.len();
-        let names: Vec<Named> = match outward {
-            true => objects.iter().map(|object| Named::of(object)).collect(),
-            false => Vec::new(),
-        };
-        let mut seen = moment.seen(objects);
+    for group in links::groups(&moment.world, object, wanted) {
+        let (relation, outward, all) = (group.relation, group.outward, group.objects.len());
+        let (mut seen, missing) = group.seen(moment);
         moment.charge(first.min(seen.len()) + all / COUNTED).await?;
-        // What it names may not be hidden from who sees it, only what is behind the name.
-        if seen.len() < all {
-            missing.extend(
-                names.into_iter().filter(|name| !seen.iter().any(|it| Named::of(it) == *name)),
-            );
-        }
         if seen.is_empty() && missing.is_empty() {
             continue;
         }

@@ -22,6 +22,8 @@ use std::{
 
 /// Most paths that are read of one object.
 const PATHS_MAX: usize = 50;
+/// Bytes of an object that is as dear as one object read; a larger one is as dear as several.
+const OBJECT_BYTES: usize = 1_024;
 /// Most of a list that is shown of one object.
 pub(crate) const FIRST_MAX: i32 = 500;
 
@@ -37,9 +39,18 @@ impl Node {
         Self { stored, value: OnceLock::new() }
     }
 
-    pub(crate) fn value(&self) -> &Value {
-        self.value.get_or_init(|| shown::value(&self.stored))
+    /// The object as a tree. To read it costs by its size, the first time.
+    async fn value(&self, ctx: &Context<'_>) -> Result<&Value, Error> {
+        if self.value.get().is_none() {
+            moment::of(ctx)?.charge(cost(&self.stored)).await?;
+        }
+        Ok(self.value.get_or_init(|| shown::value(&self.stored)))
     }
+}
+
+/// What it costs to read through an object, in objects.
+pub(crate) fn cost(stored: &Stored) -> usize {
+    1 + stored.json.len() / OBJECT_BYTES
 }
 
 /// How many of a list are wanted.
@@ -86,15 +97,15 @@ impl Node {
     }
 
     /// `status.phase`, where the kind has one.
-    async fn phase(&self) -> Option<String> {
+    async fn phase(&self, ctx: &Context<'_>) -> Result<Option<String>, Error> {
         match self.stored.field("status.phase") {
-            Some(phase) => Some(phase.to_owned()).filter(|phase| !phase.is_empty()),
-            None => shown::text(self.value(), "/status/phase"),
+            Some(phase) => Ok(Some(phase.to_owned()).filter(|phase| !phase.is_empty())),
+            None => Ok(shown::text(self.value(ctx).await?, "/status/phase")),
         }
     }
 
-    async fn created(&self) -> Option<Time> {
-        time(self.value().pointer("/metadata/creationTimestamp"))
+    async fn created(&self, ctx: &Context<'_>) -> Result<Option<Time>, Error> {
+        Ok(time(self.value(ctx).await?.pointer("/metadata/creationTimestamp")))
     }
 
     /// Its deletion was asked for.
@@ -108,7 +119,8 @@ impl Node {
     }
 
     /// Its printer columns, as `kubectl get -o wide` shows them; times are not shown as ages.
-    async fn columns(&self) -> Vec<Cell> {
+    async fn columns(&self, ctx: &Context<'_>) -> Result<Vec<Cell>, Error> {
+        moment::of(ctx)?.charge(cost(&self.stored)).await?;
         let kind = self.stored.kind;
         let picked = picker(kind);
         let values = picked.pick(&self.stored.json);
@@ -116,45 +128,51 @@ impl Node {
             name: column.name.into(),
             value: cell(column.kind, json),
         };
-        kind.columns.iter().zip(values).map(cell).collect()
+        Ok(kind.columns.iter().zip(values).map(cell).collect())
     }
 
     /// Values at these dotted paths, such as `spec.location.rack` or `status.conditions[type=Ready].reason`.
-    async fn fields(&self, paths: Vec<String>) -> Result<Vec<Option<Value>>, Error> {
+    async fn fields(
+        &self,
+        ctx: &Context<'_>,
+        paths: Vec<String>,
+    ) -> Result<Vec<Option<Value>>, Error> {
         if paths.len() > PATHS_MAX {
             return Err(Error::new(format!("at most {PATHS_MAX} paths are read of one object")));
         }
-        let value =
-            |path: &String| Some(shown::at(self.value(), path).clone()).filter(|it| !it.is_null());
+        let tree = self.value(ctx).await?;
+        let value = |path: &String| Some(shown::at(tree, path).clone()).filter(|it| !it.is_null());
         Ok(paths.iter().map(value).collect())
     }
 
     /// The whole object. Of a Secret, without its data.
-    async fn json(&self) -> &Value {
-        self.value()
+    async fn json(&self, ctx: &Context<'_>) -> Result<&Value, Error> {
+        moment::of(ctx)?.charge(cost(&self.stored)).await?;
+        self.value(ctx).await
     }
 
-    async fn conditions(&self) -> Vec<Condition> {
-        let list = self.value().pointer("/status/conditions").and_then(Value::as_array);
-        list.into_iter().flatten().filter_map(Condition::read).collect()
+    async fn conditions(&self, ctx: &Context<'_>) -> Result<Vec<Condition>, Error> {
+        let list = self.value(ctx).await?.pointer("/status/conditions").and_then(Value::as_array);
+        Ok(list.into_iter().flatten().filter_map(Condition::read).collect())
     }
 
     /// The condition `Ready`.
-    async fn ready(&self) -> Option<Condition> {
-        let condition = shown::at(self.value(), "status.conditions[type=Ready]");
-        Condition::read(condition)
+    async fn ready(&self, ctx: &Context<'_>) -> Result<Option<Condition>, Error> {
+        let condition = shown::at(self.value(ctx).await?, "status.conditions[type=Ready]");
+        Ok(Condition::read(condition))
     }
 
     /// What it says it belongs to.
-    async fn owners(&self) -> Vec<Reference> {
-        let list = self.value().pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    async fn owners(&self, ctx: &Context<'_>) -> Result<Vec<Reference>, Error> {
+        let list =
+            self.value(ctx).await?.pointer("/metadata/ownerReferences").and_then(Value::as_array);
         let reference = |owner: &Value| {
             let kind = shown::text(owner, "/kind")?;
             let namespaced = links::kind(&kind).is_some_and(|kind| kind.namespaced());
             let namespace = namespaced.then(|| self.stored.namespace().to_owned());
             Some(Reference { kind, namespace, name: shown::text(owner, "/name")? })
         };
-        list.into_iter().flatten().filter_map(reference).collect()
+        Ok(list.into_iter().flatten().filter_map(reference).collect())
     }
 
     /// What it is linked with, both ways; all relations, or those of these names.

@@ -1,7 +1,7 @@
 //! A run, as its page shows it.
 
 use super::{
-    object::{Node, Reference},
+    object::{Node, Reference, cost},
     permit::{self, Approval, Permit, count},
     scalars::{Time, number},
 };
@@ -53,8 +53,9 @@ impl Run {
         (!part.is_whole()).then(|| part.to_string())
     }
 
-    async fn params(&self) -> Value {
-        Value::Object(self.run.spec.params.clone())
+    async fn params(&self, ctx: &Context<'_>) -> Result<Value, Error> {
+        moment::of(ctx)?.charge(cost(&self.stored)).await?;
+        Ok(Value::Object(self.run.spec.params.clone()))
     }
 
     async fn phase(&self) -> &str {
@@ -113,8 +114,10 @@ impl Run {
 
     /// In the order they began.
     async fn steps(&self, ctx: &Context<'_>) -> Result<Vec<Step>, Error> {
+        let moment = moment::of(ctx)?;
+        moment.charge(cost(&self.stored)).await?;
         let steps = &self.run.status.steps;
-        let now = moment::of(ctx)?.now;
+        let now = moment.now;
         let critical = steps::critical(steps, now);
         Ok(steps.iter().zip(critical).map(|(step, critical)| Step::read(step, critical)).collect())
     }
@@ -130,8 +133,9 @@ impl Run {
         permit::approvals(&self.run.spec.approvals)
     }
 
-    async fn outputs(&self) -> Value {
-        Value::Object(self.run.status.outputs.clone().into_iter().collect())
+    async fn outputs(&self, ctx: &Context<'_>) -> Result<Value, Error> {
+        moment::of(ctx)?.charge(cost(&self.stored)).await?;
+        Ok(Value::Object(self.run.status.outputs.clone().into_iter().collect()))
     }
 }
 

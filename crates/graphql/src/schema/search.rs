@@ -6,12 +6,13 @@ use super::{
 };
 use crate::{
     moment::{self, Moment},
-    search::{Asked, Cursor, Field, Order, Test},
+    search::{Asked, Cursor, Field, Order, Stop, Test},
     viewer::Scope,
 };
 use async_graphql::{Enum, Error, InputObject, SimpleObject};
 use quarterdeck_model::{KindRef, LabelSelector, kinds};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// Most objects of one page.
 const PAGE_MAX: i32 = 500;
@@ -21,6 +22,22 @@ const PARTS_MAX: usize = 50;
 const TEXT_BYTES_MAX: usize = 256;
 /// What a search over a kind costs, in objects: so many rows of columns are as dear as one object.
 const ROWS: usize = 500;
+
+/// Objects that are skipped for one that counts as an object read.
+const SKIPPED: usize = 100;
+/// Searches at once: each has a core for itself while it lasts, and writes need some too.
+const SEARCHES: usize = 4;
+
+static SEARCHING: Semaphore = Semaphore::const_new(SEARCHES);
+
+/// Stops a search when nobody waits for it any more.
+struct StopOnDrop(Stop);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
 
 /// One test of a field. Fields are those of `KindInfo.fields`, `kind`, and `metadata.labels.KEY`.
 #[derive(InputObject, Clone)]
@@ -186,7 +203,20 @@ impl Request {
         }
         let first = first(self.first, PAGE_MAX)?;
         let namespaces = self.namespaces;
-        Ok(Asked { kinds, namespaces, words, tests, labels, order, facets, first, skip, after })
+        let stop = Stop::default();
+        Ok(Asked {
+            kinds,
+            namespaces,
+            words,
+            tests,
+            labels,
+            order,
+            facets,
+            first,
+            skip,
+            after,
+            stop,
+        })
     }
 }
 
@@ -217,13 +247,19 @@ pub(crate) async fn search(
     let mut indexes = Vec::new();
     for kind in &asked.kinds {
         let index = moment.index(kind).await?;
-        moment.charge(index.len() / ROWS * (1 + asked.facets.len() + asked.tests.len())).await?;
+        let looks = index.len().saturating_mul(asked.weight());
+        moment.charge((looks / ROWS).max(1)).await?;
         indexes.push((index, moment.scope(kind)));
     }
-    moment.charge(asked.first).await?;
+    moment.charge(asked.first + asked.skip / SKIPPED).await?;
     let world = moment.world.clone();
+    // It is never closed.
+    let turn = SEARCHING.acquire().await;
+    let _stop = StopOnDrop(asked.stop.clone());
     // Where it keeps nobody from the network.
     let found = tokio::task::spawn_blocking(move || {
+        // Until it has really ended, whoever waits for it.
+        let _turn = turn;
         let found = asked.search(&world, indexes);
         let edges: Vec<SearchEdge> = found
             .rows

@@ -1,6 +1,6 @@
 //! Which objects of an index pass a test, a bit for each. Everything a search decides is a few of these, put together.
 
-use super::{field::Source, test::Test};
+use super::{Stop, field::Source, test::Test};
 use crate::{
     index::{Chunk, Index, Mask},
     viewer::Scope,
@@ -51,8 +51,11 @@ impl Masks {
     }
 
     /// Only those of which `keep` says so.
-    fn keep(&mut self, index: &Index, keep: impl Fn(&Chunk, Mask) -> Mask) {
+    fn keep(&mut self, index: &Index, stop: &Stop, keep: impl Fn(&Chunk, Mask) -> Mask) {
         for (mask, chunk) in self.0.iter_mut().zip(index.chunks()) {
+            if stop.is_stopped() {
+                return;
+            }
             if *mask != 0 {
                 *mask &= keep(chunk, *mask);
             }
@@ -91,7 +94,13 @@ impl Masks {
     }
 
     /// Only those that a test passes.
-    pub(crate) fn keep_passing(&mut self, index: &Index, source: &Source, test: &Test) {
+    pub(crate) fn keep_passing(
+        &mut self,
+        index: &Index,
+        source: &Source,
+        test: &Test,
+        stop: &Stop,
+    ) {
         let columns = index.columns();
         match source {
             Source::Constant(value) => {
@@ -102,10 +111,10 @@ impl Masks {
             Source::Column(at) => {
                 let Some(dictionary) = columns.dictionary(*at) else { return };
                 let passing = dictionary.passing(|value| test.passes(value));
-                self.keep_numbers(index, *at, &passing);
+                self.keep_numbers(index, stop, *at, &passing);
             }
             Source::Part(..) | Source::Label(_) => {
-                self.keep_matching(index, |object| {
+                self.keep_matching(index, stop, |object| {
                     test.passes(source.value(object, columns, None))
                 });
             }
@@ -113,19 +122,24 @@ impl Masks {
     }
 
     /// Only those of which `matches` says so, which looks at the objects.
-    pub(crate) fn keep_matching(&mut self, index: &Index, matches: impl Fn(&Object) -> bool) {
-        self.keep(index, |chunk, mask| {
+    pub(crate) fn keep_matching(
+        &mut self,
+        index: &Index,
+        stop: &Stop,
+        matches: impl Fn(&Object) -> bool,
+    ) {
+        self.keep(index, stop, |chunk, mask| {
             let kept = places(mask).filter(|at| chunk.object(*at).is_some_and(|it| matches(it)));
             kept.fold(0, |kept, at| kept | 1 << at)
         });
     }
 
     /// Only those whose number in a column is among `passing`.
-    pub(crate) fn keep_numbers(&mut self, index: &Index, column: usize, passing: &[bool]) {
+    fn keep_numbers(&mut self, index: &Index, stop: &Stop, column: usize, passing: &[bool]) {
         if !passing.contains(&false) {
             return;
         }
-        self.keep(index, |chunk, _| numbers(chunk, column, passing));
+        self.keep(index, stop, |chunk, _| numbers(chunk, column, passing));
     }
 
     /// Only these objects, which are in order.
@@ -146,7 +160,7 @@ impl Masks {
     }
 
     /// Only those that have a word, in small letters, in a value.
-    pub(crate) fn keep_with_word(&mut self, index: &Index, word: &str) {
+    pub(crate) fn keep_with_word(&mut self, index: &Index, word: &str, stop: &Stop) {
         let finder = Finder::new(word.as_bytes());
         let columns = index.columns();
         // Few values have a word in them: most words are in none.
@@ -157,7 +171,7 @@ impl Masks {
                 passing.contains(&true).then_some((column, passing))
             })
             .collect();
-        self.keep(index, |chunk, _| {
+        self.keep(index, stop, |chunk, _| {
             let (text, mut from, mut kept) = (chunk.text(), 0, 0);
             while let Some(found) = text.get(from..).and_then(|rest| finder.find(rest)) {
                 let (at, end) = chunk.owner(from + found);

@@ -17,11 +17,18 @@ pub(crate) use test::Test;
 
 use crate::{index::Index, viewer::Scope};
 use quarterdeck_model::{
-    FieldSelector, KindRef, LabelSelector,
+    FieldSelector, KindRef, LabelSelector, Object,
     selector::{FieldRequirement, LabelRequirement},
 };
 use quarterdeck_store::{ListQuery, World};
-use std::{cmp::Reverse, collections::HashMap, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use crate::schema::FilterOp;
 
@@ -47,6 +54,21 @@ pub(crate) struct Asked {
     pub(crate) first: usize,
     pub(crate) skip: usize,
     pub(crate) after: Option<Cursor>,
+    pub(crate) stop: Stop,
+}
+
+/// Whether nobody waits for what is found any more: then a search ends soon, and what it found is not right.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    pub(crate) fn stop(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// What was found.
@@ -87,11 +109,37 @@ impl Asked {
             })
             .collect();
         let total = among.iter().map(|it| it.found.count()).sum();
-        let wanted = Wanted { after: self.after.clone(), skip: self.skip, first: self.first };
+        let wanted = Wanted {
+            after: self.after.clone(),
+            skip: self.skip,
+            first: self.first,
+            stop: self.stop.clone(),
+        };
+        if self.stop.is_stopped() {
+            return Found { total, rows: Vec::new(), more: false, facets };
+        }
         let mut rows = self.order.page(&among, &wanted);
         let more = rows.len() > self.first;
         rows.truncate(self.first);
         Found { total, rows, more, facets }
+    }
+
+    /// What the search costs for each object that is looked at, as compared with one look at a column.
+    pub(crate) fn weight(&self) -> usize {
+        let of = |label: &LabelRequirement| match label {
+            LabelRequirement::In(_, values) | LabelRequirement::NotIn(_, values) => {
+                1 + values.len()
+            }
+            _ => 1,
+        };
+        // What may be seen, and the order.
+        let always = 2;
+        always
+            + self.facets.len()
+            + self.words.len()
+            + usize::from(self.namespaces.is_some())
+            + self.tests.iter().map(Test::weight).sum::<usize>()
+            + self.labels.0.iter().map(of).sum::<usize>()
     }
 
     /// The cursor of one object of the page.
@@ -109,21 +157,20 @@ impl Asked {
     fn passing(&self, world: &World, index: Arc<Index>, scope: &Scope) -> Passing {
         let mut base = Masks::all(&index);
         if let Some(namespaces) = &self.namespaces {
-            let test = Test {
-                field: Field::Path("metadata.namespace".into()),
-                op: FilterOp::In,
-                values: namespaces.clone(),
-            };
-            base.keep_passing(&index, &test.field.within(index.columns()), &test);
+            let field = Field::Path("metadata.namespace".into());
+            let test = Test::of(field, FilterOp::In, namespaces.clone());
+            base.keep_passing(&index, &test.field.within(index.columns()), &test, &self.stop);
         }
         if !self.labels.is_empty() {
-            keep_selected(world, &index, &mut base, &self.labels, &FieldSelector::default());
+            let fields = FieldSelector::default();
+            keep_selected(world, &index, &mut base, (&self.labels, &fields), &self.stop);
         }
         for word in &self.words {
-            base.keep_with_word(&index, word);
+            base.keep_with_word(&index, word, &self.stop);
         }
         base.keep_seen(&index, scope);
-        let tests = self.tests.iter().map(|test| tested(world, &index, &base, test)).collect();
+        let tested = |test| tested(world, &index, &base, test, &self.stop);
+        let tests = self.tests.iter().map(tested).collect();
         Passing { index, base, tests }
     }
 
@@ -155,6 +202,9 @@ impl Asked {
                 Source::Part(..) => other += found.count(),
                 source @ Source::Label(_) => {
                     for (chunk, mask) in index.chunks().iter().zip(&found.0) {
+                        if self.stop.is_stopped() {
+                            break;
+                        }
                         for object in places(*mask).filter_map(|at| chunk.object(at)) {
                             let value = source.value(object, columns, None);
                             if counts.len() < LABEL_VALUES_MAX || counts.contains_key(value) {
@@ -176,7 +226,7 @@ impl Asked {
     }
 }
 
-fn tested(world: &World, index: &Index, base: &Masks, test: &Test) -> Masks {
+fn tested(world: &World, index: &Index, base: &Masks, test: &Test, stop: &Stop) -> Masks {
     let source = test.field.within(index.columns());
     let mut masks = base.clone();
     // What the cache finds at once need not be looked for.
@@ -196,11 +246,11 @@ fn tested(world: &World, index: &Index, base: &Masks, test: &Test) -> Masks {
             _ => {}
         }
         if !labels.is_empty() || !fields.is_empty() {
-            keep_selected(world, index, &mut masks, &labels, &fields);
+            keep_selected(world, index, &mut masks, (&labels, &fields), stop);
             return masks;
         }
     }
-    masks.keep_passing(index, &source, test);
+    masks.keep_passing(index, &source, test, stop);
     masks
 }
 
@@ -209,14 +259,15 @@ fn keep_selected(
     world: &World,
     index: &Index,
     masks: &mut Masks,
-    labels: &LabelSelector,
-    fields: &FieldSelector,
+    (labels, fields): (&LabelSelector, &FieldSelector),
+    stop: &Stop,
 ) {
     let limit = Some(index.len() / RARE + 1);
     let kind = index.columns().kind();
     let page = world.list(&ListQuery { kind, namespace: None, labels, fields, after: None, limit });
     if page.more {
-        masks.keep_matching(index, |object| labels.matches(object) && fields.matches(object));
+        let matches = |object: &Object| labels.matches(object) && fields.matches(object);
+        masks.keep_matching(index, stop, matches);
     } else {
         masks.keep_objects(index, page.items.iter().map(|object| &**object));
     }

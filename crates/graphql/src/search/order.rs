@@ -4,6 +4,7 @@
 //! part of a few runs.
 
 use super::{
+    Stop,
     cursor::Cursor,
     field::{Field, Source, natural},
     masks::{Masks, places},
@@ -38,6 +39,7 @@ pub(crate) struct Wanted {
     pub(crate) after: Option<Cursor>,
     pub(crate) skip: usize,
     pub(crate) first: usize,
+    pub(crate) stop: Stop,
 }
 
 /// One object of a page, and what it is sorted by.
@@ -334,6 +336,9 @@ fn each(among: &[Among], sources: &[Source], wanted: &Wanted, descending: bool) 
     let after = wanted.after.as_ref().map(|cursor| (cursor, kind_of(among, cursor)));
     for (kind, (Among { index, found }, source)) in among.iter().zip(sources).enumerate() {
         for (number, (chunk, mask)) in index.chunks().iter().zip(&found.0).enumerate() {
+            if wanted.stop.is_stopped() {
+                return Vec::new();
+            }
             for at in places(*mask) {
                 let value: &[u8] = match source {
                     Source::Column(column) => {

@@ -32,6 +32,7 @@ fn asked(kinds: &[KindRef], order: Order) -> Asked {
         first: 1_000,
         skip: 0,
         after: None,
+        stop: Stop::default(),
     }
 }
 
@@ -225,4 +226,31 @@ async fn a_cursor_stays_good_while_objects_come_and_go() {
     let whole: Vec<String> =
         run(&world, &all, true).rows.iter().map(|row| name(&row.object)).collect();
     assert_eq!(rest, whole[8..]);
+}
+
+#[tokio::test]
+async fn a_search_that_nobody_waits_for_ends() {
+    let held = fleet(&[(1, 2, 3); 300]).await;
+    let field = Field::Path("status.phase".into());
+    let asked = asked(&[Server::info()], Order::Field(field, false));
+    let world = held.store.world();
+    assert_eq!(run(&world, &asked, true).rows.len(), 300);
+    asked.stop.stop();
+    assert!(run(&world, &asked, true).rows.is_empty());
+}
+
+#[test]
+fn a_search_weighs_what_it_looks_for() {
+    let plain = asked(&[Server::info()], Order::Place { backwards: false });
+    let with = |op, count: usize| {
+        let values = (0..count).map(|at| at.to_string()).collect();
+        let test = Test::new("metadata.name", op, values).unwrap();
+        Asked { tests: vec![test], ..plain.clone() }.weight() - plain.weight()
+    };
+    assert_eq!(with(FilterOp::In, 1_000), 1);
+    assert_eq!(with(FilterOp::Contains, 1_000), 1_001);
+    assert_eq!(with(FilterOp::Prefix, 1_000), 251);
+    let labels = LabelSelector::parse("a in (b,c,d)").unwrap();
+    let words = vec!["a".into(), "b".into()];
+    assert_eq!(Asked { labels, words, ..plain.clone() }.weight() - plain.weight(), 6);
 }
