@@ -1,6 +1,7 @@
 //! Which machine's agent calls, by its certificate, and whether that still counts. It names the machine by namespace, name
 //! and uid, and says when it was issued; the Machine says since when certificates count. So a machine that is deleted,
-//! that joined anew or whose certificates were revoked has none that is good, and nobody keeps a list of them.
+//! that joined anew or whose certificates were revoked has none that is good, and nobody keeps a list of them. What is revoked
+//! is a joining, with all that was issued since for it: whoever renews without end gets nothing newer than that.
 
 use crate::{identity::Caller, pki::AGENT_ISSUED, status::ApiError};
 use jiff::Timestamp;
@@ -73,12 +74,13 @@ impl Agent {
     pub(crate) fn counts(&self, machine: &Machine) -> Result<(), String> {
         let Self { namespace, name, .. } = self;
         let revoked = machine.spec.agent.as_ref().and_then(|agent| agent.revoked_before);
-        if revoked.is_some_and(|revoked| self.issued < revoked.timestamp()) {
+        let joined = machine.status.agent.as_ref().and_then(|agent| agent.joined);
+        let since = joined.map_or(self.issued, |joined| joined.timestamp().min(self.issued));
+        if revoked.is_some_and(|revoked| since < revoked.timestamp()) {
             return Err(format!(
                 "the certificates of machine {namespace}/{name} were revoked (spec.agent.revokedBefore); its agent has to join with a new token"
             ));
         }
-        let joined = machine.status.agent.as_ref().and_then(|agent| agent.joined);
         if joined.is_some_and(|joined| self.issued < joined.timestamp()) {
             return Err(format!(
                 "machine {namespace}/{name} has joined anew since then; this certificate counts no more"
@@ -115,5 +117,12 @@ mod tests {
             assert!(agent(before).counts(machine).unwrap_err().contains(word));
             assert_eq!(agent(after).counts(machine), Ok(()));
         }
+        // One that was renewed meanwhile is of the joining that was revoked.
+        let spec = json!({"agent": {"revokedBefore": after}});
+        let renewed = machine(spec.clone(), json!({"agent": {"joined": before}}));
+        let much_later = "2026-03-01T13:00:00Z";
+        assert!(agent(much_later).counts(&renewed).unwrap_err().contains("revoked"));
+        let anew = machine(spec, json!({"agent": {"joined": after}}));
+        assert_eq!(agent(much_later).counts(&anew), Ok(()));
     }
 }

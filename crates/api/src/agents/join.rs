@@ -89,6 +89,7 @@ pub(crate) async fn join_token(
         let status = machine.status.agent.get_or_insert_default();
         status.join_token = Some(JoinTokenStatus {
             sha256: hex(token.as_bytes()),
+            creation_timestamp: Some(Time::new(whole_millis(Timestamp::now()))),
             expiration_timestamp: Some(Time::seconds(expires)),
             used_by: None,
         });
@@ -156,8 +157,12 @@ pub(crate) async fn join(
         if found.uid() != uid {
             return refuse("the join token is for a machine of that name which is gone");
         }
+        if found.deleting() {
+            return refuse("the machine that the join token is for is being deleted");
+        }
         let mut machine: Machine =
             found.decode().map_err(|error| ApiError::internal(error.to_string()))?;
+        let revoked = machine.spec.agent.as_ref().and_then(|agent| agent.revoked_before);
         let now = whole_millis(Timestamp::now());
         let status = machine.status.agent.get_or_insert_default();
         let Some(kept) = &mut status.join_token else {
@@ -169,6 +174,12 @@ pub(crate) async fn join(
         }
         if kept.expiration_timestamp.is_none_or(|end| end.timestamp() <= now) {
             return refuse("the join token has expired");
+        }
+        // What was revoked comes back by no token from before: neither by one that was kept unused, nor by the one that it
+        // joined with.
+        let since = if kept.used_by.is_some() { status.joined } else { kept.creation_timestamp };
+        if revoked.is_some_and(|revoked| since.is_none_or(|since| since < revoked)) {
+            return refuse("the join token is from before spec.agent.revokedBefore of its machine");
         }
         match &kept.used_by {
             Some(used_by) if *used_by == key.hash => {}

@@ -3,6 +3,7 @@
 
 use super::{Ask, Policy, refusal};
 use crate::{
+    agents::is_agent,
     identity::{AUTHENTICATED, Caller, UNAUTHENTICATED, service_account, service_account_groups},
     status::ApiError,
 };
@@ -20,6 +21,13 @@ pub(crate) fn assume(
     headers: &HeaderMap,
 ) -> Result<Option<Caller>, ApiError> {
     let Some(wanted) = requested(headers)? else { return Ok(None) };
+    // RBAC is not asked about agents, and here nobody has looked yet whether the certificate still counts.
+    if is_agent(caller) {
+        return Err(ApiError::forbidden(format!(
+            "user {:?} is the agent of a machine, which acts as nobody else; leave the Impersonate headers out",
+            caller.user
+        )));
+    }
     let allow = |group, resource, subresource, namespace, name: &str| {
         let verb = "impersonate";
         let ask = Ask::Resource { verb, group, resource, subresource, namespace, name };

@@ -51,6 +51,7 @@ pub(super) fn check(
     let text = |path: &str| new.pointer(path).and_then(Value::as_str).unwrap_or_default();
     let writer = Writer { policy, caller, kind, name: text("/metadata/name") };
     decisions::check(&writer, new, old)?;
+    writer.check_server(new, old)?;
     if !uses_changed(kind, new, old) {
         return Ok(());
     }
@@ -308,6 +309,25 @@ impl Writer<'_> {
             self.caller.user
         );
         Err(self.refuse(field, &why))
+    }
+
+    /// A preinstalled machine takes the server that it names from whoever would get it. Others are given one of their class.
+    fn check_server(&self, new: &Value, old: Option<&Value>) -> Result<(), ApiError> {
+        if self.kind != Machine::info() {
+            return Ok(());
+        }
+        let named = |machine: &Value| {
+            let preinstalled = machine.pointer("/spec/preinstalled") == Some(&Value::Bool(true));
+            let server = machine.pointer("/spec/placement/server").and_then(Value::as_str);
+            server.filter(|_| preinstalled).map(str::to_owned)
+        };
+        match named(new) {
+            Some(server) if old.and_then(named).as_ref() != Some(&server) => {
+                let target = (Server::info().kind, server.as_str());
+                self.check_target("spec.placement.server", target, "update", "")
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A run may use what its runbook lets it choose.

@@ -94,6 +94,14 @@ async fn an_agent_reads_what_is_its_own_and_nothing_else() {
     let subject = json!({"kind": "Group", "name": "quarterdeck:agents"});
     crate::bind(&plane, "", ("ClusterRole", "cluster-admin"), subject).await;
     agent.refused("GET", SECRETS, Value::Null).await;
+    // Nor does it act as somebody who may, or as itself.
+    let mut agent = agent;
+    for who in ["root", "machine:team:thing"] {
+        agent.headers = Vec::new();
+        agent = agent.acting("impersonate-user", who).acting("impersonate-group", "system:masters");
+        let told = agent.refused("GET", SECRETS, Value::Null).await;
+        assert!(told.contains("acts as nobody else"), "{told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -234,6 +234,35 @@ fn server(address: &str, secret: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_puts_a_preinstalled_machine_on_a_server_may_change_that() {
+    let plane = plane().await;
+    let machines = "/apis/compute.quarterdeck.dev/v1alpha1/namespaces/a/machines";
+    let verbs = ["create", "update", "patch", "get"];
+    let rules = json!([rule(&verbs, "compute.quarterdeck.dev", "machines")]);
+    role(&plane, "", "machines", rules).await;
+    bind(&plane, "", ("ClusterRole", "machines"), user("ann")).await;
+    let ann = Person::new(&plane, "ann", &[]);
+    let on = |name: &str, server: &str| {
+        json!({"metadata": {"name": name},
+            "spec": {"preinstalled": true, "placement": {"server": server}}})
+    };
+    assert_eq!(
+        ann.refused("POST", machines, on("m", "s1")).await,
+        "machines.compute.quarterdeck.dev \"m\" is forbidden: spec.placement.server: it acts on servers.inventory.quarterdeck.dev \"s1\", which user \"ann\" cannot update; ask for the verb update on it"
+    );
+    let mut one = rule(&["update"], "inventory.quarterdeck.dev", "servers");
+    one["resourceNames"] = json!(["s1"]);
+    role(&plane, "", "s1", json!([one])).await;
+    bind(&plane, "", ("ClusterRole", "s1"), user("ann")).await;
+    ann.must("POST", machines, on("m", "s1")).await;
+    ann.refused("POST", machines, on("n", "s2")).await;
+    // Who may not take the server may still revoke what the machine's agent has.
+    plane.must("POST", machines, on("n", "s2")).await;
+    let revoke = json!({"spec": {"agent": {"revokedBefore": "2026-03-01T12:00:00Z"}}});
+    ann.must("PATCH", &format!("{machines}/n"), revoke).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_names_a_secret_may_read_it() {
     let plane = plane().await;
     let inventory = "inventory.quarterdeck.dev";

@@ -102,6 +102,9 @@ impl AgentStatus {
 pub struct JoinTokenStatus {
     /// SHA-256 of the token, in hexadecimal. It has 256 random bits, so nobody finds it from that.
     pub sha256: String,
+    /// When it was made. One from before `spec.agent.revokedBefore` is good no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub creation_timestamp: Option<Time>,
     /// When it ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expiration_timestamp: Option<Time>,

@@ -245,9 +245,11 @@ async fn preinstalled(
     };
     let seen = server.as_ref().map(|(_, server)| (server, own(server)));
     let (status, action) = preinstalled::decide(machine, seen, objects.now());
+    let waits = named.is_some() && status.server.is_none() && action == Action::Nothing;
     let found = named.and_then(|name| objects.get(&Key::new(Server::info(), "", &name)));
     match (&action, server, found) {
-        (Action::Choose, _, Some(free)) => {
+        // As it was when that was decided.
+        (Action::Choose, Some((seen, _)), Some(free)) if free.revision == seen => {
             take(objects, &free, (at, machine)).await?;
         }
         (Action::Release, Some((at, mut server)), _) => {
@@ -260,8 +262,11 @@ async fn preinstalled(
     if !mutations.is_empty() {
         objects.commit(mutations).await?;
     }
-    // What was taken or let go is seen in the next look.
-    Ok(matches!(action, Action::Choose | Action::Release).then_some(Duration::ZERO))
+    // What was taken or let go is seen in the next look. Nobody tells it of a server that it waits for.
+    if matches!(action, Action::Choose | Action::Release) {
+        return Ok(Some(Duration::ZERO));
+    }
+    Ok(waits.then_some(LOOK_AGAIN))
 }
 
 /// What is to be written of the machine itself, and what is told of that.

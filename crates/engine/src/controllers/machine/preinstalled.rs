@@ -4,7 +4,7 @@
 use super::decide::{Action, enter, not_ready, set};
 use quarterdeck_model::{
     ConditionStatus, Time, condition,
-    kinds::{Machine, MachinePhase, MachineStatus, Server, machine_agent::REACHABLE},
+    kinds::{Machine, MachinePhase, MachineStatus, Server, ServerPhase, machine_agent::REACHABLE},
 };
 
 /// What a preinstalled machine's status should be, and what to do next for it. `server` is what it names, and whether that is
@@ -76,8 +76,27 @@ fn take(
                 );
                 Err(("ServerTaken", message))
             }
+            None if !may_be_taken(server.status.phase) => {
+                let message = format!(
+                    "Server {name} is {}; only one that is Registered, Inspecting or Ready is taken. Name another, or wait.",
+                    server.status.phase
+                );
+                Err(("ServerNotFree", message))
+            }
             None => Ok(Action::Choose),
         },
+    }
+}
+
+/// Whether nothing is on a server, or under way there, that whoever takes it would come between.
+fn may_be_taken(phase: ServerPhase) -> bool {
+    use ServerPhase::{
+        Cleaning, InUse, Inspecting, Provisioning, Quarantined, Ready, Registered, Repairing,
+        Retired,
+    };
+    match phase {
+        Registered | Inspecting | Ready => true,
+        Provisioning | InUse | Cleaning | Quarantined | Repairing | Retired => false,
     }
 }
 
@@ -149,6 +168,15 @@ mod tests {
             let (status, did) = decide(&machine(spec, status), server, now);
             let ready = condition::find(&status.conditions, "Ready").unwrap();
             assert_eq!((&*ready.reason, did, status.phase), (reason, action, phase));
+        }
+        for phase in ServerPhase::ALL {
+            let server = server(json!({"phase": phase}));
+            let (status, did) =
+                decide(&machine(on_s.clone(), joined.clone()), Some((&server, false)), now);
+            let taken = ["Registered", "Inspecting", "Ready"].contains(&&*phase.to_string());
+            assert_eq!(did == Action::Choose, taken, "{phase}");
+            let ready = condition::find(&status.conditions, "Ready").unwrap();
+            assert_eq!(ready.reason == "ServerNotFree", !taken, "{phase}");
         }
         let mut gone = machine(on_s, joined);
         gone.metadata.deletion_timestamp = Some(now);
