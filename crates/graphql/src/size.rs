@@ -33,7 +33,9 @@ pub(crate) fn check_text(query: &str) -> Result<(), String> {
             _ => {}
         }
         if depth > BRACKETS_MAX {
-            return Err(format!("the query's brackets nest more than {BRACKETS_MAX} deep"));
+            return Err(format!(
+                "the query is nested too deep: more than {BRACKETS_MAX} brackets are in each other"
+            ));
         }
     }
     Ok(())
@@ -75,7 +77,7 @@ pub(crate) fn check(document: &ExecutableDocument) -> Result<(), String> {
         count = count.saturating_add(counted.of(&operation.node.selection_set.node)?);
         if count > FIELDS_MAX {
             return Err(format!(
-                "the query has more than {FIELDS_MAX} fields, with those of its fragments where they are used; ask for fewer, or in several queries"
+                "the query is too complex: it has more than {FIELDS_MAX} fields, with those of its fragments where they are used; ask for fewer, or in several queries"
             ));
         }
     }

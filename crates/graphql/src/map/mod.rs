@@ -25,7 +25,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::sync::{Mutex as Turn, broadcast};
+use tokio::sync::{Mutex as Turn, Semaphore, broadcast};
 
 /// How often what changed is sent at most.
 const EVERY: Duration = Duration::from_millis(250);
@@ -46,6 +46,12 @@ struct Shared {
 const OWN_MAX: usize = 8;
 /// Maps of such callers in all: each is some megabytes, and is looked through four times a second.
 const OWN_MAX_IN_ALL: usize = 256;
+/// Maps that are shared: any label makes one.
+const SHARED_MAX: usize = 64;
+/// Maps that are drawn at once, each on a core of its own.
+const DRAWN_MAX: usize = 2;
+
+static DRAWING: Semaphore = Semaphore::const_new(DRAWN_MAX);
 
 /// Which pages look at the same map: those by the same field whose callers see all servers. Any other has its own, by
 /// its number: what a caller may see changes, and what was drawn for an earlier look of theirs may be more or less.
@@ -155,6 +161,11 @@ impl Maps {
         if let Some(shared) = all.get(&which) {
             return Ok(shared.clone());
         }
+        if which.1.is_none() && all.keys().filter(|(_, own)| own.is_none()).count() >= SHARED_MAX {
+            let why =
+                "the fleet is looked at by too many fields; try again later, or by another one";
+            return Err(Unlooked::TooMany(why.into()));
+        }
         let (frames, _) = broadcast::channel(BEHIND_MAX);
         let shared = Arc::new(Shared { picture: Turn::new(None), frames });
         all.insert(which, shared.clone());
@@ -225,10 +236,15 @@ impl Maps {
 
     /// Draws where it keeps nobody from the network.
     async fn draw(&self, viewer: &Arc<dyn Viewer>, by: Field) -> Result<Picture, String> {
+        // It is never closed. Held until it is drawn, whoever waits for it.
+        let turn = DRAWING.acquire().await;
         // Before the moment: racks that change between the two are looked at again.
         let racks = self.store.newest(Rack::info());
         let moment = self.moment(viewer);
-        let work = tokio::task::spawn_blocking(move || Picture::drawn(&moment, &by, racks));
+        let work = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            Picture::drawn(&moment, &by, racks)
+        });
         work.await.map_err(|_| "the plane is stopping".into())
     }
 
