@@ -139,8 +139,8 @@ impl Session<'_> {
             tokio::select! {
                 frame = reader.next() => match frame? {
                     ToAgent::Tasks(tasks) => {
-                        told.tasks.retain(|name, _| tasks.iter().any(|task| task.name == *name));
-                        self.tasks.assign(tasks).await.map_err(|error| error.to_string())?;
+                        self.tasks.assign(tasks, &told.tasks);
+                        told.tasks.retain(|name, _| self.tasks.knows(name));
                         self.tell_tasks(stream, &mut told).await?;
                     }
                     ToAgent::Instances(said) => {

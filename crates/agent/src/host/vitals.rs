@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn failed_units_are_told_by_name() {
-        // As systemd 252 prints it.
+        // Written by hand, in the form of systemctl list-units.
         let text = "nginx.service loaded failed failed A high performance web server\n\
                     run-x.mount   loaded failed failed /run/x\n";
         assert_eq!(failed(text), ["nginx.service", "run-x.mount"]);

@@ -3,10 +3,11 @@
 use super::{Failure, Outcome, users};
 use crate::{folder::sync_folder, host::Host};
 use quarterdeck_model::kinds::{AgentTaskStatus, FILE_BYTES_MAX, FileTask};
+use rustix::fs::OFlags;
 use std::{
     fs::{self, OpenOptions, Permissions},
-    io::{self, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown},
     path::{Component, Path},
 };
 
@@ -58,7 +59,7 @@ pub(super) fn file(host: &Host, task: &FileTask) -> Outcome {
         let so = mode.is_none_or(|mode| there.mode() & 0o7777 == mode)
             && uid.is_none_or(|uid| there.uid() == uid)
             && gid.is_none_or(|gid| there.gid() == gid)
-            && fs::read(&path).is_ok_and(|content| content == task.content.as_bytes());
+            && holds(&path, task.content.as_bytes()).unwrap_or(false);
         if so {
             return told(false);
         }
@@ -70,6 +71,22 @@ pub(super) fn file(host: &Host, task: &FileTask) -> Outcome {
     let gid = gid.or(there.as_ref().map(|there| there.gid()));
     write(&path, task.content.as_bytes(), mode, (uid, gid)).map_err(failed)?;
     told(true)
+}
+
+/// Whether a plain file holds exactly that. Whoever may write in its folder may have put something else there by now: no
+/// link is followed, no pipe waited for, and no more read than is compared.
+fn holds(path: &Path, content: &[u8]) -> io::Result<bool> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let flags = flags.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let (there, length) = (file.metadata()?, content.len() as u64);
+    if !there.is_file() || there.len() != length {
+        return Ok(false);
+    }
+    let mut found = Vec::with_capacity(content.len());
+    // One more than there should be, should it grow meanwhile.
+    file.take(length + 1).read_to_end(&mut found)?;
+    Ok(found == content)
 }
 
 fn read_mode(mode: &str) -> Result<u32, Failure> {
@@ -93,7 +110,7 @@ fn write(
     let written = (|| {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         file.write_all(content)?;
-        chown(&new, uid, gid)?;
+        fchown(&file, uid, gid)?;
         file.set_permissions(Permissions::from_mode(mode))?;
         file.sync_all()?;
         fs::rename(&new, path)?;
@@ -132,6 +149,21 @@ mod tests {
         let gone = FileTask { absent: true, ..task("", None) };
         assert!(done(&gone) && !done(&gone));
         assert_eq!(fs::read_dir(folder.path().join("etc")).unwrap().count(), 0, "nothing is left");
+    }
+
+    #[test]
+    fn only_a_plain_file_of_that_content_is_taken_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("one"), "one").unwrap();
+        std::os::unix::fs::symlink(at("one"), at("link")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+        assert!(holds(&at("one"), b"one").unwrap());
+        for other in [&b"two"[..], b"on", b"one1", b""] {
+            assert!(!holds(&at("one"), other).unwrap());
+        }
+        assert!(holds(&at("link"), b"one").is_err(), "no link is followed");
+        assert!(!holds(&at("pipe"), b"").unwrap(), "no pipe is waited for");
     }
 
     #[test]

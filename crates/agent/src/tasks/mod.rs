@@ -20,8 +20,7 @@ use quarterdeck_model::{
     kinds::{AgentTaskPhase, AgentTaskStatus},
 };
 use std::{
-    collections::BTreeMap,
-    io,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -105,9 +104,10 @@ impl Tasks {
             .collect()
     }
 
-    /// These are to be done: what is new is begun, and what has ended and is not among them is forgotten, as the plane has
-    /// its result.
-    pub(crate) async fn assign(&self, wanted: Vec<Task>) -> io::Result<()> {
+    /// These are to be done: what is new is begun, and what has ended, was `told` so, and is not among them is forgotten, as the
+    /// plane has its result. One whose end was not told may be missing only because the plane looked too early, or because a
+    /// frame does not hold all: it would be begun a second time when it comes again.
+    pub(crate) fn assign(&self, wanted: Vec<Task>, told: &HashMap<String, AgentTaskStatus>) {
         let forgotten: Vec<String> = {
             let mut entries = self.0.entries();
             let known = |entry: &Entry| {
@@ -115,14 +115,19 @@ impl Tasks {
                     .iter()
                     .any(|task| (&task.name, &task.uid) == (&entry.task.name, &entry.task.uid))
             };
-            let old = |entry: &&Entry| entry.status.ended() && !known(entry);
+            let old = |entry: &&Entry| {
+                let told = told.get(&entry.task.name) == Some(&entry.status);
+                entry.status.ended() && told && !known(entry)
+            };
             let old: Vec<String> =
                 entries.values().filter(old).map(|entry| entry.task.name.clone()).collect();
             entries.retain(|name, _| !old.contains(name));
             old
         };
         for name in &forgotten {
-            self.0.journal.remove(name)?;
+            if let Err(error) = self.0.journal.remove(name) {
+                warn!(task = name, %error, "a task that was told could not be removed; it is told again after a restart");
+            }
         }
         for task in wanted {
             if self.0.entries().contains_key(&task.name) {
@@ -130,14 +135,34 @@ impl Tasks {
             }
             let phase = AgentTaskPhase::Running;
             let status = AgentTaskStatus { phase, started_at: Some(now()), ..Default::default() };
-            let entry = Entry { task: task.clone(), status };
-            // Before it is begun.
-            self.0.journal.write(&entry)?;
+            let mut entry = Entry { task: task.clone(), status };
+            // Before it is begun. What cannot be kept, as on a full disk, is not: the others go on.
+            let kept = self.0.journal.write(&entry);
+            if let Err(error) = &kept {
+                warn!(task = task.name, %error, "a task could not be kept, and is not begun");
+                // It may be there and only not be known to last; without it nothing is gone on with.
+                let _ = self.0.journal.remove(&task.name);
+                entry.status = AgentTaskStatus {
+                    phase: AgentTaskPhase::Failed,
+                    reason: Some("NotStarted".into()),
+                    message: Some(format!(
+                        "it was not begun, as the agent could not write it down in its data folder: {error}; make room there, then retry the step"
+                    )),
+                    finished_at: Some(now()),
+                    ..entry.status
+                };
+            }
             self.0.entries().insert(task.name.clone(), entry);
             self.0.tell();
-            self.begin(task, false);
+            if kept.is_ok() {
+                self.begin(task, false);
+            }
         }
-        Ok(())
+    }
+
+    /// Whether it knows a task of that name.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.0.entries().contains_key(name)
     }
 
     fn begin(&self, task: Task, resumed: bool) {
@@ -250,4 +275,74 @@ fn unknown() -> Failure {
 
 fn now() -> Time {
     Time::new(Timestamp::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quarterdeck_model::kinds::{AgentTaskSpec, FileTask};
+
+    fn task(name: &str, path: &str) -> Task {
+        let file = FileTask { path: path.into(), content: "x".into(), ..FileTask::default() };
+        let spec = AgentTaskSpec { file: Some(file), ..AgentTaskSpec::default() };
+        Task { name: name.into(), uid: "u".into(), spec }
+    }
+
+    fn tasks(folder: &std::path::Path) -> Tasks {
+        std::fs::create_dir_all(folder.join("tasks")).unwrap();
+        let (journal, _) = Journal::open(&folder.join("tasks")).unwrap();
+        let (changed, _) = watch::channel(0);
+        let (host, entries) = (Arc::new(Host::new(folder)), Mutex::default());
+        let reboot_command = Vec::new();
+        Tasks(Arc::new(Shared { host, reboot_command, journal, entries, changed }))
+    }
+
+    async fn ended(tasks: &Tasks, name: &str) -> AgentTaskStatus {
+        let mut changes = tasks.changes();
+        let look = async {
+            loop {
+                let found = tasks.reports().into_iter().find(|it| it.name == name);
+                if let Some(report) = found.filter(|it| it.status.ended()) {
+                    return report.status;
+                }
+                changes.changed().await.unwrap();
+            }
+        };
+        timeout(Duration::from_secs(30), look).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_task_is_forgotten_only_when_its_end_was_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let tasks = tasks(folder.path());
+        let mut told = HashMap::new();
+        tasks.assign(vec![task("a", "/a")], &told);
+        let status = ended(&tasks, "a").await;
+        assert_eq!(status.phase, AgentTaskPhase::Succeeded);
+        tasks.assign(Vec::new(), &told);
+        let before = AgentTaskStatus { phase: AgentTaskPhase::Running, ..status.clone() };
+        told.insert("a".into(), before);
+        tasks.assign(Vec::new(), &told);
+        assert!(tasks.knows("a"), "its end was not told");
+        told.insert("a".into(), status);
+        tasks.assign(vec![task("a", "/a")], &told);
+        assert!(tasks.knows("a"), "the plane has not noted it");
+        tasks.assign(Vec::new(), &told);
+        assert!(!tasks.knows("a"));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_cannot_be_kept_fails_alone_and_is_not_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let tasks = tasks(folder.path());
+        let none = HashMap::new();
+        tasks.assign(vec![task("a", "/a")], &none);
+        ended(&tasks, "a").await;
+        std::fs::remove_dir_all(folder.path().join("tasks")).unwrap();
+        tasks.assign(vec![task("b", "/b")], &none);
+        let status = ended(&tasks, "b").await;
+        assert_eq!(status.phase, AgentTaskPhase::Failed);
+        assert_eq!(status.reason.as_deref(), Some("NotStarted"));
+        assert!(!folder.path().join("b").exists());
+    }
 }

@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn what_apt_prints_is_understood() {
-        // As apt 2.6 printed it.
+        // Written by hand, in the form of apt-get --simulate.
         let text = "Reading package lists...\nInst libssl3 [3.0.11-1] (3.0.15-1 Debian:12.8/stable [amd64]) []\n\
                     Inst new (1.0 Debian:12/stable [all])\nConf libssl3 (3.0.15-1 Debian:12.8/stable [amd64])\n";
         assert_eq!(listed(text), ["libssl3 3.0.15-1", "new 1.0"]);

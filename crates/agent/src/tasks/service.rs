@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn what_is_so_already_is_left() {
-        // As systemd 252 printed it on a real host.
+        // Written by hand, in the form of systemctl(1), show --property.
         let runs = read("LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n");
         let rests = read("LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n");
         let broken = read("LoadState=loaded\nActiveState=failed\nUnitFileState=enabled\n");
