@@ -19,7 +19,7 @@ CARGO ?= cargo
 BUILD_PACKAGES := gcc libc6-dev lld make
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ui build run demo serve lab test history soak fuzz lint fmt bench deny doc build-packages
+.PHONY: help setup ui build run demo serve lab test flows history soak fuzz lint fmt bench deny doc build-packages
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,7 +54,6 @@ lab: setup ## Start a virtual machine with a Redfish BMC to try Quarterdeck on; 
 # Documentation tests come first, so that what is printed last is the summary of all other tests.
 test: setup ui ## Install what the tests need and run all of them
 	@cd ui && npm test --silent
-	$(CARGO) build --package quarterdeck && cd ui && npm run --silent e2e
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		$(CARGO) test --workspace --doc && $(CARGO) nextest run --workspace; \
 	else \
@@ -72,6 +71,10 @@ fuzz: build-packages ## Fuzz each parser that meets the outside for SECONDS_EACH
 	BOLERO_RANDOM_MAX_LEN=4096 $(CARGO) test --release \
 		--package quarterdeck-model --package quarterdeck-runbook --package quarterdeck-api \
 		--package quarterdeck-cli fuzz_
+
+flows: setup ui ## Drive the page in Chromium against the real binary over a simulated fleet; SERVERS=110000 for a large one
+	$(CARGO) build --package quarterdeck
+	cd ui && npm run --silent e2e
 
 lint: build-packages ## Check formatting, and run clippy and ESLint, warnings refused
 	@scripts/setup-ui.sh

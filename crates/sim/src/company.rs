@@ -91,8 +91,9 @@ impl Company {
             self.services.iter().cloned().zip(self.machines.iter().cloned()).collect();
         let machines = plans.into_iter().flat_map(|(plan, classes)| {
             let all = classes.into_iter().flat_map(|(class, count)| (0..count).map(move |_| class));
-            all.enumerate()
-                .map(move |(number, class)| FleetObject::Machine(plan.machine(number, class)))
+            all.enumerate().map(move |(number, class)| {
+                FleetObject::Machine(Box::new(plan.machine(number, class)))
+            })
         });
         teams.chain(services).chain(machines)
     }

@@ -69,7 +69,7 @@ pub enum FleetObject {
     /// What people use.
     Service(Service),
     /// What a team runs its services on.
-    Machine(Machine),
+    Machine(Box<Machine>),
     /// A runbook over many servers.
     Campaign(Box<Campaign>),
     /// A time in which nothing is disturbed.
@@ -141,7 +141,7 @@ impl FleetObject {
             Self::Server(it) => value(&**it),
             Self::Namespace(it) => value(it),
             Self::Service(it) => value(it),
-            Self::Machine(it) => value(it),
+            Self::Machine(it) => value(&**it),
             Self::Campaign(it) => value(&**it),
             Self::Freeze(it) => value(it),
         }
