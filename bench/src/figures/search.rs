@@ -74,11 +74,14 @@ fn objects(size: &Size) -> impl Iterator<Item = Mutation> + '_ {
                  name: String,
                  number: usize,
                  mut value: serde_json::Value| {
-        let mut meta = json!({"name": name, "uid": uid(number, 3)});
-        if !namespace.is_empty() {
-            meta["namespace"] = json!(namespace);
+        let uid = uid(number, 3);
+        let meta = match namespace.is_empty() {
+            true => json!({"name": name, "uid": uid}),
+            false => json!({"name": name, "uid": uid, "namespace": namespace}),
+        };
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("metadata".into(), meta);
         }
-        value["metadata"] = meta;
         write(kind, &value)
     };
     let sites = (0..12).map(move |at| {

@@ -216,8 +216,7 @@ impl Model {
             let places: BTreeSet<&String> =
                 eligible.filter_map(|(name, _)| self.place(name, level)).collect();
             let least = places.iter().map(|at| self.count(wish.workload, level, Some(at))).min();
-            self.count(wish.workload, level, Some(here)) + 1
-                <= least.unwrap_or_default() + spread.skew()
+            self.count(wish.workload, level, Some(here)) < least.unwrap_or_default() + spread.skew()
         });
         self.eligible(host, &wants)
             && fits

@@ -287,7 +287,6 @@ impl Next<'_> {
     }
 
     /// Makes one that ended anew, if and when it should be.
-    #[expect(clippy::too_many_arguments, reason = "each is a part of one decision")]
     fn again(
         &mut self,
         container: &Container,

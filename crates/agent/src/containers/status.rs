@@ -49,18 +49,18 @@ pub(super) fn status(
         seen.newest(SANDBOX).or_else(|| seen.containers.iter().find(|it| it.is_running()));
     let started = seen.containers.iter().filter(|it| it.name != SANDBOX).filter_map(since).min();
     let before = around.before;
-    let phase_since = if before.phase == phase { before.phase_since.clone() } else { None };
+    let phase_since = if before.phase == phase { before.phase_since } else { None };
     let ports = seen.containers.iter().filter(|it| it.is_running()).flat_map(|it| &it.ports);
     InstanceStatus {
         observed_generation: None,
         phase,
-        phase_since: Some(phase_since.unwrap_or_else(|| now.clone())),
+        phase_since: Some(phase_since.unwrap_or(now)),
         conditions: vec![ready(phase, message.as_deref(), before, now)],
         message,
         containers,
         address: network.and_then(|it| it.address.clone()),
         ports: ports.cloned().collect(),
-        started_at: before.started_at.clone().or_else(|| started.map(Time::seconds)),
+        started_at: before.started_at.or_else(|| started.map(Time::seconds)),
     }
 }
 
@@ -87,7 +87,7 @@ fn ready(
     if let Some(before) =
         before.conditions.iter().find(|it| it.kind == "Ready" && it.status == status)
     {
-        condition.last_transition_time = before.last_transition_time.clone();
+        condition.last_transition_time = before.last_transition_time;
     }
     condition
 }

@@ -1,5 +1,7 @@
 //! Containers of a host, on a real engine that each test starts for itself.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod adoption;
 mod ends;
 mod engine_away;
