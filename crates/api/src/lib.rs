@@ -3,7 +3,7 @@
 //! Rules of this crate: the wire's shapes live here and nowhere else; reading is from the cache,
 //! writing is one conditional commit; it must not know runs, providers or any kind's meaning.
 //!
-//! Start reading at [`server`] (dispatch), then `path` (what can be asked), `write` and `read`.
+//! Start reading at [`server`] (who calls) and its `dispatch` (which endpoint answers), then `path` (what can be asked), `write` and `read`.
 
 mod admission;
 mod agents;

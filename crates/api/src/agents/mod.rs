@@ -20,7 +20,18 @@ pub(crate) use identity::{Agent, is_agent};
 pub(crate) use join::{join, join_token, renew};
 pub(crate) use stream::stream;
 
-use crate::{Audit, pki::Authority, server::Api};
+use crate::{
+    Audit,
+    answer::Answer,
+    authorize::{self, Ask, Decision},
+    identity::Caller,
+    path::AgentCall,
+    pki::Authority,
+    server::Api,
+    status::ApiError,
+};
+use http::Request;
+use hyper::body::Incoming;
 use quarterdeck_model::agent::{STREAMS_LEASE, Usage};
 use quarterdeck_store::Store;
 use registry::Registry;
@@ -125,5 +136,39 @@ impl Api {
     pub fn with_agents(mut self, agents: Arc<Agents>) -> Self {
         self.agents = Some(agents);
         self
+    }
+}
+
+impl Api {
+    /// What an agent may, if it still is one.
+    pub(crate) fn agent_decision(
+        &self,
+        caller: &Caller,
+        ask: &Ask<'_>,
+    ) -> Result<Decision, ApiError> {
+        let (world, agent) = (self.store.world(), Agent::of(caller)?);
+        agent.machine(&world)?;
+        Ok(match authorize::agent_may(&world, &agent, ask) {
+            true => Decision::Allowed(None),
+            false => {
+                let why = "the agent of a machine reads that machine, its instances, what they mount and its tasks, and nothing else";
+                Decision::Denied(why.into())
+            }
+        })
+    }
+
+    /// Answers an agent, or who becomes one.
+    pub(crate) async fn agent(
+        &self,
+        call: AgentCall,
+        caller: &Caller,
+        request: Request<Incoming>,
+    ) -> Result<Answer, ApiError> {
+        let agents = self.agents.as_ref().ok_or_else(ApiError::no_such_path)?;
+        match call {
+            AgentCall::Join => join(self, agents, request).await,
+            AgentCall::Renew => renew(self, agents, &Agent::of(caller)?, request).await,
+            AgentCall::Stream => stream(self, agents, Agent::of(caller)?, request),
+        }
     }
 }
