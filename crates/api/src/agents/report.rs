@@ -122,9 +122,12 @@ impl Agents {
                 memory: facts.memory_bytes - reserved,
             });
             if machine.spec.preinstalled {
-                let address = facts.interfaces.iter().flat_map(|it| &it.addresses).next();
-                let address = address.and_then(|it| it.split('/').next());
-                machine.status.address = address.map(str::to_owned);
+                let outward = facts.interfaces.iter().filter(|it| leads_out(&it.name));
+                let addresses = outward.flat_map(|it| &it.addresses);
+                let address = addresses
+                    .filter_map(|it| it.split('/').next()?.parse::<std::net::IpAddr>().ok())
+                    .next();
+                machine.status.address = address.map(|it| it.to_string());
             }
             machine.status.facts = Some(facts.clone());
         })
@@ -178,13 +181,17 @@ impl Agents {
 
     async fn tell_task(&self, agent: &Agent, report: TaskReport) -> Result<(), StoreError> {
         let TaskReport { name, uid, status } = report;
-        let status = status.bounded();
+        let (status, now) = (status.bounded(), Time::new(Timestamp::now()));
         self.modify::<AgentTask>(agent, &name, |task| {
             let own = task.metadata.uid == uid
                 && task.spec.machine == agent.name
                 && task.spec.machine_uid == agent.uid;
             if own && !task.status.ended() {
                 task.status = status.clone();
+                // How long it is kept follows from that, so a host's own clock does not say it.
+                if task.status.ended() {
+                    task.status.finished_at = Some(now);
+                }
             }
         })
         .await
@@ -246,9 +253,13 @@ impl Agents {
     ) -> Result<(), StoreError> {
         let kind = K::info();
         for _ in 0..TRIES {
-            let Some(found) = self.store.world().get(kind, &agent.namespace, name) else {
-                return Ok(());
+            let found = self.store.world().get(kind, &agent.namespace, name);
+            // It may only not be here yet; an agent forgets what it is told is gone.
+            let found = match found {
+                None => self.store.fresh().await?.get(kind, &agent.namespace, name),
+                found => found,
             };
+            let Some(found) = found else { return Ok(()) };
             let broken = |error: String| StoreError::Unavailable(error);
             let mut value: K = found.decode().map_err(|error| broken(error.to_string()))?;
             let before = value.clone();
@@ -298,6 +309,12 @@ fn bounded(mut status: InstanceStatus) -> InstanceStatus {
     status.message = status.message.as_deref().map(sentence);
     status.address = status.address.as_deref().map(sentence);
     status
+}
+
+/// Whether others may reach the host by an interface of that name: not by those of its own containers, nor by its loopback.
+fn leads_out(name: &str) -> bool {
+    let inner = ["br-", "veth", "cni"].iter().any(|prefix| name.starts_with(prefix));
+    !inner && !["lo", "docker0"].contains(&name)
 }
 
 /// A word for machines, whatever an agent says.

@@ -165,6 +165,12 @@ impl Open {
         let version: String =
             hello.version.chars().filter(|letter| !letter.is_control()).take(64).collect();
         self.tell(Report::Connected { session: id, version: &version, since: now }).await?;
+        // What ended is forgotten when it is not among them, so nothing may be missing only because it is not here yet. And its
+        // certificate is looked at again, now that whoever revokes it finds the stream.
+        let world = self.agents.store.fresh().await.map_err(|error| error.to_string())?;
+        if let Err(error) = self.agent.machine(&world) {
+            return Err(End::Ours(Goodbye { message: error.message, for_good: true }));
+        }
         self.send_tasks().await?;
         let mut sent = Sent::default();
         self.send_instances(&mut sent).await?;

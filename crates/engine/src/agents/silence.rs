@@ -165,11 +165,13 @@ impl Silence {
         }
     }
 
-    /// Verdicts on those whose time has come, not more than `most`. One that is unreachable is told again unless it is noted
+    /// Verdicts on those whose time has come, with not more than `most` unreachable ones: those that are held back cost nothing, and
+    /// must not keep others waiting. One that is unreachable is told again unless it is noted
     /// as such.
     pub(super) fn due(&mut self, now: Timestamp, most: usize) -> Vec<(Key, Verdict)> {
         let mut verdicts = Vec::new();
-        while verdicts.len() < most {
+        let mut unreachable = 0;
+        while unreachable < most {
             let Some((at, key)) = self.due.pop_first() else { break };
             if at > now {
                 self.due.insert((at, key));
@@ -192,6 +194,7 @@ impl Silence {
                     now.checked_add(self.limits.deadline / 4).unwrap_or(Timestamp::MAX)
                 }
             };
+            unreachable += usize::from(verdict == Verdict::Unreachable);
             // One that was noted twice is in the line twice, until its time has come.
             self.due.insert((again.max(now + SignedDuration::from_millis(1)), key.clone()));
             if !matches!(verdict, Verdict::Wait(_)) {
