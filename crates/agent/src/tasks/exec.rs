@@ -90,8 +90,10 @@ pub(super) async fn run(
         Some(Err(error)) => Err(Failure::new("NotStarted", error.to_string())),
         None => {
             signal(Signal::TERM);
-            if timeout(GRACE, child.wait()).await.is_err() {
-                signal(Signal::KILL);
+            let ended = timeout(GRACE, child.wait()).await.is_ok();
+            // What it started may ask for more time than it did itself.
+            signal(Signal::KILL);
+            if !ended {
                 let _ = timeout(GRACE, child.wait()).await;
             }
             progress(out.text(), err.text());
@@ -232,8 +234,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_ends_at_its_deadline_with_all_that_it_started() {
+        for script in [
+            "trap '' TERM; sleep 1000 & echo $!; wait; wait",
+            // The first ends when it is asked to, and what it started does not.
+            "(trap '' TERM; exec sleep 1000) & echo $!; wait",
+        ] {
+            ends_with_all_that_it_started(script).await;
+        }
+    }
+
+    async fn ends_with_all_that_it_started(script: &str) {
         let begun = Instant::now();
-        let script = "trap '' TERM; sleep 1000 & echo $!; wait; wait";
         let told = std::sync::Mutex::new(String::new());
         let progress = |out: String, _| *told.lock().unwrap() = out;
         let host = Host::new("/".as_ref());

@@ -24,7 +24,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 /// A task without a deadline of its own.
@@ -240,10 +240,7 @@ impl Shared {
         }
         if let Some(patch) = &spec.patch {
             let progress = |stdout: String, stderr: String| self.progress(task, stdout, stderr);
-            let patched = patch::patch(&self.host, patch, left, &progress);
-            return timeout(left, patched)
-                .await
-                .unwrap_or_else(|_| Err(Failure::new("Timeout", "its deadline passed")));
+            return patch::patch(&self.host, patch, left, &progress).await;
         }
         Err(Failure::new(
             "NotSupported",
@@ -281,6 +278,7 @@ fn now() -> Time {
 mod tests {
     use super::*;
     use quarterdeck_model::kinds::{AgentTaskSpec, FileTask};
+    use tokio::time::timeout;
 
     fn task(name: &str, path: &str) -> Task {
         let file = FileTask { path: path.into(), content: "x".into(), ..FileTask::default() };

@@ -8,7 +8,10 @@ use super::{
 };
 use crate::host::Host;
 use quarterdeck_model::kinds::{AgentTaskStatus, ExecTask, PatchMode, PatchTask};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 pub(super) async fn patch(
     host: &Host,
@@ -38,7 +41,10 @@ async fn patched(
         let why = "this host has no apt-get; packages of others are not updated yet";
         return Err(Failure::new("NotSupported", why));
     }
+    // One deadline for all of them: what ends a command in order is there, and no dpkg goes on unseen.
+    let deadline = Instant::now() + left;
     let ask = async |argv: Vec<String>| {
+        let left = deadline.saturating_duration_since(Instant::now());
         let said = argv.join(" ");
         let command = ExecTask { argv, env: env.clone(), ..ExecTask::default() };
         let ran = exec::run(host, &command, left, progress).await?;

@@ -4,7 +4,7 @@
 use super::{Failure, Outcome, exec};
 use crate::host::Host;
 use quarterdeck_model::kinds::{AgentTaskStatus, ExecTask, ServiceState, ServiceTask};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How a unit is.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,9 @@ pub(super) async fn service(
     if resumed && matches!(task.state, ServiceState::Restarted | ServiceState::Reloaded) {
         return Err(super::unknown());
     }
+    let deadline = Instant::now() + left;
     let ask = async |arguments: Vec<&str>| {
+        let left = deadline.saturating_duration_since(Instant::now());
         let argv = ["systemctl", "--no-ask-password"].into_iter().chain(arguments);
         let command = ExecTask { argv: argv.map(str::to_owned).collect(), ..ExecTask::default() };
         let ran = exec::run(host, &command, left, &|_, _| {}).await?;

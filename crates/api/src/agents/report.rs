@@ -16,6 +16,8 @@ use quarterdeck_model::{
     object,
 };
 use quarterdeck_store::{Mutation, Outcome, Precondition, StoreError, Write};
+use std::fmt::Display;
+use tracing::warn;
 
 /// How often a write is repeated on a newer version.
 const TRIES: usize = 16;
@@ -218,8 +220,14 @@ impl Agents {
             let own = |condition: &Condition| {
                 !status.conditions.iter().any(|said| said.kind == condition.kind)
             };
-            let kept: Vec<Condition> =
-                instance.status.conditions.iter().filter(|it| own(it)).cloned().collect();
+            let kept: Vec<Condition> = instance
+                .status
+                .conditions
+                .iter()
+                .filter(|it| own(it))
+                .take(CONDITIONS_MAX)
+                .cloned()
+                .collect();
             status.conditions.extend(kept);
             instance.status = status;
             if report.gone && instance.metadata.deletion_timestamp.is_some() {
@@ -260,8 +268,15 @@ impl Agents {
                 found => found,
             };
             let Some(found) = found else { return Ok(()) };
-            let broken = |error: String| StoreError::Unavailable(error);
-            let mut value: K = found.decode().map_err(|error| broken(error.to_string()))?;
+            // Told again it would be as unreadable: what is not understood here must not hold up all that the agent says.
+            let dropped = |error: &dyn Display| {
+                let what = "what an agent said of it is dropped: it cannot be read or written; update this replica";
+                warn!(kind = kind.kind, namespace = agent.namespace, name, %error, "{what}");
+            };
+            let mut value: K = match found.decode() {
+                Ok(value) => value,
+                Err(error) => return Ok(dropped(&error)),
+            };
             let before = value.clone();
             change(&mut value);
             if value == before {
@@ -270,7 +285,10 @@ impl Agents {
             // What nobody holds any more goes with the last who let go.
             let meta = value.meta();
             let gone = meta.deletion_timestamp.is_some() && meta.finalizers.is_empty();
-            let body = object::encode_typed(&value).map_err(|error| broken(error.to_string()))?;
+            let body = match object::encode_typed(&value) {
+                Ok(body) => body,
+                Err(error) => return Ok(dropped(&error)),
+            };
             let key = Key::new(kind, &agent.namespace, name);
             let write = if gone { Write::Delete } else { Write::Put(body.into()) };
             let precondition = Precondition::At(found.revision);

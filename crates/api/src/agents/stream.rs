@@ -212,9 +212,13 @@ impl Open {
                 self.tell(Report::Instance(report)).await?;
             }
             FromAgent::Task(report) => {
+                let ended = report.status.ended();
                 self.tell(Report::Task(report)).await?;
-                // What has ended is no more among its tasks, which tells it that the plane knows.
-                self.send_tasks().await?;
+                // What has ended is no more among its tasks, which tells it that the plane knows. Told again it changes
+                // nothing, and nothing else would say so.
+                if ended {
+                    self.send_tasks().await?;
+                }
             }
         }
         Ok(())
