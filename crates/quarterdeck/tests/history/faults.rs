@@ -99,7 +99,10 @@ impl Replicas {
                 let before = told(late).len();
                 self.signal(acting, Signal::CONT);
                 let late = &mut self.planes[acting];
-                let notices = async || told(late).len() > before;
+                // It leads no more, whatever else it gains meanwhile.
+                let notices = async || {
+                    told(late).iter().skip(before).any(|line| line.contains("leads=false"))
+                };
                 wait_until(DEADLINE, "the late one to notice", notices).await;
             }
             Fault::StoreKilled => {

@@ -463,14 +463,13 @@ impl Witness {
         }
     }
 
-    /// What a machine shares with others is away for `time`. A feed alone takes no power, but two may be away.
+    /// What a machine shares with others is away for `time`. One feed takes no power, and no second one is ever cut.
     pub(crate) fn power_fails(&mut self, cause: Cause, address: &str, time: Duration) {
         let rack = |address: &str| address.split_once('.').map(|(_, rack)| rack.to_owned());
         let until = self.clock.elapsed() + time + RESTORED_WITHIN;
         let with = |it: &&String| match cause {
             Cause::RackPower => rack(it) == rack(address),
-            Cause::PowerFeed => true,
-            Cause::BmcSwitch => false,
+            Cause::PowerFeed | Cause::BmcSwitch => false,
         };
         for it in self.machines.keys().filter(with) {
             let dark = self.dark.entry(it.clone()).or_default();
