@@ -5,7 +5,7 @@ use rustix::fs::{FlockOperation, flock};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -58,7 +58,7 @@ impl Folder {
     /// Writes a file in one step.
     pub(crate) fn write(&self, name: &str, text: &str) -> Result<(), AgentError> {
         let path = self.path(name);
-        write(&path, text.as_bytes()).map_err(failed("write", &path))
+        write(&path, text.as_bytes(), PRIVATE).map_err(failed("write", &path))
     }
 }
 
@@ -74,12 +74,22 @@ pub(crate) fn failed<'p>(
     move |cause| AgentError::File { action, path: path.into(), cause }
 }
 
-/// Writes a file that only its owner may read, in one step that survives a loss of power.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// A file that only its owner may read.
+pub(crate) const PRIVATE: u32 = 0o600;
+
+/// Writes a file in one step that survives a loss of power: it is the old one or the new one.
+pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+        .open(&new)?;
+    // What is left of a crash may have another.
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&new, path)?;

@@ -133,8 +133,11 @@ impl Engine {
         let image_id = match known {
             Some(name) => name,
             None => {
-                let name = client.inspect_image(&image).await.ok().and_then(by_digest);
-                let name = name.unwrap_or_else(|| image.clone());
+                let Ok(found) = client.inspect_image(&image).await else {
+                    // An engine that did not answer is asked again.
+                    return Some(SeenContainer { image_id: image, ..container(it)? });
+                };
+                let name = by_digest(found).unwrap_or_else(|| image.clone());
                 let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
                 if names.len() >= NAMES_MAX {
                     names.clear();

@@ -10,10 +10,11 @@ use super::{
     error::ContainersError,
     settings::Settings,
 };
+use crate::folder;
 use quarterdeck_model::kinds::container::{Container, PodSpec, SecretVolume, Volume};
 use std::{
     collections::BTreeMap,
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink},
     path::{Path, PathBuf},
@@ -47,28 +48,9 @@ pub(super) fn in_memory(path: &Path) -> Result<(), ContainersError> {
     }
 }
 
-/// Writes a file that only root reads, so that after a crash it is the old one or the new one.
+/// Writes a file of a container, or about it.
 pub(super) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), ContainersError> {
-    let beside = path.with_extension("new");
-    let written = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(mode)
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-            .open(&beside)?;
-        // What is left of a crash may have another.
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        match path.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
-    })();
-    written.map_err(ContainersError::file("cannot write", path))
+    folder::write(path, bytes, mode).map_err(ContainersError::file("cannot write", path))
 }
 
 /// Removes a folder with all that is in it, if it is there.

@@ -52,7 +52,7 @@ impl Journal {
     }
 
     pub(crate) fn write(&self, entry: &Entry) -> io::Result<()> {
-        folder::write(&self.file(&entry.task.name)?, &serde_json::to_vec(entry)?)
+        folder::write(&self.file(&entry.task.name)?, &serde_json::to_vec(entry)?, folder::PRIVATE)
     }
 
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {

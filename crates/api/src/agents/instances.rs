@@ -5,7 +5,7 @@ use super::Agent;
 use quarterdeck_model::{
     Duration, Kind as _, Object,
     agent::{Assigned, FRAME_BYTES_MAX, Instances, Secrets},
-    kinds::{Instance, Secret},
+    kinds::{Instance, Secret, instances_on_machine},
 };
 use quarterdeck_store::World;
 use std::{collections::BTreeMap, sync::Arc};
@@ -20,8 +20,7 @@ pub(super) struct Sent(Option<BTreeMap<Box<str>, Vec<u64>>>);
 /// Instances on a machine.
 fn on(world: &World, agent: &Agent) -> Vec<Arc<Object>> {
     let Agent { namespace, name, .. } = agent;
-    let fields =
-        format!("metadata.namespace={namespace},spec.host.kind=Machine,spec.host.name={name}");
+    let fields = instances_on_machine(namespace, name);
     world.with_fields(Instance::info(), &fields)
 }
 

@@ -275,7 +275,10 @@ impl Agents {
             };
             let mut value: K = match found.decode() {
                 Ok(value) => value,
-                Err(error) => return Ok(dropped(&error)),
+                Err(error) => {
+                    dropped(&error);
+                    return Ok(());
+                }
             };
             let before = value.clone();
             change(&mut value);
@@ -287,7 +290,10 @@ impl Agents {
             let gone = meta.deletion_timestamp.is_some() && meta.finalizers.is_empty();
             let body = match object::encode_typed(&value) {
                 Ok(body) => body,
-                Err(error) => return Ok(dropped(&error)),
+                Err(error) => {
+                    dropped(&error);
+                    return Ok(());
+                }
             };
             let key = Key::new(kind, &agent.namespace, name);
             let write = if gone { Write::Delete } else { Write::Put(body.into()) };

@@ -8,7 +8,7 @@ use crate::agents::Agent;
 use quarterdeck_model::{
     Kind as _, KindRef, Object,
     agent::{RENEW_PATH, STREAM_PATH},
-    kinds::{AgentTask, Instance, Machine, Secret},
+    kinds::{AgentTask, Instance, Machine, Secret, instances_on_machine},
 };
 use quarterdeck_store::World;
 use std::sync::Arc;
@@ -55,8 +55,7 @@ fn runs_on(instance: &Object, agent: &Agent) -> bool {
 /// The instances on an agent's machine.
 fn instances(world: &World, agent: &Agent) -> impl Iterator<Item = Arc<Object>> {
     let Agent { namespace, name, .. } = agent;
-    let fields =
-        format!("metadata.namespace={namespace},spec.host.kind=Machine,spec.host.name={name}");
+    let fields = instances_on_machine(namespace, name);
     world.with_fields(Instance::info(), &fields).into_iter()
 }
 

@@ -3,7 +3,9 @@
 //! It is read as JSON: what its agent has not told is not shown.
 
 use super::{metadata, node_name, schema};
-use quarterdeck_model::{Column, FieldError, KindInfo, KindRef, Object, Scope};
+use quarterdeck_model::{
+    Column, FieldError, KindInfo, KindRef, Object, Scope, kinds::machine_agent::REACHABLE,
+};
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 
@@ -119,7 +121,7 @@ fn is_ready(machine: &Value) -> bool {
                 && it.get("status").and_then(Value::as_str) == Some(status)
         })
     };
-    runs && !says("Reachable", "False")
+    runs && !says(REACHABLE, "False")
 }
 
 fn conditions(machine: &Value, ready: bool) -> Vec<Value> {

@@ -367,7 +367,7 @@ impl Api {
 }
 
 /// The token of a request, if it shows one (RFC 6750 §2.1).
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), more) = (all.next(), all.next()) else { return Ok(None) };
     let twice = || Refused::new("the request has two Authorization headers");

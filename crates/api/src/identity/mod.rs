@@ -15,7 +15,7 @@ mod recent;
 mod service_accounts;
 
 pub use authentication::Authentication;
-pub(crate) use authentication::{Authenticated, Shown, Unverified};
+pub(crate) use authentication::{Authenticated, Shown, Unverified, bearer};
 pub(crate) use certificate::ends as certificate_ends;
 pub(crate) use issue::{IssuedCredential, request as request_token};
 pub use jose::Algorithm;

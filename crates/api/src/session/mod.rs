@@ -14,7 +14,7 @@ pub(crate) use seal::SessionKeys;
 
 use crate::{
     answer::{self, Answer},
-    identity::{Authenticated, Authentication, Caller},
+    identity::{Authenticated, Authentication, Caller, bearer},
     server::{Api, Peer},
     status::ApiError,
 };
@@ -152,7 +152,7 @@ fn begin(
         .as_deref()
         .ok_or_else(|| ApiError::bad_request("this plane has no sessions"))?;
     let mut expires = now.as_second().saturating_add(LONGEST_SECS);
-    let holder = match (&who.shown.token, bearer(headers)) {
+    let holder = match (&who.shown.token, bearer(headers).ok().flatten()) {
         (Some(token), Some(text)) => {
             let left = i64::try_from(token.left(now).as_secs()).unwrap_or(i64::MAX);
             expires = expires.min(now.as_second().saturating_add(left));
@@ -213,12 +213,6 @@ fn set_cookie(answer: &mut Answer, value: &str, seconds: i64) -> Result<(), ApiE
     text.set_sensitive(true);
     answer.headers_mut().insert(header::SET_COOKIE, text);
     Ok(())
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim();
-    let (scheme, token) = text.split_once(char::is_whitespace)?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 impl Session {

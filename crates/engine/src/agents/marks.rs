@@ -9,9 +9,12 @@ use crate::{
 use jiff::SignedDuration;
 use quarterdeck_model::{
     Condition, ConditionStatus, Key, Kind as _, KindRef, Object, Time, condition,
-    kinds::{Instance, InstancePhase, Machine, Namespace, Site, machine_agent::REACHABLE},
+    kinds::{
+        Instance, InstancePhase, Machine, Namespace, Site, instances_on_machine,
+        machine_agent::REACHABLE,
+    },
 };
-use quarterdeck_store::{BATCH_MAX, Mutation, Precondition};
+use quarterdeck_store::{Mutation, Precondition};
 use std::{collections::BTreeMap, sync::Arc};
 use tracing::{info, warn};
 
@@ -74,10 +77,7 @@ fn enter(instance: &mut Instance, phase: InstancePhase, now: Time) {
 
 /// Instances on a machine.
 fn on(objects: &Objects, machine: &Key) -> Vec<Arc<Object>> {
-    let fields = format!(
-        "metadata.namespace={},spec.host.kind=Machine,spec.host.name={}",
-        machine.namespace, machine.name
-    );
+    let fields = instances_on_machine(&machine.namespace, &machine.name);
     objects.store().world().with_fields(Instance::info(), &fields)
 }
 
@@ -128,11 +128,9 @@ fn restored(
 }
 
 /// What another changed meanwhile is looked at again when that is seen.
-async fn commit(objects: &Objects, mut mutations: Vec<Mutation>) -> Result<(), EngineError> {
-    while !mutations.is_empty() {
-        let rest = mutations.split_off(mutations.len().min(BATCH_MAX));
+async fn commit(objects: &Objects, mutations: Vec<Mutation>) -> Result<(), EngineError> {
+    if !mutations.is_empty() {
         objects.commit(mutations).await?;
-        mutations = rest;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use quarterdeck_model::{
     condition,
     kinds::{Machine, machine_agent::AGENT_CONNECTED},
 };
-use quarterdeck_store::{BATCH_MAX, Precondition};
+use quarterdeck_store::Precondition;
 use std::collections::{BTreeSet, HashSet};
 use tracing::info;
 
@@ -82,11 +82,7 @@ async fn write_down(objects: &Objects, live: &HashSet<String>) -> Result<(), Eng
         return Ok(());
     }
     info!(machines = mutations.len(), "agents did not come back from a replica that is gone");
-    while !mutations.is_empty() {
-        let rest = mutations.split_off(mutations.len().min(BATCH_MAX));
-        // Whoever came meanwhile wrote that it did.
-        objects.commit(mutations).await?;
-        mutations = rest;
-    }
+    // Whoever came meanwhile wrote that it did.
+    objects.commit(mutations).await?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use super::Controller;
 use crate::objects::{EngineError, Objects};
 use quarterdeck_model::{
     Condition, ConditionStatus, Key, Kind as _, KindRef, Object, Time, condition,
-    kinds::{HostKind, Instance, Machine, Server, Service},
+    kinds::{HostKind, Instance, Machine, Server, Service, instances_on_machine},
 };
 use quarterdeck_store::{Precondition, Store, World};
 use std::{
@@ -96,9 +96,7 @@ fn that_name(key: &Key) -> String {
         return format!("metadata.namespace={namespace},spec.service={name}");
     }
     if *key.kind == *Machine::info().resource_name() {
-        return format!(
-            "metadata.namespace={namespace},spec.host.kind=Machine,spec.host.name={name}"
-        );
+        return instances_on_machine(namespace, name);
     }
     format!("spec.host.name={name}")
 }

@@ -29,6 +29,7 @@ use crate::{
 };
 use quarterdeck_model::{Key, KindRef, Object, ObjectMeta};
 use quarterdeck_store::{EventKind, Store, World};
+use sha2::{Digest as _, Sha256};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::task::{Id, JoinSet, yield_now};
 use tracing::{error, warn};
@@ -234,6 +235,18 @@ impl<C: Controller> News<C> {
             }
         }
     }
+}
+
+/// Letters of names: no vowels, so that they spell nothing, and nothing that looks like another.
+const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
+
+/// The name of one of many that `of` has: the same for the same number, so that none is made twice. One that is another's
+/// already is passed over: the next look gives the next number.
+fn numbered(of: &str, uid: &str, number: u64, letters: usize) -> String {
+    let digest = Sha256::digest(format!("{uid}/{number}").as_bytes());
+    let letter = |byte: &u8| LETTERS.get(usize::from(*byte) % LETTERS.len()).copied();
+    let letters: String = digest.iter().take(letters).filter_map(letter).map(char::from).collect();
+    format!("{of}-{letters}")
 }
 
 #[cfg(test)]

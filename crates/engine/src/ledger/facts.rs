@@ -11,7 +11,7 @@ use quarterdeck_model::{
     Key, Kind as _, KindRef, Object, Revision, Time,
     kinds::{
         Freeze, Instance, Machine, Permit, PermitPhase, Rack, Run, RunTarget, Server, Service,
-        Site, Workload,
+        Site, Workload, instances_on_machine,
     },
 };
 use quarterdeck_store::{Store, World};
@@ -288,8 +288,7 @@ impl Facts {
 
     /// Brings the instances of a machine to where it is now.
     fn machine_has_moved(&mut self, namespace: &str, name: &str, now: Time) {
-        let fields =
-            format!("metadata.namespace={namespace},spec.host.kind=Machine,spec.host.name={name}");
+        let fields = instances_on_machine(namespace, name);
         let world = self.store.world();
         for instance in world.with_fields(Instance::info(), &fields) {
             self.note(&instance, now);

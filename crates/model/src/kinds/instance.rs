@@ -50,6 +50,12 @@ pub struct HostReference {
     pub name: String,
 }
 
+/// Field selector of the instances on a machine.
+#[must_use]
+pub fn instances_on_machine(namespace: &str, name: &str) -> String {
+    format!("metadata.namespace={namespace},spec.host.kind=Machine,spec.host.name={name}")
+}
+
 /// What kind of host an instance runs on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum HostKind {

@@ -63,6 +63,7 @@ pub use impact_report::{
 };
 pub use instance::{
     HostKind, HostReference, Instance, InstancePhase, InstanceSpec, InstanceStatus,
+    instances_on_machine,
 };
 pub use machine::{
     Machine, MachineName, MachinePhase, MachinePlacement, MachineSpec, MachineStatus,

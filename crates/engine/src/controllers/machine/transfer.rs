@@ -11,6 +11,7 @@ use quarterdeck_model::{
     Key, Kind as _, Revision, Time,
     kinds::{
         Instance, Machine, MachineName, MachinePhase, MachineReference, MachineStatus, Server,
+        instances_on_machine,
     },
 };
 use quarterdeck_store::{Outcome, Precondition, World};
@@ -101,9 +102,8 @@ pub(super) async fn take_over(
     status.observed_generation = machine.metadata.generation;
     let found = world.get(Machine::info(), &from.namespace, &from.name);
     let giver = found.as_deref().map(decode::<Machine>).transpose()?;
-    let on = format!("spec.host.kind=Machine,spec.host.name={}", from.name);
-    let instances = world.with_fields(Instance::info(), &on);
-    let instances = instances.iter().filter(|it| it.namespace() == from.namespace).count();
+    let on = instances_on_machine(&from.namespace, &from.name);
+    let instances = world.with_fields(Instance::info(), &on).len();
     if let Err(Waits { reason, message }) = ready(machine, giver.as_ref(), instances) {
         not_ready(&mut status, reason, message, now);
         return Ok(status);

@@ -6,7 +6,7 @@ mod plan;
 mod rooms;
 mod say;
 
-use super::{Controller, owned_by, quotas::Limit};
+use super::{Controller, numbered, owned_by, quotas::Limit};
 use crate::{
     Judge,
     objects::{EngineError, Objects, decode},
@@ -35,9 +35,8 @@ const TEMPLATE: &str = "quarterdeck.dev/template-hash";
 const DELETE_FIRST: &str = "quarterdeck.dev/delete-first";
 /// Changes are gathered for so long: all machines of the pool are looked at.
 const GATHER: Duration = Duration::from_secs(1);
-/// Letters of names: no vowels, so that they spell nothing, and nothing that looks like another.
-const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
-
+/// Letters of a machine's name after the pool's: it is the name of a host, too.
+const LETTERS: usize = 5;
 /// How soon a pool whose machines a policy refuses asks again: nobody tells of a change of policies.
 const JUDGED_AGAIN: Duration = Duration::from_secs(15);
 
@@ -364,7 +363,7 @@ fn new_machine(pool: &MachinePool, number: u64, place: Option<&str>, now: Time) 
     labels.insert(TEMPLATE.to_owned(), template_hash(&pool.spec.template.spec));
     Machine {
         metadata: ObjectMeta {
-            name: machine_name(&of.name, &of.uid, number),
+            name: numbered(&of.name, &of.uid, number, LETTERS),
             namespace: of.namespace.clone(),
             uid: uuid::Uuid::new_v4().to_string(),
             generation: Some(1),
@@ -384,15 +383,6 @@ fn new_machine(pool: &MachinePool, number: u64, place: Option<&str>, now: Time) 
         spec: machine_spec(pool, place),
         ..Machine::default()
     }
-}
-
-/// The same for the same number, so that none is made twice. One that is another's already is passed over: the next
-/// look gives the next number.
-fn machine_name(pool: &str, uid: &str, number: u64) -> String {
-    let digest = Sha256::digest(format!("{uid}/{number}").as_bytes());
-    let letter = |byte: &u8| LETTERS.get(usize::from(*byte) % LETTERS.len()).copied();
-    let letters: String = digest.iter().take(5).filter_map(letter).map(char::from).collect();
-    format!("{pool}-{letters}")
 }
 
 /// Tells templates apart: what machines are, not what they carry.

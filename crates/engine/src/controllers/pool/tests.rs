@@ -342,11 +342,11 @@ fn the_status_says_what_is_waited_for() {
 
 #[test]
 fn names_are_the_same_for_the_same_number_and_those_of_hosts() {
-    let name = machine_name("web", "uid", 0);
-    assert_eq!(name, machine_name("web", "uid", 0));
-    assert_ne!(name, machine_name("web", "uid", 1));
-    assert_ne!(name, machine_name("web", "other", 0));
-    let longest = machine_name(&"a".repeat(57), "uid", u64::MAX);
+    let name = numbered("web", "uid", 0, LETTERS);
+    assert_eq!(name, numbered("web", "uid", 0, LETTERS));
+    assert_ne!(name, numbered("web", "uid", 1, LETTERS));
+    assert_ne!(name, numbered("web", "other", 0, LETTERS));
+    let longest = numbered(&"a".repeat(57), "uid", u64::MAX, LETTERS);
     quarterdeck_model::validate::dns_label(&longest).unwrap();
     assert_eq!(longest.len(), 63);
 }

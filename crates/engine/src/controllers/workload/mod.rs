@@ -19,7 +19,7 @@ mod say;
 mod work;
 mod write;
 
-use super::{Controller, garbage, owned_by};
+use super::{Controller, garbage, numbered, owned_by};
 use crate::{
     actions::Actions,
     objects::{EngineError, Objects, decode},
@@ -32,18 +32,20 @@ use quarterdeck_model::{
     Key, Kind as _, KindRef, Object, Time,
     kinds::{
         Instance, InstancePhase, Machine, Namespace, Permit, Workload,
-        container::CONTAINERS_FINALIZER,
+        container::CONTAINERS_FINALIZER, instances_on_machine,
     },
 };
 use quarterdeck_store::{Mutation, Outcome, Precondition, Store, StoreError, World};
 use room::Rooms;
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use work::Work;
 
+/// Letters of an instance's name after the workload's.
+const LETTERS: usize = 6;
 /// Label of a workload's instances: its name.
 const WORKLOAD: &str = "quarterdeck.dev/workload";
 /// Label of a workload's instances: of which revision they are.
@@ -134,10 +136,7 @@ impl Controller for Workloads {
             let instance = world.get(Instance::info(), namespace, instance);
             return instance.and_then(|instance| of(&instance)).into_iter().collect();
         }
-        let fields = format!(
-            "metadata.namespace={namespace},spec.host.kind=Machine,spec.host.name={}",
-            object.name()
-        );
+        let fields = instances_on_machine(namespace, object.name());
         let instances = world.with_fields(Instance::info(), &fields);
         let mut keys: HashSet<Key> = instances.iter().filter_map(|it| of(it)).collect();
         keys.extend(self.waiting_in(namespace));
@@ -382,17 +381,17 @@ impl Workloads {
         }
         rooms.catch_up();
         let (uid, priority) = (&workload.metadata.uid, workload.spec.priority.unwrap_or_default());
-        let mut full: BTreeMap<i64, ()> = BTreeMap::new();
+        let mut full: BTreeSet<i64> = BTreeSet::new();
         let now = objects.now();
         for revision in &plan.create {
-            if full.contains_key(revision) {
+            if full.contains(revision) {
                 // They are all the same: what one does not find, none does.
                 placing.unplaced += 1;
                 continue;
             }
             let Some(template) = revisions.template(*revision, workload) else { continue };
             let number = placing.created;
-            let name = write::instance_name(&workload.metadata.name, uid, number);
+            let name = numbered(&workload.metadata.name, uid, number, LETTERS);
             let what = (&template.spec, priority);
             match rooms.place(work.key(), &name, what, write::seed(uid, number)) {
                 Ok(placed) => {
@@ -408,7 +407,7 @@ impl Workloads {
                     placing.placed.push((name, put));
                 }
                 Err(unplaced) => {
-                    full.insert(*revision, ());
+                    full.insert(*revision);
                     placing.unplaced += 1;
                     if placing.why.is_none() {
                         placing.why = Some(unplaced.message);
@@ -444,12 +443,12 @@ async fn strip_lost(
     world: &World,
     workload: &Object,
 ) -> Result<Option<Duration>, EngineError> {
-    let owned: HashMap<Key, ()> = world
+    let owned: Vec<Key> = world
         .owned_by(workload.uid())
         .filter(|it| it.kind == Instance::info() && it.deleting() && machine_is_gone(world, it))
-        .map(|it| (it.key.clone(), ()))
+        .map(|it| it.key.clone())
         .collect();
-    for key in owned.keys() {
+    for key in &owned {
         garbage::release(objects, key, CONTAINERS_FINALIZER).await?;
     }
     Ok(None)

@@ -12,6 +12,7 @@ use quarterdeck_model::{
     kinds::{
         Instance, Machine, MachinePhase, Rack, ResourceQuota, Server, TopologyLevel, Workload,
         container::{PodSpec, Protocol},
+        machine_agent::{AGENT_CONNECTED, REACHABLE},
     },
 };
 use quarterdeck_store::{Store, World};
@@ -370,8 +371,8 @@ fn taken(object: &Object) -> Option<Own> {
 fn seen(world: &World, machine: &Machine, value: &Value) -> (Host, Standing) {
     let conditions = &machine.status.conditions;
     let says = |kind| condition::find(conditions, kind);
-    let connected = says("AgentConnected").is_some_and(|it| it.status == ConditionStatus::True);
-    let unreachable = says("Reachable").filter(|it| it.status == ConditionStatus::False);
+    let connected = says(AGENT_CONNECTED).is_some_and(|it| it.status == ConditionStatus::True);
+    let unreachable = says(REACHABLE).filter(|it| it.status == ConditionStatus::False);
     let number = |path| value.pointer(path).and_then(Value::as_u64);
     let allocatable = Resources {
         cpu: number("/status/allocatable/cpu").unwrap_or_default(),

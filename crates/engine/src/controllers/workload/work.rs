@@ -57,6 +57,7 @@ impl Work<'_> {
                 }
             }
         }
+        let touched: HashSet<Key> = mutations.iter().map(|it| it.key.clone()).collect();
         for (at, member) in own.members.iter().enumerate() {
             let no_longer = !asked.contains(&at) && !member.deleting && !member.preempted;
             if let Some(Some(permit)) = own.permits.get(at)
@@ -71,7 +72,7 @@ impl Work<'_> {
             {
                 let active = (member.revision == plan.active).to_string();
                 if object.label(ACTIVE).is_some_and(|is| is != active)
-                    && !mutations.iter().any(|it| it.key == object.key)
+                    && !touched.contains(&object.key)
                 {
                     let mut value = object.value();
                     if let Some(label) = value.pointer_mut("/metadata/labels")

@@ -11,9 +11,6 @@ use quarterdeck_model::{
 };
 use sha2::{Digest as _, Sha256};
 
-/// Letters of names: no vowels, so that they spell nothing, and nothing that looks like another.
-const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
-
 fn meta(workload: &Workload, name: String, now: Time) -> ObjectMeta {
     let of = &workload.metadata;
     ObjectMeta {
@@ -134,15 +131,6 @@ pub(super) fn permit(namespace: &str, (name, uid): (&str, &str), why: Reason, no
         },
         status: PermitStatus::default(),
     }
-}
-
-/// The same for the same number, so that none is made twice. One that is another's already is passed over: the next look
-/// gives the next number.
-pub(super) fn instance_name(workload: &str, uid: &str, number: u64) -> String {
-    let digest = Sha256::digest(format!("{uid}/{number}").as_bytes());
-    let letter = |byte: &u8| LETTERS.get(usize::from(*byte) % LETTERS.len()).copied();
-    let letters: String = digest.iter().take(6).filter_map(letter).map(char::from).collect();
-    format!("{workload}-{letters}")
 }
 
 /// The seed by which a machine is found for it.
