@@ -106,6 +106,13 @@ pub(crate) struct Host {
     pub(crate) up: Option<Instant>,
 }
 
+impl Host {
+    /// What a machine has run since before this process: it is not known what, and it starts whenever the machine does.
+    pub(crate) fn from_before() -> Self {
+        Self { installed: Some("what was there before".into()), up: None }
+    }
+}
+
 /// How a machine that is turned on starts, should anything be there to start.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Start {
@@ -173,7 +180,7 @@ impl State {
             rest.order = order;
         }
         let next = rest.next.take();
-        let host = rest.host.get_or_insert_default();
+        let host = rest.host.get_or_insert_with(Host::from_before);
         let up = |after: Duration| start.alive.then(|| at + after);
         host.up = match next.map(|next| next.device) {
             Some(Device::VirtualMedia) => {
@@ -305,6 +312,9 @@ mod tests {
             state.rest().next = Some(Next { device, mode: None, http_boot_uri: None });
         };
         state.rest().media[0] = Some("a.iso".to_owned());
+        state.turn_on(now, start);
+        assert_eq!(host(&state).up, Some(now + second), "what was there before starts again");
+        state.rest().host = Some(Host::default());
         state.turn_on(now, start);
         assert_eq!(host(&state), Host::default(), "nothing is on its disks");
         choose(&mut state, Device::VirtualMedia);

@@ -10,6 +10,7 @@
 
 mod support;
 
+use quarterdeck_model::kinds::ServerPhase;
 use quarterdeck_providers::{Effect, Providers, Reason, http::Reach};
 use quarterdeck_sim::{Cause, Fault, Latency};
 use serde_json::{Value, json};
@@ -56,6 +57,35 @@ fn a_twin_says_of_itself_what_the_real_action_says() {
         signatures.into_iter().map(|signature| signature.name).collect()
     };
     assert_eq!(names(both.signatures()), names(real.catalog().signatures()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_another_process_was_installing_starts_whenever_it_is_turned_on() {
+    let mut machines = Machines::one();
+    machines.servers[0].status.phase = ServerPhase::Provisioning;
+    let up = async |machines: &Machines| {
+        // An installation may take longer than one call waits.
+        for _ in 0..6 {
+            if machines.call(0, "host.wait", json!({"address": "198.51.100.1"})).await.is_ok() {
+                break;
+            }
+        }
+        machines.simulation.host_is_up(machines.address(0))
+    };
+    machines.output(0, "power.set", json!({"state": "On"})).await;
+    assert!(up(&machines).await);
+    // What is asked of its BMC says nothing of what is on its disks.
+    machines.output(0, "boot.next", json!({"device": "Disk"})).await;
+    for state in ["Off", "On"] {
+        machines.output(0, "power.set", json!({"state": state})).await;
+        let there = machines.simulation.host_is_up(machines.address(0));
+        assert!(!there || state == "On", "it is off");
+    }
+    assert!(up(&machines).await, "it starts again");
+    machines.output(0, "disk.erase", json!({})).await;
+    machines.output(0, "power.set", json!({"state": "Off"})).await;
+    machines.output(0, "power.set", json!({"state": "On"})).await;
+    assert!(!machines.simulation.host_is_up(machines.address(0)), "nothing is on its disks");
 }
 
 /// What became of a call: how long it took, and what it said.

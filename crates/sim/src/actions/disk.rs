@@ -1,7 +1,7 @@
 //! The twin of `disk.erase`.
 
 use super::Twin;
-use crate::{latency::ERASE, simulation::Machines};
+use crate::{latency::ERASE, simulation::Machines, state::Host};
 use quarterdeck_providers::{
     ActionContext, ActionError,
     redfish::twin::disk_erase::{self, DiskErase},
@@ -19,9 +19,7 @@ impl Twin for DiskErase {
         let mut visit = machines.visit(context).await?;
         visit
             .command(ERASE_FIRST, |state| {
-                if let Some(host) = &mut state.rest().host {
-                    (host.installed, host.up) = (None, None);
-                }
+                state.rest().host = Some(Host::default());
             })
             .await?;
         visit.takes(ERASE).await;

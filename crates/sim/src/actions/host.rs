@@ -1,7 +1,7 @@
 //! The twin of `host.wait`: a host is reached over its own network, whatever its BMC does.
 
 use super::Twin;
-use crate::{latency::INSTALL, simulation::Machines};
+use crate::{latency::INSTALL, simulation::Machines, state::Host};
 use quarterdeck_providers::{
     ActionContext, ActionError,
     host::wait::{HostWait, Input, Output, silent},
@@ -35,7 +35,7 @@ impl Twin for HostWait {
                 let host = &mut state.rest().host;
                 // The machines outlive the process, but their state here does not.
                 if host.is_none() && installs {
-                    host.get_or_insert_default().up = Some(now + from_now);
+                    host.get_or_insert_with(Host::from_before).up = Some(now + from_now);
                 }
                 host.as_ref().and_then(|host| host.up)
             });

@@ -13,7 +13,7 @@ use crate::{
     contact::{Contact, RESET},
     faults::{Fault, hears},
     latency::{BMC_RESTART, ERASE, POWER_OFF, POWER_ON, RESTART, SETTLE, SHUTDOWN, UPDATE},
-    state::{Power, State},
+    state::{Host, Power, State},
 };
 use serde_json::Value;
 use tokio::time::Instant;
@@ -77,9 +77,7 @@ async fn make(contact: &mut Contact<'_>, change: Change, request: &Request<'_>) 
             let time = contact.draw(ERASE);
             let work = Work::Erase(disk);
             let erase = |state: &mut State| {
-                if let Some(host) = &mut state.rest().host {
-                    (host.installed, host.up) = (None, None);
-                }
+                state.rest().host = Some(Host::default());
                 let now = Instant::now();
                 state.rest().service.begin(work, (now, now + time), None)
             };
