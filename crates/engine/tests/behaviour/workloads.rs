@@ -140,7 +140,9 @@ async fn instances_are_placed_spread_and_scaled() {
     plane.delete(Workload::info(), "shop", "web").await;
     let gone = || instances(&plane, "web").is_empty().then_some(());
     plane.when(Instance::info(), "all instances to be gone", gone).await;
-    assert_eq!(plane.store.world().count(Permit::info()), 0);
+    // What they were stopped under is given back after them.
+    let given_back = || (plane.store.world().count(Permit::info()) == 0).then_some(());
+    plane.when(Permit::info(), "all permits to be given back", given_back).await;
 }
 
 #[tokio::test(start_paused = true)]
