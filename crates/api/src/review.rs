@@ -2,10 +2,12 @@
 //! Source: Kubernetes `authentication.k8s.io/v1` and `authorization.k8s.io/v1`.
 
 use crate::{
+    admission::{self, Admitted},
     answer::{self, Answer},
     authorize::{Ask, Decision, Policy},
     discovery::REVIEWS,
     identity::{Caller, Refused, Unverified},
+    path::FieldValidation,
     server::Api,
     status::ApiError,
 };
@@ -54,6 +56,7 @@ pub(crate) async fn answer(
     policy: &Policy,
     caller: &Caller,
     (plural, namespace): (&str, Option<&str>),
+    validation: FieldValidation,
     body: &Value,
 ) -> Result<Answer, ApiError> {
     let review = REVIEWS
@@ -61,7 +64,7 @@ pub(crate) async fn answer(
         .find(|review| review.plural == plural)
         .ok_or_else(ApiError::no_such_path)?;
     if plural == "impactreports" {
-        return impact(api, body).await;
+        return impact(api, body, validation).await;
     }
     let said = body.get("spec").cloned().unwrap_or_else(|| json!({}));
     let given = without_nulls(said.clone());
@@ -125,11 +128,12 @@ pub(crate) async fn answer(
 }
 
 /// What breaks if something goes ([`ImpactReport`]).
-async fn impact(api: &Api, body: &Value) -> Result<Answer, ApiError> {
+async fn impact(api: &Api, body: &Value, validation: FieldValidation) -> Result<Answer, ApiError> {
     let impacts = api.impacts.clone().ok_or_else(ApiError::no_such_path)?;
     let info = ImpactReport::info();
     let refuse = |errors: &FieldErrors| ApiError::invalid_fields(info.group, info.kind, "", errors);
-    let mut asked = body.clone();
+    let Admitted { value: mut asked, warnings } =
+        admission::remarked(info, body.clone(), Vec::new(), validation)?;
     if let Some(asked) = asked.as_object_mut() {
         // It has no name, and is never found by one.
         let meta = asked.entry("metadata").or_insert_with(|| json!({}));
@@ -154,6 +158,7 @@ async fn impact(api: &Api, body: &Value) -> Result<Answer, ApiError> {
         "status": report.status,
     }));
     *answer.status_mut() = StatusCode::CREATED;
+    answer::warn(&mut answer, &warnings);
     Ok(answer)
 }
 

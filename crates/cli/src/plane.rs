@@ -191,7 +191,7 @@ impl Plane {
         let parameters = PostParams { dry_run, field_manager: Some(MANAGER.into()) };
         let created =
             self.api(kind, Within::Namespace(namespace)).create(&parameters, &object).await;
-        let what = format!("creating a {}", kind.kind);
+        let what = format!("creating {}", kind.kind);
         Ok(value(&created.map_err(|error| self.failed(&what, error))?))
     }
 

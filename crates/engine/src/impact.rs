@@ -1,13 +1,13 @@
 //! Answers what breaks if something goes: from a ledger's book of its own, which is read when it is first asked for, and
 //! then brought along with what has changed since. Any replica answers. It grants nothing, and writes nothing.
 
-use crate::ledger::Facts;
+use crate::{declared::undeclared, ledger::Facts};
 use quarterdeck_ledger::{ServiceImpact, Target, Verdict};
 use quarterdeck_model::{
-    FieldError, FieldErrors, Time, kinds,
+    FieldError, FieldErrors, Kind as _, Object, Time, kinds,
     kinds::{
-        ImpactReportSpec, ImpactReportStatus, ImpactTarget, ImpactVerdict, ImpactedService,
-        RunTarget,
+        ImpactReportSpec, ImpactReportStatus, ImpactTarget, ImpactVerdict, ImpactedService, Rack,
+        RackSpec, RunTarget, Site,
     },
 };
 use quarterdeck_store::{Store, World};
@@ -46,10 +46,7 @@ impl Impacts {
             .targets
             .iter()
             .enumerate()
-            .filter_map(|(at, target)| Some((at, missing(&world, target)?)))
-            .map(|(at, (name, why))| {
-                FieldError::invalid(format!("spec.targets[{at}].name"), format!("{name:?}"), why)
-            })
+            .flat_map(|(at, target)| missing(&world, &format!("spec.targets[{at}]"), target))
             .collect();
         if !missing.is_empty() {
             return Err(missing);
@@ -81,12 +78,48 @@ impl Impacts {
     }
 }
 
-fn missing<'t>(world: &World, asked: &'t ImpactTarget) -> Option<(&'t str, String)> {
-    let RunTarget { kind, name, .. } = &asked.target;
+/// What is asked about and is not there: nothing goes with that, which must not pass for an answer.
+fn missing(world: &World, field: &str, asked: &ImpactTarget) -> FieldErrors {
+    let RunTarget { kind, name, part } = &asked.target;
     let found = kinds::all().iter().copied().find(|known| known.kind == kind.as_str());
     let namespace = asked.namespace.as_deref().unwrap_or_default();
-    let there = found.is_some_and(|kind| world.get(kind, namespace, name).is_some());
-    (!there).then(|| (name.as_str(), format!("there is no {kind} of this name; correct it")))
+    let Some(object) = found.and_then(|kind| world.get(kind, namespace, name)) else {
+        let why = format!("there is no {kind} of this name; correct it");
+        return vec![FieldError::invalid(format!("{field}.name"), format!("{name:?}"), why)];
+    };
+    if part.is_whole() {
+        return FieldErrors::new();
+    }
+    let Ok(site) = object.decode::<Site>() else { return FieldErrors::new() };
+    // As a rack would be, that stood there.
+    let there = RackSpec {
+        site: name.clone(),
+        hall: part.hall.clone(),
+        power_feeds: part.power_feed.iter().cloned().collect(),
+        ..RackSpec::default()
+    };
+    let mut errors: FieldErrors = undeclared(&there, &site.spec)
+        .iter()
+        .map(|it| {
+            let part = if it.field == "spec.hall" { "hall" } else { "powerFeed" };
+            FieldError::invalid(format!("{field}.{part}"), format!("{:?}", it.value), &it.why)
+        })
+        .collect();
+    if let Some(row) = &part.row
+        && errors.is_empty()
+    {
+        let racks = world.with_fields(Rack::info(), &format!("spec.site={name}"));
+        let stands = |rack: &Object| {
+            rack.decode::<Rack>().is_ok_and(|rack| {
+                rack.spec.row.as_ref() == Some(row) && rack.spec.hall == part.hall
+            })
+        };
+        if !racks.iter().any(|rack| stands(rack)) {
+            let why = format!("no Rack of Site {name} stands in {part}; correct it");
+            errors.push(FieldError::invalid(format!("{field}.row"), format!("{row:?}"), why));
+        }
+    }
+    errors
 }
 
 fn verdict(verdict: Verdict) -> ImpactVerdict {

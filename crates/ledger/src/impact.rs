@@ -193,10 +193,15 @@ impl Book {
             0 => String::new(),
             lost => format!("{name} loses {lost} of {total} instances"),
         };
+        // One that is as bad already loses nothing more, and is told all the same.
+        let loses = match counted.is_empty() {
+            true => format!("{name} loses nothing more"),
+            false => counted.clone(),
+        };
         let why = match (hit.verdict, through) {
-            (Verdict::Down, None) => format!("{counted} and has none left"),
+            (Verdict::Down, None) => format!("{loses} and has none left"),
             (Verdict::UnderBudget, _) => {
-                format!("{counted} and has {left} left, where its budget asks for {needed}")
+                format!("{loses} and has {left} left, where its budget asks for {needed}")
             }
             (Verdict::WithinBudget, _) if hit.lost == 0 => {
                 format!("{name} loses nothing that is not down already")

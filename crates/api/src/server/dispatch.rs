@@ -63,7 +63,8 @@ impl Api {
             Endpoint::Review { plural, namespace } if *request.method() == Method::POST => {
                 let body = body::object(request).await?;
                 let asked = (plural.as_str(), namespace.as_deref());
-                review::answer(self, &access.policy, &access.caller, asked, &body).await
+                let Access { policy, caller, .. } = &access;
+                review::answer(self, policy, caller, asked, query.validation, &body).await
             }
             Endpoint::Token { namespace, name } if *request.method() == Method::POST => {
                 let body = body::object(request).await?;

@@ -26,7 +26,7 @@ pub(crate) async fn live(demo: &Demo) {
         "servers.csv:4: serial: L1 is on line 2, too",
         "servers.csv:4: unit: \"x\" must be a whole number",
         // The plane knows what else is in that rack.
-        "servers.csv:5: unit: the plane refuses creating a Server: ",
+        "servers.csv:5: unit: the plane refuses creating Server: ",
         "nothing is done",
     ] {
         assert!(said.contains(mistake), "{mistake} is missing:\n{said}");
