@@ -1,7 +1,7 @@
 //! The run engine: one driver for each run that has not ended. The pure interpreter decides; a
 //! driver records, then performs. Nothing is performed that was not recorded first.
 //!
-//! - [`driver`] drives one run; [`prepare`] says what it executes; [`record`] writes its journal and
+//! - [`job`] is one run from when it is seen to its end, [`driver`] what drives it; [`prepare`] says what it executes; [`record`] writes its journal and
 //!   its story, [`written`] the journal's text; [`perform`] performs actions.
 //! - [`leave`] asks the ledger for a run's leave to disrupt its target; [`in_use`] says whether something acts on that.
 //! - [`targets`] is who holds a target and who waits; [`listeners`] wakes runs when targets change.
@@ -9,6 +9,7 @@
 mod driver;
 mod frozen;
 mod in_use;
+mod job;
 mod leave;
 mod listeners;
 mod perform;
@@ -24,9 +25,9 @@ use crate::{
     shards::{Gained, Holding, Shard},
     tenure::Tenure,
 };
-use driver::Job;
 use frozen::FrozenCache;
 pub(crate) use in_use::InUses;
+use job::Job;
 pub(crate) use leave::Permitted;
 use listeners::Listeners;
 pub(crate) use perform::Call;
@@ -188,7 +189,7 @@ impl Manager {
             if !after.is_zero() {
                 sleep(after).await;
             }
-            driver::drive(job).await;
+            job::drive(job).await;
         }));
         self.keys.insert(task.id(), key.clone());
         self.drivers.insert(key, changed);
