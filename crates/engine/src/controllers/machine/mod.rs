@@ -4,7 +4,9 @@
 
 pub(crate) mod choose;
 mod decide;
+mod follow;
 mod preinstalled;
+mod tasks;
 mod transfer;
 
 use super::Controller;
@@ -14,7 +16,7 @@ use crate::{
     objects::{EngineError, Objects},
 };
 use choose::Chosen;
-use decide::{Action, IMAGE, Situation, Task, decide};
+use decide::{Action, Situation, decide};
 use quarterdeck_model::{
     ConditionStatus, Key, Kind, KindRef, Object, ObjectMeta, OwnerReference, Revision, Time,
     condition,
@@ -29,6 +31,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+use tasks::{IMAGE, Task};
 
 /// Keeps a machine until nothing is left of it.
 const FINALIZER: &str = "compute.quarterdeck.dev/machine";
