@@ -90,7 +90,13 @@ fn missing(world: &World, field: &str, asked: &ImpactTarget) -> FieldErrors {
     if part.is_whole() {
         return FieldErrors::new();
     }
-    let Ok(site) = object.decode::<Site>() else { return FieldErrors::new() };
+    let site = match object.decode::<Site>() {
+        Ok(site) => site,
+        Err(error) => {
+            let why = error.to_string();
+            return vec![FieldError::invalid(format!("{field}.name"), format!("{name:?}"), why)];
+        }
+    };
     // As a rack would be, that stood there.
     let there = RackSpec {
         site: name.clone(),

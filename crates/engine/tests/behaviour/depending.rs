@@ -4,7 +4,10 @@ use crate::{hosts::machine, scenario::Plane};
 use quarterdeck_engine::{Actions, Impacts, rules};
 use quarterdeck_model::{
     Kind as _, Time, condition,
-    kinds::{ImpactReportSpec, ImpactTarget, ImpactVerdict, Instance, RunTarget, Service},
+    kinds::{
+        ImpactReportSpec, ImpactTarget, ImpactVerdict, Instance, Rack, RunTarget, Service, Site,
+        SitePart,
+    },
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -105,4 +108,55 @@ async fn what_breaks_is_answered_from_what_is_so_now() {
         refused[0].to_string(),
         "spec.targets[0].name: Invalid value: \"r-1\": there is no Rack of this name; correct it"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_has_declared_is_no_answer_but_a_refusal() {
+    let plane = Plane::new().await;
+    let site = json!({"spec": {"region": "eu-west", "halls": ["north"], "powerFeeds": ["a"]}});
+    plane.create(Site::info(), "", "lhr1", site).await;
+    let rack = json!({"spec": {"site": "lhr1", "hall": "north", "row": "r1", "powerFeeds": ["a"]}});
+    plane.create(Rack::info(), "", "lhr1-a01", rack).await;
+    let impacts = Impacts::new(plane.store.clone());
+    let ask = |hall: Option<&str>, row: Option<&str>, power_feed: Option<&str>| {
+        let owned = |name: Option<&str>| name.map(str::to_owned);
+        let part = SitePart { hall: owned(hall), row: owned(row), power_feed: owned(power_feed) };
+        let target = RunTarget { part, ..RunTarget::new("Site", "lhr1") };
+        let target = ImpactTarget { namespace: None, target };
+        let spec = ImpactReportSpec { targets: vec![target] };
+        let told = impacts.report(&spec, Time::new(plane.now()));
+        told.err().into_iter().flatten().map(|error| error.to_string()).collect::<Vec<_>>()
+    };
+    for answered in [
+        ask(Some("north"), None, None),
+        ask(Some("north"), Some("r1"), None),
+        ask(None, None, Some("a")),
+    ] {
+        assert_eq!(answered, [""; 0]);
+    }
+    assert_eq!(
+        ask(Some("east"), Some("r1"), None),
+        [
+            "spec.targets[0].hall: Invalid value: \"east\": Site lhr1 declares north; name one of those, or add it to spec.halls \
+          of the Site first"
+        ]
+    );
+    assert_eq!(
+        ask(None, None, Some("b")),
+        [
+            "spec.targets[0].powerFeed: Invalid value: \"b\": Site lhr1 declares a; name one of those, or add it to \
+          spec.powerFeeds of the Site first"
+        ]
+    );
+    // A row is of the hall that is named with it.
+    for (hall, place) in [(Some("north"), "row r2 of hall north"), (None, "row r2")] {
+        let told = ask(hall, Some("r2"), None);
+        assert_eq!(
+            told,
+            [format!(
+                "spec.targets[0].row: Invalid value: \"r2\": no Rack of Site lhr1 stands in {place}; correct it"
+            )]
+        );
+    }
+    assert_eq!(ask(None, Some("r1"), None).len(), 1);
 }

@@ -94,6 +94,12 @@ async fn what_breaks(demo: &Demo) {
     assert_eq!(answer["status"]["verdict"], "Down");
     let (why, _) = demo.refuses(&["impact", "rack/none"]).await;
     assert!(why.contains("there is no Rack of this name"), "{why}");
+    // A field that nobody knows is not left out of the question in silence.
+    let mut unknown = report;
+    unknown["spec"]["targets"][0]["hal"] = json!("north");
+    let ask = demo.command(Path::new("kubectl"), &["create", "-f", "-"]);
+    let (said, _) = ended(run(&ask, &unknown.to_string()).await);
+    assert!(said.contains("unknown field \"spec.targets[0].hal\""), "{said}");
     // What cannot be without itself is refused, with the way around.
     let uses = json!([{"name": "shop"}]);
     let circle = service("store", &uses).to_string();
