@@ -3,8 +3,8 @@
 # Where planes listen. `make run` keeps its data in ./data and `make serve` in ./serve-data, or each in DATA_DIR.
 LISTEN ?= 127.0.0.1:6443
 # `make run PROFILE=release` builds for speed, for more than a few thousand servers; the default for a quick first start.
-# SERVERS, SEED and SPEED are those of the folder, or of `quarterdeck demo`, when not set; BMCS=8443 has the simulated
-# BMCs speak Redfish at that port.
+# SERVERS and SEED are those of the folder when not set, else those of `quarterdeck demo`, as SPEED always is; BMCS=8443 has the
+# simulated BMCs speak Redfish at that port.
 PROFILE ?= dev
 # Where `make lab` describes its machine.
 LAB ?= lab.yaml
