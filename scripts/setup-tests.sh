@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the real parts that the tests run against, on Debian 12: PostgreSQL, HAProxy, libvirt with QEMU, Docker, Podman,
-# cloud-init and systemd (to check what is written for them),
+# cloud-init and systemd (to check what is written for them), dnf and zypper with a repository of rpm, Ansible and Salt,
 # a Redfish service over libvirt (sushy-tools), an OpenID Connect issuer, and clients of the Kubernetes API
 # and of Redfish written in Python. `make test` calls it; when all is there it is done in a fraction of a second. It
 # starts no service.
@@ -23,6 +23,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
     curl openssl util-linux \
     cloud-init systemd \
     docker.io podman runc busybox-static docker-registry iproute2 tar \
+    dnf zypper rpm createrepo-c openssh-server openssh-client \
     python3-venv python3-dev libvirt-dev pkg-config
 
 "$here/setup-ui.sh" --browser
@@ -50,6 +51,7 @@ install() {
 install "${QUARTERDECK_VENV:-$cache/venv}" requirements.txt "the Redfish service"
 install "${QUARTERDECK_REDFISH_CLIENTS:-$cache/redfish-clients}" redfish-clients.txt "clients of Redfish"
 install "${QUARTERDECK_CLIENTS:-$cache/clients}" clients.txt "clients of the Kubernetes API"
+install "${QUARTERDECK_CONFIG_TOOLS:-$cache/config-tools}" config-tools.txt "Ansible and Salt"
 install "${QUARTERDECK_ISSUER:-$cache/issuer}" issuer.txt "an OpenID Connect issuer"
 
 if ! command -v kubectl >/dev/null; then

@@ -156,6 +156,16 @@ mod tests {
             }
         }
         // What this release has that always disrupts.
-        assert_eq!(refused, ["agent.reboot", "disk.erase", "os.patch", "power.reset", "power.set"]);
+        let disruptive = [
+            "agent.reboot",
+            "ansible.playbook",
+            "chef.converge",
+            "disk.erase",
+            "os.patch",
+            "power.reset",
+            "power.set",
+            "salt.apply",
+        ];
+        assert_eq!(refused, disruptive);
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod action;
 pub mod agent;
+pub mod ansible;
 pub mod approval;
 pub mod condition;
 pub mod cron;

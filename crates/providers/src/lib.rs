@@ -19,6 +19,7 @@ mod action;
 pub mod agent;
 mod attempts;
 mod catalog;
+pub mod config;
 pub mod host;
 pub mod http;
 mod lifecycle;
@@ -50,6 +51,7 @@ impl Providers {
         host::add_actions(reach, &mut catalog);
         lifecycle::add_actions(&mut catalog);
         agent::add_actions(&mut catalog);
+        config::add_actions(&mut catalog);
         Self { catalog, redfish }
     }
 

@@ -40,6 +40,7 @@ fn a_twin_says_of_itself_what_the_real_action_says() {
         "inventory.refresh",
         "media.eject",
         "media.insert",
+        "os.packages",
         "os.patch",
         "os.updates",
         "power.reset",

@@ -31,14 +31,14 @@ const DATA: &str = "..data";
 type Files = BTreeMap<String, (Vec<u8>, u32)>;
 
 /// Makes a folder that only root reads.
-pub(super) fn private(path: &Path) -> Result<(), ContainersError> {
+pub(crate) fn private(path: &Path) -> Result<(), ContainersError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o700)))
         .map_err(ContainersError::file("cannot make the folder", path))
 }
 
 /// Refuses a folder for secrets that is on a disk.
-pub(super) fn in_memory(path: &Path) -> Result<(), ContainersError> {
+pub(crate) fn in_memory(path: &Path) -> Result<(), ContainersError> {
     let seen = rustix::fs::statfs(path).map_err(io::Error::from);
     let seen = seen.map_err(ContainersError::file("cannot look at the folder", path))?;
     #[expect(clippy::useless_conversion, reason = "its type is another one on other processors")]

@@ -34,6 +34,7 @@ mod work;
 
 pub use assignment::{Assignment, ExecOptions, InstanceReport, LogOptions, Secrets};
 pub use error::ContainersError;
+pub(crate) use files::{in_memory, private};
 pub use settings::{HostPath, ImageRules, Settings, Timings};
 pub use talk::{ExecControl, ExecOutput, ExecSession};
 

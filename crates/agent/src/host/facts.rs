@@ -42,7 +42,7 @@ pub(super) async fn facts(host: &Host) -> MachineFacts {
         disks: disks(host),
         file_systems: file_systems(host),
         interfaces: interfaces(host).await,
-        packages: host.packages(),
+        packages: host.package_facts().await,
         container_engine: engine.map(|(name, _)| (*name).into()),
         reboot_required: host.path("/var/run/reboot-required").exists(),
     };

@@ -8,7 +8,9 @@ mod usage;
 mod vitals;
 
 pub(crate) use health::Health;
+pub(crate) use packages::named;
 
+use packages::{Packages, RPM_FORMAT};
 use quarterdeck_model::{
     agent::Usage,
     kinds::{MachineFacts, machine_agent::PackageFacts},
@@ -34,7 +36,7 @@ const LOOK: Duration = Duration::from_secs(10);
 pub(crate) struct Host {
     root: PathBuf,
     meter: Mutex<Meter>,
-    /// What dpkg's file said, and which version of the file that was: it is large, and changes seldom.
+    /// What is told of packages, and when they changed last: looking takes long, and they change seldom.
     packages: Mutex<Option<(SystemTime, PackageFacts)>>,
 }
 
@@ -59,20 +61,48 @@ impl Host {
         })
     }
 
-    /// Which packages are installed; none where nobody knows.
-    fn packages(&self) -> Option<PackageFacts> {
-        const FILE: &str = "/var/lib/dpkg/status";
-        let changed = self.path(FILE).metadata().and_then(|file| file.modified()).ok()?;
-        // It holds one value, whole.
-        let mut kept = self.packages.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((at, facts)) = &*kept
+    /// How many packages are installed, and a hash of them all; none where nobody knows.
+    async fn package_facts(&self) -> Option<PackageFacts> {
+        let (manager, changed) = self.package_manager()?;
+        if let Some((at, facts)) = &*self.kept_packages()
             && *at == changed
         {
             return Some(facts.clone());
         }
-        let facts = packages::summary("dpkg", &packages::of_dpkg(&self.read(FILE)?));
-        *kept = Some((changed, facts.clone()));
+        let facts = packages::summary(manager.name(), &self.packages_of(&manager).await?);
+        *self.kept_packages() = Some((changed, facts.clone()));
         Some(facts)
+    }
+
+    /// Installed packages as `NAME VERSION`, in order; none where nobody knows.
+    pub(crate) async fn packages(&self) -> Option<Vec<String>> {
+        let (manager, _) = self.package_manager()?;
+        self.packages_of(&manager).await
+    }
+
+    fn kept_packages(&self) -> std::sync::MutexGuard<'_, Option<(SystemTime, PackageFacts)>> {
+        // It holds one value, whole.
+        self.packages.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// What knows of packages, and when they changed last.
+    fn package_manager(&self) -> Option<(Packages, SystemTime)> {
+        Packages::ALL.into_iter().find_map(|it| {
+            let changed = self.path(it.file()).metadata().and_then(|file| file.modified()).ok()?;
+            Some((it, changed))
+        })
+    }
+
+    async fn packages_of(&self, manager: &Packages) -> Option<Vec<String>> {
+        match manager {
+            Packages::Dpkg(file) => Some(packages::of_dpkg(&self.read(file)?)),
+            Packages::Rpm(file) => {
+                let folder = self.path(file).parent()?.to_str()?.to_owned();
+                let arguments =
+                    ["--dbpath", &folder, "--query", "--all", "--queryformat", RPM_FORMAT];
+                Some(packages::of_rpm(&look("rpm", &arguments).await?))
+            }
+        }
     }
 
     /// Which start of the operating system this is; empty when it does not say.
@@ -104,9 +134,14 @@ impl Host {
         if self.root != Path::new("/") {
             return None;
         }
-        let mut command = Command::new(program);
-        command.args(arguments).env("LC_ALL", "C").stdin(Stdio::null()).kill_on_drop(true);
-        let output = timeout(LOOK, command.output()).await.ok()?.ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+        look(program, arguments).await
     }
+}
+
+/// What a command that only looks prints, if it does so in time.
+async fn look(program: &str, arguments: &[&str]) -> Option<String> {
+    let mut command = Command::new(program);
+    command.args(arguments).env("LC_ALL", "C").stdin(Stdio::null()).kill_on_drop(true);
+    let output = timeout(LOOK, command.output()).await.ok()?.ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }

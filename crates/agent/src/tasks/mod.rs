@@ -6,9 +6,11 @@ mod exec;
 mod file;
 mod journal;
 mod output;
+mod packages;
 mod patch;
 mod reboot;
 mod service;
+mod tool;
 mod users;
 
 use crate::{AgentError, Settings, folder::Folder, host::Host};
@@ -16,7 +18,7 @@ use jiff::Timestamp;
 use journal::{Entry, Journal};
 use quarterdeck_model::{
     Time,
-    agent::{Task, TaskReport},
+    agent::{Secrets, Task, TaskReport},
     kinds::{AgentTaskPhase, AgentTaskStatus},
 };
 use std::{
@@ -57,6 +59,7 @@ pub(crate) struct Tasks(Arc<Shared>);
 struct Shared {
     host: Arc<Host>,
     reboot_command: Vec<String>,
+    places: tool::Places,
     journal: Journal,
     entries: Mutex<BTreeMap<String, Entry>>,
     changed: watch::Sender<u64>,
@@ -72,6 +75,8 @@ impl Tasks {
         let (journal, entries) = Journal::open(&folder.folder("tasks")?)?;
         let (changed, _) = watch::channel(0);
         let reboot_command = settings.reboot_command.clone();
+        let secrets = settings.containers.secrets.join("tools");
+        let places = tool::Places { files: folder.folder("tools")?, secrets };
         let under_way: Vec<Task> = entries
             .iter()
             .filter(|entry| !entry.status.ended())
@@ -79,7 +84,8 @@ impl Tasks {
             .collect();
         let entries = entries.into_iter().map(|it| (it.task.name.clone(), it)).collect();
         let entries = Mutex::new(entries);
-        let tasks = Self(Arc::new(Shared { host, reboot_command, journal, entries, changed }));
+        let tasks =
+            Self(Arc::new(Shared { host, reboot_command, places, journal, entries, changed }));
         for task in under_way {
             tasks.begin(task, true);
         }
@@ -135,7 +141,9 @@ impl Tasks {
             }
             let phase = AgentTaskPhase::Running;
             let status = AgentTaskStatus { phase, started_at: Some(now()), ..Default::default() };
-            let mut entry = Entry { task: task.clone(), status };
+            // Secrets are written nowhere; what was under way when the agent died is not begun again with them.
+            let mut entry =
+                Entry { task: Task { secrets: Secrets::new(), ..task.clone() }, status };
             // Before it is begun. What cannot be kept, as on a full disk, is not: the others go on.
             let kept = self.0.journal.write(&entry);
             if let Err(error) = &kept {
@@ -242,6 +250,18 @@ impl Shared {
             let progress = |stdout: String, stderr: String| self.progress(task, stdout, stderr);
             return patch::patch(&self.host, patch, left, &progress).await;
         }
+        if let Some(packages) = &spec.packages {
+            return packages::packages(&self.host, packages).await;
+        }
+        if let Some(tool) = &spec.tool {
+            let folders = self.places.of(task);
+            if resumed {
+                return Err(unknown());
+            }
+            let progress = |stdout: String, stderr: String| self.progress(task, stdout, stderr);
+            return tool::tool(&self.host, (tool, &task.secrets), &folders, (left, &progress))
+                .await;
+        }
         Err(Failure::new(
             "NotSupported",
             "this release of the agent does not know that task; update it",
@@ -283,7 +303,7 @@ mod tests {
     fn task(name: &str, path: &str) -> Task {
         let file = FileTask { path: path.into(), content: "x".into(), ..FileTask::default() };
         let spec = AgentTaskSpec { file: Some(file), ..AgentTaskSpec::default() };
-        Task { name: name.into(), uid: "u".into(), spec }
+        Task { name: name.into(), uid: "u".into(), spec, ..Task::default() }
     }
 
     fn tasks(folder: &std::path::Path) -> Tasks {
@@ -291,8 +311,9 @@ mod tests {
         let (journal, _) = Journal::open(&folder.join("tasks")).unwrap();
         let (changed, _) = watch::channel(0);
         let (host, entries) = (Arc::new(Host::new(folder)), Mutex::default());
-        let reboot_command = Vec::new();
-        Tasks(Arc::new(Shared { host, reboot_command, journal, entries, changed }))
+        let (files, secrets) = (folder.join("tools"), folder.join("secrets"));
+        let (places, reboot_command) = (tool::Places { files, secrets }, Vec::new());
+        Tasks(Arc::new(Shared { host, reboot_command, places, journal, entries, changed }))
     }
 
     async fn ended(tasks: &Tasks, name: &str) -> AgentTaskStatus {

@@ -15,6 +15,7 @@ mod join;
 mod registry;
 mod report;
 mod stream;
+mod tasks;
 
 pub(crate) use identity::{Agent, is_agent};
 pub(crate) use join::{join, join_token, renew};

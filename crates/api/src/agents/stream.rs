@@ -6,6 +6,7 @@ use super::{
     instances::{self, Sent},
     registry::{Session, Woken},
     report::Report,
+    tasks,
 };
 use crate::{
     answer::{self, Answer},
@@ -19,11 +20,8 @@ use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Frame, Incoming};
 use jiff::Timestamp;
 use quarterdeck_model::{
-    Kind as _, Time,
-    agent::{
-        Frames, FromAgent, Goodbye, Hello, PROTOCOL, TASKS_MAX, Task, ToAgent, Welcome, encode,
-    },
-    kinds::AgentTask,
+    Time,
+    agent::{Frames, FromAgent, Goodbye, Hello, PROTOCOL, ToAgent, Welcome, encode},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -240,22 +238,8 @@ impl Open {
 
     /// Sends what there is to do, of which the agent does what it has not done yet.
     async fn send_tasks(&self) -> Result<(), End> {
-        let Agent { namespace, name, uid, .. } = &self.agent;
-        let world = self.agents.store.world();
-        let fields = format!("metadata.namespace={namespace},spec.machine={name}");
-        let found = world.with_fields(AgentTask::info(), &fields);
-        let mut tasks: Vec<AgentTask> =
-            found.iter().filter_map(|task| task.decode().ok()).collect();
-        tasks.retain(|task| task.spec.machine_uid == *uid && !task.status.ended());
-        tasks.sort_by_key(|task| (task.metadata.creation_timestamp, task.metadata.name.clone()));
-        tasks.truncate(TASKS_MAX);
-        let tasks = tasks.into_iter().map(|task| Task {
-            name: task.metadata.name,
-            uid: task.metadata.uid,
-            spec: task.spec,
-        });
         // As many as a frame holds; the others follow when these have ended.
-        let mut tasks: Vec<Task> = tasks.collect();
+        let mut tasks = tasks::open(&self.agents.store.world(), &self.agent);
         loop {
             match encode(&ToAgent::Tasks(tasks.clone())) {
                 Ok(bytes) => return self.send_bytes(bytes).await,

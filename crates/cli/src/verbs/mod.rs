@@ -3,6 +3,7 @@
 
 mod campaign;
 mod impact;
+mod inventory;
 mod joined;
 mod listing;
 mod machine;
@@ -41,6 +42,8 @@ pub enum Verb {
     /// Follow and steer the rollouts of workloads: return, pause, resume, restart
     #[command(subcommand)]
     Workload(workload::WorkloadVerb),
+    /// Machines as an inventory of Ansible
+    Inventory(inventory::InventoryArguments),
     /// What breaks if something goes: which services, whose, and why
     Impact(impact::ImpactArguments),
     /// What happens now: servers, runs, permits, campaigns, and who waits longest
@@ -92,6 +95,7 @@ pub fn run(verb: Verb) -> Result<Outcome, Error> {
             Verb::Server(verb) => server::server(verb).await,
             Verb::Machine(verb) => machine::machine(verb).await,
             Verb::Workload(verb) => workload::workload(verb).await,
+            Verb::Inventory(arguments) => inventory::inventory(&arguments).await,
             Verb::Impact(arguments) => impact::impact(&arguments).await,
             Verb::Top(arguments) => top::top(&arguments).await,
             Verb::Why(arguments) => why::why(&arguments).await,

@@ -7,14 +7,18 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use quarterdeck_model::{
     FieldSelector, Key, Kind as _, LabelSelector, Object, ObjectMeta, OwnerReference, Time,
+    ansible::Place,
     condition,
-    kinds::{AgentTask, AgentTaskSpec, AgentTaskStatus, Machine, machine_agent::AGENT_CONNECTED},
+    kinds::{
+        AgentTask, AgentTaskSpec, AgentTaskStatus, Machine, Rack, Server,
+        machine_agent::AGENT_CONNECTED,
+    },
 };
 use quarterdeck_providers::{
     ActionError, Reason,
     agent::{HostName, Hosts},
 };
-use quarterdeck_store::{Precondition, WatchQuery};
+use quarterdeck_store::{Precondition, WatchQuery, World};
 use sha2::{Digest as _, Sha256};
 use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
@@ -58,6 +62,30 @@ impl Hosts for StoreHosts {
             Err(_) => Err(self.late(host)),
         }
     }
+
+    fn find(&self, namespace: &str, name: &str) -> Option<HostName> {
+        let machine = self.0.store().world().get(Machine::info(), namespace, name)?;
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        Some(HostName { namespace, name, uid: machine.uid().to_owned() })
+    }
+
+    fn place(&self, host: &HostName) -> Place {
+        place(&self.0.store().world(), host).unwrap_or_default()
+    }
+}
+
+/// That of its server, or where it is said to be.
+fn place(world: &World, host: &HostName) -> Option<Place> {
+    let machine = world.get(Machine::info(), &host.namespace, &host.name)?;
+    if let Some(server) = machine.field("status.server") {
+        let server = world.get(Server::info(), "", server)?;
+        let rack = server.field("spec.location.rack")?;
+        let site = world.get(Rack::info(), "", rack);
+        let site = site.and_then(|rack| rack.field("spec.site").map(str::to_owned));
+        return Some(Place { site, rack: Some(rack.to_owned()) });
+    }
+    let location = machine.decode::<Machine>().ok()?.spec.location?;
+    Some(Place { site: Some(location.site), rack: location.rack })
 }
 
 /// The name of the task of a step.

@@ -210,7 +210,7 @@ impl HostConditionKind {
 }
 
 /// A task to do.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Task {
     /// Name of the AgentTask, in the namespace of the Machine.
@@ -219,6 +219,18 @@ pub struct Task {
     pub uid: String,
     /// What to do.
     pub spec: AgentTaskSpec,
+    /// The Secrets that it uses.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: Secrets,
+}
+
+/// Secrets stay out: frames end up in logs.
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, uid, spec, secrets: _ } = self;
+        let mut shown = f.debug_struct("Task");
+        shown.field("name", name).field("uid", uid).field("spec", spec).finish_non_exhaustive()
+    }
 }
 
 /// How far a task is.

@@ -2,7 +2,10 @@
 //! result; the plane removes it when nobody needs it any more. It is how a run reaches a machine whose agent is
 //! connected to another replica. Written by the plane alone.
 
-use super::{COMPUTE, Resource, V1ALPHA1};
+use super::{
+    COMPUTE, Resource, V1ALPHA1,
+    tool_task::{ToolReport, ToolTask},
+};
 use crate::{
     Column, ColumnType, FieldError, FieldErrors, Kind, ObjectMeta, Scope, Time, kind_info,
 };
@@ -45,6 +48,12 @@ pub struct AgentTaskSpec {
     /// Look at, fetch or install packages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patch: Option<PatchTask>,
+    /// Say which packages are installed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packages: Option<PackagesTask>,
+    /// Run a tool with files of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool: Option<ToolTask>,
 }
 
 /// A command to run.
@@ -140,6 +149,16 @@ pub struct PatchTask {
     pub packages: Vec<String>,
 }
 
+/// Packages to tell of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PackagesTask {
+    /// Only those whose names are one of these, in which `*` is anything; all when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub names: Vec<String>,
+}
+
 /// How far an update goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PatchMode {
@@ -196,10 +215,16 @@ pub struct AgentTaskStatus {
     /// Whether anything had to be changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed: Option<bool>,
-    /// Packages that can be, or were, updated, as `NAME VERSION`.
+    /// Packages that can be, or were, updated, or are installed, as `NAME VERSION`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub packages: Vec<String>,
+    /// How many there are, of which those are told of that fit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package_count: Option<u32>,
+    /// What a tool did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report: Option<ToolReport>,
     /// The host asks to be restarted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reboot_required: Option<bool>,
@@ -225,6 +250,7 @@ impl AgentTaskStatus {
     pub fn bounded(mut self) -> Self {
         use super::machine_agent::cut;
         self.packages.truncate(PACKAGES_MAX);
+        self.report = self.report.map(ToolReport::bounded);
         let short = [&mut self.reason, &mut self.message, &mut self.boot_id];
         let texts = short.into_iter().flatten().chain(&mut self.packages);
         texts.for_each(|text| cut(text, TEXT_BYTES_MAX));

@@ -36,6 +36,7 @@ mod service;
 mod service_account;
 mod site;
 mod site_part;
+pub mod tool_task;
 mod workload;
 mod workload_strategy;
 
@@ -44,7 +45,7 @@ pub use admission_policy::{
 };
 pub use agent_task::{
     AgentTask, AgentTaskPhase, AgentTaskSpec, AgentTaskStatus, ExecTask, FILE_BYTES_MAX, FileTask,
-    OUTPUT_BYTES_MAX, PatchMode, PatchTask, RebootTask, ServiceState, ServiceTask,
+    OUTPUT_BYTES_MAX, PackagesTask, PatchMode, PatchTask, RebootTask, ServiceState, ServiceTask,
 };
 pub use bmc_scan::{
     BMCScan, BMCScanAllow, BMCScanResult, BMCScanSpec, BMCScanStatus, BMCScanTemplate, FoundBMC,

@@ -3,6 +3,7 @@
 
 pub mod exec;
 pub mod file;
+pub mod packages;
 pub mod patch;
 pub mod reboot;
 pub mod service;
@@ -12,12 +13,15 @@ use crate::{
     catalog::Catalog,
 };
 use async_trait::async_trait;
-use quarterdeck_model::kinds::{AgentTaskPhase, AgentTaskSpec, AgentTaskStatus};
+use quarterdeck_model::{
+    ansible::Place,
+    kinds::{AgentTaskPhase, AgentTaskSpec, AgentTaskStatus},
+};
 use serde_json::Value;
 use std::time::Instant;
 
 /// The kind of target that has an agent.
-const MACHINES: &[&str] = &["Machine"];
+pub(crate) const MACHINES: &[&str] = &["Machine"];
 
 /// A machine that has an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +49,12 @@ pub trait Hosts: Send + Sync {
         task: AgentTaskSpec,
         deadline: Instant,
     ) -> Result<AgentTaskStatus, ActionError>;
+
+    /// The machine of that name; none when there is none.
+    fn find(&self, namespace: &str, name: &str) -> Option<HostName>;
+
+    /// Where a machine is, as far as that is known.
+    fn place(&self, host: &HostName) -> Place;
 }
 
 /// No agents, for actions that need none.
@@ -63,6 +73,14 @@ impl Hosts for NoHosts {
         let message = format!("there is no agent on machine {}/{}", host.namespace, host.name);
         Err(ActionError::permanent(Reason::Unreachable, message))
     }
+
+    fn find(&self, _: &str, _: &str) -> Option<HostName> {
+        None
+    }
+
+    fn place(&self, _: &HostName) -> Place {
+        Place::default()
+    }
 }
 
 /// Adds every action to the catalogue.
@@ -72,6 +90,7 @@ pub(crate) fn add_actions(catalog: &mut Catalog) {
         .add(file::AgentFile)
         .add(service::AgentService)
         .add(reboot::AgentReboot)
+        .add(packages::OsPackages)
         .add(patch::OsUpdates)
         .add(patch::OsPatch);
 }
@@ -81,14 +100,27 @@ async fn perform(
     context: &ActionContext,
     task: AgentTaskSpec,
 ) -> Result<AgentTaskStatus, ActionError> {
+    perform_on(context, target(context)?, task).await
+}
+
+/// The target, as a machine.
+pub(crate) fn target(context: &ActionContext) -> Result<HostName, ActionError> {
     let target = context.require_target()?;
     let text =
         |path: &str| target.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let host = HostName {
+    Ok(HostName {
         namespace: text("/metadata/namespace"),
         name: text("/metadata/name"),
         uid: text("/metadata/uid"),
-    };
+    })
+}
+
+/// Has the agent of a machine do a task, and answers what became of it if that is good.
+pub(crate) async fn perform_on(
+    context: &ActionContext,
+    host: HostName,
+    task: AgentTaskSpec,
+) -> Result<AgentTaskStatus, ActionError> {
     let task = AgentTaskSpec { machine: host.name.clone(), machine_uid: host.uid.clone(), ..task };
     // Another attempt is another task; one that is resumed is the same.
     let key = format!("{}/{}", context.idempotency_key, context.attempt);

@@ -8,6 +8,7 @@ use quarterdeck_providers::{
     agent::{
         exec::{self, AgentExec},
         file::{self, AgentFile},
+        packages::{self, OsPackages},
         patch::{self, OsPatch, OsUpdates},
         reboot::{self, AgentReboot},
         service::{self, AgentService},
@@ -30,6 +31,7 @@ pub(super) fn add(simulation: &Simulation, catalog: &mut Catalog) {
         .add(twin::<AgentFile>(simulation))
         .add(twin::<AgentService>(simulation))
         .add(twin::<AgentReboot>(simulation))
+        .add(twin::<OsPackages>(simulation))
         .add(twin::<OsUpdates>(simulation))
         .add(twin::<OsPatch>(simulation));
 }
@@ -87,6 +89,17 @@ impl Twin for AgentReboot {
         takes(machines, RESTART).await;
         // Another for each time it is asked, and the same when that is repeated.
         Ok(reboot::Output { boot_id: context.idempotency_key.clone() })
+    }
+}
+
+impl Twin for OsPackages {
+    async fn simulate(
+        machines: &Machines,
+        _: &ActionContext,
+        _: packages::Input,
+    ) -> Result<packages::Output, ActionError> {
+        takes(machines, COMMAND).await;
+        Ok(packages::Output { packages: Vec::new(), count: 0 })
     }
 }
 

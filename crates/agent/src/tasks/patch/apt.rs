@@ -1,82 +1,22 @@
 //! Looks at, fetches or installs updates of packages by `apt-get`. It keeps configuration files that people changed, and asks
 //! nobody anything. Source: apt-get(8), dpkg(1) `--force-confold`.
 
-use super::{
-    Failure, Outcome,
-    exec::{self, Progress},
-    said,
-};
-use crate::host::Host;
-use quarterdeck_model::kinds::{AgentTaskStatus, ExecTask, PatchMode, PatchTask};
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use super::{Asked, words};
+use crate::tasks::Failure;
 
-pub(super) async fn patch(
-    host: &Host,
-    task: &PatchTask,
-    left: Duration,
-    progress: Progress<'_>,
-) -> Outcome {
-    let env = BTreeMap::from([("DEBIAN_FRONTEND".to_owned(), "noninteractive".to_owned())]);
-    patched(host, task, (left, progress), &env).await
+/// What would be updated, from fresh lists.
+pub(super) async fn updates(asked: &Asked<'_>, some: &[String]) -> Result<Vec<String>, Failure> {
+    asked.ask(words(&["apt-get", "--quiet", "update"]), &[]).await?;
+    Ok(listed(&asked.ask(upgrade(&["--simulate"], some), &[]).await?.stdout))
 }
 
-async fn patched(
-    host: &Host,
-    task: &PatchTask,
-    (left, progress): (Duration, Progress<'_>),
-    env: &BTreeMap<String, String>,
-) -> Outcome {
-    for name in &task.packages {
-        let letter = |byte: u8| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.:".contains(&byte)
-        };
-        if name.is_empty() || !name.bytes().all(letter) || name.starts_with(['-', '+']) {
-            return Err(Failure::invalid(format!("{name:?} is not the name of a package")));
-        }
-    }
-    if !host.path("/usr/bin/apt-get").exists() {
-        let why = "this host has no apt-get; packages of others are not updated yet";
-        return Err(Failure::new("NotSupported", why));
-    }
-    // One deadline for all of them: what ends a command in order is there, and no dpkg goes on unseen.
-    let deadline = Instant::now() + left;
-    let ask = async |argv: Vec<String>| {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let said = argv.join(" ");
-        let command = ExecTask { argv, env: env.clone(), ..ExecTask::default() };
-        let ran = exec::run(host, &command, left, progress).await?;
-        if ran.status.success() {
-            return Ok(ran.stdout);
-        }
-        Err(Failure::new("PackagesFailed", format!("{said}: {}", last_line(&ran.stderr))))
-    };
-    let some = &task.packages;
-    ask(words(&["apt-get", "--quiet", "update"])).await?;
-    let packages = listed(&ask(arguments(&["--simulate"], some)).await?);
-    let worth = !packages.is_empty();
-    let mut status =
-        AgentTaskStatus { packages, changed: Some(false), ..AgentTaskStatus::default() };
-    match task.mode {
-        PatchMode::Download if worth => drop(ask(arguments(&["--download-only"], some)).await?),
-        PatchMode::Install if worth => {
-            status.stdout = said(ask(arguments(&[], some)).await?);
-            status.changed = Some(true);
-        }
-        PatchMode::List | PatchMode::Download | PatchMode::Install => {}
-    }
-    status.reboot_required = Some(host.path("/var/run/reboot-required").exists());
-    Ok(status)
-}
-
-fn words(all: &[&str]) -> Vec<String> {
-    all.iter().map(|&word| word.to_owned()).collect()
+/// Fetches or installs them.
+pub(super) fn arguments(download: bool, some: &[String]) -> Vec<String> {
+    upgrade(if download { &["--download-only"] } else { &[] }, some)
 }
 
 /// The command line: an upgrade of all, or of some that are installed.
-fn arguments(more: &[&str], packages: &[String]) -> Vec<String> {
+fn upgrade(more: &[&str], packages: &[String]) -> Vec<String> {
     let mut argv = words(&["apt-get", "--quiet", "--yes"]);
     argv.extend(words(&[
         "-o",
@@ -105,13 +45,15 @@ fn listed(simulated: &str) -> Vec<String> {
     simulated.lines().filter_map(package).collect()
 }
 
-fn last_line(text: &str) -> &str {
-    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::{
+        Manager,
+        tests::{ROOT, asked, go},
+    };
     use super::*;
+    use crate::host::Host;
+    use quarterdeck_model::kinds::PatchMode;
 
     #[test]
     fn what_apt_prints_is_understood() {
@@ -119,20 +61,9 @@ mod tests {
         let text = "Reading package lists...\nInst libssl3 [3.0.11-1] (3.0.15-1 Debian:12.8/stable [amd64]) []\n\
                     Inst new (1.0 Debian:12/stable [all])\nConf libssl3 (3.0.15-1 Debian:12.8/stable [amd64])\n";
         assert_eq!(listed(text), ["libssl3 3.0.15-1", "new 1.0"]);
-        let argv = arguments(&["--simulate"], &["a".into()]).join(" ");
+        let argv = upgrade(&["--simulate"], &["a".into()]).join(" ");
         assert!(argv.ends_with("--simulate install --only-upgrade -- a"), "{argv}");
-        assert!(arguments(&[], &[]).join(" ").ends_with("--force-confold upgrade"));
-    }
-
-    #[tokio::test]
-    async fn what_is_no_package_is_refused() {
-        let host = Host::new("/".as_ref());
-        for wrong in ["", "-y", "a b", "a;b", "A"] {
-            let task = PatchTask { packages: vec![wrong.into()], ..PatchTask::default() };
-            let failure =
-                patch(&host, &task, Duration::from_secs(1), &|_, _| {}).await.unwrap_err();
-            assert_eq!(failure.reason, "InvalidInput", "{wrong}");
-        }
+        assert!(arguments(false, &[]).join(" ").ends_with("--force-confold upgrade"));
     }
 
     /// A system of one package, `x` of version 1, and a repository that has version 2 of it.
@@ -186,15 +117,11 @@ mod tests {
     async fn a_real_apt_lists_fetches_and_installs() {
         let folder = tempfile::tempdir().unwrap();
         system(folder.path());
-        let env = BTreeMap::from([
-            ("DEBIAN_FRONTEND".to_owned(), "noninteractive".to_owned()),
-            ("APT_CONFIG".to_owned(), folder.path().join("apt.conf").display().to_string()),
-        ]);
-        let host = Host::new("/".as_ref());
-        let go = async |mode| {
-            let task = PatchTask { mode, packages: Vec::new() };
-            patched(&host, &task, (Duration::from_secs(60), &|_, _| {}), &env).await.unwrap()
-        };
+        let config = folder.path().join("apt.conf").display().to_string();
+        let env = [("DEBIAN_FRONTEND", "noninteractive".to_owned()), ("APT_CONFIG", config)];
+        let host = Host::new(ROOT.as_ref());
+        let asked = asked(&host, &[], &env);
+        let go = async |mode| go(Manager::Apt, &asked, mode).await;
         let status =
             || std::fs::read_to_string(folder.path().join("root/var/lib/dpkg/status")).unwrap();
         let listed = go(PatchMode::List).await;
