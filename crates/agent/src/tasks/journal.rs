@@ -74,7 +74,7 @@ mod tests {
         assert!(none.is_empty());
         let task = |name: &str| {
             let (name, uid) = (name.to_owned(), "u".to_owned());
-            let task = Task { name, uid, spec: Default::default() };
+            let task = Task { name, uid, spec: Default::default(), left_millis: None };
             Entry { task, status: AgentTaskStatus::default() }
         };
         journal.write(&task("a.b-1")).unwrap();
