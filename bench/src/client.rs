@@ -9,8 +9,11 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use quarterdeck_api::pki;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
-use std::{net::SocketAddr, sync::Arc};
-use tokio::net::TcpStream;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// Whom a client trusts and who it is.
@@ -20,16 +23,30 @@ pub(crate) struct Trust(Arc<rustls::ClientConfig>);
 impl Trust {
     /// Trusts the authority with that certificate, and is `identity`.
     pub(crate) fn new(authority: &str, identity: &pki::Identity) -> Result<Self, Failure> {
+        Self::speaking(&[], authority, identity)
+    }
+
+    /// The same for HTTP/2, as agents speak it.
+    pub(crate) fn for_agents(authority: &str, identity: &pki::Identity) -> Result<Self, Failure> {
+        Self::speaking(&[b"h2".as_slice()], authority, identity)
+    }
+
+    fn speaking(
+        protocols: &[&[u8]],
+        authority: &str,
+        identity: &pki::Identity,
+    ) -> Result<Self, Failure> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(authority.as_bytes())?)?;
         let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes())
             .collect::<Result<Vec<_>, _>>()?;
         let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, key)?;
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(Self(Arc::new(config)))
     }
 
@@ -38,7 +55,25 @@ impl Trust {
         &self,
         address: SocketAddr,
     ) -> Result<TlsStream<TcpStream>, Failure> {
-        let socket = TcpStream::connect(address).await?;
+        self.over(TcpStream::connect(address).await?, address).await
+    }
+
+    /// The same from an address of this machine.
+    pub(crate) async fn connect_from(
+        &self,
+        from: IpAddr,
+        address: SocketAddr,
+    ) -> Result<TlsStream<TcpStream>, Failure> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(from, 0))?;
+        self.over(socket.connect(address).await?, address).await
+    }
+
+    async fn over(
+        &self,
+        socket: TcpStream,
+        address: SocketAddr,
+    ) -> Result<TlsStream<TcpStream>, Failure> {
         socket.set_nodelay(true)?;
         let name = ServerName::IpAddress(address.ip().into());
         Ok(TlsConnector::from(self.0.clone()).connect(name, socket).await?)

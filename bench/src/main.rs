@@ -20,7 +20,11 @@ mod samples;
 mod served;
 mod static_server;
 
-use figures::{ALL, Figure, flood, million, watchers};
+use figures::{
+    ALL, Figure,
+    agents::{hosts, server},
+    flood, million, watchers,
+};
 use report::{Report, Row};
 use std::{
     error::Error,
@@ -55,6 +59,11 @@ fn main() -> ExitCode {
         }
         [flag, folder, count, off] if flag == served::SERVE => serve(folder, count, off),
         [flag, name, place] if flag == flood::FLOOD => done(flood::flood(name, place)),
+        [flag, folder, count] if flag == server::SERVE => serve_agents(folder, count),
+        [flag, folder] if flag == server::HOLD => done(server::hold(Path::new(folder))),
+        [flag, folder, address, how, first, count] if flag == hosts::HOSTS => {
+            be_hosts(folder, (address, how), (first, count))
+        }
         [] => all(None),
         [names] => all(Some(names)),
         _ => Err("usage: quarterdeck-bench [NAME,NAME…]".into()),
@@ -127,6 +136,14 @@ fn open(folder: &str) -> Result<(), Failure> {
 
 fn serve(folder: &str, count: &str, off: &str) -> Result<(), Failure> {
     done(served::serve(Path::new(folder), count.parse()?, off))
+}
+
+fn serve_agents(folder: &str, count: &str) -> Result<(), Failure> {
+    done(server::serve(Path::new(folder), count.parse()?))
+}
+
+fn be_hosts(folder: &str, whom: (&str, &str), (first, count): (&str, &str)) -> Result<(), Failure> {
+    done(hosts::run(Path::new(folder), whom, (first.parse()?, count.parse()?)))
 }
 
 /// Does the work, which says for itself what there is to say.

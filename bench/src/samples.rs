@@ -12,6 +12,11 @@ impl Samples {
         self.0.push(time.as_secs_f64());
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// The middle one, in seconds.
     pub(crate) fn median(&self) -> f64 {
         self.at(0.5)

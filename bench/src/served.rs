@@ -72,12 +72,7 @@ impl Process {
 
     /// Memory it holds, in bytes.
     pub(crate) fn resident(&self) -> Result<f64, Failure> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib: f64 = line
-            .and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok())
-            .ok_or("a process without memory")?;
-        Ok(kib * 1_024.0)
+        resident(self.0.id())
     }
 }
 
@@ -87,6 +82,16 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Memory that a process holds, in bytes.
+pub(crate) fn resident(process: u32) -> Result<f64, Failure> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: f64 = line
+        .and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok())
+        .ok_or("a process without memory")?;
+    Ok(kib * 1_024.0)
 }
 
 /// Processor time that a process has taken, in seconds.

@@ -1,5 +1,6 @@
 //! One file per figure. A figure measures ours and its peer in turn, in one process and one run.
 
+pub(crate) mod agents;
 mod applies;
 mod costs;
 mod creates;
@@ -87,6 +88,16 @@ pub(crate) const ALL: &[Figure] = &[
         name: "watchers",
         about: "one event to 10,000 watchers",
         run: |folder| Box::pin(watchers::run(folder)),
+    },
+    Figure {
+        name: "agents",
+        about: "100,000 connected agents: memory, how soon a change reaches one, and all of them begun anew; AGENTS=10000 for fewer",
+        run: |folder| Box::pin(agents::run(folder)),
+    },
+    Figure {
+        name: "heartbeats",
+        about: "heartbeats of agents on one core beside single-row updates of PostgreSQL",
+        run: |folder| Box::pin(agents::heartbeats(folder)),
     },
     Figure {
         name: "million",

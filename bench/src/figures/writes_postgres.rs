@@ -11,7 +11,7 @@ use quarterdeck_testing::postgres::Postgres as Server;
 use std::{fs, path::Path, process::Command, sync::Arc};
 
 /// What somebody who cares for speed sets; for both. All else, safety first of all, is as it comes.
-const SETTINGS: [(&str, &str); 3] =
+pub(super) const SETTINGS: [(&str, &str); 3] =
     [("shared_buffers", "1GB"), ("max_wal_size", "8GB"), ("checkpoint_timeout", "15min")];
 const CLIENTS: [&str; 2] = ["16", "64"];
 
@@ -31,6 +31,26 @@ const VACUUM_PEERS: &str = "VACUUM upserts";
 const UPSERT: &str = "\\set id random(1, 20000)
 INSERT INTO upserts VALUES (:id, :body) ON CONFLICT (id) DO UPDATE SET body = excluded.body;
 ";
+
+/// A heartbeat as a row.
+const BEAT: &str = "\\set id random(1, 20000)
+UPDATE upserts SET body = :body WHERE id = :id;
+";
+
+/// Single-row updates a second, of as many rows, with nothing but the time in them.
+pub(super) async fn updates(server: &Server, folder: &Path) -> Result<f64, Failure> {
+    let peer = server.create_database("pgbench").await;
+    for statement in TABLE.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
+        run_statement(&peer, statement)?;
+    }
+    let script = folder.join("beat.sql");
+    fs::write(&script, BEAT)?;
+    let mut best: f64 = 0.0;
+    for clients in CLIENTS {
+        best = best.max(upserts(&script, "2026-03-01T12:00:00Z", &peer, clients)?);
+    }
+    Ok(best)
+}
 
 pub(crate) async fn run(folder: &Path) -> Result<Vec<Row>, Failure> {
     let mutations = mutations();

@@ -10,10 +10,10 @@ use hyper::{
     client::conn::http2,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{AlertDescription, ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use std::{convert::Infallible, fs, io, sync::Arc, time::Duration};
-use tokio::{net::TcpStream, sync::mpsc, task::AbortHandle, time::timeout};
+use tokio::{net::TcpStream, sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_rustls::TlsConnector;
 
 /// How long it may take to be connected.
@@ -22,6 +22,8 @@ const CONNECT: Duration = Duration::from_secs(20);
 const ANSWER: Duration = Duration::from_secs(60);
 /// How often it is asked whether the other side lives, and how long that may take to say.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long it may take until it is known why a connection was lost.
+const WHY: Duration = Duration::from_secs(1);
 /// Largest answer that is not a stream.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// What the plane may send ahead.
@@ -64,13 +66,22 @@ pub(crate) enum Reply {
     },
 }
 
+/// Why a stream was not opened.
+pub(crate) enum NotOpened {
+    /// The plane answered something else.
+    Refused(Reply),
+    /// The connection was lost, and why.
+    Lost(String),
+}
+
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Requests over one connection, which ends with this.
 pub(crate) struct Requests {
     sender: http2::SendRequest<Body>,
     authority: String,
-    connection: AbortHandle,
+    /// Ends with why it was lost.
+    connection: JoinHandle<Option<String>>,
 }
 
 impl Drop for Requests {
@@ -173,12 +184,10 @@ impl Plane {
             .handshake(TokioIo::new(tls))
             .await
             .map_err(|error| away(&error))?;
-        let connection = tokio::spawn(async move {
-            // Whoever waits for an answer is told.
-            let _ = connection.await;
-        });
+        let connection =
+            tokio::spawn(async move { connection.await.err().map(|error| in_full(&error)) });
         let authority = format!("{}:{}", self.host, self.port);
-        Ok(Requests { sender, authority, connection: connection.abort_handle() })
+        Ok(Requests { sender, authority, connection })
     }
 
     fn tls_trouble(&self, error: &io::Error) -> Trouble {
@@ -228,24 +237,47 @@ impl Requests {
     pub(crate) async fn open(
         &mut self,
         path: &str,
-    ) -> Result<(mpsc::Sender<Bytes>, Incoming), Reply> {
+    ) -> Result<(mpsc::Sender<Bytes>, Incoming), NotOpened> {
         /// Frames that wait for the network.
         const WAITING_MAX: usize = 8;
-        let broken = |message: String| Reply::Refused { message, lasting: false };
         let (out, frames) = mpsc::channel(WAITING_MAX);
         let body = stream::unfold(frames, |mut frames: mpsc::Receiver<Bytes>| async move {
             frames.recv().await.map(|bytes| (Ok(Frame::data(bytes)), frames))
         });
-        let request = self.request(path, StreamBody::new(body).boxed_unsync()).map_err(broken)?;
+        let request = self.request(path, StreamBody::new(body).boxed_unsync());
+        let request = request.map_err(NotOpened::Lost)?;
         let answer = timeout(ANSWER, self.sender.send_request(request)).await;
-        let answer = answer
-            .map_err(|_| broken(format!("no answer within {ANSWER:?}")))?
-            .map_err(|error| broken(error.to_string()))?;
+        let answer = answer.map_err(|_| NotOpened::Lost(format!("no answer within {ANSWER:?}")))?;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                // Whoever refuses a certificate says so on the connection, and not to a request.
+                let why = timeout(WHY, &mut self.connection).await;
+                let why = why.ok().and_then(Result::ok).flatten();
+                return Err(NotOpened::Lost(why.unwrap_or_else(|| in_full(&error))));
+            }
+        };
         if answer.status().is_success() {
             return Ok((out, answer.into_body()));
         }
-        Err(reply(answer).await.unwrap_or_else(broken))
+        Err(reply(answer).await.map_or_else(NotOpened::Lost, NotOpened::Refused))
     }
+}
+
+/// An error with what has led to it.
+fn in_full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Whether the other side says that the certificate it was shown has ended.
+pub(crate) fn says_it_ended(why: &str) -> bool {
+    why.contains(&rustls::Error::AlertReceived(AlertDescription::CertificateExpired).to_string())
 }
 
 async fn reply(answer: http::Response<Incoming>) -> Result<Reply, String> {

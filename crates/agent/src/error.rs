@@ -38,6 +38,11 @@ pub enum AgentError {
     /// The plane refuses.
     #[error("the plane refuses: {0}")]
     Refused(String),
+    /// It has joined as a machine that was made anew.
+    #[error(
+        "the agent has joined machine {0}, which was made anew; start it again, to begin with what that is to run"
+    )]
+    AnotherMachine(String),
     /// The plane is not whom the agent was told to trust.
     #[error("{0}")]
     Untrusted(String),

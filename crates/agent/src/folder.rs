@@ -55,6 +55,13 @@ impl Folder {
         }
     }
 
+    /// Puts a file in another's place.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), AgentError> {
+        let (from, to) = (self.path(from), self.path(to));
+        let renamed = fs::rename(&from, &to).and_then(|()| sync_folder(&to));
+        renamed.map_err(failed("rename", &from))
+    }
+
     /// Writes a file in one step.
     pub(crate) fn write(&self, name: &str, text: &str) -> Result<(), AgentError> {
         let path = self.path(name);

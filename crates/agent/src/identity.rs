@@ -2,21 +2,22 @@
 
 use crate::{
     AgentError,
-    connect::{Plane, Reply},
+    connect::{self, Plane, Reply},
     folder::Folder,
     pause::Pause,
 };
 use jiff::Timestamp;
 use quarterdeck_model::agent::{Certified, JOIN_PATH, JoinRequest, RENEW_PATH, RenewRequest};
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{CertificateParams, KeyPair, PublicKeyData as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use std::{fs, io::Read as _, path::Path};
 use tokio::time::sleep;
 use tracing::warn;
 
-/// The key, the certificate with what it is for, and the key of the next one while it is asked for.
+/// The key, the certificate with what it is for, and the key with which it joins anew until it has.
 const KEY: &str = "agent.key";
 const CERTIFIED: &str = "agent.json";
+const NEXT_KEY: &str = "agent.key.next";
 /// Longest token file.
 const TOKEN_BYTES_MAX: u64 = 4 << 10;
 
@@ -26,6 +27,7 @@ pub(crate) struct Identity {
     certified: Certified,
     /// When it was begun to be used, as far as that is known: a third of the time is left at two thirds of it.
     renew_at: Timestamp,
+    ends: Timestamp,
 }
 
 fn broken(folder: &Folder, file: &str, cause: impl std::fmt::Display) -> AgentError {
@@ -41,6 +43,14 @@ impl Identity {
         let Some(text) = folder.read(CERTIFIED)? else { return Ok(None) };
         let certified =
             serde_json::from_str(&text).map_err(|error| broken(folder, CERTIFIED, error))?;
+        // It may have joined anew and died before it had put the key in its place.
+        if let Some(key) = folder.read(NEXT_KEY)?
+            && let Ok(key) = KeyPair::from_pem(&key)
+            && let Ok(found) = Self::new(folder, key, Certified::clone(&certified))
+        {
+            folder.rename(NEXT_KEY, KEY)?;
+            return Ok(Some(found));
+        }
         let key = folder.read(KEY)?.unwrap_or_default();
         let key = KeyPair::from_pem(&key).map_err(|error| broken(folder, KEY, error))?;
         Self::new(folder, key, certified).map(Some)
@@ -55,7 +65,58 @@ impl Identity {
         let (from, to) = (parsed.validity().not_before, parsed.validity().not_after);
         let (from, to) = (from.timestamp(), to.timestamp());
         let renew_at = Timestamp::from_second(from + (to - from) / 3 * 2).unwrap_or_default();
-        Ok(Self { key, certified, renew_at })
+        let ends = Timestamp::from_second(to).unwrap_or_default();
+        if parsed.public_key().subject_public_key.data != key.der_bytes() {
+            return Err(wrong("it is for another key than the folder's".into()));
+        }
+        Ok(Self { key, certified, renew_at, ends })
+    }
+
+    /// Whether that is why a connection was lost: the plane says that the certificate has ended. It may be cut off before that is heard;
+    /// then the host's clock decides.
+    pub(crate) fn is_over(&self, why: &str) -> bool {
+        connect::says_it_ended(why) || self.ends <= Timestamp::now()
+    }
+
+    /// What is said of a certificate that has ended.
+    pub(crate) fn over(&self) -> String {
+        format!(
+            "the certificate of machine {} ended at {:.0}: the agent was off for longer than that lasts",
+            self.machine(),
+            self.ends
+        )
+    }
+
+    /// What to do when the plane will not have it any more.
+    fn how_to_join_anew(&self) -> String {
+        let Certified { namespace, name, .. } = &self.certified;
+        format!(
+            "join anew: write a token of `quarterdeck machine join-token {name} -n {namespace}` into a file, and start the agent with --join-token-file"
+        )
+    }
+
+    /// Joins anew, since the plane refuses the certificate.
+    pub(crate) async fn join_anew(
+        &self,
+        folder: &Folder,
+        plane: &Plane,
+        (token, refused): (Option<&Path>, &str),
+    ) -> Result<Self, AgentError> {
+        let refuse = |why: String| AgentError::Refused(format!("{refused}; {why}"));
+        let Some(file) = token.filter(|file| file.exists()) else {
+            return Err(refuse(self.how_to_join_anew()));
+        };
+        self.check_token(Some(file))?;
+        let joining = Joining::with_key(folder, file, NEXT_KEY)?;
+        let joined = joining.join(folder, plane).await.map_err(|error| match error {
+            AgentError::Refused(why) => refuse(format!(
+                "and it cannot join anew with the token in {}: {why}",
+                file.display()
+            )),
+            error => error,
+        })?;
+        folder.rename(NEXT_KEY, KEY)?;
+        Ok(joined)
     }
 
     /// `namespace/name` of the machine.
@@ -154,12 +215,17 @@ impl Joining {
                     .into(),
             ));
         };
-        let token = read_token(file)?;
-        let key = match folder.read(KEY)? {
-            Some(key) => KeyPair::from_pem(&key).map_err(|error| broken(folder, KEY, error))?,
+        Self::with_key(folder, file, KEY)
+    }
+
+    /// The same with the key of that file, which stays the same however often it asks.
+    fn with_key(folder: &Folder, token: &Path, name: &str) -> Result<Self, AgentError> {
+        let token = read_token(token)?;
+        let key = match folder.read(name)? {
+            Some(key) => KeyPair::from_pem(&key).map_err(|error| broken(folder, name, error))?,
             None => {
-                let key = KeyPair::generate().map_err(|error| broken(folder, KEY, error))?;
-                folder.write(KEY, &key.serialize_pem())?;
+                let key = KeyPair::generate().map_err(|error| broken(folder, name, error))?;
+                folder.write(name, &key.serialize_pem())?;
                 key
             }
         };

@@ -16,6 +16,7 @@ mod identity;
 mod instances;
 mod pause;
 mod session;
+mod start;
 mod tasks;
 
 pub use error::AgentError;
@@ -27,6 +28,7 @@ use host::Host;
 use identity::{Identity, Joining};
 use pause::Pause;
 use session::{Ended, Session};
+use start::Start;
 use std::{path::PathBuf, sync::Arc};
 use tasks::Tasks;
 use tokio::{sync::watch, time::sleep};
@@ -44,7 +46,7 @@ pub struct Settings {
     pub server: Option<String>,
     /// The certificate of the plane's authority. The same.
     pub ca_file: Option<PathBuf>,
-    /// The token with which it joins. Not needed once it has joined.
+    /// The token with which it joins. Not needed once it has joined; used again when the plane refuses what it has.
     pub join_token_file: Option<PathBuf>,
     /// Where the host's files are; `/` but in a container.
     pub root: PathBuf,
@@ -79,7 +81,7 @@ pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>) -> Result<
     info!(machine = identity.machine(), plane = plane.address(), "the agent has joined");
     let containers = settings.containers.open(&folder, identity.uid())?;
     let tasks = Tasks::open(&folder, host.clone(), &settings)?;
-    let (mut pause, mut refused) = (Pause::default(), 0);
+    let (mut pause, mut refused, start) = (Pause::default(), 0, Start::new());
     loop {
         let session = Session {
             plane: &plane,
@@ -87,6 +89,7 @@ pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>) -> Result<
             tasks: &tasks,
             containers: &containers,
             folder: &folder,
+            start: &start,
         };
         let ended = tokio::select! {
             ended = session.run(&mut identity) => ended,
@@ -101,7 +104,18 @@ pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>) -> Result<
             Ended::ForGood(why) => {
                 refused += 1;
                 if refused == REFUSED_MAX {
-                    return Err(AgentError::Refused(why));
+                    let token = settings.join_token_file.as_deref();
+                    let next = tokio::select! {
+                        next = identity.join_anew(&folder, &plane, (token, &why)) => next?,
+                        _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                    };
+                    info!(machine = next.machine(), "the agent has joined anew");
+                    // What it keeps, and what runs on the host, is of the machine that is gone.
+                    if next.uid() != identity.uid() {
+                        return Err(AgentError::AnotherMachine(next.machine()));
+                    }
+                    (identity, refused, pause) = (next, 0, Pause::default());
+                    continue;
                 }
                 why
             }

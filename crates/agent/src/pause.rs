@@ -1,6 +1,7 @@
 //! How long to wait before the stream is begun anew. Full jitter: any time from none to a limit that doubles, so that agents that
 //! lost their streams together do not come back together. The plane says with how many others the first wait is shared.
 
+use quarterdeck_model::agent::RECONNECT_MAX as LONGEST;
 use std::{
     hash::{BuildHasher as _, RandomState},
     time::Duration,
@@ -8,8 +9,6 @@ use std::{
 
 /// The first limit, unless the plane has said another.
 const FIRST: Duration = Duration::from_secs(1);
-/// The limit does not grow beyond that: so long a host is away at most after the plane is back.
-const LONGEST: Duration = Duration::from_secs(60);
 
 /// Pauses between tries.
 #[derive(Debug)]

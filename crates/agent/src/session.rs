@@ -2,12 +2,13 @@
 //! are, and that it lives; and hands on what there is to do.
 
 use crate::{
-    connect::{Plane, Reply},
+    connect::{self, NotOpened, Plane, Reply},
     containers::Containers,
     folder::Folder,
     host::{Health, Host},
     identity::Identity,
     instances::{self, Wanted},
+    start::Start,
     tasks::Tasks,
 };
 use bytes::Bytes;
@@ -16,8 +17,8 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use quarterdeck_model::{
     agent::{
-        Frames, FromAgent, Heartbeat, Hello, HostCondition, PROTOCOL, STREAM_PATH, ToAgent,
-        Welcome, encode,
+        Frames, FromAgent, Goodbye, Heartbeat, Hello, HostCondition, PROTOCOL, STREAM_PATH,
+        ToAgent, Welcome, encode,
     },
     kinds::{AgentTaskStatus, MachineFacts},
 };
@@ -46,6 +47,7 @@ pub(crate) struct Session<'a> {
     pub(crate) tasks: &'a Tasks,
     pub(crate) containers: &'a Containers,
     pub(crate) folder: &'a Folder,
+    pub(crate) start: &'a Start,
 }
 
 /// How a stream ended.
@@ -83,24 +85,38 @@ impl Session<'_> {
 
     async fn serve(&self, identity: &mut Identity) -> Result<std::convert::Infallible, Ended> {
         let connected = self.plane.connect(Some(identity)).await;
-        let mut requests = connected.map_err(|trouble| trouble.into_text())?;
+        let mut requests = connected.map_err(|trouble| match trouble.into_text() {
+            why if connect::says_it_ended(&why) => Ended::ForGood(identity.over()),
+            why => why.into(),
+        })?;
         let opened = requests.open(STREAM_PATH).await;
-        let (out, body) = opened.map_err(|reply| match reply {
-            Reply::Refused { message, lasting: true } => Ended::ForGood(message),
-            Reply::Refused { message, .. } => message.into(),
-            Reply::Done(_) => "the plane's answer is not understood".to_owned().into(),
+        let (out, body) = opened.map_err(|why| match why {
+            NotOpened::Refused(Reply::Refused { message, lasting: true }) => {
+                Ended::ForGood(message)
+            }
+            NotOpened::Refused(Reply::Refused { message, .. }) => message.into(),
+            NotOpened::Refused(Reply::Done(_)) => {
+                "the plane's answer is not understood".to_owned().into()
+            }
+            NotOpened::Lost(why) if identity.is_over(&why) => Ended::ForGood(identity.over()),
+            NotOpened::Lost(why) => why.into(),
         })?;
         let stream = Stream { out };
         let mut reader = Reader { body, frames: Frames::default() };
         let boot_id = self.host.boot_id();
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        stream.send(&FromAgent::Hello(Hello { protocol: PROTOCOL, version, boot_id })).await?;
+        let hello = Hello {
+            protocol: PROTOCOL,
+            version,
+            boot_id,
+            stream: Some(self.start.next()),
+            start: self.start.id.clone(),
+            hostname: self.host.name(),
+        };
+        stream.send(&FromAgent::Hello(hello)).await?;
         let welcome = match timeout(WELCOME, reader.next()).await {
             Ok(Ok(ToAgent::Welcome(welcome))) => welcome,
-            Ok(Ok(ToAgent::Goodbye(goodbye))) if goodbye.for_good => {
-                return Err(Ended::ForGood(goodbye.message));
-            }
-            Ok(Ok(ToAgent::Goodbye(goodbye))) => return Err(goodbye.message.into()),
+            Ok(Ok(ToAgent::Goodbye(goodbye))) => return Err(self.ended(goodbye)),
             Ok(Ok(_)) => return Err("the plane did not begin with a welcome".to_owned().into()),
             Ok(Err(why)) => return Err(why.into()),
             Err(_) => return Err("the plane did not welcome it".to_owned().into()),
@@ -130,6 +146,7 @@ impl Session<'_> {
             interval
         };
         health.plane_says(welcome.time, Timestamp::now());
+        let mut ahead = Timestamp::now().duration_since(welcome.time.timestamp());
         let mut heartbeats = every(Duration::from_secs(welcome.heartbeat_seconds.max(1).into()));
         let (mut facts, mut looks) = (every(FACTS), every(HEALTH));
         let mut changes = self.tasks.changes();
@@ -146,11 +163,11 @@ impl Session<'_> {
                     ToAgent::Instances(said) => {
                         wanted.take(identity.namespace(), said, self.containers)?;
                     }
-                    ToAgent::Time(time) => health.plane_says(time, Timestamp::now()),
-                    ToAgent::Goodbye(goodbye) if goodbye.for_good => {
-                        return Err(Ended::ForGood(goodbye.message));
+                    ToAgent::Time(time) => {
+                        health.plane_says(time, Timestamp::now());
+                        ahead = Timestamp::now().duration_since(time.timestamp());
                     }
-                    ToAgent::Goodbye(goodbye) => return Err(goodbye.message.into()),
+                    ToAgent::Goodbye(goodbye) => return Err(self.ended(goodbye)),
                     ToAgent::Welcome(_) => return Err("the plane welcomed it twice".to_owned().into()),
                 },
                 _ = heartbeats.tick() => {
@@ -158,7 +175,9 @@ impl Session<'_> {
                     let wants_time = count % HEARTBEATS_A_TIME == HEARTBEATS_A_TIME - 1;
                     count += 1;
                     stream.send(&FromAgent::Heartbeat(Heartbeat { usage, wants_time })).await?;
-                    if identity.renew_at() <= Timestamp::now() && renew <= Instant::now() {
+                    // By the plane's clock: the host's own may be wrong.
+                    let due = Timestamp::now().saturating_sub(ahead).is_ok_and(|now| identity.renew_at() <= now);
+                    if due && renew <= Instant::now() {
                         renew = Instant::now() + RENEW_AGAIN;
                         match identity.renew(self.folder, requests).await {
                             Ok(()) => return Err(Ended::Renewed),
@@ -187,6 +206,15 @@ impl Session<'_> {
                 }
                 _ = changes.changed() => self.tell_tasks(stream, &mut told).await?,
             }
+        }
+    }
+
+    /// How a stream ends that the plane has ended.
+    fn ended(&self, goodbye: Goodbye) -> Ended {
+        self.start.known(goodbye.newest);
+        match goodbye.for_good {
+            true => Ended::ForGood(goodbye.message),
+            false => goodbye.message.into(),
         }
     }
 

@@ -31,6 +31,38 @@ mod switched {
     }
 }
 
+/// A key that simulated agents share.
+#[cfg(feature = "bench")]
+pub struct AgentKey {
+    key: crate::pki::AgentKey,
+    pem: String,
+}
+
+#[cfg(feature = "bench")]
+impl AgentKey {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new() -> Result<Self, rcgen::Error> {
+        let pair = rcgen::KeyPair::generate()?;
+        Ok(Self { key: crate::pki::AgentKey::of(&pair)?, pem: pair.serialize_pem() })
+    }
+
+    /// The identity of a machine's agent, by namespace, name and uid, as it gets one that joins.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn certified(
+        &self,
+        authority: &crate::pki::Authority,
+        machine: (&str, &str, &str),
+    ) -> Result<crate::pki::Identity, crate::pki::PkiError> {
+        let (certificate, _) = authority.agent(machine, &self.key, jiff::Timestamp::now())?;
+        Ok(crate::pki::Identity { certificate, key: self.pem.clone() })
+    }
+}
+
 #[cfg(not(feature = "bench"))]
 mod switched {
     pub(crate) const fn is_off(_: super::Part) -> bool {

@@ -34,6 +34,8 @@ const AGENT_DAYS: u32 = 7;
 const UID: [u64; 8] = [1, 3, 6, 1, 4, 1, 57683, 2];
 /// What is known of an agent by its certificate: when that was issued.
 pub(crate) const AGENT_ISSUED: &str = "quarterdeck.dev/certificate-issued";
+/// The same, when it ends.
+pub(crate) const AGENT_ENDS: &str = "quarterdeck.dev/certificate-ends";
 
 /// Why certificates could not be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -135,12 +137,7 @@ impl Authority {
     /// # Errors
     /// Why it is no such request.
     pub(crate) fn key_of(&self, request: &str) -> Result<AgentKey, String> {
-        let request = CertificateSigningRequestParams::from_pem(request)
-            .map_err(|error| error.to_string())?;
-        let key = request.public_key;
-        let hash =
-            Sha256::digest(key.der_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(AgentKey { key, hash })
+        AgentKey::read(request).map_err(|error| error.to_string())
     }
 
     /// A certificate for the agent of a machine of that namespace, name and uid; and when it ends. Its serial number is a UUID of
@@ -279,6 +276,21 @@ pub(crate) struct AgentKey {
     key: PublicKey,
     /// SHA-256 of it, in hexadecimal.
     pub(crate) hash: String,
+}
+
+impl AgentKey {
+    fn read(request: &str) -> Result<Self, rcgen::Error> {
+        let key = CertificateSigningRequestParams::from_pem(request)?.public_key;
+        let hash =
+            Sha256::digest(key.der_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { key, hash })
+    }
+
+    /// That of a pair.
+    #[cfg(feature = "bench")]
+    pub(crate) fn of(pair: &KeyPair) -> Result<Self, rcgen::Error> {
+        Self::read(&CertificateParams::default().serialize_request(pair)?.pem()?)
+    }
 }
 
 /// The uid that a certificate's subject has.

@@ -2,7 +2,7 @@
 //! within its deadline.
 
 use crate::{
-    agents::StoreHosts,
+    agents::{Ends, StoreHosts},
     objects::Objects,
     runs::Call,
     secrets::{StoreSecrets, with_defaults},
@@ -21,6 +21,8 @@ use tokio::time::Instant;
 pub struct Actions {
     catalog: Catalog,
     signatures: HashMap<&'static str, ActionSignature>,
+    /// Steps that wait for the agents of machines.
+    ends: Arc<Ends>,
 }
 
 impl Actions {
@@ -29,7 +31,7 @@ impl Actions {
         let signatures = catalog.signatures();
         let signatures =
             signatures.into_iter().map(|signature| (signature.name, signature)).collect();
-        Self { catalog, signatures }
+        Self { catalog, signatures, ends: Arc::default() }
     }
 
     /// The signature of an action.
@@ -81,7 +83,7 @@ impl Actions {
             target: target
                 .map(|(key, value)| with_defaults(&objects.store().world(), &key.kind, value)),
             secrets: Arc::new(StoreSecrets(objects.store().clone())),
-            hosts: Arc::new(StoreHosts(objects.clone())),
+            hosts: Arc::new(StoreHosts { objects: objects.clone(), ends: self.ends.clone() }),
         };
         action.perform(&context, perform.input).await.map_err(|error| {
             let (action, reason) = (&perform.action, error.reason);

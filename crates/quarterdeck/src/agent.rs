@@ -32,7 +32,7 @@ pub(crate) struct Flags {
     /// Certificate of the plane's authority, pki/ca.crt in its data folder [default: as when it joined]
     #[arg(long, value_name = "FILE", env = "QUARTERDECK_AGENT_CA_FILE")]
     ca_file: Option<PathBuf>,
-    /// File with a token of `quarterdeck machine join-token`; needed until it has joined
+    /// File with a token of `quarterdeck machine join-token`; needed until it has joined, and to join anew with a new one
     #[arg(long, value_name = "FILE", env = "QUARTERDECK_AGENT_JOIN_TOKEN_FILE")]
     join_token_file: Option<PathBuf>,
     /// Where the files of the host are, for an agent in a container

@@ -181,6 +181,60 @@ async fn a_certificate_is_renewed_and_one_that_is_revoked_or_left_over_ends_at_o
     let ended = agents::condition(&plane, "m", "AgentConnected", "False").await;
     assert!(ended["status"]["agent"]["disconnectedSince"].is_string());
     drop(before);
+
+    // With the token that it had it says what to do; with a new one it joins anew, in the folder that it has.
+    next.kill9();
+    let refusal = next.refusal().await;
+    assert!(refusal.contains("were revoked"), "{refusal}");
+    assert!(refusal.contains("it cannot join anew with the token in"), "{refusal}");
+    assert!(refusal.contains("make another: quarterdeck machine join-token m"), "{refusal}");
+    let key = std::fs::read_to_string(next.path("data/agent.key")).unwrap();
+    next.token(&run(&verb(&plane, &["machine", "join-token", "m"])).await.unwrap());
+    next.start();
+    connected(&plane, "m").await;
+    assert_ne!(std::fs::read_to_string(next.path("data/agent.key")).unwrap(), key, "it is another");
+    // The new certificate is for it, and is kept.
+    assert!(next.stop().await.success());
+    agents::condition(&plane, "m", "AgentConnected", "False").await;
+    next.start();
+    connected(&plane, "m").await;
+}
+
+/// A certificate of the plane's authority for an agent's key, which ends as it is made.
+async fn ended_certificate(plane: &Plane, agent: &Agent) -> String {
+    let (request, certificate) = (agent.path("request"), agent.path("certificate"));
+    let pki = |name: &str| plane.data_folder().join("pki").join(name);
+    let mut make = std::process::Command::new("openssl");
+    make.args(["req", "-new", "-subj", "/CN=m", "-key"]).arg(agent.path("data/agent.key"));
+    checked(make.arg("-out").arg(&request)).await;
+    let mut sign = std::process::Command::new("openssl");
+    sign.args(["x509", "-req", "-days", "0", "-set_serial", "1", "-in"]).arg(&request);
+    sign.arg("-CA").arg(pki("ca.crt")).arg("-CAkey").arg(pki("ca.key"));
+    std::fs::write(agent.path("extensions"), "extendedKeyUsage = clientAuth\n").unwrap();
+    sign.arg("-extfile").arg(agent.path("extensions"));
+    checked(sign.arg("-out").arg(&certificate)).await;
+    std::fs::read_to_string(certificate).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_was_off_for_longer_than_its_certificate_lasts_joins_anew() {
+    let plane = Plane::start(BINARY).await;
+    let mut agent = joined(&plane, "m", plane.address(), &[]).await;
+    assert!(agent.stop().await.success());
+    let file = agent.path("data/agent.json");
+    let mut certified: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    certified["certificate"] = ended_certificate(&plane, &agent).await.into();
+    std::fs::write(&file, certified.to_string()).unwrap();
+    std::fs::remove_file(agent.path("token")).unwrap();
+    // It is good in the second in which it was made.
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    let refusal = agent.refusal().await;
+    assert!(refusal.contains("the certificate of machine default/m ended at"), "{refusal}");
+    assert!(refusal.contains("quarterdeck machine join-token m -n default"), "{refusal}");
+    agent.token(&run(&verb(&plane, &["machine", "join-token", "m"])).await.unwrap());
+    agent.start();
+    connected(&plane, "m").await;
 }
 
 /// Runs a checker of the system, and answers what it said.

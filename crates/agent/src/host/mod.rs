@@ -110,6 +110,11 @@ impl Host {
         self.read("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
     }
 
+    /// How it calls itself; empty when it does not say.
+    pub(crate) fn name(&self) -> String {
+        self.read("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+    }
+
     /// What the machine is.
     pub(crate) async fn facts(&self) -> MachineFacts {
         facts::facts(self).await

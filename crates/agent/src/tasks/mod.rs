@@ -22,7 +22,7 @@ use quarterdeck_model::{
     kinds::{AgentTaskPhase, AgentTaskStatus},
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -62,11 +62,14 @@ struct Shared {
     places: tool::Places,
     journal: Journal,
     entries: Mutex<BTreeMap<String, Entry>>,
+    /// Those that were under way when the agent died, until the plane says how long they have.
+    resumed: Mutex<BTreeSet<String>>,
     changed: watch::Sender<u64>,
 }
 
 impl Tasks {
-    /// Those of the journal; what was under way is gone on with.
+    /// Those of the journal. What was under way is gone on with when the plane says how long it has: the time that has passed since is not
+    /// known to a host whose clock may have been set.
     pub(crate) fn open(
         folder: &Folder,
         host: Arc<Host>,
@@ -77,19 +80,12 @@ impl Tasks {
         let reboot_command = settings.reboot_command.clone();
         let secrets = settings.containers.secrets.join("tools");
         let places = tool::Places { files: folder.folder("tools")?, secrets };
-        let under_way: Vec<Task> = entries
-            .iter()
-            .filter(|entry| !entry.status.ended())
-            .map(|entry| entry.task.clone())
-            .collect();
+        let under_way = entries.iter().filter(|entry| !entry.status.ended());
+        let resumed = Mutex::new(under_way.map(|entry| entry.task.name.clone()).collect());
         let entries = entries.into_iter().map(|it| (it.task.name.clone(), it)).collect();
         let entries = Mutex::new(entries);
-        let tasks =
-            Self(Arc::new(Shared { host, reboot_command, places, journal, entries, changed }));
-        for task in under_way {
-            tasks.begin(task, true);
-        }
-        Ok(tasks)
+        let shared = Shared { host, reboot_command, places, journal, entries, resumed, changed };
+        Ok(Self(Arc::new(shared)))
     }
 
     /// Changes whenever there is something to tell.
@@ -135,7 +131,12 @@ impl Tasks {
                 warn!(task = name, %error, "a task that was told could not be removed; it is told again after a restart");
             }
         }
+        let mut resumed = std::mem::take(&mut *self.0.resumed());
         for task in wanted {
+            if resumed.remove(&task.name) {
+                self.begin(task, true);
+                continue;
+            }
             if self.0.entries().contains_key(&task.name) {
                 continue;
             }
@@ -166,6 +167,13 @@ impl Tasks {
                 self.begin(task, false);
             }
         }
+        // The plane has given up on these.
+        let entries = self.0.entries();
+        let given_up = resumed.iter().filter_map(|name| entries.get(name));
+        let given_up: Vec<Task> =
+            given_up.map(|entry| Task { left_millis: Some(0), ..entry.task.clone() }).collect();
+        drop(entries);
+        given_up.into_iter().for_each(|task| self.begin(task, true));
     }
 
     /// Whether it knows a task of that name.
@@ -183,6 +191,11 @@ impl Shared {
     fn entries(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
         // Each change is one insertion or removal.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn resumed(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        // Each change is one value.
+        self.resumed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(&self) {
@@ -219,14 +232,15 @@ impl Shared {
     }
 
     async fn done(&self, task: &Task, resumed: bool) -> Outcome {
-        let spec = &task.spec;
-        let left = match spec.deadline {
-            None => LONGEST,
-            Some(deadline) => {
-                let left = deadline.timestamp().duration_since(Timestamp::now());
-                Duration::try_from(left).unwrap_or(Duration::ZERO)
-            }
-        };
+        let (spec, left) = (&task.spec, left(task));
+        if let Some(reboot) = &spec.reboot
+            && let Some(done) = reboot::done(&self.host, reboot)
+        {
+            return Ok(done);
+        }
+        if left.is_zero() && resumed {
+            return Err(unknown());
+        }
         if left.is_zero() {
             return Err(Failure::new("Timeout", "its deadline had passed before it was begun"));
         }
@@ -279,6 +293,18 @@ impl Shared {
     }
 }
 
+/// How long a task has: as the plane says it; by the host's own clock only where an older one does not.
+fn left(task: &Task) -> Duration {
+    match (task.left_millis, task.spec.deadline) {
+        (Some(millis), _) => Duration::from_millis(millis),
+        (None, None) => LONGEST,
+        (None, Some(deadline)) => {
+            let left = deadline.timestamp().duration_since(Timestamp::now());
+            Duration::try_from(left).unwrap_or(Duration::ZERO)
+        }
+    }
+}
+
 fn said(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
@@ -312,8 +338,10 @@ mod tests {
         let (changed, _) = watch::channel(0);
         let (host, entries) = (Arc::new(Host::new(folder)), Mutex::default());
         let (files, secrets) = (folder.join("tools"), folder.join("secrets"));
-        let (places, reboot_command) = (tool::Places { files, secrets }, Vec::new());
-        Tasks(Arc::new(Shared { host, reboot_command, places, journal, entries, changed }))
+        let places = tool::Places { files, secrets };
+        let (reboot_command, resumed) = (Vec::new(), Mutex::default());
+        let shared = Shared { host, reboot_command, places, journal, entries, resumed, changed };
+        Tasks(Arc::new(shared))
     }
 
     async fn ended(tasks: &Tasks, name: &str) -> AgentTaskStatus {
@@ -348,6 +376,39 @@ mod tests {
         assert!(tasks.knows("a"), "the plane has not noted it");
         tasks.assign(Vec::new(), &told);
         assert!(!tasks.knows("a"));
+    }
+
+    #[tokio::test]
+    async fn a_deadline_is_the_planes_whatever_the_hosts_clock_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let tasks = tasks(folder.path());
+        let at = |text: &str| Some(Time::new(text.parse().unwrap()));
+        let (mut ahead, mut behind) = (task("ahead", "/a"), task("behind", "/b"));
+        (ahead.spec.deadline, ahead.left_millis) = (at("2001-01-01T00:00:00Z"), Some(30_000));
+        (behind.spec.deadline, behind.left_millis) = (at("2200-01-01T00:00:00Z"), Some(0));
+        tasks.assign(vec![ahead, behind], &HashMap::new());
+        assert_eq!(ended(&tasks, "ahead").await.phase, AgentTaskPhase::Succeeded);
+        assert_eq!(ended(&tasks, "behind").await.reason.as_deref(), Some("Timeout"));
+        assert!(!folder.path().join("b").exists());
+    }
+
+    #[tokio::test]
+    async fn what_was_under_way_goes_on_when_the_plane_says_how_long_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let tasks = tasks(folder.path());
+        let names = ["on", "over"];
+        for name in names {
+            let (task, status) = (task(name, &format!("/{name}")), AgentTaskStatus::default());
+            tasks.0.entries().insert(name.into(), Entry { task, status });
+            tasks.0.resumed().insert(name.into());
+        }
+        assert!(tasks.reports().iter().all(|report| !report.status.ended()));
+        let on = Task { left_millis: Some(30_000), ..task("on", "/on") };
+        tasks.assign(vec![on], &HashMap::new());
+        assert_eq!(ended(&tasks, "on").await.phase, AgentTaskPhase::Succeeded);
+        let over = ended(&tasks, "over").await;
+        assert_eq!(over.reason.as_deref(), Some("OutcomeUnknown"), "the plane has given up on it");
+        assert!(!folder.path().join("over").exists());
     }
 
     #[tokio::test]

@@ -13,6 +13,14 @@ const GOES_DOWN: Duration = Duration::from_secs(300);
 /// How often it is looked whether it is another start: in a container the agent may outlive it.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// What it came to, if it is done: there is another start of the system.
+pub(super) fn done(host: &Host, task: &RebootTask) -> Option<AgentTaskStatus> {
+    let boot_id = host.boot_id();
+    let another = boot_id != task.boot_id;
+    let boot_id = Some(boot_id);
+    another.then(|| AgentTaskStatus { changed: Some(true), boot_id, ..Default::default() })
+}
+
 /// An agent that is begun anew in the same start of the system tells it again: nobody knows whether it was told.
 pub(super) async fn reboot(
     host: &Host,
@@ -22,14 +30,8 @@ pub(super) async fn reboot(
 ) -> Outcome {
     let deadline = Instant::now() + left;
     loop {
-        let boot_id = host.boot_id();
-        if boot_id != task.boot_id {
-            let boot_id = Some(boot_id);
-            return Ok(AgentTaskStatus {
-                changed: Some(true),
-                boot_id,
-                ..AgentTaskStatus::default()
-            });
+        if let Some(done) = done(host, task) {
+            return Ok(done);
         }
         let rest = deadline.saturating_duration_since(Instant::now());
         if rest.is_zero() {

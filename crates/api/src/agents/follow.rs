@@ -1,12 +1,13 @@
-//! What changes for agents that are connected here: their tasks, and whether their certificates still count. Each change is
-//! looked at once in each replica, whatever the number of agents.
+//! What changes for agents that are connected here: their tasks, whether their certificates still count, and whether what is written
+//! of their streams is so. Each change is looked at once in each replica, whatever the number of agents.
 
 use super::{Agents, identity::Agent};
+use http::StatusCode;
 use quarterdeck_model::{
     FieldSelector, Kind as _, KindRef, LabelSelector, Object,
     kinds::{AgentTask, Instance, Machine, Secret},
 };
-use quarterdeck_store::{EventKind, WatchQuery};
+use quarterdeck_store::{EventKind, WatchQuery, World};
 
 /// Follows until it is dropped.
 pub(super) async fn follow(agents: &Agents) {
@@ -28,20 +29,28 @@ async fn each(agents: &Agents, kind: KindRef, saw: fn(&Agents, &Object, bool)) {
             fields: FieldSelector::default(),
             since: world.revision(),
         });
-        // At the start nobody is connected; after falling behind, anything may have changed.
-        if agents.registry.count() > 0 {
-            world.all(kind).for_each(|object| saw(agents, object, false));
-            agents.registry.each(|session| {
-                session.tasks_changed();
-                session.instances_changed();
-            });
-        }
+        anything_may_have_changed(agents, &world);
         while let Ok(events) = watcher.next().await {
             for event in events {
                 saw(agents, &event.object, event.kind == EventKind::Deleted);
             }
         }
     }
+}
+
+/// At the start nobody is connected; after falling behind, things may be gone that nobody told of.
+fn anything_may_have_changed(agents: &Agents, world: &World) {
+    agents.registry.each(|session| {
+        session.tasks_changed();
+        session.instances_changed();
+        session.record_changed();
+        // One that cannot be read here may count all the same.
+        if let Some(Err(why)) = session.agent.get().map(|agent| agent.machine(world))
+            && why.code == StatusCode::UNAUTHORIZED
+        {
+            session.end(&why.message, true);
+        }
+    });
 }
 
 fn task(agents: &Agents, task: &Object, _: bool) {
@@ -70,7 +79,8 @@ fn secret(agents: &Agents, secret: &Object, _: bool) {
     });
 }
 
-/// Ends the stream of a machine that is gone, or whose certificate counts no more.
+/// Ends the stream of a machine that is gone, or whose certificate counts no more; and has it look when another is written down, or
+/// that it has ended.
 fn machine(agents: &Agents, object: &Object, gone: bool) {
     let Some(session) = agents.registry.get(object.namespace(), object.name()) else { return };
     if gone {
@@ -83,6 +93,31 @@ fn machine(agents: &Agents, object: &Object, gone: bool) {
             session.end("its machine was made anew", true);
         } else if let Err(why) = Agent::counts(agent, &machine) {
             session.end(&why, true);
+        } else if !agents.is_written(&session, &machine) {
+            session.record_changed();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{agents::registry::Woken, pki::Authority};
+    use quarterdeck_store::{Sqlite, Store};
+    use std::{sync::Arc, time::Duration};
+
+    #[tokio::test]
+    async fn streams_of_machines_that_went_while_nobody_looked_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let backend = Arc::new(Sqlite::open(folder.path()).unwrap());
+        let store = Arc::new(Store::open(backend).await.unwrap());
+        let authority = Arc::new(Authority::open(&folder.path().join("pki")).unwrap());
+        let (_stop, stopping) = tokio::sync::watch::channel(false);
+        let reached = ("here".to_owned(), Duration::from_secs(40));
+        let agents = Agents::new(store.clone(), authority, None, reached, stopping);
+        let session = agents.registry.begin("a", "m").unwrap();
+        session.agent.set(Agent::of_test("a", "m")).unwrap();
+        anything_may_have_changed(&agents, &store.world());
+        assert!(matches!(session.woken().await, Woken::End(goodbye) if goodbye.for_good));
     }
 }

@@ -3,7 +3,11 @@
 //! that joined anew or whose certificates were revoked has none that is good, and nobody keeps a list of them. What is revoked
 //! is a joining, with all that was issued since for it: whoever renews without end gets nothing newer than that.
 
-use crate::{identity::Caller, pki::AGENT_ISSUED, status::ApiError};
+use crate::{
+    identity::Caller,
+    pki::{AGENT_ENDS, AGENT_ISSUED},
+    status::ApiError,
+};
 use jiff::Timestamp;
 use quarterdeck_model::{
     Kind as _,
@@ -19,6 +23,7 @@ pub(crate) struct Agent {
     pub(crate) name: String,
     pub(crate) uid: String,
     issued: Timestamp,
+    ends: Timestamp,
 }
 
 /// Whether a caller is an agent: then it may do what agents may, and nothing else.
@@ -43,8 +48,15 @@ impl Agent {
     fn read(caller: &Caller) -> Option<Self> {
         let (namespace, name) = caller.user.strip_prefix(USER_PREFIX)?.split_once(':')?;
         let uid = caller.uid.clone().filter(|_| is_agent(caller))?;
-        let issued = caller.extra.get(AGENT_ISSUED)?.first()?.parse().ok()?;
-        Some(Self { namespace: namespace.into(), name: name.into(), uid, issued })
+        let said = |what| caller.extra.get(what)?.first();
+        let issued = said(AGENT_ISSUED)?.parse().ok()?;
+        let ends = Timestamp::from_second(said(AGENT_ENDS)?.parse().ok()?).ok()?;
+        Some(Self { namespace: namespace.into(), name: name.into(), uid, issued, ends })
+    }
+
+    /// Whether the certificate has ended: it was good when the connection began, and does not go on with that.
+    pub(crate) fn has_ended(&self, now: Timestamp) -> bool {
+        self.ends <= now
     }
 
     /// Its machine, if its certificate still counts.
@@ -91,18 +103,23 @@ impl Agent {
 }
 
 #[cfg(test)]
+impl Agent {
+    /// One whose machine has the uid `u`, by a certificate that was always good.
+    pub(super) fn of_test(namespace: &str, name: &str) -> Self {
+        let (issued, ends) = (Timestamp::MIN, Timestamp::MAX);
+        Self { namespace: namespace.into(), name: name.into(), uid: "u".into(), issued, ends }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
     #[test]
     fn a_certificate_counts_until_it_is_revoked_or_the_machine_joins_anew() {
-        let agent = |issued: &str| Agent {
-            namespace: "a".into(),
-            name: "m".into(),
-            uid: "u".into(),
-            issued: issued.parse().unwrap(),
-        };
+        let agent =
+            |issued: &str| Agent { issued: issued.parse().unwrap(), ..Agent::of_test("a", "m") };
         let machine = |spec: serde_json::Value, status: serde_json::Value| -> Machine {
             serde_json::from_value(
                 json!({"metadata": {"name": "m"}, "spec": spec, "status": status}),

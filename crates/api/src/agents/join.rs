@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use quarterdeck_model::{
     FieldError, Key, Kind as _, Time,
     agent::{Certified, JOIN_BYTES_MAX, JoinRequest, RenewRequest},
-    kinds::{JoinTokenStatus, Machine},
+    kinds::{JoinTokenStatus, Machine, machine_agent::IDENTITY_CONFLICT},
     object,
 };
 use quarterdeck_store::{Mutation, Outcome, Precondition, Write};
@@ -189,6 +189,10 @@ pub(crate) async fn join(
             None => {
                 kept.used_by = Some(key.hash.clone());
                 status.joined = Some(Time::new(now));
+                // It is another agent from now on, which numbers its streams as it likes.
+                (status.stream, status.host, status.host_before) = (None, None, None);
+                status.conflict_seen = None;
+                machine.status.conditions.retain(|it| it.kind != IDENTITY_CONFLICT);
                 if !written(api, &found.key, found.revision, &machine).await? {
                     continue;
                 }

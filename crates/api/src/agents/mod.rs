@@ -2,7 +2,8 @@
 //!
 //! - [`identity`]: which machine's agent calls, and whether its certificate still counts; [`join`] gives certificates out.
 //! - [`stream`]: one stream from its beginning to its end; [`registry`]: those that this replica holds; [`report`]: what
-//!   agents say, written into objects; [`follow`]: what changes for them.
+//!   agents say, written into objects, as often as [`limit`] lets them; [`follow`]: what changes for them.
+//! - [`order`]: which of an agent's streams is the newest; [`listening`]: the time in which silence counts.
 //!
 //! What is desired is objects, read from the cache; what is reported is written to objects. Heartbeats stay in memory, and
 //! nothing here decides what silence means: that is the engine's. An agent is never trusted: what it says is bounded,
@@ -12,6 +13,9 @@ mod follow;
 mod identity;
 mod instances;
 mod join;
+mod limit;
+mod listening;
+mod order;
 mod registry;
 mod report;
 mod stream;
@@ -33,19 +37,26 @@ use crate::{
 };
 use http::Request;
 use hyper::body::Incoming;
-use quarterdeck_model::agent::{STREAMS_LEASE, Usage};
+use jiff::Timestamp;
+use quarterdeck_model::{
+    agent::{STREAMS_LEASE, Usage},
+    kinds::Machine,
+};
 use quarterdeck_store::Store;
-use registry::Registry;
+use registry::{Registry, Session};
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 use tracing::warn;
 
 /// How long a process that fell silent is taken to hold its streams.
 const TTL: Duration = Duration::from_secs(10);
 /// How often the lease is renewed.
 const RENEW: Duration = Duration::from_secs(3);
-/// How often it is looked for streams that have fallen silent.
-const SWEEP: Duration = Duration::from_secs(1);
+/// Sweeps between two looks at what changes seldom: what hosts have taken of what they may, and whether two are one still.
+const SWEEPS_A_LOOK: u64 = 60;
 
 /// The agents of one replica.
 pub struct Agents {
@@ -115,19 +126,42 @@ impl Agents {
         }
     }
 
-    /// Ends streams that have fallen silent though nobody closed them. One look at all of them costs about a
-    /// millisecond for 100,000.
+    /// Ends streams that have fallen silent though nobody closed them, and those whose certificate has ended. One look at all of
+    /// them costs about a millisecond for 100,000.
     async fn sweep(&self) {
         // What came late twice has most likely been lost.
         let longest = self.silence / 2;
+        let (mut last, mut sweep) = (Instant::now(), 0_u64);
         loop {
-            sleep(SWEEP).await;
+            sleep(listening::STEP).await;
+            self.registry.listening.step(last.elapsed());
+            (last, sweep) = (Instant::now(), sweep.wrapping_add(1));
+            let (now, look) = (Timestamp::now(), sweep.is_multiple_of(SWEEPS_A_LOOK));
             self.registry.each(|session| {
                 if session.silent_for() > longest {
                     session.end("nothing was heard for too long", false);
+                } else if session.agent.get().is_some_and(|agent| agent.has_ended(now)) {
+                    session.end("the certificate that it was begun with has ended", false);
+                } else if look && session.has_rival() {
+                    session.record_changed();
                 }
             });
+            if look {
+                self.registry.forget();
+            }
         }
+    }
+
+    /// What a stream is called in its machine's status.
+    fn id(&self, session: &Session) -> String {
+        format!("{}/{}", self.process, session.number)
+    }
+
+    /// Whether a machine says that this stream is open.
+    fn is_written(&self, session: &Session, machine: &Machine) -> bool {
+        machine.status.agent.as_ref().is_some_and(|agent| {
+            agent.is_connected() && agent.session.as_deref() == Some(&*self.id(session))
+        })
     }
 }
 

@@ -4,8 +4,10 @@
 use super::{
     Agent, Agents,
     instances::{self, Sent},
+    limit::{Bucket, Limits, Verdict},
+    order::{self, Place},
     registry::{Session, Woken},
-    report::Report,
+    report::{Own, Report, Said, Told},
     tasks,
 };
 use crate::{
@@ -20,13 +22,17 @@ use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Frame, Incoming};
 use jiff::Timestamp;
 use quarterdeck_model::{
-    Time,
-    agent::{Frames, FromAgent, Goodbye, Hello, PROTOCOL, ToAgent, Welcome, encode},
+    Kind as _, Time,
+    agent::{Frames, FromAgent, Goodbye, Hello, PROTOCOL, RECONNECT_MAX, ToAgent, Welcome, encode},
+    kinds::{AgentHost, Machine},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, MutexGuard, PoisonError},
+    time::Duration,
+};
 use tokio::{
     sync::mpsc,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{debug, info, warn};
 
@@ -38,6 +44,8 @@ const WAITING_MAX: usize = 8;
 const BACK: Duration = Duration::from_secs(2);
 /// Pause after a write that failed, since the store is away.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How often in a row a stream is written down for something that is said on it.
+const TRIES: usize = 3;
 /// Streams that are begun anew in a second when all are lost: about what one processor takes of handshakes.
 const RECONNECTS_PER_SECOND: usize = 2_500;
 /// The least time over which they spread.
@@ -94,20 +102,29 @@ impl Open {
                     "this plane speaks version {PROTOCOL} of the agents' protocol, and the agent version {}; install the other release of it",
                     hello.protocol
                 );
-                return self.say_goodbye(Goodbye { message, for_good: false }).await;
+                return self.say_goodbye(Goodbye { message, for_good: false, newest: None }).await;
             }
             Ok(Ok(_)) => return debug!(namespace, name, "a stream did not begin with who it is"),
             Ok(Err(error)) => return debug!(namespace, name, error, "a stream ended at once"),
             Err(_) => return debug!(namespace, name, "a stream began with nothing"),
         };
-        let session = self.agents.registry.begin(namespace, name);
+        let mut own = self.own(hello);
+        if let Err(goodbye) = self.admit(&own).await {
+            return self.say_goodbye(goodbye).await;
+        }
+        let Some(session) = self.agents.registry.begin(namespace, name) else {
+            let message = "its host begins streams too often; it has to wait".to_owned();
+            return self.say_goodbye(Goodbye { message, for_good: false, newest: None }).await;
+        };
         // It is new.
         let _ = session.agent.set(self.agent.clone());
-        let id = format!("{}/{}", self.agents.process, session.number);
-        info!(namespace, name, session = id, version = hello.version, "an agent is connected");
-        let end = self.serve(&session, &id, &hello, reader).await;
+        own.id = self.agents.id(&session);
+        let id = own.id.clone();
+        info!(namespace, name, session = id, version = own.version, "an agent is connected");
+        let mut limits = Limits::default();
+        let end = self.serve(&session, (&mut own, &mut limits), reader).await;
         let heard = Timestamp::now() - session.silent_for();
-        let own = self.agents.registry.remove(namespace, name, &session);
+        let last = self.agents.registry.remove(namespace, name, &session);
         let why = match end {
             End::Theirs(why) => why,
             End::Ours(goodbye) => {
@@ -117,29 +134,69 @@ impl Open {
             }
         };
         info!(namespace, name, session = id, why, "an agent's stream has ended");
-        let Self { agents, agent, out } = self;
+        let Self { agents, out, .. } = self;
         drop(out);
+        // The last that it said, which nobody says again if it is gone.
+        for said in limits.rest() {
+            tell_until(&agents, &own, &Report::Said(&said)).await;
+        }
         // Whoever stops leaves it to the others to see who does not come back.
-        if !own || *agents.stop.borrow() {
+        if !last || *agents.stop.borrow() {
             return;
         }
         sleep(BACK).await;
-        while !*agents.stop.borrow() {
-            let heard = Time::new(heard);
-            let report = Report::Disconnected { session: &id, heard, why: &why };
-            match agents.tell(&agent, &report).await {
-                Ok(()) => return,
-                Err(error) => {
-                    warn!(%error, "the end of an agent's stream could not be written down")
-                }
+        if agents.registry.listening.was_away(RECONNECT_MAX) {
+            sleep(RECONNECT_MAX).await;
+        }
+        let heard = Time::new(heard);
+        tell_until(&agents, &own, &Report::Disconnected { heard, why: &why }).await;
+    }
+
+    /// How the stream is written down.
+    fn own(&self, hello: Hello) -> Own {
+        let version = hello.version.chars().filter(|letter| !letter.is_control()).take(64);
+        let Hello { boot_id, start, hostname, .. } = hello;
+        Own {
+            agent: self.agent.clone(),
+            id: String::new(),
+            number: hello.stream,
+            host: AgentHost { start, boot_id, hostname }.bounded(),
+            version: version.collect(),
+            since: Time::new(Timestamp::now()),
+        }
+    }
+
+    /// Refuses a stream that is older than the one which is known, and one of two hosts with one identity: neither is written
+    /// down each time that it comes.
+    async fn admit(&self, own: &Own) -> Result<(), Goodbye> {
+        let world = self.agents.store.world();
+        let machine = world.get(Machine::info(), &self.agent.namespace, &self.agent.name);
+        let machine = machine.and_then(|machine| machine.decode::<Machine>().ok());
+        let known = machine.as_ref().and_then(|machine| machine.status.agent.as_ref());
+        if let Some(holder) = order::rival(known, &own.host) {
+            // It is refused though that cannot be written.
+            if let Err(error) = self.agents.tell(own, &Report::Refused).await {
+                warn!(%error, "that two hosts have one identity could not be written down yet");
             }
-            sleep(PAUSE).await;
+            let message = format!(
+                "another host has the identity of this agent and holds its stream: {holder}; if this one is the copy, empty its data folder and join it with a token of its own Machine"
+            );
+            return Err(Goodbye { message, for_good: false, newest: None });
+        }
+        match order::place(known, &own.id, own.number) {
+            Place::Older(newest) => Err(older(newest)),
+            Place::Own | Place::Newer(_) => Ok(()),
         }
     }
 
     /// Serves it until it ends, and says why.
-    async fn serve(&self, session: &Session, id: &str, hello: &Hello, mut reader: Reader) -> End {
-        match self.serve_all(session, id, hello, &mut reader).await {
+    async fn serve(
+        &self,
+        session: &Session,
+        (own, limits): (&mut Own, &mut Limits),
+        mut reader: Reader,
+    ) -> End {
+        match self.serve_all(session, (own, limits), &mut reader).await {
             Ok(never) => match never {},
             Err(end) => end,
         }
@@ -148,26 +205,27 @@ impl Open {
     async fn serve_all(
         &self,
         session: &Session,
-        id: &str,
-        hello: &Hello,
+        (own, limits): (&mut Own, &mut Limits),
         reader: &mut Reader,
     ) -> Result<std::convert::Infallible, End> {
         let now = Time::new(Timestamp::now());
         self.send(&ToAgent::Welcome(Welcome {
-            session: id.to_owned(),
+            session: own.id.clone(),
             heartbeat_seconds: u32::try_from(self.agents.heartbeat().as_secs()).unwrap_or(1).max(1),
             reconnect_spread_millis: self.spread_millis(),
             time: now,
         }))
         .await?;
-        let version: String =
-            hello.version.chars().filter(|letter| !letter.is_control()).take(64).collect();
-        self.tell(Report::Connected { session: id, version: &version, since: now }).await?;
+        self.connect(session, own).await?;
         // What ended is forgotten when it is not among them, so nothing may be missing only because it is not here yet. And its
         // certificate is looked at again, now that whoever revokes it finds the stream.
         let world = self.agents.store.fresh().await.map_err(|error| error.to_string())?;
         if let Err(error) = self.agent.machine(&world) {
-            return Err(End::Ours(Goodbye { message: error.message, for_good: true }));
+            return Err(End::Ours(Goodbye {
+                message: error.message,
+                for_good: true,
+                newest: None,
+            }));
         }
         self.send_tasks().await?;
         let mut sent = Sent::default();
@@ -176,19 +234,26 @@ impl Open {
             tokio::select! {
                 frame = reader.next() => {
                     session.heard();
-                    self.take(session, frame?).await?;
+                    self.take(session, (own, limits), frame?).await?;
                 }
+                () = at(limits.due()) => self.say_what_waits(session, (own, limits)).await?,
                 woken = session.woken() => match woken {
                     Woken::Tasks => self.send_tasks().await?,
                     Woken::Instances => self.send_instances(&mut sent).await?,
+                    Woken::Record => self.connect(session, own).await?,
                     Woken::End(goodbye) => return Err(End::Ours(goodbye)),
                 },
             }
         }
     }
 
-    async fn take(&self, session: &Session, frame: FromAgent) -> Result<(), End> {
-        match frame {
+    async fn take(
+        &self,
+        session: &Session,
+        (own, limits): (&mut Own, &mut Limits),
+        frame: FromAgent,
+    ) -> Result<(), End> {
+        let said = match frame {
             FromAgent::Heartbeat(heartbeat) => {
                 if let Some(usage) = heartbeat.usage {
                     session.uses(usage);
@@ -196,37 +261,77 @@ impl Open {
                 if heartbeat.wants_time {
                     self.send(&ToAgent::Time(Time::new(Timestamp::now()))).await?;
                 }
+                return Ok(());
             }
             FromAgent::Hello(_) => {
                 return Err(End::Theirs("it said twice who it is".into()));
             }
-            FromAgent::Facts(facts) => {
-                self.tell(Report::Facts(facts)).await?;
+            FromAgent::Facts(facts) => Said::Facts(facts),
+            FromAgent::Conditions(said) => Said::Conditions(said),
+            FromAgent::Instance(report) => Said::Instance(report),
+            FromAgent::Task(report) => Said::Task(report),
+        };
+        let verdict = limits.offer(said, &mut written(session), Instant::now());
+        match verdict {
+            Verdict::Now(said) => self.say(session, own, &said).await,
+            Verdict::Later => Ok(()),
+            Verdict::TooMuch => {
+                let message = "it says more than a host has to say; look at what runs there";
+                Err(End::Ours(Goodbye { message: message.into(), for_good: false, newest: None }))
             }
-            FromAgent::Conditions(said) => {
-                self.tell(Report::Conditions(said)).await?;
-            }
-            FromAgent::Instance(report) => {
-                self.tell(Report::Instance(report)).await?;
-            }
-            FromAgent::Task(report) => {
-                let ended = report.status.ended();
-                self.tell(Report::Task(report)).await?;
+        }
+    }
+
+    /// Writes down what was put off and may be written now.
+    async fn say_what_waits(
+        &self,
+        session: &Session,
+        (own, limits): (&mut Own, &mut Limits),
+    ) -> Result<(), End> {
+        loop {
+            let said = limits.pop(&mut written(session), Instant::now());
+            let Some(said) = said else { return Ok(()) };
+            self.say(session, own, &said).await?;
+        }
+    }
+
+    /// Writes down what the agent says, once its stream is written down: what was said on an older one does not count.
+    async fn say(&self, session: &Session, own: &mut Own, said: &Said) -> Result<(), End> {
+        for _ in 0..TRIES {
+            if self.tell(session, own, Report::Said(said)).await? == Told::Done {
+                let ended = matches!(said, Said::Task(report) if report.status.ended());
                 // What has ended is no more among its tasks, which tells it that the plane knows. Told again it changes
                 // nothing, and nothing else would say so.
-                if ended {
-                    self.send_tasks().await?;
-                }
+                return if ended { self.send_tasks().await } else { Ok(()) };
             }
+            self.connect(session, own).await?;
+        }
+        Err(End::Theirs("what is written of its stream changes too often".into()))
+    }
+
+    /// Writes the stream down, or ends it when a later one is known.
+    async fn connect(&self, session: &Session, own: &mut Own) -> Result<(), End> {
+        match self.tell(session, own, Report::Connected).await? {
+            Told::Connected { number, rival } => {
+                own.number = Some(number);
+                session.set_rival(rival);
+            }
+            Told::Older(newest) => return Err(End::Ours(older(newest))),
+            // It counts no more, which is looked at by whoever asked.
+            Told::Done | Told::NotOwn => {}
         }
         Ok(())
     }
 
     /// Writes, and tries again while the store is away: what an agent said is not lost, and it says no more meanwhile.
-    async fn tell(&self, report: Report<'_>) -> Result<(), End> {
+    async fn tell(&self, session: &Session, own: &Own, report: Report<'_>) -> Result<Told, End> {
+        session.busy(self.tell_in_time(own, report)).await
+    }
+
+    async fn tell_in_time(&self, own: &Own, report: Report<'_>) -> Result<Told, End> {
         loop {
-            match self.agents.tell(&self.agent, &report).await {
-                Ok(()) => return Ok(()),
+            match self.agents.tell(own, &report).await {
+                Ok(told) => return Ok(told),
                 Err(error) => warn!(%error, "what an agent said could not be written down yet"),
             }
             if *self.agents.stop.borrow() || self.out.is_closed() {
@@ -275,6 +380,39 @@ impl Open {
     async fn say_goodbye(&self, goodbye: Goodbye) {
         // Who does not hear it is gone.
         let _ = timeout(PAUSE, self.send(&ToAgent::Goodbye(goodbye))).await;
+    }
+}
+
+/// A later stream of the agent is known.
+fn older(newest: u64) -> Goodbye {
+    let message = "the agent has begun another stream".to_owned();
+    Goodbye { message, for_good: false, newest: Some(newest) }
+}
+
+/// Waits until then, or for ever.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What the host has had written down.
+fn written(session: &Session) -> MutexGuard<'_, Bucket> {
+    // Each change is one number.
+    session.written.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes something of a stream that has ended, however long the store is away.
+async fn tell_until(agents: &Agents, own: &Own, report: &Report<'_>) {
+    while !*agents.stop.borrow() {
+        match agents.tell(own, report).await {
+            Ok(_) => return,
+            Err(error) => {
+                warn!(%error, "the end of an agent's stream could not be written down yet")
+            }
+        }
+        sleep(PAUSE).await;
     }
 }
 

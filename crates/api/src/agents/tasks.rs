@@ -1,8 +1,9 @@
 //! What an agent has to do: the tasks of its machine that have not ended, each with the values of Secrets that it uses and no others.
 
 use super::Agent;
+use jiff::Timestamp;
 use quarterdeck_model::{
-    Kind as _, Object,
+    Kind as _, Object, Time,
     agent::{Secrets, TASKS_MAX, Task},
     kinds::{
         AgentTask, AgentTaskSpec, Secret,
@@ -20,10 +21,15 @@ pub(super) fn open(world: &World, agent: &Agent) -> Vec<Task> {
     tasks.retain(|task| task.spec.machine_uid == *uid && !task.status.ended());
     tasks.sort_by_key(|task| (task.metadata.creation_timestamp, task.metadata.name.clone()));
     tasks.truncate(TASKS_MAX);
+    let now = Timestamp::now();
+    let left = |deadline: Time| {
+        u64::try_from(deadline.timestamp().duration_since(now).as_millis()).unwrap_or(0)
+    };
     let task = |task: AgentTask| Task {
         secrets: secrets(world, namespace, &task.spec),
         name: task.metadata.name,
         uid: task.metadata.uid,
+        left_millis: task.spec.deadline.map(left),
         spec: task.spec,
     };
     tasks.into_iter().map(task).collect()

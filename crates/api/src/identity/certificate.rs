@@ -2,7 +2,7 @@
 //! Source: Kubernetes "Authenticating", X.509 client certificates: CN is the user, each O a group.
 
 use super::{AUTHENTICATED, Caller};
-use crate::pki::{self, AGENT_ISSUED};
+use crate::pki::{self, AGENT_ENDS, AGENT_ISSUED};
 use quarterdeck_model::agent::AGENTS_GROUP;
 use rustls_pki_types::CertificateDer;
 use x509_parser::{parse_x509_certificate, x509::AttributeTypeAndValue};
@@ -37,6 +37,8 @@ impl Caller {
             caller.uid = pki::uid_of(&parsed);
             let issued = pki::issued(parsed.raw_serial());
             caller.extra.extend(issued.map(|at| (AGENT_ISSUED.to_owned(), vec![at.to_string()])));
+            let ends = parsed.validity().not_after.timestamp().to_string();
+            caller.extra.insert(AGENT_ENDS.to_owned(), vec![ends]);
         }
         caller
     }

@@ -8,22 +8,23 @@ use crate::{
 };
 use jiff::SignedDuration;
 use quarterdeck_model::{
-    Condition, ConditionStatus, Key, Kind as _, KindRef, Object, Time, condition,
+    Condition, ConditionStatus, Key, Kind as _, KindRef, Object, Revision, Time, condition,
     kinds::{
-        Instance, InstancePhase, Machine, Namespace, Site, instances_on_machine,
-        machine_agent::REACHABLE,
+        AgentStatus, Instance, InstancePhase, Machine, Namespace, PHASE_BEFORE, Site,
+        instances_on_machine, machine_agent::REACHABLE,
     },
 };
-use quarterdeck_store::{Mutation, Precondition};
-use std::{collections::BTreeMap, sync::Arc};
+use quarterdeck_store::{Mutation, Outcome, Precondition};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use tracing::{info, warn};
 
-/// Annotation of an instance that is unreachable: the phase that it was in. Whoever runs it may be nobody who reports.
-const PHASE_BEFORE: &str = "quarterdeck.dev/phase-before";
 /// Condition of a site whose machines' agents are heard of; absent while nothing was ever wrong.
 const AGENTS_HEARD: &str = "AgentsHeard";
 
-/// Marks a machine and the instances on it, and tells of it.
+/// Marks a machine and the instances on it, and tells of it. Instances that somebody else changed meanwhile are [`settle`]d.
 pub(super) async fn unreachable(
     objects: &Objects,
     key: &Key,
@@ -33,29 +34,35 @@ pub(super) async fn unreachable(
     let Some((at, mut machine)) = objects.read::<Machine>(&key.namespace, &key.name)? else {
         return Ok(());
     };
-    let since = machine.status.agent.as_ref().and_then(|agent| agent.disconnected_since);
+    let agent = machine.status.agent.as_ref().filter(|agent| !agent.is_connected());
     // It may have come back a moment ago.
-    let Some(since) = since else { return Ok(()) };
+    let Some(since) = agent.and_then(|agent| agent.disconnected_since) else { return Ok(()) };
     let message = format!(
         "Nothing was heard of its agent since {since}, for longer than {} s; look at its console and its network. What runs on it may run on; it counts as down.",
         deadline.as_secs()
     );
+    // Before the machine: they are marked only if that has not come back.
+    let mut mutations = Vec::new();
+    for instance in on(objects, key) {
+        mutations.extend(unreached(objects, &instance, (key, at), now)?);
+    }
     let said = Condition::new(REACHABLE, ConditionStatus::False, "AgentSilent", &*message, now);
     condition::set(&mut machine.status.conditions, said);
-    let mut mutations = vec![objects.put(&machine, Precondition::At(at))?];
-    if let Some(object) = objects.get(key) {
-        mutations.push(tell(objects, &object, ("AgentSilent", &message, true), now)?);
+    mutations.push(objects.put(&machine, Precondition::At(at))?);
+    let outcomes = objects.commit(mutations).await?;
+    if !matches!(outcomes.last(), Some(Outcome::Committed(_))) {
+        return Ok(());
     }
-    for instance in on(objects, key) {
-        mutations.extend(unreached(objects, &instance, key, now)?);
+    match objects.get(key) {
+        Some(object) => told(objects, &object, ("AgentSilent", &message, true), now).await,
+        None => Ok(()),
     }
-    commit(objects, mutations).await
 }
 
 fn unreached(
     objects: &Objects,
     object: &Object,
-    machine: &Key,
+    machine: (&Key, Revision),
     now: Time,
 ) -> Result<Option<Mutation>, EngineError> {
     let mut instance: Instance = crate::objects::decode(object)?;
@@ -66,8 +73,13 @@ fn unreached(
     instance.metadata.annotations.insert(PHASE_BEFORE.into(), before);
     enter(&mut instance, InstancePhase::Unreachable, now);
     instance.status.message =
-        Some(format!("Nothing is heard of the agent of machine {}.", machine.name));
-    objects.put(&instance, Precondition::At(object.revision)).map(Some)
+        Some(format!("Nothing is heard of the agent of machine {}.", machine.0.name));
+    objects.put(&instance, as_long_as(object, machine)).map(Some)
+}
+
+/// The object and its machine are as they were seen.
+fn as_long_as(object: &Object, (key, at): (&Key, Revision)) -> Precondition {
+    Precondition::AtIf { at: object.revision, seen: vec![(key.clone(), at)] }
 }
 
 fn enter(instance: &mut Instance, phase: InstancePhase, now: Time) {
@@ -81,57 +93,82 @@ fn on(objects: &Objects, machine: &Key) -> Vec<Arc<Object>> {
     objects.store().world().with_fields(Instance::info(), &fields)
 }
 
-/// Takes back what was said of the instances of a machine that is heard of again.
-pub(super) async fn restore(objects: &Objects, machine: &Key) -> Result<(), EngineError> {
+/// Has the instances on a machine be as it says: unreachable with it, or as they were before. Answers whether they are; what another
+/// changed meanwhile is looked at again.
+pub(super) async fn settle(objects: &Objects, key: &Key) -> Result<bool, EngineError> {
     let now = objects.now();
+    let Some((at, machine)) = objects.read::<Machine>(&key.namespace, &key.name)? else {
+        return Ok(true);
+    };
+    let connected = machine.status.agent.as_ref().is_some_and(AgentStatus::is_connected);
     let mut mutations = Vec::new();
-    for object in on(objects, machine) {
-        if object.field("status.phase") == Some("Unreachable") {
-            mutations.extend(restored(objects, &object, now)?);
-        }
+    for object in on(objects, key) {
+        mutations.extend(if connected {
+            restored(objects, &object, (key, at), now)?
+        } else if is_marked(&machine) {
+            unreached(objects, &object, (key, at), now)?
+        } else {
+            None
+        });
     }
-    if let Some(object) = objects.get(machine) {
-        let message = "Its agent is heard of again.";
-        mutations.push(tell(objects, &object, ("AgentConnected", message, false), now)?);
+    if mutations.is_empty() {
+        return Ok(true);
     }
-    commit(objects, mutations).await
+    // Another look shows whether all is as it should.
+    objects.commit(mutations).await?;
+    Ok(false)
 }
 
-/// The same for all that came back while nobody looked.
-pub(super) async fn restore_all(objects: &Objects) -> Result<(), EngineError> {
-    let (world, now) = (objects.store().world(), objects.now());
-    let mut mutations = Vec::new();
-    for object in world.with_fields(Instance::info(), "status.phase=Unreachable") {
-        let host = object.field("spec.host.name").unwrap_or_default();
-        let machine = world.get(Machine::info(), object.namespace(), host);
-        let machine = machine.and_then(|machine| machine.decode::<Machine>().ok());
-        let agent = machine.and_then(|machine| machine.status.agent);
-        if agent.is_some_and(|agent| agent.is_connected()) {
-            mutations.extend(restored(objects, &object, now)?);
-        }
-    }
-    commit(objects, mutations).await
+/// Whether a machine is marked as silent.
+pub(super) fn is_marked(machine: &Machine) -> bool {
+    let reachable = condition::find(&machine.status.conditions, REACHABLE);
+    reachable.is_some_and(|it| it.status == ConditionStatus::False)
+}
+
+/// Machines of which instances are unreachable.
+pub(super) fn with_unreachable(objects: &Objects) -> BTreeSet<Key> {
+    let world = objects.store().world();
+    let found = world.with_fields(Instance::info(), "status.phase=Unreachable");
+    let on_machines = found.iter().filter(|it| it.field("spec.host.kind") == Some("Machine"));
+    on_machines
+        .filter_map(|it| {
+            Some(Key::new(Machine::info(), it.namespace(), it.field("spec.host.name")?))
+        })
+        .collect()
+}
+
+/// Tells that a machine is heard of again.
+pub(super) async fn tell_back(objects: &Objects, machine: &Key) -> Result<(), EngineError> {
+    let Some(object) = objects.get(machine) else { return Ok(()) };
+    let message = "Its agent is heard of again.";
+    told(objects, &object, ("AgentConnected", message, false), objects.now()).await
 }
 
 /// As it was: what runs it says otherwise, if it is not so any more.
 fn restored(
     objects: &Objects,
     object: &Object,
+    machine: (&Key, Revision),
     now: Time,
 ) -> Result<Option<Mutation>, EngineError> {
+    if object.field("status.phase") != Some("Unreachable") {
+        return Ok(None);
+    }
     let mut instance: Instance = crate::objects::decode(object)?;
-    let Some(before) = instance.metadata.annotations.remove(PHASE_BEFORE) else { return Ok(None) };
-    let phase = serde_json::from_value(before.into()).unwrap_or(InstancePhase::NotReady);
-    enter(&mut instance, phase, now);
+    let before = instance.metadata.annotations.remove(PHASE_BEFORE);
+    let phase = before.and_then(|before| serde_json::from_value(before.into()).ok());
+    enter(&mut instance, phase.unwrap_or(InstancePhase::NotReady), now);
     instance.status.message = None;
-    objects.put(&instance, Precondition::At(object.revision)).map(Some)
+    objects.put(&instance, as_long_as(object, machine)).map(Some)
 }
 
-/// What another changed meanwhile is looked at again when that is seen.
-async fn commit(objects: &Objects, mutations: Vec<Mutation>) -> Result<(), EngineError> {
-    if !mutations.is_empty() {
-        objects.commit(mutations).await?;
-    }
+async fn told(
+    objects: &Objects,
+    object: &Object,
+    what: (&str, &str, bool),
+    now: Time,
+) -> Result<(), EngineError> {
+    objects.commit(vec![tell(objects, object, what, now)?]).await?;
     Ok(())
 }
 
@@ -211,8 +248,7 @@ async fn said(
     let (now, (kind, name)) = (objects.now(), place(group));
     let Some(object) = objects.store().world().get(kind, "", name) else { return Ok(()) };
     let warning = status == ConditionStatus::False;
-    let told = tell(objects, &object, (reason, message, warning), now)?;
-    objects.commit(vec![told]).await?;
+    told(objects, &object, (reason, message, warning), now).await?;
     if kind == Site::info() {
         let condition = Condition::new(AGENTS_HEARD, status, reason, message, now);
         let change = |value: &mut serde_json::Value| {
@@ -225,4 +261,123 @@ async fn said(
         objects.modify(&object.key, change).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quarterdeck_model::object;
+    use quarterdeck_store::{Sqlite, Store, Write};
+    use serde_json::{Value, json};
+
+    /// A plane with a machine and two instances on it.
+    struct Plane {
+        _folder: tempfile::TempDir,
+        objects: Objects,
+    }
+
+    fn machine() -> Key {
+        Key::new(Machine::info(), "a", "m")
+    }
+
+    fn instance(name: &str) -> Key {
+        Key::new(Instance::info(), "a", name)
+    }
+
+    impl Plane {
+        async fn start() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let backend = Arc::new(Sqlite::open(folder.path()).unwrap());
+            let store = Arc::new(Store::open(backend).await.unwrap());
+            let clock = Arc::new(jiff::Timestamp::now);
+            let plane = Self { _folder: folder, objects: Objects::for_test(store, clock).await };
+            plane.agent(false).await;
+            for name in ["one", "two"] {
+                let spec = json!({"service": "s", "host": {"kind": "Machine", "name": "m"}});
+                plane
+                    .write(&instance(name), json!({"spec": spec, "status": {"phase": "Ready"}}))
+                    .await;
+            }
+            plane
+        }
+
+        async fn write(&self, key: &Key, mut value: Value) {
+            let kind = quarterdeck_model::kinds::by_resource_name(&key.kind).unwrap();
+            value["metadata"]["name"] = json!(&*key.name);
+            value["metadata"]["namespace"] = json!(&*key.namespace);
+            value["metadata"]["uid"] = json!(&*key.name);
+            let write = Write::Put(object::encode(kind, &value).into());
+            let (key, precondition) = (key.clone(), Precondition::None);
+            let mutation = Mutation { key, write, precondition, fence: None };
+            self.objects.store().commit(vec![mutation]).await.unwrap();
+        }
+
+        /// The machine's agent is connected, or not.
+        async fn agent(&self, connected: bool) {
+            let mut agent = json!({"session": "p/1"});
+            if !connected {
+                agent["disconnectedSince"] = json!("2026-03-01T12:00:00Z");
+            }
+            let status = json!({"phase": "Running", "agent": agent});
+            self.write(&machine(), json!({"spec": {"preinstalled": true}, "status": status})).await;
+        }
+
+        fn phases(&self) -> Vec<String> {
+            let phase = |name: &str| {
+                let object = self.objects.get(&instance(name)).unwrap();
+                object.field("status.phase").unwrap_or_default().to_owned()
+            };
+            ["one", "two"].map(phase).into()
+        }
+
+        async fn settled(&self) {
+            for _ in 0..5 {
+                if settle(&self.objects, &machine()).await.unwrap() {
+                    return;
+                }
+            }
+            panic!("{:?}", self.phases());
+        }
+    }
+
+    #[tokio::test]
+    async fn instances_follow_their_machine_though_others_write_them() {
+        let plane = Plane::start().await;
+        unreachable(&plane.objects, &machine(), SignedDuration::from_secs(40)).await.unwrap();
+        assert_eq!(plane.phases(), ["Unreachable", "Unreachable"]);
+        // As if another had been there first: its mark was lost.
+        let spec = json!({"service": "s", "host": {"kind": "Machine", "name": "m"}});
+        plane.write(&instance("two"), json!({"spec": spec, "status": {"phase": "Starting"}})).await;
+        plane.settled().await;
+        assert_eq!(plane.phases(), ["Unreachable", "Unreachable"]);
+
+        plane.agent(true).await;
+        plane.settled().await;
+        assert_eq!(plane.phases(), ["Ready", "Starting"], "as each was");
+        let text = String::from_utf8_lossy(&plane.objects.get(&instance("one")).unwrap().json)
+            .into_owned();
+        assert!(!text.contains(PHASE_BEFORE), "{text}");
+        // Nobody knows any more what it was.
+        plane
+            .write(&instance("one"), json!({"spec": spec, "status": {"phase": "Unreachable"}}))
+            .await;
+        plane.settled().await;
+        assert_eq!(plane.phases(), ["NotReady", "Starting"]);
+        assert_eq!(with_unreachable(&plane.objects), BTreeSet::new());
+    }
+
+    #[tokio::test]
+    async fn no_instance_is_marked_of_a_machine_that_came_back_meanwhile() {
+        let plane = Plane::start().await;
+        let seen = plane.objects.get(&machine()).unwrap().revision;
+        plane.agent(true).await;
+        let now = plane.objects.now();
+        for object in on(&plane.objects, &machine()) {
+            let mark = unreached(&plane.objects, &object, (&machine(), seen), now).unwrap();
+            let outcomes = plane.objects.commit(mark.into_iter().collect()).await.unwrap();
+            assert!(matches!(outcomes[..], [Outcome::Conflict(_)]), "{outcomes:?}");
+        }
+        unreachable(&plane.objects, &machine(), SignedDuration::ZERO).await.unwrap();
+        assert_eq!(plane.phases(), ["Ready", "Ready"]);
+    }
 }

@@ -1,74 +1,111 @@
 //! Streams of replicas that are no more: nobody is left to say that they ended. Each process that holds streams holds a
-//! lease; when one is gone for long enough that its agents have found another, those that have not are written down as silent.
-//! All machines are looked at only then.
+//! lease; when one has been gone for long enough that its agents have found another, those that have not are written down as silent.
+//! Whose streams are whose is brought along with what machines say, so that it does not matter when a process died.
 
-use super::passed;
+use super::listening::Listening;
 use crate::objects::{EngineError, Objects};
 use jiff::{SignedDuration, Timestamp};
 use quarterdeck_model::{
-    Condition, ConditionStatus, Kind as _, Time,
+    Condition, ConditionStatus, Key, Time,
     agent::STREAMS_LEASE,
     condition,
     kinds::{Machine, machine_agent::AGENT_CONNECTED},
 };
 use quarterdeck_store::Precondition;
-use std::collections::{BTreeSet, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 use tracing::info;
 
-/// Processes that hold streams.
+/// Processes that hold streams, as far as machines say.
 #[derive(Default)]
 pub(super) struct Orphans {
-    /// Those that lived at the last look.
-    lived: Option<HashSet<String>>,
-    /// When it is looked for what those left that were seen to be gone.
-    due: BTreeSet<Timestamp>,
+    streams: HashMap<Arc<str>, BTreeSet<Key>>,
+    holders: HashMap<Key, Arc<str>>,
+    /// Since when those are gone that have left streams behind.
+    gone: HashMap<Arc<str>, Timestamp>,
+}
+
+/// The process that a session is of.
+fn process(session: &str) -> &str {
+    session.split('/').next().unwrap_or_default()
 }
 
 impl Orphans {
+    /// A machine says that its agent has that session, or none that is open.
+    pub(super) fn note(&mut self, key: &Key, session: Option<&str>) {
+        self.forget(key);
+        let Some(session) = session else { return };
+        let process: Arc<str> = match self.streams.get_key_value(process(session)) {
+            Some((process, _)) => process.clone(),
+            None => process(session).into(),
+        };
+        self.streams.entry(process.clone()).or_default().insert(key.clone());
+        self.holders.insert(key.clone(), process);
+    }
+
+    /// It is gone.
+    pub(super) fn forget(&mut self, key: &Key) {
+        let Some(process) = self.holders.remove(key) else { return };
+        if let Some(keys) = self.streams.get_mut(&process) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.streams.remove(&process);
+            }
+        }
+    }
+
+    /// Machines whose streams nobody holds, and has not for a deadline: whoever can has found another replica by then.
+    fn left(
+        &mut self,
+        live: &HashSet<&str>,
+        (now, deadline): (Timestamp, SignedDuration),
+    ) -> Vec<Key> {
+        self.gone
+            .retain(|process, _| self.streams.contains_key(process) && !live.contains(&**process));
+        let mut left = Vec::new();
+        for (process, keys) in &self.streams {
+            if live.contains(&**process) {
+                continue;
+            }
+            let since = *self.gone.entry(process.clone()).or_insert(now);
+            if now.duration_since(since) >= deadline {
+                left.extend(keys.iter().cloned());
+            }
+        }
+        left
+    }
+
     /// Looks who lives, and writes down what those left who do not.
     pub(super) async fn look(
         &mut self,
         objects: &Objects,
-        deadline: SignedDuration,
+        (listening, deadline): (Listening, SignedDuration),
     ) -> Result<(), EngineError> {
-        let now = objects.now().timestamp();
         let leases = objects.store().leases().await?;
-        let live: HashSet<String> = leases
-            .iter()
-            .filter_map(|lease| lease.name.strip_prefix(STREAMS_LEASE).map(str::to_owned))
-            .collect();
-        let lost =
-            self.lived.as_ref().is_none_or(|lived| lived.iter().any(|it| !live.contains(it)));
-        if lost {
-            // Whoever can finds another replica by then.
-            self.due.insert(now.checked_add(deadline).unwrap_or(Timestamp::MAX));
-        }
-        self.lived = Some(live.clone());
-        let Some(due) = self.due.first() else { return Ok(()) };
-        if passed(*due, now).is_negative() {
-            return Ok(());
-        }
-        write_down(objects, &live).await?;
-        self.due.pop_first();
-        Ok(())
+        let live: HashSet<&str> =
+            leases.iter().filter_map(|lease| lease.name.strip_prefix(STREAMS_LEASE)).collect();
+        let left = self.left(&live, (listening.now(), deadline));
+        write_down(objects, &live, left).await
     }
 }
 
-async fn write_down(objects: &Objects, live: &HashSet<String>) -> Result<(), EngineError> {
-    let (world, now) = (objects.store().world(), objects.now());
+async fn write_down(
+    objects: &Objects,
+    live: &HashSet<&str>,
+    left: Vec<Key>,
+) -> Result<(), EngineError> {
+    let now = objects.now();
     let mut mutations = Vec::new();
-    for object in world.all(Machine::info()) {
-        // Most have none; asking the text is a fraction of what reading it costs.
-        if !str::from_utf8(&object.json).is_ok_and(|json| json.contains("\"session\"")) {
-            continue;
-        }
-        let Ok(mut machine) = object.decode::<Machine>() else { continue };
-        let Some(agent) = machine.status.agent.as_mut().filter(|agent| agent.is_connected()) else {
+    for key in left {
+        let Some((at, mut machine)) = objects.read::<Machine>(&key.namespace, &key.name)? else {
             continue;
         };
-        let session = agent.session.as_deref().unwrap_or_default();
-        let process = session.split('/').next().unwrap_or_default();
-        if live.contains(process) {
+        let agent = machine.status.agent.as_mut().filter(|agent| agent.is_connected());
+        let Some(agent) = agent else { continue };
+        // It may have come to another a moment ago.
+        if live.contains(process(agent.session.as_deref().unwrap_or_default())) {
             continue;
         }
         agent.disconnected_since = Some(Time::new(now.timestamp()));
@@ -76,13 +113,53 @@ async fn write_down(objects: &Objects, live: &HashSet<String>) -> Result<(), Eng
         let said =
             Condition::new(AGENT_CONNECTED, ConditionStatus::False, "ReplicaLost", message, now);
         condition::set(&mut machine.status.conditions, said);
-        mutations.push(objects.put(&machine, Precondition::At(object.revision))?);
+        mutations.push(objects.put(&machine, Precondition::At(at))?);
     }
     if mutations.is_empty() {
         return Ok(());
     }
     info!(machines = mutations.len(), "agents did not come back from a replica that is gone");
-    // Whoever came meanwhile wrote that it did.
+    // Whoever came meanwhile wrote that it did; what was not written otherwise is looked at again.
     objects.commit(mutations).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quarterdeck_model::Kind as _;
+
+    #[test]
+    fn what_a_process_left_is_found_whenever_it_died() {
+        let key = |name: &str| Key::new(Machine::info(), "a", name);
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let deadline = SignedDuration::from_secs(40);
+        let mut orphans = Orphans::default();
+        let left = |orphans: &mut Orphans, live: &[&str], second: i64| {
+            orphans.left(&live.iter().copied().collect(), (at(second), deadline))
+        };
+        orphans.note(&key("one"), Some("p/1"));
+        orphans.note(&key("two"), Some("p/2"));
+        orphans.note(&key("three"), Some("q/1"));
+        assert!(left(&mut orphans, &["p", "q"], 0).is_empty());
+        assert!(left(&mut orphans, &["q"], 10).is_empty(), "they have time to come to another");
+        assert!(left(&mut orphans, &["q"], 49).is_empty());
+        orphans.note(&key("two"), Some("q/2"));
+        assert_eq!(left(&mut orphans, &["q"], 50), [key("one")]);
+        orphans.note(&key("one"), None);
+        assert!(left(&mut orphans, &["q"], 100).is_empty());
+        // Written by one that was never seen to live: cut off, and dead before its lease was renewed.
+        orphans.note(&key("one"), Some("r/1"));
+        assert!(left(&mut orphans, &["q"], 110).is_empty());
+        assert_eq!(left(&mut orphans, &["q"], 150), [key("one")]);
+        // Its lease was only late.
+        assert!(left(&mut orphans, &["q", "r"], 151).is_empty());
+        assert!(left(&mut orphans, &["q"], 160).is_empty());
+        orphans.forget(&key("one"));
+        orphans.forget(&key("two"));
+        orphans.forget(&key("three"));
+        assert!(orphans.streams.is_empty() && orphans.holders.is_empty());
+        left(&mut orphans, &[], 170);
+        assert!(orphans.gone.is_empty());
+    }
 }

@@ -6,7 +6,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use quarterdeck_model::Key;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// What is too long, and what is too many.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +40,7 @@ impl Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Connected,
-    /// Since then.
+    /// Since then, by the clock of the replica that lost it.
     Silent(Timestamp),
     /// It is marked so.
     Unreachable,
@@ -99,56 +99,65 @@ fn is_mass(counts: Counts, limits: &Limits) -> bool {
 
 struct Entry {
     state: State,
+    /// Since when its silence counts, in the time of whoever judges it: clocks of replicas differ.
+    since: Timestamp,
+    /// When it is looked at, if it is silent: its place in the line.
+    at: Timestamp,
     groups: [Option<Group>; 3],
 }
 
 /// All machines with agents.
 pub(super) struct Silence {
     limits: Limits,
-    /// Silence from before is counted from then: whoever has just begun to listen has heard nobody yet.
-    begun: Timestamp,
     machines: HashMap<Key, Entry>,
     groups: BTreeMap<Group, Counts>,
     due: BTreeSet<(Timestamp, Key)>,
 }
 
 impl Silence {
-    pub(super) fn new(limits: Limits, begun: Timestamp) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         let (machines, groups, due) = (HashMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { limits, begun, machines, groups, due }
+        Self { limits, machines, groups, due }
     }
 
-    pub(super) fn clear(&mut self) {
-        *self = Self::new(self.limits, self.begun);
-    }
-
-    /// Takes in how a machine is. Answers whether it was marked and is heard of again.
+    /// Takes in how a machine is; if it has just fallen silent, that counts since then. Answers how it was.
     pub(super) fn note(
         &mut self,
         key: Key,
         (site, replica): (Option<String>, String),
-        state: State,
-    ) -> bool {
-        let before = self.forget(&key);
+        (state, since): (State, Timestamp),
+    ) -> Option<State> {
+        let before = self.remove(&key);
+        // The same silence, seen once more.
+        let same = before.as_ref().filter(|before| before.state == state);
+        let (since, at) = same.map_or((since, since), |before| (before.since, before.at));
         let groups = [Some(Group::Fleet), site.map(Group::Site), Some(Group::Replica(replica))];
         self.count(&groups, state, 1);
-        if let State::Silent(since) = state {
-            self.due.insert((self.since(since), key.clone()));
+        if matches!(state, State::Silent(_)) {
+            self.due.insert((at, key.clone()));
         }
-        self.machines.insert(key, Entry { state, groups });
-        before == Some(State::Unreachable) && state == State::Connected
+        self.machines.insert(key, Entry { state, since, at, groups });
+        before.map(|before| before.state)
     }
 
-    /// It is gone. Answers how it was.
-    pub(super) fn forget(&mut self, key: &Key) -> Option<State> {
-        let Entry { state, groups } = self.machines.remove(key)?;
-        self.count(&groups, state, -1);
-        // Its place in the line, if it has one, is found to be nobody's.
-        Some(state)
+    /// It is gone.
+    pub(super) fn forget(&mut self, key: &Key) {
+        self.remove(key);
     }
 
-    fn since(&self, since: Timestamp) -> Timestamp {
-        since.max(self.begun)
+    /// All are gone but these. Answers which.
+    pub(super) fn forget_others(&mut self, there: &HashSet<Key>) -> Vec<Key> {
+        let gone = self.machines.keys().filter(|key| !there.contains(*key));
+        let gone: Vec<Key> = gone.cloned().collect();
+        gone.iter().for_each(|key| self.forget(key));
+        gone
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Entry> {
+        let entry = self.machines.remove(key)?;
+        self.count(&entry.groups, entry.state, -1);
+        self.due.remove(&(entry.at, key.clone()));
+        Some(entry)
     }
 
     fn count(&mut self, groups: &[Option<Group>], state: State, by: isize) {
@@ -177,17 +186,15 @@ impl Silence {
                 self.due.insert((at, key));
                 break;
             }
-            let Some(Entry { state: State::Silent(since), groups }) = self.machines.get(&key)
-            else {
-                continue;
-            };
+            let Some(entry) = self.machines.get_mut(&key) else { continue };
+            let (since, groups) = (entry.since, &entry.groups);
             let counts: Vec<Counts> = groups
                 .iter()
                 .flatten()
                 .filter_map(|group| self.groups.get(group))
                 .copied()
                 .collect();
-            let verdict = judge(self.since(*since), &counts, (&self.limits, now));
+            let verdict = judge(since, &counts, (&self.limits, now));
             let again = match verdict {
                 Verdict::Wait(again) | Verdict::Held(again) => again,
                 Verdict::Unreachable => {
@@ -195,8 +202,8 @@ impl Silence {
                 }
             };
             unreachable += usize::from(verdict == Verdict::Unreachable);
-            // One that was noted twice is in the line twice, until its time has come.
-            self.due.insert((again.max(now + SignedDuration::from_millis(1)), key.clone()));
+            entry.at = again.max(now + SignedDuration::from_millis(1));
+            self.due.insert((entry.at, key.clone()));
             if !matches!(verdict, Verdict::Wait(_)) {
                 verdicts.push((key, verdict));
             }
@@ -252,15 +259,15 @@ mod tests {
 
     #[test]
     fn a_mass_is_seen_while_it_lasts_and_who_stays_away_is_alone_after_it() {
-        let mut silence = Silence::new(limits(), second(0));
+        let mut silence = Silence::new(limits());
         let place = |number: usize| (Some(format!("site{}", number % 2)), "r".to_owned());
         let all = 200;
         for number in 0..all {
-            silence.note(key(number), place(number), State::Connected);
+            silence.note(key(number), place(number), (State::Connected, second(0)));
         }
         assert!(silence.masses().is_empty());
         for number in (0..all).step_by(2) {
-            silence.note(key(number), place(number), State::Silent(second(100)));
+            silence.note(key(number), place(number), (State::Silent(second(100)), second(100)));
         }
         let groups: Vec<Group> = silence.masses().into_iter().map(|(group, _)| group).collect();
         let site = Group::Site("site0".into());
@@ -269,24 +276,36 @@ mod tests {
         assert!(verdicts.iter().all(|(_, verdict)| matches!(verdict, Verdict::Held(_))));
         assert_eq!(verdicts.len(), 100);
         for number in (2..all).step_by(2) {
-            let back = silence.note(key(number), place(number), State::Connected);
-            assert!(!back, "it was never marked");
+            let before = silence.note(key(number), place(number), (State::Connected, second(141)));
+            assert_ne!(before, Some(State::Unreachable), "it was never marked");
         }
         assert!(silence.masses().is_empty());
         assert_eq!(silence.due(second(151), 1_000), [(key(0), Verdict::Unreachable)]);
-        silence.note(key(0), place(0), State::Unreachable);
+        silence.note(key(0), place(0), (State::Unreachable, second(151)));
         assert!(silence.due(second(1_000), 1_000).is_empty());
-        assert!(silence.note(key(0), place(0), State::Connected), "it is back");
+        let before = silence.note(key(0), place(0), (State::Connected, second(1_000)));
+        assert_eq!(before, Some(State::Unreachable), "it is back");
     }
 
     #[test]
-    fn whoever_begins_to_listen_gives_everybody_their_time() {
-        let mut silence = Silence::new(limits(), second(1_000));
-        silence.note(key(1), (None, "r".into()), State::Silent(second(0)));
+    fn a_silence_counts_since_it_was_seen_whatever_the_clocks_of_others_say() {
+        let mut silence = Silence::new(limits());
+        let place = || (None, "r".to_owned());
+        // It says so itself, by a clock that is an hour behind.
+        let silent = State::Silent(second(-3_600));
+        silence.note(key(1), place(), (silent, second(1_000)));
         assert!(silence.due(second(1_039), 10).is_empty());
+        // Seen once more, as after falling behind.
+        silence.note(key(1), place(), (silent, second(1_030)));
         assert_eq!(silence.due(second(1_040), 10), [(key(1), Verdict::Unreachable)]);
         // It is told until it is noted.
         assert_eq!(silence.due(second(1_060), 10), [(key(1), Verdict::Unreachable)]);
+        // It came and went again meanwhile: another silence.
+        silence.note(key(1), place(), (State::Silent(second(-3_000)), second(1_070)));
+        assert!(silence.due(second(1_109), 10).is_empty());
+        assert_eq!(silence.due(second(1_110), 10), [(key(1), Verdict::Unreachable)]);
+        assert_eq!(silence.forget_others(&HashSet::new()), [key(1)]);
+        assert!(silence.due(second(2_000), 10).is_empty());
     }
 
     proptest! {
@@ -297,7 +316,7 @@ mod tests {
             steps in prop::collection::vec((0..60_usize, 0..3_u8, 0..30_i64), 1..400)
         ) {
             let limits = Limits { mass_count: 10, ..limits() };
-            let mut silence = Silence::new(limits, second(0));
+            let mut silence = Silence::new(limits);
             let mut now = 0;
             let mut seen: HashMap<usize, State> = HashMap::new();
             for (number, what, passed) in steps {
@@ -307,7 +326,7 @@ mod tests {
                     _ if matches!(seen.get(&number), Some(State::Silent(_) | State::Unreachable)) => seen[&number],
                     _ => State::Silent(second(now)),
                 };
-                silence.note(key(number), (Some("s".into()), "r".into()), state);
+                silence.note(key(number), (Some("s".into()), "r".into()), (state, second(now)));
                 seen.insert(number, state);
                 let of = |is: fn(&State) -> bool| seen.values().filter(|state| is(state)).count();
                 let counts = Counts {
@@ -323,7 +342,7 @@ mod tests {
                     prop_assert!(silent_for >= limits.deadline);
                     prop_assert!(!is_mass(counts, &limits) || silent_for >= limits.mass_deadline);
                     let state = State::Unreachable;
-                    silence.note(found, (Some("s".into()), "r".into()), state);
+                    silence.note(found, (Some("s".into()), "r".into()), (state, second(now)));
                     seen.insert(number, state);
                     break;
                 }

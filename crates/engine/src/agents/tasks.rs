@@ -2,11 +2,12 @@
 //! Its name is made of the step's key, so that a step that is begun again after a crash finds what became of it. It stays for
 //! a while after it ended, until the run has long noted that.
 
+use super::ends::Ends;
 use crate::objects::{EngineError, Objects};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use quarterdeck_model::{
-    FieldSelector, Key, Kind as _, LabelSelector, Object, ObjectMeta, OwnerReference, Time,
+    Key, Kind as _, Object, ObjectMeta, OwnerReference, Time,
     ansible::Place,
     condition,
     kinds::{
@@ -18,16 +19,22 @@ use quarterdeck_providers::{
     ActionError, Reason,
     agent::{HostName, Hosts},
 };
-use quarterdeck_store::{Precondition, WatchQuery, World};
+use quarterdeck_store::{Precondition, World};
 use sha2::{Digest as _, Sha256};
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::time::timeout_at;
 
 /// The agent is to be done so long before the step's own end, so that its result gets here.
 const BEFORE_THE_END: Duration = Duration::from_secs(2);
 
 /// Agents, as those who act under a lease reach them.
-pub(crate) struct StoreHosts(pub(crate) Objects);
+pub(crate) struct StoreHosts {
+    pub(crate) objects: Objects,
+    pub(crate) ends: Arc<Ends>,
+}
 
 #[async_trait]
 impl Hosts for StoreHosts {
@@ -48,7 +55,7 @@ impl Hosts for StoreHosts {
         let left = deadline.saturating_duration_since(Instant::now());
         let left = left.checked_sub(BEFORE_THE_END).unwrap_or(left / 2);
         let left = SignedDuration::try_from(left).unwrap_or(SignedDuration::ZERO);
-        let ends = self.0.now().timestamp().checked_add(left).unwrap_or(Timestamp::MAX);
+        let ends = self.objects.now().timestamp().checked_add(left).unwrap_or(Timestamp::MAX);
         let task = AgentTaskSpec { deadline: Some(Time::new(ends)), ..task };
         let name = name(key);
         self.create(host, &name, task).await.map_err(unknown)?;
@@ -103,7 +110,7 @@ impl StoreHosts {
         spec: AgentTaskSpec,
     ) -> Result<(), EngineError> {
         let HostName { namespace, name: machine, uid } = host;
-        let objects = &self.0;
+        let objects = &self.objects;
         let task = AgentTask {
             metadata: ObjectMeta {
                 name: name.into(),
@@ -131,38 +138,22 @@ impl StoreHosts {
 
     /// What became of a task, once it has ended; none when it is gone.
     async fn ended(&self, namespace: &str, name: &str) -> Option<AgentTaskStatus> {
-        let store = self.0.store();
         let key = Key::new(AgentTask::info(), namespace, name);
+        let waiter = self.ends.wait(self.objects.store(), key.clone());
         loop {
-            // From before it is looked at, so that no change is missed.
-            let since = store.world().revision();
-            let Ok(fields) = FieldSelector::parse(&format!("metadata.name={name}")) else {
-                return None;
-            };
-            let mut watcher = store.watch(WatchQuery {
-                kind: AgentTask::info(),
-                namespace: Some(namespace.to_owned()),
-                labels: LabelSelector::default(),
-                fields,
-                since,
-            });
-            loop {
-                let task = self.0.get(&key)?;
-                let task = Object::decode::<AgentTask>(&task).ok()?;
-                if task.status.ended() {
-                    return Some(task.status);
-                }
-                if watcher.next().await.is_err() {
-                    break;
-                }
+            let task = self.objects.get(&key)?;
+            let task = Object::decode::<AgentTask>(&task).ok()?;
+            if task.status.ended() {
+                return Some(task.status);
             }
+            waiter.changed().await;
         }
     }
 
     /// It was not done in time.
     fn late(&self, host: &HostName) -> ActionError {
         let HostName { namespace, name, .. } = host;
-        let machine = self.0.read::<Machine>(namespace, name).ok().flatten();
+        let machine = self.objects.read::<Machine>(namespace, name).ok().flatten();
         let said = machine.and_then(|(_, machine)| {
             let found = condition::find(&machine.status.conditions, AGENT_CONNECTED)?;
             Some(found.message.clone())
@@ -170,5 +161,56 @@ impl StoreHosts {
         let said = said.unwrap_or_else(|| "It has no agent.".to_owned());
         let message = format!("machine {namespace}/{name} did not do it by the deadline. {said}");
         ActionError::retryable(Reason::Timeout, message).effect_unknown()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quarterdeck_model::kinds::AgentTaskPhase;
+    use quarterdeck_store::{Sqlite, Store};
+
+    const COUNT: usize = 60;
+
+    #[tokio::test]
+    async fn however_many_steps_wait_one_looks_at_what_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let backend = Arc::new(Sqlite::open(folder.path()).unwrap());
+        let store = Arc::new(Store::open(backend).await.unwrap());
+        let objects = Objects::for_test(store.clone(), Arc::new(Timestamp::now)).await;
+        let ends = Arc::<Ends>::default();
+        let before = store.stats().watchers;
+        let waiting: Vec<_> = (0..COUNT)
+            .map(|number| {
+                let hosts = StoreHosts { objects: objects.clone(), ends: ends.clone() };
+                let host = HostName {
+                    namespace: "a".into(),
+                    name: format!("m{number}"),
+                    uid: format!("u{number}"),
+                };
+                let deadline = Instant::now() + Duration::from_secs(60);
+                tokio::spawn(async move {
+                    let spec = AgentTaskSpec::default();
+                    hosts.perform(&host, &format!("step{number}"), spec, deadline).await
+                })
+            })
+            .collect();
+        let all = async {
+            while store.world().count(AgentTask::info()) < COUNT {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), all).await.unwrap();
+        assert!(store.stats().watchers <= before + 1, "{}", store.stats().watchers);
+        let tasks: Vec<_> = store.world().all(AgentTask::info()).cloned().collect();
+        for object in tasks {
+            let mut task: AgentTask = object.decode().unwrap();
+            task.status.phase = AgentTaskPhase::Succeeded;
+            let put = objects.put(&task, Precondition::At(object.revision)).unwrap();
+            objects.commit(vec![put]).await.unwrap();
+        }
+        for step in waiting {
+            assert_eq!(step.await.unwrap().unwrap().phase, AgentTaskPhase::Succeeded);
+        }
     }
 }

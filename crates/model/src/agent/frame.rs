@@ -124,7 +124,7 @@ mod tests {
     }
 
     fn goodbye(message: String) -> ToAgent {
-        ToAgent::Goodbye(Goodbye { message, for_good: false })
+        ToAgent::Goodbye(Goodbye { message, for_good: false, newest: None })
     }
 
     #[test]

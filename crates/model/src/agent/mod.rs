@@ -33,6 +33,9 @@ pub const FRAME_BYTES_MAX: usize = 1 << 20;
 pub const JOIN_BYTES_MAX: usize = 16 << 10;
 /// Tasks that are told of in one frame; more follow when some have ended.
 pub const TASKS_MAX: usize = 32;
+/// An agent that lost its stream waits no longer than that before it tries again: so long after whatever kept it away is over, it
+/// is back.
+pub const RECONNECT_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 /// Lease by which a process says that it lives, and with it the streams that it holds; its name goes on with that of the
 /// process, with which the names of its sessions begin.
 pub const STREAMS_LEASE: &str = "agents-";
@@ -128,6 +131,15 @@ pub struct Hello {
     pub version: String,
     /// Which start of the operating system it is (Linux: `/proc/sys/kernel/random/boot_id`).
     pub boot_id: String,
+    /// Tells the order of an agent's streams: of two, the one with the greater number began later, whichever replicas hold them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<u64>,
+    /// Which start of the agent it is. One that was followed by another does not come back, unless two hosts have one identity.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub start: String,
+    /// How the host calls itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hostname: String,
 }
 
 /// It lives.
@@ -219,6 +231,9 @@ pub struct Task {
     pub uid: String,
     /// What to do.
     pub spec: AgentTaskSpec,
+    /// How long its deadline is away, by the plane's clock: a host's own may be wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_millis: Option<u64>,
     /// The Secrets that it uses.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: Secrets,
@@ -227,9 +242,10 @@ pub struct Task {
 /// Secrets stay out: frames end up in logs.
 impl std::fmt::Debug for Task {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { name, uid, spec, secrets: _ } = self;
+        let Self { name, uid, spec, left_millis, secrets: _ } = self;
         let mut shown = f.debug_struct("Task");
-        shown.field("name", name).field("uid", uid).field("spec", spec).finish_non_exhaustive()
+        shown.field("name", name).field("uid", uid).field("spec", spec);
+        shown.field("left_millis", left_millis).finish_non_exhaustive()
     }
 }
 
@@ -313,4 +329,7 @@ pub struct Goodbye {
     pub message: String,
     /// Nothing is gained by coming again with this certificate.
     pub for_good: bool,
+    /// A stream of that number is known: the next one's is to be greater.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<u64>,
 }

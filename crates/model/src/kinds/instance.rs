@@ -11,6 +11,9 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Annotation of an instance that is unreachable: the phase that it was in. Whoever runs it may be nobody who reports.
+pub const PHASE_BEFORE: &str = "quarterdeck.dev/phase-before";
+
 /// One running copy of a service.
 pub type Instance = Resource<InstanceSpec, InstanceStatus>;
 

@@ -12,6 +12,9 @@ pub const REACHABLE: &str = "Reachable";
 /// Condition: nothing that its agent looks at is wrong.
 pub const HEALTHY: &str = "Healthy";
 
+/// Condition: two hosts have its identity, as after a disk was copied. Absent while that was not seen.
+pub const IDENTITY_CONFLICT: &str = "IdentityConflict";
+
 /// Most network interfaces that are told of.
 pub const INTERFACES_MAX: usize = 64;
 /// Most addresses of one of them.
@@ -68,6 +71,18 @@ pub struct AgentStatus {
     /// Its stream: the process that holds it, a slash and a number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
+    /// Its number among the streams of its agent: the greatest is the newest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<u64>,
+    /// Which host it is from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<AgentHost>,
+    /// Which host, or start of the agent, had a stream before that one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_before: Option<AgentHost>,
+    /// When it was last seen that two hosts have its identity; told anew every few minutes while they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conflict_seen: Option<Time>,
     /// Address of the replica that holds, or last held, its stream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replica: Option<String>,
@@ -86,6 +101,37 @@ pub struct AgentStatus {
     /// The token with which it can join.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub join_token: Option<JoinTokenStatus>,
+}
+
+/// A start of an agent, and the host it is on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AgentHost {
+    /// Which start of the agent.
+    pub start: String,
+    /// Which start of the operating system.
+    #[serde(rename = "bootID")]
+    pub boot_id: String,
+    /// How the host calls itself.
+    pub hostname: String,
+}
+
+impl AgentHost {
+    /// The same within bounds: agents are not trusted.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        let texts = [&mut self.start, &mut self.boot_id, &mut self.hostname];
+        texts.into_iter().for_each(|text| cut(text, FACT_BYTES_MAX));
+        self
+    }
+}
+
+impl std::fmt::Display for AgentHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let or = |text: &str| if text.is_empty() { "?".to_owned() } else { text.to_owned() };
+        let Self { start, boot_id, hostname } = self;
+        write!(f, "{} (boot {}, agent {})", or(hostname), or(boot_id), or(start))
+    }
 }
 
 impl AgentStatus {

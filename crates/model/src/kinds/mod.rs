@@ -63,14 +63,15 @@ pub use impact_report::{
     ImpactedService,
 };
 pub use instance::{
-    HostKind, HostReference, Instance, InstancePhase, InstanceSpec, InstanceStatus,
+    HostKind, HostReference, Instance, InstancePhase, InstanceSpec, InstanceStatus, PHASE_BEFORE,
     instances_on_machine,
 };
 pub use machine::{
     Machine, MachineName, MachinePhase, MachinePlacement, MachineSpec, MachineStatus,
 };
 pub use machine_agent::{
-    AgentStatus, Allocatable, JoinTokenStatus, MachineAgent, MachineFacts, MachineLocation,
+    AgentHost, AgentStatus, Allocatable, JoinTokenStatus, MachineAgent, MachineFacts,
+    MachineLocation,
 };
 pub use machine_class::{MachineClass, MachineClassSpec, MachineClassStatus, MachineResources};
 pub use machine_pool::{

@@ -36,14 +36,16 @@ impl Ages {
         Some(((self.since)(object)?, object.key.clone()))
     }
 
-    /// Those beyond the number or the age that may stay, the oldest first.
+    /// Those beyond the number or the age that may stay, the oldest first. What grows old only later, as a task whose time is not over, does
+    /// not count.
     pub(super) fn beyond(
         &self,
         most: usize,
         age: SignedDuration,
         now: Timestamp,
     ) -> impl Iterator<Item = &(Timestamp, Key)> {
-        let crowd = self.order.len().saturating_sub(most);
+        let past = self.order.iter().take_while(|(since, _)| *since <= now).count();
+        let crowd = past.saturating_sub(most);
         self.order
             .iter()
             .enumerate()

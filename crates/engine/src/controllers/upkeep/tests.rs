@@ -150,6 +150,31 @@ async fn revisions_go_that_no_run_names_but_for_the_newest_of_each_runbook() {
     plane.keeps(kind, &["a-newest", "b-young", "c-only"]).await;
 }
 
+#[test]
+fn a_task_that_goes_on_takes_no_place_of_those_that_ended() {
+    let mut ages = Ages::new(task_ended);
+    let task = |name: &str, spec: Value, status: Value| {
+        let metadata = json!({"name": name, "namespace": "default", "uid": name});
+        let value = json!({"metadata": metadata, "spec": spec, "status": status});
+        let key = Key::new(AgentTask::info(), "default", name);
+        let body = object::encode(AgentTask::info(), &value);
+        Object::from_body(AgentTask::info(), key, Revision(1), &body).unwrap()
+    };
+    for name in ["ended-1", "ended-2"] {
+        let status = json!({"phase": "Succeeded", "finishedAt": ago(0)});
+        ages.note(None, Some(&task(name, json!({}), status)));
+    }
+    for name in ["goes-on-1", "goes-on-2"] {
+        ages.note(None, Some(&task(name, json!({"deadline": ago(-24)}), json!({}))));
+    }
+    let hour = SignedDuration::from_hours(1);
+    assert_eq!(ages.beyond(2, hour, now()).count(), 0);
+    assert_eq!(ages.beyond(1, hour, now()).count(), 1, "one of those that ended");
+    // Nobody ended them, and nobody waits for them any more.
+    let late = now() + SignedDuration::from_hours(26);
+    assert_eq!(ages.beyond(9, hour, late).count(), 4);
+}
+
 proptest! {
     /// Whatever changes, what is too old or too many is what a look at everything would find.
     #[test]

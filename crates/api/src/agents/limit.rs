@@ -1,0 +1,267 @@
+//! How much a host may have written down: what it says of one thing again and again is put off, and then the last of it counts. What
+//! a task came to, and how an instance is in the end, is never lost. Pure: times are passed in.
+
+use super::report::Said;
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::Instant;
+
+/// So much at once, and one more each time that has passed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rate {
+    burst: u32,
+    every: Duration,
+}
+
+/// Of one thing: what changes seldom is written at once, and what flaps ten times a minute.
+const THING: Rate = Rate { burst: 5, every: Duration::from_secs(6) };
+/// Of a host: a hundred instances that start are written at once, and then some are each second.
+pub(super) const HOST: Rate = Rate { burst: 500, every: Duration::from_millis(250) };
+/// Streams that a host begins. Each is written down.
+pub(super) const STREAMS: Rate = Rate { burst: 10, every: Duration::from_secs(10) };
+/// Things whose writing is put off, of one host. It runs some tens of instances, and has 32 tasks.
+const THINGS_MAX: usize = 2_048;
+
+/// What was taken of a rate: when it would be whole again (generic cell rate algorithm, ITU-T I.371).
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Bucket(Option<Instant>);
+
+impl Bucket {
+    /// Takes one, or says when there is one.
+    pub(super) fn take(&mut self, rate: Rate, now: Instant) -> Result<(), Instant> {
+        let whole = self.0.map_or(now, |whole| whole.max(now));
+        let room = rate.every * rate.burst.saturating_sub(1);
+        if whole.duration_since(now) > room {
+            return Err(whole.checked_sub(room).unwrap_or(now));
+        }
+        self.0 = Some(whole + rate.every);
+        Ok(())
+    }
+
+    /// Whether nothing is missing.
+    pub(super) fn is_full(&self, now: Instant) -> bool {
+        self.0.is_none_or(|whole| whole <= now)
+    }
+}
+
+/// What a report is of. Of each, the last counts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Thing {
+    Facts,
+    Conditions,
+    Instance(String),
+    Task(String),
+}
+
+#[derive(Default)]
+struct Entry {
+    bucket: Bucket,
+    /// Put off.
+    waits: Option<Said>,
+}
+
+/// What one stream has said, as far as it is put off or was said lately.
+#[derive(Default)]
+pub(super) struct Limits {
+    things: BTreeMap<Thing, Entry>,
+    /// When the next that is put off is due.
+    due: Option<Instant>,
+}
+
+/// What is to be done with a report.
+#[derive(Debug, PartialEq)]
+pub(super) enum Verdict {
+    /// Write it.
+    Now(Said),
+    /// It is kept for later.
+    Later,
+    /// More is put off than any host has to say.
+    TooMuch,
+}
+
+impl Limits {
+    /// Takes in what is said.
+    pub(super) fn offer(&mut self, said: Said, host: &mut Bucket, now: Instant) -> Verdict {
+        let thing = match said.thing() {
+            Ok(thing) => thing,
+            // The end of a task, which comes once.
+            Err(task) => {
+                self.things.remove(&task);
+                return Verdict::Now(said);
+            }
+        };
+        if self.things.len() >= THINGS_MAX {
+            self.forget(now);
+        }
+        if self.things.len() >= THINGS_MAX && !self.things.contains_key(&thing) {
+            return Verdict::TooMuch;
+        }
+        let entry = self.things.entry(thing).or_default();
+        // What waits, waits for its turn: others of this host wait too.
+        let taken = if entry.waits.is_some() { Err(now) } else { entry.take(host, now) };
+        match taken {
+            Ok(()) => Verdict::Now(said),
+            Err(at) => {
+                if entry.waits.replace(said).is_none() {
+                    self.due = Some(self.due.map_or(at, |due| due.min(at)));
+                }
+                Verdict::Later
+            }
+        }
+    }
+
+    /// When there is something to write.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// The next that was put off and may be written.
+    pub(super) fn pop(&mut self, host: &mut Bucket, now: Instant) -> Option<Said> {
+        if self.due.is_none_or(|due| due > now) {
+            return None;
+        }
+        self.due = None;
+        for entry in self.things.values_mut().filter(|entry| entry.waits.is_some()) {
+            match entry.take(host, now) {
+                Ok(()) => {
+                    // Others may be due as well.
+                    self.due = Some(now);
+                    return entry.waits.take();
+                }
+                Err(at) => self.due = Some(self.due.map_or(at, |due| due.min(at))),
+            }
+        }
+        self.forget(now);
+        None
+    }
+
+    /// All that is put off: the stream ends.
+    pub(super) fn rest(&mut self) -> Vec<Said> {
+        self.due = None;
+        std::mem::take(&mut self.things).into_values().filter_map(|entry| entry.waits).collect()
+    }
+
+    /// Keeps nothing of what was said long ago: there are as many of these as agents.
+    fn forget(&mut self, now: Instant) {
+        self.things.retain(|_, entry| entry.waits.is_some() || !entry.bucket.is_full(now));
+    }
+}
+
+impl Entry {
+    fn take(&mut self, host: &mut Bucket, now: Instant) -> Result<(), Instant> {
+        let mut own = self.bucket;
+        own.take(THING, now)?;
+        host.take(HOST, now)?;
+        self.bucket = own;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use quarterdeck_model::{
+        agent::{InstanceReport, TaskReport},
+        kinds::{AgentTaskPhase, AgentTaskStatus, MachineFacts},
+    };
+
+    fn facts(number: usize) -> Said {
+        Said::Facts(Box::new(MachineFacts { hostname: number.to_string(), ..Default::default() }))
+    }
+
+    fn instance(uid: &str, number: usize) -> Said {
+        let report =
+            InstanceReport { name: number.to_string(), uid: uid.into(), ..Default::default() };
+        Said::Instance(Box::new(report))
+    }
+
+    fn task(phase: AgentTaskPhase) -> Said {
+        let status = AgentTaskStatus { phase, ..Default::default() };
+        Said::Task(Box::new(TaskReport { name: "t".into(), uid: "u".into(), status }))
+    }
+
+    #[test]
+    fn what_flaps_is_put_off_and_the_last_counts() {
+        let begun = Instant::now();
+        let (mut limits, mut host) = (Limits::default(), Bucket::default());
+        let mut written = Vec::new();
+        // Two hundred times a second, for a minute.
+        for number in 0..12_000_usize {
+            let now = begun + Duration::from_millis(5) * u32::try_from(number).unwrap();
+            if let Verdict::Now(said) = limits.offer(facts(number), &mut host, now) {
+                written.push(said);
+            }
+            written.extend(limits.pop(&mut host, now));
+        }
+        assert!(written.len() <= 5 + 10, "{}", written.len());
+        let end = limits.due().unwrap();
+        assert_eq!(limits.pop(&mut host, end), Some(facts(11_999)));
+        assert_eq!((limits.pop(&mut host, end), limits.due()), (None, None));
+        limits.forget(end + Duration::from_secs(60));
+        assert!(limits.things.is_empty(), "nothing is kept");
+    }
+
+    #[test]
+    fn the_end_of_a_task_is_written_at_once_and_what_it_had_printed_no_more() {
+        let now = Instant::now();
+        let (mut limits, mut host) = (Limits::default(), Bucket::default());
+        for _ in 0..5 {
+            let said = task(AgentTaskPhase::Running);
+            assert_eq!(limits.offer(said.clone(), &mut host, now), Verdict::Now(said));
+        }
+        assert_eq!(limits.offer(task(AgentTaskPhase::Running), &mut host, now), Verdict::Later);
+        let end = task(AgentTaskPhase::Failed);
+        assert_eq!(limits.offer(end.clone(), &mut host, now), Verdict::Now(end));
+        assert!(limits.rest().is_empty());
+    }
+
+    #[test]
+    fn who_makes_up_instances_is_stopped() {
+        let now = Instant::now();
+        let (mut limits, mut host) = (Limits::default(), Bucket::default());
+        let verdicts = (0..THINGS_MAX + 1)
+            .map(|it| limits.offer(instance(&it.to_string(), 0), &mut host, now));
+        let (mut written, mut stopped) = (0, false);
+        for verdict in verdicts {
+            written += usize::from(matches!(verdict, Verdict::Now(_)));
+            stopped |= verdict == Verdict::TooMuch;
+        }
+        assert_eq!((written, stopped), (500, true));
+    }
+
+    proptest! {
+        /// Whatever is said and when: the last of each thing is written in the end, and no more than the rates allow.
+        #[test]
+        fn the_last_of_each_is_written(
+            said in prop::collection::vec((0..4_u8, 0..3_000_u64), 1..300)
+        ) {
+            let begun = Instant::now();
+            let (mut limits, mut host) = (Limits::default(), Bucket::default());
+            let (mut written, mut last) = (BTreeMap::new(), BTreeMap::new());
+            let (mut now, mut count) = (begun, 0_u32);
+            for (number, (uid, passed)) in said.into_iter().enumerate() {
+                now += Duration::from_millis(passed);
+                let mut note = |said: Said| if let Said::Instance(report) = said {
+                    count += 1;
+                    written.insert(report.uid.clone(), report.name.clone());
+                };
+                while let Some(said) = limits.pop(&mut host, now) {
+                    note(said);
+                }
+                last.insert(uid.to_string(), number.to_string());
+                match limits.offer(instance(&uid.to_string(), number), &mut host, now) {
+                    Verdict::Now(said) => note(said),
+                    verdict => prop_assert_eq!(verdict, Verdict::Later),
+                }
+            }
+            let seconds = u32::try_from(now.duration_since(begun).as_secs()).unwrap();
+            prop_assert!(count <= 4 * (5 + seconds / 6 + 1));
+            while let Some(due) = limits.due() {
+                while let Some(Said::Instance(report)) = limits.pop(&mut host, due) {
+                    written.insert(report.uid.clone(), report.name.clone());
+                }
+            }
+            prop_assert_eq!(written, last);
+        }
+    }
+}
