@@ -10,6 +10,7 @@ use hyper::{
     client::conn::http2,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use quarterdeck_model::agent::session::SESSIONS_MAX;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use std::{convert::Infallible, fs, io, sync::Arc, time::Duration};
@@ -24,8 +25,10 @@ const ANSWER: Duration = Duration::from_secs(60);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Largest answer that is not a stream.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
-/// What the plane may send ahead.
+/// What the plane may send ahead on a stream.
 const WINDOW_BYTES: u32 = 256 << 10;
+/// What it may send ahead in all: a session whose command reads nothing keeps its own window filled, and no other's.
+const CONNECTION_WINDOW_BYTES: u32 = WINDOW_BYTES * (SESSIONS_MAX as u32 + 2);
 
 /// Where the plane is, and whom to trust there.
 #[derive(Debug)]
@@ -68,9 +71,15 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Requests over one connection, which ends with this.
 pub(crate) struct Requests {
+    opener: Opener,
+    connection: AbortHandle,
+}
+
+/// Opens streams of a connection, for as long as that is there.
+#[derive(Clone)]
+pub(crate) struct Opener {
     sender: http2::SendRequest<Body>,
     authority: String,
-    connection: AbortHandle,
 }
 
 impl Drop for Requests {
@@ -169,7 +178,7 @@ impl Plane {
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
             .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(2 * WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .handshake(TokioIo::new(tls))
             .await
             .map_err(|error| away(&error))?;
@@ -178,7 +187,8 @@ impl Plane {
             let _ = connection.await;
         });
         let authority = format!("{}:{}", self.host, self.port);
-        Ok(Requests { sender, authority, connection: connection.abort_handle() })
+        let opener = Opener { sender, authority };
+        Ok(Requests { opener, connection: connection.abort_handle() })
     }
 
     fn tls_trouble(&self, error: &io::Error) -> Trouble {
@@ -204,24 +214,13 @@ impl Plane {
     }
 }
 
-impl Requests {
+impl Opener {
     fn request(&self, path: &str, body: Body) -> Result<Request<Body>, String> {
         Request::post(format!("https://{}{path}", self.authority))
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::USER_AGENT, concat!("quarterdeck-agent/", env!("CARGO_PKG_VERSION")))
             .body(body)
             .map_err(|error| error.to_string())
-    }
-
-    /// Sends a body, and reads what is answered.
-    pub(crate) async fn post(&mut self, path: &str, body: Vec<u8>) -> Result<Reply, String> {
-        let request = self.request(path, Full::new(body.into()).boxed_unsync())?;
-        let exchange = async {
-            let answer =
-                self.sender.send_request(request).await.map_err(|error| error.to_string())?;
-            reply(answer).await
-        };
-        timeout(ANSWER, exchange).await.map_err(|_| format!("no answer within {ANSWER:?}"))?
     }
 
     /// Opens a stream: what is sent, and what comes.
@@ -245,6 +244,23 @@ impl Requests {
             return Ok((out, answer.into_body()));
         }
         Err(reply(answer).await.unwrap_or_else(broken))
+    }
+}
+
+impl Requests {
+    /// Opens more streams of this connection.
+    pub(crate) fn opener(&self) -> Opener {
+        self.opener.clone()
+    }
+
+    /// Sends a body, and reads what is answered.
+    pub(crate) async fn post(&mut self, path: &str, body: Vec<u8>) -> Result<Reply, String> {
+        let request = self.opener.request(path, Full::new(body.into()).boxed_unsync())?;
+        let exchange = async {
+            let sent = self.opener.sender.send_request(request).await;
+            reply(sent.map_err(|error| error.to_string())?).await
+        };
+        timeout(ANSWER, exchange).await.map_err(|_| format!("no answer within {ANSWER:?}"))?
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     host::{Health, Host},
     identity::Identity,
     instances::{self, Wanted},
+    people::People,
     tasks::Tasks,
 };
 use bytes::Bytes;
@@ -21,7 +22,7 @@ use quarterdeck_model::{
     },
     kinds::{AgentTaskStatus, MachineFacts},
 };
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, timeout},
@@ -44,7 +45,8 @@ pub(crate) struct Session<'a> {
     pub(crate) plane: &'a Plane,
     pub(crate) host: &'a Host,
     pub(crate) tasks: &'a Tasks,
-    pub(crate) containers: &'a Containers,
+    pub(crate) containers: &'a Arc<Containers>,
+    pub(crate) people: &'a People,
     pub(crate) folder: &'a Folder,
 }
 
@@ -84,7 +86,7 @@ impl Session<'_> {
     async fn serve(&self, identity: &mut Identity) -> Result<std::convert::Infallible, Ended> {
         let connected = self.plane.connect(Some(identity)).await;
         let mut requests = connected.map_err(|trouble| trouble.into_text())?;
-        let opened = requests.open(STREAM_PATH).await;
+        let opened = requests.opener().open(STREAM_PATH).await;
         let (out, body) = opened.map_err(|reply| match reply {
             Reply::Refused { message, lasting: true } => Ended::ForGood(message),
             Reply::Refused { message, .. } => message.into(),
@@ -132,6 +134,7 @@ impl Session<'_> {
         health.plane_says(welcome.time, Timestamp::now());
         let mut heartbeats = every(Duration::from_secs(welcome.heartbeat_seconds.max(1).into()));
         let (mut facts, mut looks) = (every(FACTS), every(HEALTH));
+        let mut takes = self.containers.usage();
         let mut changes = self.tasks.changes();
         let mut count = 0_u64;
         let mut renew = Instant::now();
@@ -145,6 +148,9 @@ impl Session<'_> {
                     }
                     ToAgent::Instances(said) => {
                         wanted.take(identity.namespace(), said, self.containers)?;
+                    }
+                    ToAgent::Session(session) => {
+                        self.people.begin(requests.opener(), self.containers, session);
                     }
                     ToAgent::Time(time) => health.plane_says(time, Timestamp::now()),
                     ToAgent::Goodbye(goodbye) if goodbye.for_good => {
@@ -180,6 +186,10 @@ impl Session<'_> {
                         stream.send(&FromAgent::Conditions(conditions.clone())).await?;
                         told.conditions = Some(conditions);
                     }
+                }
+                Ok(()) = takes.changed() => {
+                    let taken = takes.borrow_and_update().clone();
+                    stream.send(&FromAgent::Containers(taken)).await?;
                 }
                 Some(report) = seen.recv() => {
                     let report = Box::new(instances::report(report));

@@ -183,6 +183,7 @@ impl Open {
                 woken = session.woken() => match woken {
                     Woken::Tasks => self.send_tasks().await?,
                     Woken::Instances => self.send_instances(&mut sent).await?,
+                    Woken::Session(wanted) => self.send(&ToAgent::Session(wanted)).await?,
                     Woken::End(goodbye) => return Err(End::Ours(goodbye)),
                 },
             }
@@ -199,6 +200,7 @@ impl Open {
                     self.send(&ToAgent::Time(Time::new(Timestamp::now()))).await?;
                 }
             }
+            FromAgent::Containers(all) => session.containers_use(all),
             FromAgent::Hello(_) => {
                 return Err(End::Theirs("it said twice who it is".into()));
             }

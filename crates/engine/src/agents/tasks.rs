@@ -2,7 +2,10 @@
 //! Its name is made of the step's key, so that a step that is begun again after a crash finds what became of it. It stays for
 //! a while after it ended, until the run has long noted that.
 
-use crate::objects::{EngineError, Objects};
+use crate::{
+    controllers::evictions,
+    objects::{EngineError, Objects},
+};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use quarterdeck_model::{
@@ -12,7 +15,7 @@ use quarterdeck_model::{
 };
 use quarterdeck_providers::{
     ActionError, Reason,
-    agent::{HostName, Hosts},
+    agent::{HostName, Hosts, drain::Leaving},
 };
 use quarterdeck_store::{Precondition, WatchQuery};
 use sha2::{Digest as _, Sha256};
@@ -57,6 +60,16 @@ impl Hosts for StoreHosts {
             }
             Err(_) => Err(self.late(host)),
         }
+    }
+
+    async fn evict(&self, host: &HostName, withdraw: bool) -> Result<Leaving, ActionError> {
+        evictions::ask(&self.0, (&host.namespace, &host.name), withdraw).await.map_err(|error| {
+            let HostName { namespace, name, .. } = host;
+            let message = format!(
+                "the instances on machine {namespace}/{name} could not be asked to go: {error}"
+            );
+            ActionError::retryable(Reason::Unreachable, message)
+        })
     }
 }
 

@@ -11,6 +11,9 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Annotation of an instance that is to go elsewhere, as kubectl drain asks: with why.
+pub const EVICT: &str = "quarterdeck.dev/evict";
+
 /// One running copy of a service.
 pub type Instance = Resource<InstanceSpec, InstanceStatus>;
 

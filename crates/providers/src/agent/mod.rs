@@ -1,6 +1,7 @@
 //! What the agent on a machine is asked to do, a file for each subject. An action here only says what is to be done and reads what
 //! came of it: how it gets to the agent, and that it is done once, is [`Hosts`]'.
 
+pub mod drain;
 pub mod exec;
 pub mod file;
 pub mod patch;
@@ -12,6 +13,7 @@ use crate::{
     catalog::Catalog,
 };
 use async_trait::async_trait;
+use drain::Leaving;
 use quarterdeck_model::kinds::{AgentTaskPhase, AgentTaskSpec, AgentTaskStatus};
 use serde_json::Value;
 use std::time::Instant;
@@ -45,6 +47,12 @@ pub trait Hosts: Send + Sync {
         task: AgentTaskSpec,
         deadline: Instant,
     ) -> Result<AgentTaskStatus, ActionError>;
+
+    /// Asks all instances of Workloads on a machine to go elsewhere, or takes that back; and says who is left.
+    ///
+    /// # Errors
+    /// When the plane cannot say.
+    async fn evict(&self, host: &HostName, withdraw: bool) -> Result<Leaving, ActionError>;
 }
 
 /// No agents, for actions that need none.
@@ -63,6 +71,10 @@ impl Hosts for NoHosts {
         let message = format!("there is no agent on machine {}/{}", host.namespace, host.name);
         Err(ActionError::permanent(Reason::Unreachable, message))
     }
+
+    async fn evict(&self, _: &HostName, _: bool) -> Result<Leaving, ActionError> {
+        Ok(Leaving::default())
+    }
 }
 
 /// Adds every action to the catalogue.
@@ -72,6 +84,8 @@ pub(crate) fn add_actions(catalog: &mut Catalog) {
         .add(file::AgentFile)
         .add(service::AgentService)
         .add(reboot::AgentReboot)
+        .add(drain::MachineCordon)
+        .add(drain::InstancesEvict)
         .add(patch::OsUpdates)
         .add(patch::OsPatch);
 }
