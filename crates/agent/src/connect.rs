@@ -10,6 +10,7 @@ use hyper::{
     client::conn::http2,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use quarterdeck_model::agent::session::SESSIONS_MAX;
 use rustls::{AlertDescription, ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use std::{convert::Infallible, fs, io, sync::Arc, time::Duration};
@@ -26,8 +27,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const WHY: Duration = Duration::from_secs(1);
 /// Largest answer that is not a stream.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
-/// What the plane may send ahead.
+/// What the plane may send ahead on a stream.
 const WINDOW_BYTES: u32 = 256 << 10;
+/// What it may send ahead in all: a session whose command reads nothing keeps its own window filled, and no other's.
+const CONNECTION_WINDOW_BYTES: u32 = WINDOW_BYTES * (SESSIONS_MAX as u32 + 2);
 
 /// Where the plane is, and whom to trust there.
 #[derive(Debug)]
@@ -78,10 +81,16 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Requests over one connection, which ends with this.
 pub(crate) struct Requests {
-    sender: http2::SendRequest<Body>,
-    authority: String,
+    opener: Opener,
     /// Ends with why it was lost.
     connection: JoinHandle<Option<String>>,
+}
+
+/// Opens streams of a connection, for as long as that is there.
+#[derive(Clone)]
+pub(crate) struct Opener {
+    sender: http2::SendRequest<Body>,
+    authority: String,
 }
 
 impl Drop for Requests {
@@ -180,14 +189,15 @@ impl Plane {
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
             .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(2 * WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .handshake(TokioIo::new(tls))
             .await
             .map_err(|error| away(&error))?;
         let connection =
             tokio::spawn(async move { connection.await.err().map(|error| in_full(&error)) });
         let authority = format!("{}:{}", self.host, self.port);
-        Ok(Requests { sender, authority, connection })
+        let opener = Opener { sender, authority };
+        Ok(Requests { opener, connection })
     }
 
     fn tls_trouble(&self, error: &io::Error) -> Trouble {
@@ -213,24 +223,13 @@ impl Plane {
     }
 }
 
-impl Requests {
+impl Opener {
     fn request(&self, path: &str, body: Body) -> Result<Request<Body>, String> {
         Request::post(format!("https://{}{path}", self.authority))
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::USER_AGENT, concat!("quarterdeck-agent/", env!("CARGO_PKG_VERSION")))
             .body(body)
             .map_err(|error| error.to_string())
-    }
-
-    /// Sends a body, and reads what is answered.
-    pub(crate) async fn post(&mut self, path: &str, body: Vec<u8>) -> Result<Reply, String> {
-        let request = self.request(path, Full::new(body.into()).boxed_unsync())?;
-        let exchange = async {
-            let answer =
-                self.sender.send_request(request).await.map_err(|error| error.to_string())?;
-            reply(answer).await
-        };
-        timeout(ANSWER, exchange).await.map_err(|_| format!("no answer within {ANSWER:?}"))?
     }
 
     /// Opens a stream: what is sent, and what comes.
@@ -248,19 +247,42 @@ impl Requests {
         let request = request.map_err(NotOpened::Lost)?;
         let answer = timeout(ANSWER, self.sender.send_request(request)).await;
         let answer = answer.map_err(|_| NotOpened::Lost(format!("no answer within {ANSWER:?}")))?;
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                // Whoever refuses a certificate says so on the connection, and not to a request.
-                let why = timeout(WHY, &mut self.connection).await;
-                let why = why.ok().and_then(Result::ok).flatten();
-                return Err(NotOpened::Lost(why.unwrap_or_else(|| in_full(&error))));
-            }
-        };
+        let answer = answer.map_err(|error| NotOpened::Lost(in_full(&error)))?;
         if answer.status().is_success() {
             return Ok((out, answer.into_body()));
         }
         Err(reply(answer).await.map_or_else(NotOpened::Lost, NotOpened::Refused))
+    }
+}
+
+impl Requests {
+    /// Opens more streams of this connection.
+    pub(crate) fn opener(&self) -> Opener {
+        self.opener.clone()
+    }
+
+    /// Opens a stream, and says why the connection was lost if it was.
+    pub(crate) async fn open(
+        &mut self,
+        path: &str,
+    ) -> Result<(mpsc::Sender<Bytes>, Incoming), NotOpened> {
+        let lost = match self.opener.open(path).await {
+            Err(NotOpened::Lost(lost)) => lost,
+            opened => return opened,
+        };
+        // Whoever refuses a certificate says so on the connection, and not to a request.
+        let why = timeout(WHY, &mut self.connection).await;
+        Err(NotOpened::Lost(why.ok().and_then(Result::ok).flatten().unwrap_or(lost)))
+    }
+
+    /// Sends a body, and reads what is answered.
+    pub(crate) async fn post(&mut self, path: &str, body: Vec<u8>) -> Result<Reply, String> {
+        let request = self.opener.request(path, Full::new(body.into()).boxed_unsync())?;
+        let exchange = async {
+            let sent = self.opener.sender.send_request(request).await;
+            reply(sent.map_err(|error| error.to_string())?).await
+        };
+        timeout(ANSWER, exchange).await.map_err(|_| format!("no answer within {ANSWER:?}"))?
     }
 }
 

@@ -4,8 +4,8 @@
 //! It must not know the store, the API or the engine: it speaks frames of `quarterdeck_model::agent` and nothing else. The
 //! plane is its only source of orders. What it was told to keep running it keeps running while the plane is away.
 //!
-//! Start reading at [`run`], then `session` (one stream), `tasks` (what is asked of it), `host` (what the machine is and
-//! how), `identity` and `folder` (who it is).
+//! Start reading at [`run`], then `session` (one stream), `tasks` (what is asked of it), `people` (who listens to its
+//! containers), `host` (what the machine is and how), `identity` and `folder` (who it is).
 
 mod connect;
 pub mod containers;
@@ -15,6 +15,7 @@ mod host;
 mod identity;
 mod instances;
 mod pause;
+mod people;
 mod session;
 mod start;
 mod tasks;
@@ -27,6 +28,7 @@ use folder::Folder;
 use host::Host;
 use identity::{Identity, Joining};
 use pause::Pause;
+use people::People;
 use session::{Ended, Session};
 use start::Start;
 use std::{path::PathBuf, sync::Arc};
@@ -79,7 +81,8 @@ pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>) -> Result<
     };
     plane.keep(&folder)?;
     info!(machine = identity.machine(), plane = plane.address(), "the agent has joined");
-    let containers = settings.containers.open(&folder, identity.uid())?;
+    let containers = Arc::new(settings.containers.open(&folder, identity.uid())?);
+    let people = People::default();
     let tasks = Tasks::open(&folder, host.clone(), &settings)?;
     let (mut pause, mut refused, start) = (Pause::default(), 0, Start::new());
     loop {
@@ -88,6 +91,7 @@ pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>) -> Result<
             host: &host,
             tasks: &tasks,
             containers: &containers,
+            people: &people,
             folder: &folder,
             start: &start,
         };

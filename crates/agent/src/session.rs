@@ -8,6 +8,7 @@ use crate::{
     host::{Health, Host},
     identity::Identity,
     instances::{self, Wanted},
+    people::People,
     start::Start,
     tasks::Tasks,
 };
@@ -22,7 +23,7 @@ use quarterdeck_model::{
     },
     kinds::{AgentTaskStatus, MachineFacts},
 };
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, timeout},
@@ -45,7 +46,8 @@ pub(crate) struct Session<'a> {
     pub(crate) plane: &'a Plane,
     pub(crate) host: &'a Host,
     pub(crate) tasks: &'a Tasks,
-    pub(crate) containers: &'a Containers,
+    pub(crate) containers: &'a Arc<Containers>,
+    pub(crate) people: &'a People,
     pub(crate) folder: &'a Folder,
     pub(crate) start: &'a Start,
 }
@@ -149,6 +151,7 @@ impl Session<'_> {
         let mut ahead = Timestamp::now().duration_since(welcome.time.timestamp());
         let mut heartbeats = every(Duration::from_secs(welcome.heartbeat_seconds.max(1).into()));
         let (mut facts, mut looks) = (every(FACTS), every(HEALTH));
+        let mut takes = self.containers.usage();
         let mut changes = self.tasks.changes();
         let mut count = 0_u64;
         let mut renew = Instant::now();
@@ -162,6 +165,9 @@ impl Session<'_> {
                     }
                     ToAgent::Instances(said) => {
                         wanted.take(identity.namespace(), said, self.containers)?;
+                    }
+                    ToAgent::Session(session) => {
+                        self.people.begin(requests.opener(), self.containers, session);
                     }
                     ToAgent::Time(time) => {
                         health.plane_says(time, Timestamp::now());
@@ -199,6 +205,10 @@ impl Session<'_> {
                         stream.send(&FromAgent::Conditions(conditions.clone())).await?;
                         told.conditions = Some(conditions);
                     }
+                }
+                Ok(()) = takes.changed() => {
+                    let taken = takes.borrow_and_update().clone();
+                    stream.send(&FromAgent::Containers(taken)).await?;
                 }
                 Some(report) = seen.recv() => {
                     let report = Box::new(instances::report(report));

@@ -77,10 +77,18 @@ pub(crate) fn streamed(body: Body) -> Answer {
     answer
 }
 
+/// Cause of a refusal to evict. Source: Kubernetes, `policyv1.DisruptionBudgetCause`.
+pub(crate) const DISRUPTION_BUDGET: &str = "DisruptionBudget";
+
 /// A refusal. It goes along, for the audit log.
 pub(crate) fn refusal(error: &ApiError) -> Answer {
     let mut answer = of(error.code, JSON, error.status().to_string());
-    if matches!(error.code, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+    // Clients of Kubernetes come back by themselves when they are told when; of an eviction people are to hear why not.
+    let cause = error.details.as_ref().and_then(|it| it.pointer("/causes/0/reason"));
+    let waits = cause.is_some_and(|cause| cause == DISRUPTION_BUDGET);
+    if matches!(error.code, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
+        && !waits
+    {
         answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     // A policy may refuse so whoever asks: no other token would help.

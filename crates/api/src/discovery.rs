@@ -2,7 +2,7 @@
 //! discovery. All of it follows from the kinds; it never changes while the process runs.
 
 use crate::{
-    core_view::{self, View},
+    core_view::{self, PodPart, View, usage},
     definitions,
     scale::SCALE,
 };
@@ -84,6 +84,12 @@ pub(crate) fn group_versions() -> Vec<GroupVersion> {
         version: definitions::kind().version,
         kinds: vec![definitions::kind()],
     });
+    // Behind the core: `kubectl get pods` is about those of the first group that has them.
+    found.push(GroupVersion {
+        group: usage::GROUP,
+        version: usage::VERSION,
+        kinds: usage::kinds().into(),
+    });
     for group in ["authentication.k8s.io", "authorization.k8s.io"] {
         found.push(GroupVersion { group, version: "v1", kinds: Vec::new() });
     }
@@ -93,6 +99,10 @@ pub(crate) fn group_versions() -> Vec<GroupVersion> {
 fn verbs(kind: KindRef) -> &'static [&'static str] {
     if kind == definitions::kind() {
         &definitions::VERBS
+    } else if usage::of(kind).is_some() {
+        &usage::VERBS
+    } else if View::of(kind) == Some(View::Nodes) {
+        &core_view::NODE_VERBS
     } else if View::of(kind).is_some() {
         &core_view::VERBS
     } else {
@@ -103,6 +113,14 @@ fn verbs(kind: KindRef) -> &'static [&'static str] {
 const OBJECT_VERBS: [&str; 8] =
     ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 const PART_VERBS: [&str; 3] = ["get", "patch", "update"];
+
+/// What is done with objects of a kind besides.
+fn parts_of(kind: KindRef) -> &'static [PodPart] {
+    match View::of(kind) {
+        Some(View::Pods) => &PodPart::ALL,
+        _ => &[],
+    }
+}
 
 fn reviews_of(group: &str) -> impl Iterator<Item = Review> {
     REVIEWS.into_iter().filter(move |review| review.group == group)
@@ -173,6 +191,18 @@ pub(crate) fn resources(name: &str, version: &str) -> Option<Value> {
                 "namespaced": kind.namespaced(),
                 "group": SCALE.0, "version": SCALE.1, "kind": SCALE.2, "verbs": PART_VERBS,
             }));
+        }
+        for part in parts_of(kind) {
+            let (group, version, name) = part.kind();
+            let mut entry = json!({
+                "name": part.resource(), "singularName": "", "namespaced": true,
+                "version": version, "kind": name, "verbs": part.verbs(),
+            });
+            // By its group kubectl knows how a Pod is asked to go.
+            if let Some(entry) = entry.as_object_mut().filter(|_| !group.is_empty()) {
+                entry.insert("group".into(), group.into());
+            }
+            list.push(entry);
         }
         if *kind == ServiceAccount::info() {
             list.push(json!({
@@ -254,7 +284,13 @@ fn entry(kind: KindRef) -> Value {
         let response = json!({"group": kind.group, "version": kind.version, "kind": JOIN_TOKEN});
         json!({"subresource": "jointoken", "responseKind": response, "verbs": ["create"]})
     });
-    let parts: Vec<Value> = status.into_iter().chain(scale).chain(token).chain(join).collect();
+    let of_pods = parts_of(kind).iter().map(|part| {
+        let (group, version, name) = part.kind();
+        let response = json!({"group": group, "version": version, "kind": name});
+        json!({"subresource": part.name(), "responseKind": response, "verbs": part.verbs()})
+    });
+    let parts = status.into_iter().chain(scale).chain(token).chain(join).chain(of_pods);
+    let parts: Vec<Value> = parts.collect();
     json!({
         "resource": kind.plural,
         "responseKind": response,

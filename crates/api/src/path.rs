@@ -1,10 +1,15 @@
 //! What a request asks for, read from its method, path and query. Pure.
 
-use crate::{core_view, definitions, status::ApiError};
+use crate::{
+    agents::REPLICA_PATH,
+    core_view::{self, PodPart, View},
+    definitions,
+    status::ApiError,
+};
 use http::Method;
 use quarterdeck_model::{
     FieldError, FieldErrors, FieldSelector, Kind as _, KindRef, LabelSelector,
-    agent::{JOIN_PATH, RENEW_PATH, STREAM_PATH},
+    agent::{JOIN_PATH, RENEW_PATH, STREAM_PATH, session::SESSION_PATH},
     kinds::{self, Machine, SERVICES, ServiceAccount, V1ALPHA1},
     selector::FieldRequirement,
 };
@@ -75,6 +80,10 @@ pub(crate) enum Endpoint {
     JoinToken { namespace: String, name: String },
     /// What agents ask for.
     Agent(AgentCall),
+    /// What replicas ask each other for.
+    Replica(ReplicaCall),
+    /// `…/pods/NAME/log` and the like: what is done with a Pod.
+    Pod { namespace: String, name: String, part: PodPart },
     /// A kind's objects, all or those of one namespace.
     Collection { kind: KindRef, namespace: Option<String> },
     /// One object, or a part of it.
@@ -90,6 +99,17 @@ pub(crate) enum AgentCall {
     Renew,
     /// The stream.
     Stream,
+    /// The stream of a session that somebody has with a container.
+    Session,
+}
+
+/// What replicas ask each other for, and nobody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReplicaCall {
+    /// A session with a container of an agent that the other one holds.
+    Session,
+    /// What the hosts take whose agents the other one holds.
+    Usage,
 }
 
 impl Endpoint {
@@ -101,6 +121,10 @@ impl Endpoint {
             Self::JoinToken { .. } => "machines/jointoken",
             Self::Agent(AgentCall::Join | AgentCall::Renew) => "agents/certificate",
             Self::Agent(AgentCall::Stream) => "agents/stream",
+            Self::Agent(AgentCall::Session) => "agents/session",
+            Self::Replica(ReplicaCall::Session) => "replicas/session",
+            Self::Replica(ReplicaCall::Usage) => "replicas/usage",
+            Self::Pod { part, .. } => part.resource(),
             _ => "",
         }
     }
@@ -121,6 +145,12 @@ pub(crate) fn endpoint(path: &str) -> Result<Endpoint, ApiError> {
         JOIN_PATH => return Ok(Endpoint::Agent(AgentCall::Join)),
         RENEW_PATH => return Ok(Endpoint::Agent(AgentCall::Renew)),
         STREAM_PATH => return Ok(Endpoint::Agent(AgentCall::Stream)),
+        path if path.starts_with(SESSION_PATH) => return Ok(Endpoint::Agent(AgentCall::Session)),
+        _ => {}
+    }
+    match path.strip_prefix(REPLICA_PATH) {
+        Some("session") => return Ok(Endpoint::Replica(ReplicaCall::Session)),
+        Some("usage") => return Ok(Endpoint::Replica(ReplicaCall::Usage)),
         _ => {}
     }
     let decoded = parts(path)?;
@@ -207,6 +237,10 @@ fn resource(group: &str, version: &str, rest: &[&str]) -> Result<Endpoint, ApiEr
         }
         [name, "jointoken"] if kind == Machine::info() => {
             Ok(Endpoint::JoinToken { namespace, name: (*name).into() })
+        }
+        [name, part] if View::of(kind) == Some(View::Pods) => {
+            let part = PodPart::of(part).ok_or_else(ApiError::no_such_path)?;
+            Ok(Endpoint::Pod { namespace, name: (*name).into(), part })
         }
         [name] => Ok(Endpoint::Object { kind, namespace, name: (*name).into(), part: None }),
         [name, "status"] if kind.has_status => {
@@ -519,6 +553,11 @@ mod tests {
                 "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/a.b",
                 "CustomResourceDefinition /a.b None",
             ),
+            ("/api/v1/namespaces/a/pods/b/log", r#"Pod { namespace: "a", name: "b", part: Log }"#),
+            ("/api/v1/namespaces/a/pods/b/attach", "404"),
+            ("/api/v1/nodes/b/log", "404"),
+            ("/apis/metrics.k8s.io/v1beta1/nodes/b", "NodeMetrics /b None"),
+            ("/apis/metrics.k8s.io/v1beta1/namespaces/a/nodes", "404"),
             ("/openapi/v2", "OpenapiAll"),
             ("/healthz/ping", "Live"),
             ("/nonsense", "404"),

@@ -14,7 +14,7 @@ use crate::{
     },
     identity::{self, Authenticated, Authentication, Caller, Shown},
     metrics::Metrics,
-    path::{self, AgentCall, Endpoint, Query},
+    path::{self, AgentCall, Endpoint, Query, ReplicaCall},
     policies::Policies,
     rules::Rules,
     session,
@@ -33,6 +33,7 @@ use hyper_util::{
 use quarterdeck_graphql::Graph;
 use quarterdeck_model::{
     FieldErrors,
+    agent::session::SESSIONS_MAX,
     kinds::{ImpactReportSpec, ImpactReportStatus},
 };
 use quarterdeck_store::Store;
@@ -61,8 +62,10 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 const STREAMS_MAX: u32 = 250;
 /// The same of an agent: its stream, and sessions of people with what runs on its host.
 const AGENT_STREAMS_MAX: u32 = 64;
-/// What an agent may send ahead.
+/// What an agent may send ahead on a stream.
 const AGENT_WINDOW_BYTES: u32 = 64 * 1024;
+/// What it may send ahead in all: a session that nobody reads keeps its own window filled, and no other's.
+const AGENT_CONNECTION_BYTES: u32 = AGENT_WINDOW_BYTES * (SESSIONS_MAX as u32 + 2);
 /// Wait after a failed accept (out of file descriptors): others must end first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -302,7 +305,7 @@ impl Api {
                 .http2()
                 .max_concurrent_streams(AGENT_STREAMS_MAX)
                 .initial_stream_window_size(AGENT_WINDOW_BYTES)
-                .initial_connection_window_size(2 * AGENT_WINDOW_BYTES);
+                .initial_connection_window_size(AGENT_CONNECTION_BYTES);
         }
         let stream = TokioIo::new(stream);
         let connection = builder.serve_connection_with_upgrades(stream, service).into_owned();
@@ -412,6 +415,13 @@ impl Api {
         let decision = match agents::is_agent(&caller) {
             // Who joins shows a token, and nothing else.
             _ if joins => Decision::Allowed(None),
+            // No role makes a replica.
+            _ if path.starts_with(agents::REPLICA_PATH) => {
+                match agents::is_replica(&caller, &shown) {
+                    true => Decision::Allowed(None),
+                    false => Decision::Denied("replicas of the plane ask each other that".into()),
+                }
+            }
             true => self.agent_decision(&caller, &ask)?,
             false => policy.decide(&caller, &ask),
         };
@@ -456,8 +466,14 @@ impl Api {
         };
         // A watch goes on without one: it holds what it has not sent yet, and no more.
         let streams = matches!(asked.endpoint, Endpoint::FleetMap | Endpoint::Changes);
-        let agent = asked.endpoint == Endpoint::Agent(AgentCall::Stream);
-        let goes_on = agent || (asked.query.watch || streams) && readable(request.method());
+        // So do streams of agents, and sessions with containers, which are counted elsewhere.
+        let talks = match &asked.endpoint {
+            Endpoint::Agent(call) => matches!(call, AgentCall::Stream | AgentCall::Session),
+            Endpoint::Replica(call) => *call == ReplicaCall::Session,
+            Endpoint::Pod { part, .. } => part.goes_on(),
+            _ => false,
+        };
+        let goes_on = talks || (asked.query.watch || streams) && readable(request.method());
         let answer = self.dispatch(asked, request).await?;
         if goes_on {
             return Ok(answer);

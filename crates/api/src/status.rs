@@ -1,7 +1,7 @@
 //! Refusals as `metav1.Status`: code, reason, message and the fields concerned.
 //! Source: Kubernetes API conventions, "Response Status Kind".
 
-use crate::policies::Told;
+use crate::{answer::DISRUPTION_BUDGET, policies::Told};
 use http::StatusCode;
 use quarterdeck_model::{DecodeError, FieldErrors, KindRef};
 use quarterdeck_store::StoreError;
@@ -224,6 +224,15 @@ impl ApiError {
         let message = "too many requests are being answered; please try again later";
         let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message);
         error.details = Some(json!({"retryAfterSeconds": 1}));
+        error
+    }
+
+    /// 429: it may not go now; whoever wants it to asks again.
+    pub(crate) fn not_now(kind: KindRef, name: &str, why: &str) -> Self {
+        let message = format!("Cannot evict pod as it would disrupt too much now: {why}");
+        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message);
+        let cause = json!({"reason": DISRUPTION_BUDGET, "message": why});
+        error.details = Some(json!({"name": name, "kind": kind.plural, "causes": [cause]}));
         error
     }
 

@@ -42,6 +42,7 @@ pub use rules::{DeletionRule, PreviewRule, Rule, deletion_rules, previews, rules
 use controllers::{
     Controller,
     campaign::Campaigns,
+    evictions::Evictions,
     garbage::Garbage,
     instance::Instances,
     machine::Machines,
@@ -176,6 +177,10 @@ impl Engine {
         parts.control({
             let store = store.clone();
             move || Instances::new(store.clone())
+        });
+        parts.control({
+            let store = store.clone();
+            move || Evictions::new(store.clone())
         });
         parts.control(move || Pools::new(judge.clone()));
         parts.control(Services::default);

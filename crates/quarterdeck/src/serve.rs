@@ -28,7 +28,7 @@ use tokio::{
 use tracing::{info, warn};
 
 /// Procedures that come with the binary, each after those it calls.
-const RUNBOOKS: [(&str, &str); 19] = [
+const RUNBOOKS: [(&str, &str); 20] = [
     ("inspect-server.yaml", include_str!("../../../runbooks/inspect-server.yaml")),
     ("power-on-server.yaml", include_str!("../../../runbooks/power-on-server.yaml")),
     ("power-off-server.yaml", include_str!("../../../runbooks/power-off-server.yaml")),
@@ -46,6 +46,7 @@ const RUNBOOKS: [(&str, &str); 19] = [
     ("move-server.yaml", include_str!("../../../runbooks/move-server.yaml")),
     ("scan-bmcs.yaml", include_str!("../../../runbooks/scan-bmcs.yaml")),
     ("update-firmware.yaml", include_str!("../../../runbooks/update-firmware.yaml")),
+    ("drain-machine.yaml", include_str!("../../../runbooks/drain-machine.yaml")),
     ("reboot-machine.yaml", include_str!("../../../runbooks/reboot-machine.yaml")),
     ("patch-machine.yaml", include_str!("../../../runbooks/patch-machine.yaml")),
 ];

@@ -174,7 +174,10 @@ async fn a_restart_asks_the_ledger_and_is_done_when_another_start_is_seen() {
     let allows = r#"{"spec":{"disruptionBudget":{"maxUnavailable":1}}}"#;
     plane.kubectl(&["patch", "service", "web", "--type", "merge", "-p", allows]).await;
     let done = ended(&plane, "restart").await;
-    assert_eq!(output(&done)["bootID"], "second");
+    assert_eq!(done["status"]["phase"], "Succeeded", "{:#}", done["status"]);
+    let steps = done["status"]["steps"].as_array().unwrap();
+    let restarted = steps.iter().find(|step| step["name"] == "reboot").unwrap();
+    assert_eq!(restarted["output"]["bootID"], "second");
 }
 
 /// What is to run on a machine reaches its agent, and what the agent sees of it comes back: here, that there is no engine.

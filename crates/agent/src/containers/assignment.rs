@@ -1,7 +1,7 @@
 //! What the agent says is to run on this host, and what it is told back.
 
 use quarterdeck_model::{
-    Duration, Time,
+    Duration,
     kinds::{InstanceSpec, InstanceStatus},
 };
 use serde::{Deserialize, Serialize};
@@ -53,38 +53,4 @@ pub struct InstanceReport {
     pub status: InstanceStatus,
     /// Nothing of it is left on this host.
     pub gone: bool,
-}
-
-/// Which part of a container's log.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct LogOptions {
-    /// Stays, and gives what is written.
-    pub follow: bool,
-    /// So many of the last lines; all, when not set.
-    pub tail: Option<u32>,
-    /// Not what is older.
-    pub since: Option<Time>,
-    /// Not more bytes.
-    pub limit_bytes: Option<u64>,
-    /// Each line begins with its time.
-    pub timestamps: bool,
-    /// Of the container before the last restart.
-    pub previous: bool,
-}
-
-/// What is run in a container, and how.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ExecOptions {
-    /// The program and its arguments.
-    pub command: Vec<String>,
-    /// Something is written to it.
-    pub stdin: bool,
-    /// What it writes is wanted.
-    pub stdout: bool,
-    /// What it writes of errors is wanted.
-    pub stderr: bool,
-    /// It has a terminal.
-    pub tty: bool,
 }

@@ -30,11 +30,13 @@ mod seen;
 mod settings;
 mod status;
 mod talk;
+mod usage;
 mod work;
 
-pub use assignment::{Assignment, ExecOptions, InstanceReport, LogOptions, Secrets};
+pub use assignment::{Assignment, InstanceReport, Secrets};
 pub use error::ContainersError;
 pub(crate) use files::{in_memory, private};
+pub use quarterdeck_model::agent::session::{ExecOptions, LogOptions};
 pub use settings::{HostPath, ImageRules, Settings, Timings};
 pub use talk::{ExecControl, ExecOutput, ExecSession};
 
@@ -45,7 +47,10 @@ use jiff::{SignedDuration, Timestamp};
 use keeper::Keeper;
 use kept::Kept;
 use life::Order;
-use quarterdeck_model::kinds::{InstancePhase, InstanceStatus};
+use quarterdeck_model::{
+    agent::ContainerUsage,
+    kinds::{InstancePhase, InstanceStatus},
+};
 use reports::Reports;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -101,6 +106,7 @@ pub enum EngineState {
 /// The containers of this host.
 pub struct Containers {
     host: Arc<Host>,
+    usage: watch::Receiver<Vec<ContainerUsage>>,
     tasks: Vec<AbortHandle>,
 }
 
@@ -148,11 +154,13 @@ impl Containers {
         }
         let listening = Arc::clone(&host);
         let keeping = Arc::clone(&host);
+        let (tell, usage) = watch::channel(Vec::new());
         let tasks = vec![
             tokio::spawn(async move { listen(&listening).await }).abort_handle(),
             tokio::spawn(async move { keeper::keep(&keeping).await }).abort_handle(),
+            tokio::spawn(usage::look(Arc::clone(&host), tell)).abort_handle(),
         ];
-        Ok(Self { host, tasks })
+        Ok(Self { host, usage, tasks })
     }
 
     /// Says all that is to run on this host. What is not among it ends.
@@ -221,6 +229,14 @@ impl Containers {
     #[must_use]
     pub fn engine(&self) -> watch::Receiver<EngineState> {
         self.host.engine_state.subscribe()
+    }
+
+    /// What containers take, each time that was looked at; the last time is news to whoever asks.
+    #[must_use]
+    pub fn usage(&self) -> watch::Receiver<Vec<ContainerUsage>> {
+        let mut usage = self.usage.clone();
+        usage.mark_changed();
+        usage
     }
 
     /// The log of a container.

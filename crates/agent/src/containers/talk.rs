@@ -1,9 +1,7 @@
 //! Logs of containers, and commands run in them for people.
 
 use super::{
-    Host,
-    assignment::{ExecOptions, LogOptions},
-    engine,
+    ExecOptions, Host, LogOptions, engine,
     error::ContainersError,
     seen::{Seen, SeenContainer, SeenState},
 };
@@ -14,8 +12,12 @@ use bollard::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, future};
-use std::{pin::Pin, sync::Arc};
-use tokio::io::AsyncWrite;
+use rustix::process::{Pid, Signal, kill_process};
+use std::{pin, sync::Arc, time::Duration};
+use tokio::{io::AsyncWrite, time::sleep};
+
+/// What a command has to end once nobody listens.
+const HANG_UP: Duration = Duration::from_secs(5);
 
 /// A part of what a command says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,9 +33,9 @@ pub struct ExecSession {
     host: Arc<Host>,
     id: String,
     /// What is written here, the command reads. Shutting it down ends what it reads.
-    pub stdin: Option<Pin<Box<dyn AsyncWrite + Send>>>,
+    pub stdin: Option<pin::Pin<Box<dyn AsyncWrite + Send>>>,
     /// What it says. It ends with the command.
-    pub output: Pin<Box<dyn Stream<Item = Result<ExecOutput, ContainersError>> + Send>>,
+    pub output: pin::Pin<Box<dyn Stream<Item = Result<ExecOutput, ContainersError>> + Send>>,
 }
 
 impl std::fmt::Debug for ExecSession {
@@ -73,6 +75,25 @@ impl ExecControl {
         let size = ResizeExecOptions { height: rows, width: columns };
         let resized = engine.client().await?.resize_exec(&self.id, size).await;
         resized.map_err(|error| engine.told(error))
+    }
+
+    /// Has it end, now that nobody listens: the engine itself lets it go on. Its container's own process is never meant,
+    /// and where the engine counts processes in a namespace of its own nothing is done.
+    pub async fn hang_up(&self) {
+        for (signal, wait) in [(Signal::HUP, HANG_UP), (Signal::KILL, Duration::ZERO)] {
+            let Ok(client) = self.host.engine.client().await else { return };
+            let Ok(seen) = client.inspect_exec(&self.id).await else { return };
+            let pid = seen.pid.filter(|_| seen.running == Some(true));
+            let pid = pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+            let (Some(pid), Some(container)) = (pid, seen.container_id) else { return };
+            let path = format!("/proc/{}/cgroup", pid.as_raw_nonzero());
+            // It may be the number of another process here.
+            if !std::fs::read_to_string(path).is_ok_and(|groups| groups.contains(&container)) {
+                return;
+            }
+            let _ = kill_process(pid, signal);
+            sleep(wait).await;
+        }
     }
 
     /// What it ended with, once its output has ended.

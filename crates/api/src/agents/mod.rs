@@ -4,11 +4,14 @@
 //! - [`stream`]: one stream from its beginning to its end; [`registry`]: those that this replica holds; [`report`]: what
 //!   agents say, written into objects, as often as [`limit`] lets them; [`follow`]: what changes for them.
 //! - [`order`]: which of an agent's streams is the newest; [`listening`]: the time in which silence counts.
+//! - [`sessions`]: what people have with containers; [`elsewhere`]: with those of agents that another replica holds; [`usage`]:
+//!   what hosts and containers take, as all replicas have heard.
 //!
 //! What is desired is objects, read from the cache; what is reported is written to objects. Heartbeats stay in memory, and
 //! nothing here decides what silence means: that is the engine's. An agent is never trusted: what it says is bounded,
 //! and written only where it is its own.
 
+mod elsewhere;
 mod follow;
 mod identity;
 mod instances;
@@ -18,32 +21,39 @@ mod listening;
 mod order;
 mod registry;
 mod report;
+mod sessions;
 mod stream;
 mod tasks;
+mod usage;
 
+pub(crate) use elsewhere::{REPLICA_PATH, is_replica};
 pub(crate) use identity::{Agent, is_agent};
 pub(crate) use join::{join, join_token, renew};
+pub(crate) use sessions::{Hears, Place, Says, Talk, ended};
 pub(crate) use stream::stream;
+pub(crate) use usage::HostUsage;
 
 use crate::{
     Audit,
     answer::Answer,
     authorize::{self, Ask, Decision},
     identity::Caller,
-    path::AgentCall,
+    path::{AgentCall, ReplicaCall},
     pki::Authority,
     server::Api,
     status::ApiError,
 };
+use elsewhere::Elsewhere;
 use http::Request;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use quarterdeck_model::{
-    agent::{STREAMS_LEASE, Usage},
+    agent::{STREAMS_LEASE, session::SESSION_PATH},
     kinds::Machine,
 };
 use quarterdeck_store::Store;
 use registry::{Registry, Session};
+use sessions::Waiting;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
@@ -70,6 +80,8 @@ pub struct Agents {
     /// After so long a silence a machine counts as unreachable.
     silence: Duration,
     registry: Registry,
+    waiting: Waiting,
+    elsewhere: Elsewhere,
     stop: watch::Receiver<bool>,
 }
 
@@ -85,8 +97,18 @@ impl Agents {
         stop: watch::Receiver<bool>,
     ) -> Arc<Self> {
         let process = uuid::Uuid::new_v4().simple().to_string();
-        let registry = Registry::default();
-        Arc::new(Self { store, authority, audit, process, address, silence, registry, stop })
+        Arc::new(Self {
+            store,
+            authority,
+            audit,
+            process,
+            address,
+            silence,
+            registry: Registry::default(),
+            waiting: Waiting::default(),
+            elsewhere: Elsewhere::default(),
+            stop,
+        })
     }
 
     /// Keeps this replica's streams right, until it stops.
@@ -99,11 +121,6 @@ impl Agents {
             _ = stop.wait_for(|stop| *stop) => {}
         }
         self.registry.each(|session| session.end("this replica stops; go to another", false));
-    }
-
-    /// What of a host is in use, as its agent said last; none when it is not connected here.
-    pub fn usage(&self, namespace: &str, machine: &str) -> Option<Usage> {
-        self.registry.get(namespace, machine)?.usage()
     }
 
     /// How many agents are connected here.
@@ -204,6 +221,24 @@ impl Api {
             AgentCall::Join => join(self, agents, request).await,
             AgentCall::Renew => renew(self, agents, &Agent::of(caller)?, request).await,
             AgentCall::Stream => stream(self, agents, Agent::of(caller)?, request),
+            AgentCall::Session => {
+                let id = request.uri().path().strip_prefix(SESSION_PATH).unwrap_or_default();
+                let id = id.to_owned();
+                agents.opened(&Agent::of(caller)?, &id, request.into_body())
+            }
+        }
+    }
+
+    /// Answers another replica.
+    pub(crate) async fn replica(
+        &self,
+        call: ReplicaCall,
+        request: Request<Incoming>,
+    ) -> Result<Answer, ApiError> {
+        let agents = self.agents.as_ref().ok_or_else(ApiError::no_such_path)?;
+        match call {
+            ReplicaCall::Session => agents.session_for_another(request.into_body()).await,
+            ReplicaCall::Usage => Ok(agents.usage_for_another(request.uri().query())),
         }
     }
 }

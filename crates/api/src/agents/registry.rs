@@ -6,9 +6,11 @@ use super::{
     limit::{Bucket, STREAMS},
     listening::Listening,
 };
-use quarterdeck_model::agent::{Goodbye, Usage};
+use quarterdeck_model::agent::{
+    CONTAINERS_MAX, ContainerUsage, Goodbye, SessionWanted, Usage, session::SESSIONS_MAX,
+};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     hash::{BuildHasher as _, RandomState},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -20,6 +22,8 @@ use tokio::{sync::Notify, time::Instant};
 
 /// Parts of the registry.
 const PARTS: usize = 64;
+/// Longest identity and name of what takes something.
+const NAME_BYTES_MAX: usize = 64;
 
 /// A stream that is open.
 pub(super) struct Session {
@@ -37,6 +41,12 @@ pub(super) struct Session {
     cpu_millis: AtomicU64,
     /// With one added; zero while nothing was said.
     memory_bytes: AtomicU64,
+    /// What its containers take, as it said last.
+    containers: Mutex<Arc<[ContainerUsage]>>,
+    /// People that have a session with one of its containers, or wait for it.
+    people: AtomicUsize,
+    /// Sessions that it was not told of yet.
+    wanted: Mutex<VecDeque<SessionWanted>>,
     /// Its tasks may have changed.
     tasks: AtomicBool,
     /// Its instances may have changed.
@@ -54,7 +64,17 @@ pub(super) enum Woken {
     Tasks,
     Instances,
     Record,
+    Session(SessionWanted),
     End(Goodbye),
+}
+
+/// A place among those who have a session with a host's containers.
+pub(super) struct Place(Arc<Session>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.people.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Session {
@@ -68,6 +88,9 @@ impl Session {
             written,
             cpu_millis: AtomicU64::new(0),
             memory_bytes: AtomicU64::new(0),
+            containers: Mutex::default(),
+            people: AtomicUsize::new(0),
+            wanted: Mutex::default(),
             tasks: AtomicBool::new(false),
             instances: AtomicBool::new(false),
             record: AtomicBool::new(false),
@@ -108,6 +131,36 @@ impl Session {
     pub(super) fn usage(&self) -> Option<Usage> {
         let memory_bytes = self.memory_bytes.load(Ordering::Relaxed).checked_sub(1)?;
         Some(Usage { cpu_millis: self.cpu_millis.load(Ordering::Relaxed), memory_bytes })
+    }
+
+    /// Its containers take that. Of what a host may say no more is kept than one can have.
+    pub(super) fn containers_use(&self, mut all: Vec<ContainerUsage>) {
+        all.truncate(CONTAINERS_MAX);
+        all.retain(|it| it.uid.len() <= NAME_BYTES_MAX && it.name.len() <= NAME_BYTES_MAX);
+        *self.containers.lock().unwrap_or_else(PoisonError::into_inner) = all.into();
+    }
+
+    pub(super) fn containers_usage(&self) -> Arc<[ContainerUsage]> {
+        self.containers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A place for one more, if there is one.
+    pub(super) fn place(self: &Arc<Self>) -> Option<Place> {
+        if self.people.fetch_add(1, Ordering::Relaxed) >= SESSIONS_MAX {
+            self.people.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Place(self.clone()))
+    }
+
+    /// Has it told of a session, unless it takes nothing: then as many wait as there are places.
+    pub(super) fn want(&self, wanted: SessionWanted) {
+        let mut waiting = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() < SESSIONS_MAX {
+            waiting.push_back(wanted);
+        }
+        drop(waiting);
+        self.wake.notify_one();
     }
 
     /// Has it look at its tasks.
@@ -158,6 +211,11 @@ impl Session {
             }
             if self.record.swap(false, Ordering::Acquire) {
                 return Woken::Record;
+            }
+            if let Some(wanted) =
+                self.wanted.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+            {
+                return Woken::Session(wanted);
             }
             self.wake.notified().await;
         }

@@ -241,6 +241,7 @@ impl Open {
                     Woken::Tasks => self.send_tasks().await?,
                     Woken::Instances => self.send_instances(&mut sent).await?,
                     Woken::Record => self.connect(session, own).await?,
+                    Woken::Session(wanted) => self.send(&ToAgent::Session(wanted)).await?,
                     Woken::End(goodbye) => return Err(End::Ours(goodbye)),
                 },
             }
@@ -263,6 +264,7 @@ impl Open {
                 }
                 return Ok(());
             }
+            FromAgent::Containers(all) => session.containers_use(all),
             FromAgent::Hello(_) => {
                 return Err(End::Theirs("it said twice who it is".into()));
             }

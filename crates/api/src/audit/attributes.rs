@@ -51,6 +51,8 @@ impl<'a> Attributes<'a> {
         }
         let resource = path::parts(path).ok().and_then(Resource::of);
         let verb = match &resource {
+            // As it is authorised: it is a write, however it is asked for.
+            Some(resource) if resource.runs_a_command() => "create",
             Some(resource) => resource_verb(method, &resource.name, watch),
             None => method_verb(method),
         };
@@ -87,6 +89,10 @@ impl<'a> Attributes<'a> {
 }
 
 impl<'a> Resource<'a> {
+    fn runs_a_command(&self) -> bool {
+        (&*self.group, &*self.resource, &*self.subresource) == ("", "pods", "exec")
+    }
+
     /// `/api/VERSION/…` and `/apis/GROUP/VERSION/…`, whether there is such a resource or not.
     fn of(parts: Vec<Cow<'a, str>>) -> Option<Self> {
         let mut parts = parts.into_iter().peekable();

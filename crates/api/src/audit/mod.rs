@@ -352,6 +352,7 @@ impl Pending {
         let code = answer.status();
         let stage = match attributes.verb {
             "watch" if code.is_success() => Stage::ResponseStarted,
+            _ if code == StatusCode::SWITCHING_PROTOCOLS => Stage::ResponseStarted,
             _ => Stage::ResponseComplete,
         };
         let verdict = self.audit.verdict(&self.asked, &attributes, stage, code.as_u16());

@@ -265,6 +265,9 @@ mod tests {
         for (group, method, path, expected) in [
             ("g", Method::GET, racks, Level::None),
             ("g", Method::GET, "/api/v1/secrets?watch=1", Level::None),
+            ("g", Method::GET, "/api/v1/namespaces/a/pods/p", Level::None),
+            ("g", Method::GET, "/api/v1/namespaces/a/pods/p/log", Level::Metadata),
+            ("g", Method::GET, "/api/v1/namespaces/a/pods/p/exec?command=ls", Level::Metadata),
             ("g", Method::GET, "/metrics", Level::None),
             ("g", Method::HEAD, "/livez", Level::None),
             ("g", Method::POST, racks, Level::Metadata),

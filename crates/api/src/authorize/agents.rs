@@ -1,5 +1,5 @@
 //! What the agent on a machine may do, as the node authorizer of Kubernetes decides it: read its own machine, the
-//! instances on it, the Secrets that those mount and its tasks; and hold its stream, by which it reports. Nothing
+//! instances on it, the Secrets that those mount and its tasks; and hold its stream, by which it reports, and those of sessions with its containers. Nothing
 //! else, whatever roles and bindings say: a right that all callers have is not meant for a host that may be broken into. Pure.
 //! Source: Kubernetes "Using Node Authorization".
 
@@ -7,7 +7,7 @@ use super::Ask;
 use crate::agents::Agent;
 use quarterdeck_model::{
     Kind as _, KindRef, Object,
-    agent::{RENEW_PATH, STREAM_PATH},
+    agent::{RENEW_PATH, STREAM_PATH, session::SESSION_PATH},
     kinds::{AgentTask, Instance, Machine, Secret, instances_on_machine},
 };
 use quarterdeck_store::World;
@@ -17,7 +17,8 @@ use std::sync::Arc;
 pub(crate) fn agent_may(world: &World, agent: &Agent, ask: &Ask<'_>) -> bool {
     let (verb, group, resource, subresource, namespace, name) = match *ask {
         Ask::Path { verb, path } => {
-            return verb == "post" && [RENEW_PATH, STREAM_PATH].contains(&path);
+            let own = [RENEW_PATH, STREAM_PATH].contains(&path) || path.starts_with(SESSION_PATH);
+            return verb == "post" && own;
         }
         Ask::Resource { verb, group, resource, subresource, namespace, name } => {
             (verb, group, resource, subresource, namespace, name)

@@ -54,6 +54,12 @@ impl<'a> Ask<'a> {
         let subresource = rest.next().unwrap_or_default();
         let all = name.is_empty();
         let verb = match *method {
+            // However it is asked for: whoever may only read runs nothing. (So does Kubernetes since 1.35.)
+            Method::GET | Method::HEAD
+                if (group, resource, subresource) == ("", "pods", "exec") =>
+            {
+                "create"
+            }
             Method::GET | Method::HEAD if all && query.watch => "watch",
             Method::GET | Method::HEAD if all => "list",
             Method::GET | Method::HEAD => "get",
@@ -143,6 +149,16 @@ mod tests {
                 "PUT",
                 "/api/v1/namespaces/a/status",
                 r#"update resource "namespaces/status" in API group "" in the namespace "a""#,
+            ),
+            (
+                "GET",
+                "/api/v1/namespaces/a/pods/p/log?follow=true",
+                r#"get resource "pods/log" in API group "" in the namespace "a""#,
+            ),
+            (
+                "GET",
+                "/api/v1/namespaces/a/pods/p/exec?command=ls",
+                r#"create resource "pods/exec" in API group "" in the namespace "a""#,
             ),
             (
                 "GET",

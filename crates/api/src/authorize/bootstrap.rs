@@ -3,7 +3,10 @@
 //! Pure. Source: Kubernetes "Using RBAC Authorization", "Default roles and role bindings".
 
 use super::rule;
-use crate::identity::{AUTHENTICATED, SERVICE_ACCOUNTS, UNAUTHENTICATED};
+use crate::{
+    core_view::usage,
+    identity::{AUTHENTICATED, SERVICE_ACCOUNTS, UNAUTHENTICATED},
+};
 use quarterdeck_model::{
     Kind as _, KindRef, kinds,
     kinds::{
@@ -87,18 +90,23 @@ fn roles() -> Vec<Value> {
     let to_see = [
         "events",
         "namespaces",
+        "nodes",
         "pods",
         "resourcequotas",
         "resourcequotas/status",
         "serviceaccounts",
     ];
     let mut to_view = vec![of("", &to_see, &READ)];
+    to_view.push(of("", &["pods/log"], &["get"]));
+    to_view.push(of(usage::GROUP, &["nodes", "pods"], &["get", "list"]));
     to_view.extend(own_kinds(true));
     let mut to_edit = vec![
         of("", &["secrets", "serviceaccounts"], &all),
         of("", &["serviceaccounts"], &["impersonate"]),
         of("", &["serviceaccounts/token"], &["create"]),
     ];
+    to_edit.push(of("", &["pods/eviction", "pods/exec"], &["create"]));
+    to_edit.push(of("", &["nodes"], &["patch", "update"]));
     to_edit.push(of(Machine::info().group, &["machines/jointoken"], &["create"]));
     to_edit.extend(own_kinds(false));
     let to_admin = vec![

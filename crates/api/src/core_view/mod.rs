@@ -1,11 +1,25 @@
 //! Instances as `v1` Pods and Machines as `v1` Nodes, for what only knows those: `kubectl get pods`, k9s, dashboards.
-//! They are read, never written: a view has no objects of its own, is computed from one object each time it is asked for,
+//! A view has no objects of its own, is computed from one object each time it is asked for,
 //! and has that object's revision, so that lists, watches and history hold for it as for any kind.
 //!
 //! A Node is named `MACHINE.NAMESPACE`: Machines of two namespaces may have one name, and Nodes have no namespace.
+//!
+//! Nothing of them is written but what kubectl's own verbs need: whether a Node takes more ([`cordon`]), and that a Pod is
+//! to go elsewhere ([`evict`]). [`logs`] and [`exec`] talk with containers, and [`usage`] is what `kubectl top` shows.
 
+mod cordon;
+mod evict;
+mod exec;
+mod lasting;
+mod logs;
 mod node;
 mod pod;
+mod pod_part;
+pub(crate) mod usage;
+
+pub(crate) use cordon::write as write_node;
+pub(crate) use lasting::Lasting;
+pub(crate) use pod_part::PodPart;
 
 use crate::{
     answer::Answer,
@@ -16,6 +30,8 @@ use crate::{
     server::Api,
     status::ApiError,
 };
+use http::{Method, Request};
+use hyper::body::Incoming;
 use quarterdeck_model::{
     FieldSelector, Key, Kind as _, KindRef, Object, Revision,
     kinds::{Instance, Machine},
@@ -28,6 +44,9 @@ use std::sync::Arc;
 
 /// What can be done with what is only viewed.
 pub(crate) const VERBS: [&str; 3] = ["get", "list", "watch"];
+
+/// The same of a Node, of which it is written whether it takes more.
+pub(crate) const NODE_VERBS: [&str; 5] = ["get", "list", "patch", "update", "watch"];
 
 /// One of the two views.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,9 +62,33 @@ pub(crate) fn kinds() -> [KindRef; 2] {
     [pod::kind(), node::kind()]
 }
 
-/// The kind at a path, if it is one of them.
+/// Answers what is done with a Pod.
+pub(crate) async fn pod(
+    api: &Api,
+    (namespace, name, part): (&str, &str, PodPart),
+    query: &Query,
+    request: Request<Incoming>,
+    lasting: impl FnOnce() -> Result<Lasting, ApiError>,
+) -> Result<Answer, ApiError> {
+    let pod = (namespace, name);
+    match (part, request.method()) {
+        (PodPart::Log, &Method::GET) => {
+            logs::answer(api, pod, request.uri().query(), lasting()?).await
+        }
+        (PodPart::Exec, &(Method::GET | Method::POST)) => {
+            exec::answer(api, pod, request, lasting()?).await
+        }
+        (PodPart::Eviction, &Method::POST) => evict::answer(api, pod, query, request).await,
+        _ => Err(ApiError::method_not_allowed()),
+    }
+}
+
+/// The kind at a path, if it is one of them, or what they take.
 pub(crate) fn by_path(group: &str, version: &str, plural: &str) -> Option<KindRef> {
-    kinds().into_iter().find(|it| (it.group, it.version, it.plural) == (group, version, plural))
+    kinds()
+        .into_iter()
+        .chain(usage::kinds())
+        .find(|it| (it.group, it.version, it.plural) == (group, version, plural))
 }
 
 impl View {
@@ -153,7 +196,7 @@ impl View {
     ) -> Result<Answer, ApiError> {
         let (within, of) = match self {
             Self::Pods => (namespace, name),
-            Self::Nodes => name.split_once('.').map_or(("", name), |(name, within)| (within, name)),
+            Self::Nodes => machine_of(name),
         };
         let world = read::world_at(api, query.version).await?;
         let found = match query.version {
@@ -177,6 +220,18 @@ impl View {
         form: Form,
         sight: &Sight,
     ) -> Result<Answer, ApiError> {
+        let (meta, shown) = self.found(api, namespace, query, sight).await?;
+        read::list_of(self.kind(), meta, shown, query, form).await
+    }
+
+    /// The same, and what is said of them together.
+    async fn found(
+        self,
+        api: &Api,
+        namespace: Option<&str>,
+        query: &Query,
+        sight: &Sight,
+    ) -> Result<(Value, Vec<Arc<Object>>), ApiError> {
         read::check_fields(self.kind(), query)?;
         let asked = Query {
             labels: query.labels.clone(),
@@ -196,8 +251,13 @@ impl View {
             meta.remove("remainingItemCount");
         }
         let shown = listed.page.items.iter().filter_map(|it| self.shown(it, query, sight));
-        read::list_of(self.kind(), meta, shown.collect(), query, form).await
+        Ok((meta, shown.collect()))
     }
+}
+
+/// Namespace and name of the Machine that a Node is.
+fn machine_of(node: &str) -> (&str, &str) {
+    node.split_once('.').map_or(("", node), |(name, within)| (within, name))
 }
 
 /// Name of the Node that a Machine is.

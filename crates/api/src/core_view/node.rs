@@ -42,7 +42,7 @@ pub(super) fn kind() -> KindRef {
         ],
         indexed_fields: &["spec.unschedulable"],
         common_fields: &[],
-        description: "Node is a Machine, as Kubernetes shows it, named MACHINE.NAMESPACE. It is read only: write the Machine.",
+        description: "Node is a Machine, as Kubernetes shows it, named MACHINE.NAMESPACE. Nothing of it is written but spec.unschedulable: write the Machine.",
         schema: || {
             static SCHEMA: OnceLock<Value> = OnceLock::new();
             SCHEMA.get_or_init(|| schema(kind().description))

@@ -8,7 +8,7 @@ use crate::{
     authorize::Guard,
     body,
     change::ChangeType,
-    core_view::View,
+    core_view::{self, Lasting, PodPart, View, usage},
     definitions,
     delete::{self, DeleteOptions},
     discovery,
@@ -26,6 +26,7 @@ use crate::{
 use http::{Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 use serde_json::json;
+use tokio::time::Instant;
 
 impl Api {
     pub(super) async fn dispatch(
@@ -42,6 +43,7 @@ impl Api {
             Endpoint::Graphql | Endpoint::FleetMap | Endpoint::Changes | Endpoint::Agent(_) => {
                 Form::Json
             }
+            Endpoint::Pod { .. } | Endpoint::Replica(_) => Form::Json,
             _ => {
                 let accept = request.headers().get(header::ACCEPT);
                 let accept = accept.and_then(|accept| accept.to_str().ok()).unwrap_or_default();
@@ -82,6 +84,11 @@ impl Api {
                 let asker = Asker { policy: access.policy, caller: access.caller };
                 graphql::answer(self, asker, request).await
             }
+            Endpoint::Pod { namespace, name, part } => {
+                let lasting = || self.lasting(&access, (&namespace, &name, part));
+                core_view::pod(self, (&namespace, &name, part), &query, request, lasting).await
+            }
+            Endpoint::Replica(call) => self.replica(call, request).await,
             _ if !readable => Err(ApiError::method_not_allowed()),
             Endpoint::Review { .. }
             | Endpoint::Token { .. }
@@ -150,6 +157,29 @@ impl Api {
         }
     }
 
+    /// What a session with a Pod's container is bound to; it counts as a watch does.
+    fn lasting(
+        &self,
+        access: &Access,
+        (namespace, name, part): (&str, &str, PodPart),
+    ) -> Result<Lasting, ApiError> {
+        let open = self.watches.open(&access.payer, access.caller.is_known());
+        let verb = if part == PodPart::Exec { "create" } else { "get" };
+        Ok(Lasting {
+            store: self.store.clone(),
+            authorizer: self.authorizer.clone(),
+            policy: access.policy.clone(),
+            caller: access.caller.clone(),
+            shown: access.shown.clone(),
+            namespace: namespace.into(),
+            name: name.into(),
+            asks: (verb, part.name()),
+            stop: self.stopping(),
+            _open: open.map_err(|refused| too_many("sessions and watches", refused))?,
+            began: Instant::now(),
+        })
+    }
+
     async fn collection(
         &self,
         (kind, namespace): (quarterdeck_model::KindRef, Option<&str>),
@@ -160,6 +190,12 @@ impl Api {
     ) -> Result<Answer, ApiError> {
         if kind == definitions::kind() {
             return definitions::answer(self, request.method(), None, &query, form).await;
+        }
+        if let Some(view) = usage::of(kind) {
+            return match readable(request.method()) && !query.watch {
+                true => usage::list(self, kind, view, (namespace, &query), &access.sight).await,
+                false => Err(ApiError::method_not_allowed()),
+            };
         }
         if View::of(kind).is_some() && !readable(request.method()) {
             return Err(ApiError::only_a_view(kind));
@@ -221,8 +257,23 @@ impl Api {
             return definitions::answer(self, request.method(), Some(target.name), &query, form)
                 .await;
         }
-        if View::of(target.kind).is_some() && !readable(request.method()) {
-            return Err(ApiError::only_a_view(target.kind));
+        if let Some(view) = usage::of(target.kind) {
+            let named = (target.namespace, target.name);
+            return match readable(request.method()) {
+                true => usage::get(self, target.kind, view, named).await,
+                false => Err(ApiError::method_not_allowed()),
+            };
+        }
+        match (View::of(target.kind), request.method()) {
+            (Some(View::Nodes), &(Method::PATCH | Method::PUT)) => {
+                let query = named(query, Options::Patch, &request)?;
+                return core_view::write_node(self, target.name, &query, form, caller, request)
+                    .await;
+            }
+            (Some(_), method) if !readable(method) => {
+                return Err(ApiError::only_a_view(target.kind));
+            }
+            _ => {}
         }
         match *request.method() {
             Method::GET | Method::HEAD if target.part == Some(Subresource::Scale) => {

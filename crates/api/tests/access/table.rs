@@ -25,8 +25,10 @@ use Level::{Admin, Cluster, Edit, Known, Nobody, View};
 fn row(resource: &str) -> (Level, Level) {
     match resource {
         "namespaces" | "events" | "resourcequotas" | "resourcequotas/status" => (View, Cluster),
-        "pods" => (View, Cluster),
-        "nodes" => (Cluster, Cluster),
+        "pods" | "pods/log" | "pods.metrics.k8s.io" | "nodes.metrics.k8s.io" => (View, Cluster),
+        // However it is asked for, it is a write.
+        "pods/exec" | "pods/eviction" => (Edit, Edit),
+        "nodes" => (View, Edit),
         "secrets" | "serviceaccounts/token" | "machines/jointoken.compute.quarterdeck.dev" => {
             (Edit, Edit)
         }
@@ -214,6 +216,7 @@ fn add_routes(version: &str, group: Option<&str>, resource: &Value, routes: &mut
     let namespaced = resource["namespaced"] == true;
     for verb in resource["verbs"].as_array().unwrap() {
         let verb = verb.as_str().unwrap();
+        let asked = if full == "pods/exec" { "create" } else { verb };
         let collection = matches!(verb, "list" | "watch" | "deletecollection")
             || (verb == "create" && part.is_empty());
         let method = match verb {
@@ -243,7 +246,7 @@ fn add_routes(version: &str, group: Option<&str>, resource: &Value, routes: &mut
                 path = format!("{path}/{part}");
             }
             let path = format!("{path}{query}");
-            routes.push(Route { verb: verb.into(), method, path, needs, in_team });
+            routes.push(Route { verb: asked.into(), method, path, needs, in_team });
         };
         if namespaced {
             add("team", true);

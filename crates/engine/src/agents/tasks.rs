@@ -3,7 +3,10 @@
 //! a while after it ended, until the run has long noted that.
 
 use super::ends::Ends;
-use crate::objects::{EngineError, Objects};
+use crate::{
+    controllers::evictions,
+    objects::{EngineError, Objects},
+};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use quarterdeck_model::{
@@ -17,7 +20,7 @@ use quarterdeck_model::{
 };
 use quarterdeck_providers::{
     ActionError, Reason,
-    agent::{HostName, Hosts},
+    agent::{HostName, Hosts, drain::Leaving},
 };
 use quarterdeck_store::{Precondition, World};
 use sha2::{Digest as _, Sha256};
@@ -78,6 +81,16 @@ impl Hosts for StoreHosts {
 
     fn place(&self, host: &HostName) -> Place {
         place(&self.0.store().world(), host).unwrap_or_default()
+    }
+
+    async fn evict(&self, host: &HostName, withdraw: bool) -> Result<Leaving, ActionError> {
+        evictions::ask(&self.0, (&host.namespace, &host.name), withdraw).await.map_err(|error| {
+            let HostName { namespace, name, .. } = host;
+            let message = format!(
+                "the instances on machine {namespace}/{name} could not be asked to go: {error}"
+            );
+            ActionError::retryable(Reason::Unreachable, message)
+        })
     }
 }
 

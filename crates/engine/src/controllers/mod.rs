@@ -2,6 +2,7 @@
 //! A controller must look at the world afresh each time, and never trust what it remembers.
 
 pub(crate) mod campaign;
+pub(crate) mod evictions;
 pub(crate) mod garbage;
 pub(crate) mod instance;
 pub(crate) mod machine;

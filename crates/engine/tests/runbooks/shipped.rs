@@ -7,9 +7,10 @@ use serde_json::json;
 use std::{collections::BTreeSet, path::Path};
 
 /// Every shipped runbook has a story: here, or in `life`.
-const TOLD: [&str; 19] = [
+const TOLD: [&str; 20] = [
     "clean-server",
     "detach-server",
+    "drain-machine",
     "inspect-server",
     "move-server",
     "network-boot-server",
@@ -146,6 +147,32 @@ fn reboot_machine() {
     let story = at_machine("reboot-machine").crash();
     assert!(story.world.pending["reboot"].disruptive, "it asks the ledger");
     story.gives("reboot", json!({"bootID": "b"})).is(RunPhase::Succeeded);
+}
+
+#[test]
+fn drain_machine() {
+    let cordoned = |now: bool| json!({"unschedulable": now, "before": !now});
+    let story = at_machine("drain-machine").gives("cordon", cordoned(true)).crash();
+    assert!(!story.world.pending["evict"].disruptive, "each instance asks for itself");
+    story.gives("evict", json!({"stay": 0})).is(RunPhase::Succeeded);
+    // Who is left stays, and the machine takes more again.
+    at_machine("drain-machine")
+        .gives("cordon", cordoned(true))
+        .breaks("evict", "Timeout")
+        .under_way(&["evict/onFailure"])
+        .gives("evict/onFailure", json!({"stay": 0}))
+        .under_way(&["cordon/compensate"])
+        .gives("cordon/compensate", cordoned(false))
+        .is(RunPhase::Failed);
+    let mut story = Story::among(shipped(), "reboot-machine").param("drain", json!(true));
+    story.world.run.target = Some(RunTarget::new("Machine", "web-1"));
+    story
+        .start()
+        .gives("drain/cordon", cordoned(true))
+        .gives("drain/evict", json!({"stay": 1}))
+        .gives("reboot", json!({"bootID": "b"}))
+        .gives("uncordon", cordoned(false))
+        .is(RunPhase::Succeeded);
 }
 
 #[test]

@@ -6,10 +6,12 @@
 //! is for the two ends.
 
 mod frame;
+pub mod session;
 mod usage;
 
 pub use frame::{Frame, FrameError, Frames, encode};
-pub use usage::Usage;
+pub use session::SessionWanted;
+pub use usage::{CONTAINERS_MAX, ContainerUsage, Usage};
 
 use crate::{
     ConditionStatus, Duration, Time,
@@ -94,11 +96,13 @@ pub enum FromAgent {
     Task(Box<TaskReport>),
     /// How an instance is.
     Instance(Box<InstanceReport>),
+    /// What containers take. Kept in memory alone, in place of what was said before.
+    Containers(Vec<ContainerUsage>),
 }
 
 impl Frame for FromAgent {
     const NAMES: &'static [&'static str] =
-        &["hello", "heartbeat", "facts", "conditions", "task", "instance"];
+        &["hello", "heartbeat", "facts", "conditions", "task", "instance", "containers"];
 }
 
 /// What the plane says.
@@ -113,12 +117,15 @@ pub enum ToAgent {
     Tasks(Vec<Task>),
     /// What is to run on the host.
     Instances(Instances),
+    /// Somebody wants a session with a container: the agent opens a stream for it.
+    Session(SessionWanted),
     /// The stream ends, and why.
     Goodbye(Goodbye),
 }
 
 impl Frame for ToAgent {
-    const NAMES: &'static [&'static str] = &["welcome", "time", "tasks", "instances", "goodbye"];
+    const NAMES: &'static [&'static str] =
+        &["welcome", "time", "tasks", "instances", "session", "goodbye"];
 }
 
 /// Who begins a stream.

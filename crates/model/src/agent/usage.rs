@@ -1,4 +1,4 @@
-//! What of a host is in use: said with each heartbeat, and kept nowhere but in memory.
+//! What of a host is in use, said with each heartbeat, and what its containers take; both are kept nowhere but in memory.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,4 +10,20 @@ pub struct Usage {
     pub cpu_millis: u64,
     /// Bytes of memory that cannot be given to others.
     pub memory_bytes: u64,
+}
+
+/// Containers of a host of which it is told what they take.
+pub const CONTAINERS_MAX: usize = 1_000;
+
+/// What a container takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerUsage {
+    /// Identity of its instance.
+    pub uid: String,
+    /// Its name.
+    pub name: String,
+    /// What it takes.
+    #[serde(flatten)]
+    pub usage: Usage,
 }

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 /// Annotation of an instance that is unreachable: the phase that it was in. Whoever runs it may be nobody who reports.
 pub const PHASE_BEFORE: &str = "quarterdeck.dev/phase-before";
+/// Annotation of an instance that is to go elsewhere, as kubectl drain asks: with why.
+pub const EVICT: &str = "quarterdeck.dev/evict";
 
 /// One running copy of a service.
 pub type Instance = Resource<InstanceSpec, InstanceStatus>;

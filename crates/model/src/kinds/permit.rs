@@ -11,6 +11,12 @@ use serde::{Deserialize, Serialize};
 /// Leave to disrupt a target, with the same name as the run that asks for it.
 pub type Permit = Resource<PermitSpec, PermitStatus>;
 
+/// Name of the permit that asks for an instance alone. No run has such a name by chance, and none by design could be granted.
+#[must_use]
+pub fn instance_permit(instance: &str) -> String {
+    format!("instance.{instance}")
+}
+
 /// What a run asks for.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -1,6 +1,7 @@
 //! What the agent on a machine is asked to do, a file for each subject. An action here only says what is to be done and reads what
 //! came of it: how it gets to the agent, and that it is done once, is [`Hosts`]'.
 
+pub mod drain;
 pub mod exec;
 pub mod file;
 pub mod packages;
@@ -13,6 +14,7 @@ use crate::{
     catalog::Catalog,
 };
 use async_trait::async_trait;
+use drain::Leaving;
 use quarterdeck_model::{
     ansible::Place,
     kinds::{AgentTaskPhase, AgentTaskSpec, AgentTaskStatus},
@@ -55,6 +57,12 @@ pub trait Hosts: Send + Sync {
 
     /// Where a machine is, as far as that is known.
     fn place(&self, host: &HostName) -> Place;
+
+    /// Asks all instances of Workloads on a machine to go elsewhere, or takes that back; and says who is left.
+    ///
+    /// # Errors
+    /// When the plane cannot say.
+    async fn evict(&self, host: &HostName, withdraw: bool) -> Result<Leaving, ActionError>;
 }
 
 /// No agents, for actions that need none.
@@ -81,6 +89,10 @@ impl Hosts for NoHosts {
     fn place(&self, _: &HostName) -> Place {
         Place::default()
     }
+
+    async fn evict(&self, _: &HostName, _: bool) -> Result<Leaving, ActionError> {
+        Ok(Leaving::default())
+    }
 }
 
 /// Adds every action to the catalogue.
@@ -91,6 +103,8 @@ pub(crate) fn add_actions(catalog: &mut Catalog) {
         .add(service::AgentService)
         .add(reboot::AgentReboot)
         .add(packages::OsPackages)
+        .add(drain::MachineCordon)
+        .add(drain::InstancesEvict)
         .add(patch::OsUpdates)
         .add(patch::OsPatch);
 }

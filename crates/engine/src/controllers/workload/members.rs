@@ -1,9 +1,8 @@
 //! What a workload has, as it is decided on: its instances and its revisions. Read from the world, and nothing else.
 
 use super::{
-    EVICT, PREEMPT, RESUME,
+    PREEMPT, RESUME,
     plan::{Leave, Member},
-    write,
 };
 use crate::{
     controllers::owned_by,
@@ -13,7 +12,7 @@ use quarterdeck_model::{
     ConditionStatus, Kind as _, Object, condition,
     kinds::{
         HostKind, Instance, InstancePhase, InstanceTemplate, Machine, Permit, PermitPhase,
-        Workload, WorkloadRevision,
+        Workload, WorkloadRevision, instance::EVICT, permit::instance_permit,
     },
 };
 use quarterdeck_store::World;
@@ -75,7 +74,7 @@ pub(super) fn resumed(workload: &Workload, target: i64) -> Option<u32> {
 }
 
 pub(super) fn permit_of(world: &World, instance: &Object) -> Option<Arc<Object>> {
-    let name = write::permit_name(instance.name());
+    let name = instance_permit(instance.name());
     let permit = world.get(Permit::info(), instance.namespace(), &name)?;
     (permit.field("spec.runUID") == Some(instance.uid())).then_some(permit)
 }

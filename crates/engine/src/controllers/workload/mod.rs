@@ -17,7 +17,7 @@ mod rollout;
 mod room;
 mod say;
 mod work;
-mod write;
+pub(super) mod write;
 
 use super::{Controller, garbage, numbered, owned_by};
 use crate::{
@@ -54,8 +54,6 @@ const REVISION: &str = "quarterdeck.dev/revision";
 const ACTIVE: &str = "quarterdeck.dev/active";
 /// Annotation of a workload: `REVISION/STEP` of the rollout that a person has let go on.
 const RESUME: &str = "quarterdeck.dev/resume-rollout";
-/// Annotation of an instance that is to go elsewhere, as kubectl drain asks: with why.
-const EVICT: &str = "quarterdeck.dev/evict";
 /// What instances are stopped for, where a freeze names what it excepts.
 const ROLLOUT: &str = "workload-rollout";
 const MOVE: &str = "workload-move";

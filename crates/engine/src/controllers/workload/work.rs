@@ -12,7 +12,7 @@ use crate::{
 };
 use quarterdeck_model::{
     Key, Kind as _, Object,
-    kinds::{Instance, Permit, Workload},
+    kinds::{Instance, Permit, Workload, permit::instance_permit},
 };
 use quarterdeck_store::{Mutation, Precondition, World};
 use std::collections::HashSet;
@@ -93,7 +93,7 @@ impl Work<'_> {
         let Some(object) = self.world.get(Instance::info(), namespace, victim) else {
             return Ok(None);
         };
-        let asked = self.world.get(Permit::info(), namespace, &write::permit_name(victim));
+        let asked = self.world.get(Permit::info(), namespace, &instance_permit(victim));
         if asked.is_some() || object.deleting() {
             return Ok(None);
         }

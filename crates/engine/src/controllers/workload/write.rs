@@ -6,7 +6,7 @@ use quarterdeck_model::{
     kinds::{
         HostKind, HostReference, Instance, InstanceSpec, InstanceTemplate, Permit, PermitSpec,
         PermitStatus, RunTarget, Workload, WorkloadRevision, WorkloadRevisionSpec,
-        container::CONTAINERS_FINALIZER,
+        container::CONTAINERS_FINALIZER, permit::instance_permit,
     },
 };
 use sha2::{Digest as _, Sha256};
@@ -78,7 +78,7 @@ pub(super) fn revision(workload: &Workload, number: i64, now: Time) -> WorkloadR
 
 /// Why leave is asked to stop an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reason {
+pub(in crate::controllers) enum Reason {
     /// Its workload changes, or has fewer.
     Rollout,
     /// It is to be elsewhere.
@@ -88,7 +88,7 @@ pub(super) enum Reason {
 }
 
 impl Reason {
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::controllers) fn name(self) -> &'static str {
         match self {
             Self::Rollout => ROLLOUT,
             Self::Move => MOVE,
@@ -97,16 +97,16 @@ impl Reason {
     }
 }
 
-/// Name of the permit that asks for an instance. No run has such a name by chance, and none by design could be granted.
-pub(super) fn permit_name(instance: &str) -> String {
-    format!("instance.{instance}")
-}
-
 /// What asks the ledger for leave to stop an instance. It belongs to that, and goes with it.
-pub(super) fn permit(namespace: &str, (name, uid): (&str, &str), why: Reason, now: Time) -> Permit {
+pub(in crate::controllers) fn permit(
+    namespace: &str,
+    (name, uid): (&str, &str),
+    why: Reason,
+    now: Time,
+) -> Permit {
     Permit {
         metadata: ObjectMeta {
-            name: permit_name(name),
+            name: instance_permit(name),
             namespace: Some(namespace.to_owned()),
             uid: uuid::Uuid::new_v4().to_string(),
             generation: Some(1),
