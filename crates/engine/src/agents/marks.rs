@@ -102,6 +102,9 @@ pub(super) async fn restore_all(objects: &Objects) -> Result<(), EngineError> {
     let (world, now) = (objects.store().world(), objects.now());
     let mut mutations = Vec::new();
     for object in world.with_fields(Instance::info(), "status.phase=Unreachable") {
+        if object.field("spec.host.kind") != Some(Machine::KIND) {
+            continue;
+        }
         let host = object.field("spec.host.name").unwrap_or_default();
         let machine = world.get(Machine::info(), object.namespace(), host);
         let machine = machine.and_then(|machine| machine.decode::<Machine>().ok());

@@ -1,6 +1,6 @@
 //! The objects that a workload's controller writes: instances, revisions, and what asks the ledger. Pure.
 
-use super::{ACTIVE, MOVE, PREEMPT, REVISION, ROLLOUT, WORKLOAD};
+use super::{ACTIVE, DRIFT, MOVE, PREEMPT, REVISION, ROLLOUT, WORKLOAD};
 use quarterdeck_model::{
     Kind as _, ObjectMeta, OwnerReference, Time,
     kinds::{
@@ -11,7 +11,7 @@ use quarterdeck_model::{
 };
 use sha2::{Digest as _, Sha256};
 
-fn meta(workload: &Workload, name: String, now: Time) -> ObjectMeta {
+pub(in crate::controllers) fn meta(workload: &Workload, name: String, now: Time) -> ObjectMeta {
     let of = &workload.metadata;
     ObjectMeta {
         name,
@@ -78,32 +78,40 @@ pub(super) fn revision(workload: &Workload, number: i64, now: Time) -> WorkloadR
 
 /// Why leave is asked to stop an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reason {
+pub(in crate::controllers) enum Reason {
     /// Its workload changes, or has fewer.
     Rollout,
     /// It is to be elsewhere.
     Move,
     /// One of a higher priority needs its place.
     Preempt,
+    /// Somebody has changed in a cluster what the workload says.
+    Drift,
 }
 
 impl Reason {
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::controllers) fn name(self) -> &'static str {
         match self {
             Self::Rollout => ROLLOUT,
             Self::Move => MOVE,
             Self::Preempt => PREEMPT,
+            Self::Drift => DRIFT,
         }
     }
 }
 
 /// Name of the permit that asks for an instance. No run has such a name by chance, and none by design could be granted.
-pub(super) fn permit_name(instance: &str) -> String {
+pub(in crate::controllers) fn permit_name(instance: &str) -> String {
     format!("instance.{instance}")
 }
 
 /// What asks the ledger for leave to stop an instance. It belongs to that, and goes with it.
-pub(super) fn permit(namespace: &str, (name, uid): (&str, &str), why: Reason, now: Time) -> Permit {
+pub(in crate::controllers) fn permit(
+    namespace: &str,
+    (name, uid): (&str, &str),
+    why: Reason,
+    now: Time,
+) -> Permit {
     Permit {
         metadata: ObjectMeta {
             name: permit_name(name),
