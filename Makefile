@@ -19,7 +19,7 @@ CARGO ?= cargo
 BUILD_PACKAGES := gcc libc6-dev lld make
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ui build run demo serve lab test flows history soak fuzz lint fmt bench deny doc build-packages
+.PHONY: help setup ui build run demo serve lab test test-kubernetes flows history soak fuzz lint fmt bench deny doc build-packages
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,10 @@ test: setup ui ## Install what the tests need and run all of them
 		$(CARGO) test --workspace; \
 	fi
 
+test-kubernetes: setup ## Build a real Kubernetes, once, and run the tests of clusters against it (Debian 12)
+	@scripts/build-kubernetes.sh
+	$(CARGO) test --package quarterdeck-engine --test behaviour kubernetes::
+
 history: setup ## Let replicas, PostgreSQL and the network fail under clients for SECONDS=600, and judge what they saw
 	QUARTERDECK_HISTORY_SECONDS=$(SECONDS) $(CARGO) test --package quarterdeck --test history -- --nocapture
 
@@ -70,7 +74,7 @@ fuzz: build-packages ## Fuzz each parser that meets the outside for SECONDS_EACH
 	BOLERO_RANDOM_TEST_TIME_MS=$(SECONDS_EACH)000 BOLERO_RANDOM_ITERATIONS=1000000000 \
 	BOLERO_RANDOM_MAX_LEN=4096 $(CARGO) test --release \
 		--package quarterdeck-model --package quarterdeck-runbook --package quarterdeck-api \
-		--package quarterdeck-cli fuzz_
+		--package quarterdeck-cli --package quarterdeck-clusters fuzz_
 
 flows: setup ui ## Drive the page in Chromium against the real binary over a simulated fleet; SERVERS=110000 for a large one
 	$(CARGO) build --package quarterdeck

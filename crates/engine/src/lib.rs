@@ -42,6 +42,7 @@ pub use rules::{DeletionRule, PreviewRule, Rule, deletion_rules, previews, rules
 use controllers::{
     Controller,
     campaign::Campaigns,
+    cluster::Clusters,
     evictions::Evictions,
     garbage::Garbage,
     instance::Instances,
@@ -103,6 +104,7 @@ pub struct Engine {
     clock: Clock,
     told: Option<mpsc::Sender<Act>>,
     webhooks: Arc<Webhooks>,
+    reach: Reach,
     judge: Arc<Judge>,
     silence: Duration,
 }
@@ -110,10 +112,11 @@ pub struct Engine {
 impl Engine {
     /// An engine over `store` that performs `actions`; it ends when `stop` turns true.
     pub fn new(store: Arc<Store>, actions: Arc<Actions>, stop: watch::Receiver<bool>) -> Self {
-        let webhooks = Arc::new(Webhooks::new(Reach::default()));
+        let reach = Reach::default();
+        let webhooks = Arc::new(Webhooks::new(reach));
         let clock = Arc::new(jiff::Timestamp::now);
         let judge = Arc::new(no_policy);
-        Self { store, actions, stop, clock, told: None, webhooks, judge, silence: SILENCE }
+        Self { store, actions, stop, clock, told: None, webhooks, reach, judge, silence: SILENCE }
     }
 
     /// The same with another clock than the system's.
@@ -126,9 +129,10 @@ impl Engine {
         self
     }
 
-    /// The same, whose questions to the hooks of services are kept to `reach`.
+    /// The same, whose questions to the hooks of services, and to clusters, are kept to `reach`.
     #[must_use]
     pub fn reaching(mut self, reach: Reach) -> Self {
+        self.reach = reach;
         self.webhooks = Arc::new(Webhooks::new(reach));
         self
     }
@@ -160,7 +164,7 @@ impl Engine {
     /// Acts on this replica's part of the fleet, until it is asked to stop. What is under way then is dropped where it
     /// stands: the next replica, or the next start, goes on from the journal.
     pub async fn run(self) {
-        let Self { store, actions, stop, clock, told, webhooks, judge, silence } = self;
+        let Self { store, actions, stop, clock, told, webhooks, reach, judge, silence } = self;
         let (leases, holding, give_up) = leadership::leases(store.clone());
         let wiring = Wiring { store: store.clone(), clock, told };
         let mut parts = Parts { parts: JoinSet::new(), wiring, holding };
@@ -187,6 +191,10 @@ impl Engine {
         parts.control({
             let (store, actions) = (store.clone(), actions.clone());
             move || Workloads::new(store.clone(), actions.clone())
+        });
+        parts.control({
+            let store = store.clone();
+            move || Clusters::new(store.clone(), reach)
         });
         parts.control({
             let actions = actions.clone();

@@ -7,8 +7,9 @@ use crate::moment::Moment;
 use quarterdeck_model::{
     FieldSelector, Kind as _, KindRef, LabelSelector, Object,
     kinds::{
-        self, BMCScan, Campaign, Image, Instance, Machine, MachineClass, MachinePool, Permit,
-        Provider, Rack, Remedy, Run, Runbook, Schedule, Server, ServerProfile, Service, Site,
+        self, BMCScan, Campaign, Cluster, Image, Instance, Machine, MachineClass, MachinePool,
+        Permit, Provider, Rack, Remedy, Run, Runbook, Schedule, Server, ServerProfile, Service,
+        Site,
     },
     selector::FieldRequirement,
 };
@@ -92,7 +93,7 @@ pub(crate) fn all() -> &'static [Link] {
             one(Schedule::info(), Runbook::info(), "runbook", "schedules", "spec.campaign.runbook"),
             one(Remedy::info(), Runbook::info(), "runbook", "remedies", "spec.runbook"),
         ];
-        for to in [Server::info(), Machine::info()] {
+        for to in [Server::info(), Machine::info(), Cluster::info()] {
             let (field, kind_field) = ("spec.host.name", Some("spec.host.kind"));
             links
                 .push(Link { kind_field, ..one(Instance::info(), to, "host", "instances", field) });

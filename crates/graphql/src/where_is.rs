@@ -28,6 +28,11 @@ pub(crate) fn server(moment: &Moment, object: &Object) -> Option<String> {
             let machine = moment.get(Machine::info(), object.namespace(), host)?;
             named(machine.field("status.server")).map(Into::into)
         }
+        Some("Cluster") => {
+            let machine = named(object.field("status.machine"))?;
+            let machine = moment.get(Machine::info(), object.namespace(), machine)?;
+            named(machine.field("status.server")).map(Into::into)
+        }
         _ => Some(host.into()),
     }
 }

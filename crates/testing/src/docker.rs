@@ -57,11 +57,24 @@ impl Docker {
         Self::start_as(Flavour::Docker).await
     }
 
+    /// Starts a Docker Engine for a kubelet, which wants some containers to be killed last when memory is short: here they are as
+    /// others, since not everybody who runs tests may ask for that.
+    ///
+    /// # Panics
+    /// When Docker is not installed or does not start.
+    pub async fn start_for_kubelet() -> Self {
+        Self::start_with(Flavour::Docker, true).await
+    }
+
     /// Starts either.
     ///
     /// # Panics
     /// When it is not installed or does not start.
     pub async fn start_as(flavour: Flavour) -> Self {
+        Self::start_with(flavour, false).await
+    }
+
+    async fn start_with(flavour: Flavour, for_kubelet: bool) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("quarterdeck-docker-")
             .tempdir()
@@ -70,7 +83,8 @@ impl Docker {
         let (command, bridge) = match flavour {
             Flavour::Docker => {
                 let bridge = bridge();
-                (docker(at, &bridge), Some(bridge))
+                let runtime = if for_kubelet { runtime_for_kubelet(at) } else { String::new() };
+                (docker(at, &bridge) + &runtime, Some(bridge))
             }
             Flavour::Podman => (podman(at), None),
         };
@@ -212,6 +226,22 @@ impl Drop for Docker {
             let _ = Command::new("ip").args(["link", "delete", bridge]).status();
         }
     }
+}
+
+/// What of an engine's command has it run containers by way of a script that takes a wish out of what runc is told.
+fn runtime_for_kubelet(at: &Path) -> String {
+    use std::os::unix::fs::PermissionsExt as _;
+    const SCRIPT: &str = r#"#!/bin/sh
+bundle=. before=
+for word in "$@"; do [ "$before" = --bundle ] && bundle=$word; before=$word; done
+[ -f "$bundle/config.json" ] && sed -i 's/"oomScoreAdj":-[0-9]*/"oomScoreAdj":0/' "$bundle/config.json"
+exec runc "$@"
+"#;
+    let script = at.join("runc-for-kubelet");
+    std::fs::write(&script, SCRIPT)
+        .and_then(|()| std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)))
+        .unwrap_or_else(|error| panic!("cannot write {script:?}: {error}"));
+    format!(" --add-runtime kubelet={} --default-runtime kubelet", script.display())
 }
 
 fn docker(at: &Path, bridge: &str) -> String {

@@ -23,6 +23,7 @@ mod certificate;
 pub mod docker;
 pub mod history;
 pub mod issuer;
+pub mod kubernetes;
 pub mod libvirt;
 pub mod plane;
 pub mod port;

@@ -9,7 +9,7 @@ use super::Controller;
 use crate::objects::{EngineError, Objects};
 use quarterdeck_model::{
     Condition, ConditionStatus, Key, Kind as _, KindRef, Object, Time, condition,
-    kinds::{HostKind, Instance, Machine, Server, Service, instances_on_machine},
+    kinds::{Cluster, Instance, Machine, Server, Service, instances_on_machine},
 };
 use quarterdeck_store::{Precondition, Store, World};
 use std::{
@@ -40,7 +40,7 @@ impl Controller for Instances {
     const NAME: &'static str = "instances";
 
     fn follows(&self) -> Vec<KindRef> {
-        vec![Service::info(), Server::info(), Machine::info(), Instance::info()]
+        vec![Service::info(), Server::info(), Machine::info(), Cluster::info(), Instance::info()]
     }
 
     fn affected(&self, object: &Object, gone: bool) -> Vec<Key> {
@@ -98,6 +98,11 @@ fn that_name(key: &Key) -> String {
     if *key.kind == *Machine::info().resource_name() {
         return instances_on_machine(namespace, name);
     }
+    if *key.kind == *Cluster::info().resource_name() {
+        return format!(
+            "metadata.namespace={namespace},spec.host.kind=Cluster,spec.host.name={name}"
+        );
+    }
     format!("spec.host.name={name}")
 }
 
@@ -111,10 +116,10 @@ struct Missing {
 fn missing(world: &World, instance: &Object) -> Option<Missing> {
     let field = |path| instance.field(path).unwrap_or_default();
     let (service, host) = (field("spec.service"), field("spec.host.name"));
-    let on_machine = field("spec.host.kind") == format!("{:?}", HostKind::Machine);
-    let (host_kind, within) = match on_machine {
-        true => (Machine::info(), instance.namespace()),
-        false => (Server::info(), ""),
+    let (host_kind, within) = match field("spec.host.kind") {
+        Machine::KIND => (Machine::info(), instance.namespace()),
+        Cluster::KIND => (Cluster::info(), instance.namespace()),
+        _ => (Server::info(), ""),
     };
     [
         ("spec.service", Service::info(), instance.namespace(), service),

@@ -2,6 +2,7 @@
 //! A controller must look at the world afresh each time, and never trust what it remembers.
 
 pub(crate) mod campaign;
+pub(crate) mod cluster;
 pub(crate) mod evictions;
 pub(crate) mod garbage;
 pub(crate) mod instance;
@@ -72,6 +73,11 @@ pub(crate) trait Controller: Send + Sync + 'static {
         Duration::ZERO
     }
 
+    /// The next key that something outside of the store has told of. It may be dropped and asked again at any time.
+    fn told(&self) -> impl Future<Output = Key> + Send {
+        std::future::pending()
+    }
+
     /// Looks at one key and takes one step. Answers when to look again, if nothing changes before.
     fn reconcile(
         &self,
@@ -126,6 +132,10 @@ pub(crate) async fn run<C: Controller>(controller: C, wiring: Wiring, mut holdin
                 let task = work.spawn(tenure.during(reconcile));
                 keys.insert(task.id(), key);
             }
+            key = controller.told() => match controller.gather() {
+                Duration::ZERO => queue.add(key),
+                gather => queue.add_after(key, gather),
+            },
             Some(ended) = work.join_next_with_id() => {
                 let (id, result) = match ended {
                     Ok((id, result)) => (id, result.map(|it| it.map_err(|error| error.to_string()))),

@@ -134,12 +134,20 @@ impl Facts {
             else {
                 return;
             };
-            let on_machine = field("spec.host.kind") == Some("Machine");
-            let machine = on_machine.then(|| format!("{}/{host}", object.namespace()));
+            let (machine, elsewhere) = match field("spec.host.kind") {
+                Some("Machine") => (Some(host), None),
+                // The machine is the node's. Where that is not known, nobody who disrupts machines disrupts it.
+                Some("Cluster") => {
+                    let cluster = format!("Cluster {}/{host}", object.namespace());
+                    (field("status.machine"), Some(cluster))
+                }
+                _ => (None, None),
+            };
+            let machine = machine.map(|machine| format!("{}/{machine}", object.namespace()));
             // One on a machine that has no server yet is on nothing that anybody can disrupt.
             let server =
                 machine.as_ref().map(|machine| self.machines.get(machine).unwrap_or(machine));
-            let host = server.map_or(host, String::as_str);
+            let host = server.or(elsewhere.as_ref()).map_or(host, String::as_str);
             let service = format!("{}/{service}", object.namespace());
             let available = field("status.phase") == Some("Ready");
             // Few are down, and since when is said only of those.
@@ -289,9 +297,12 @@ impl Facts {
     /// Brings the instances of a machine to where it is now.
     fn machine_has_moved(&mut self, namespace: &str, name: &str, now: Time) {
         let fields = instances_on_machine(namespace, name);
+        let by_node = format!("metadata.namespace={namespace},status.machine={name}");
         let world = self.store.world();
-        for instance in world.with_fields(Instance::info(), &fields) {
-            self.note(&instance, now);
+        for fields in [fields, by_node] {
+            for instance in world.with_fields(Instance::info(), &fields) {
+                self.note(&instance, now);
+            }
         }
         if self.permits.is_empty() {
             return;

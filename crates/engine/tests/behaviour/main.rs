@@ -18,6 +18,7 @@ mod depending;
 mod following;
 mod hooks;
 mod hosts;
+mod kubernetes;
 mod ledger;
 mod links;
 mod mended;

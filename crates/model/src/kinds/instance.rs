@@ -69,6 +69,8 @@ pub enum HostKind {
     Server,
     /// A Machine, in the namespace of the instance.
     Machine,
+    /// A Cluster, in the namespace of the instance: which of its nodes, it says in its status.
+    Cluster,
 }
 
 /// Where an instance is.
@@ -117,6 +119,15 @@ pub struct InstanceStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub ports: Vec<BoundPort>,
+    /// Name of the Pod that it is, in a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// Name of the node that runs it, in a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Name of the Machine that this node is, in the same namespace, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
     /// When its host began with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
@@ -142,10 +153,17 @@ impl Kind for Instance {
             .of(ColumnType::Count)
             .wide(),
         Column::new("Address", "status.address", "Its own address on its host").wide(),
+        Column::new("Node", "status.node", "Node of its cluster that runs it").wide(),
         Column::new("Message", "status.message", "Why it is not ready").wide(),
     ];
-    const INDEXED_FIELDS: &'static [&'static str] =
-        &["spec.service", "spec.workload", "spec.host.kind", "spec.host.name", "status.phase"];
+    const INDEXED_FIELDS: &'static [&'static str] = &[
+        "spec.service",
+        "spec.workload",
+        "spec.host.kind",
+        "spec.host.name",
+        "status.phase",
+        "status.machine",
+    ];
     const DESCRIPTION: &'static str = "Instance is one running copy of a service, on one host.";
 
     fn meta(&self) -> &ObjectMeta {

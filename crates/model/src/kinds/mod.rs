@@ -4,6 +4,7 @@ pub mod admission_policy;
 mod agent_task;
 pub mod bmc_scan;
 mod campaign;
+pub mod cluster;
 pub mod container;
 mod event;
 pub mod firmware;
@@ -38,6 +39,7 @@ mod site;
 mod site_part;
 pub mod tool_task;
 mod workload;
+pub mod workload_clusters;
 mod workload_strategy;
 
 pub use admission_policy::{
@@ -53,6 +55,9 @@ pub use bmc_scan::{
 pub use campaign::{
     Campaign, CampaignBlocker, CampaignGroup, CampaignPhase, CampaignPlan, CampaignSpec,
     CampaignStatus, CampaignTargets, CampaignWave, FailureDomain,
+};
+pub use cluster::{
+    Cluster, ClusterLocation, ClusterNode, ClusterNodes, ClusterPhase, ClusterSpec, ClusterStatus,
 };
 pub use event::{Event, EventSource};
 pub use firmware::{FirmwareActivation, FirmwareBaseline, FirmwareImage, FirmwareUpdate};
@@ -126,6 +131,7 @@ pub use workload::{
     CheckStatus, InstanceTemplate, RolloutStatus, Workload, WorkloadPhase, WorkloadRevision,
     WorkloadRevisionSpec, WorkloadSpec, WorkloadStatus,
 };
+pub use workload_clusters::{WorkloadCluster, WorkloadClusterPhase, WorkloadClusterStatus};
 pub use workload_strategy::{
     BlueGreen, Canary, CanaryStep, HttpCheck, PrometheusCheck, ReadyCheck, RolloutCheck,
     RolloutPause, WorkloadRollingUpdate, WorkloadStrategy, WorkloadStrategyType,
@@ -186,6 +192,7 @@ fn own() -> Vec<KindRef> {
         MachineClass::info(),
         Machine::info(),
         MachinePool::info(),
+        Cluster::info(),
         AgentTask::info(),
         Runbook::info(),
         Run::info(),

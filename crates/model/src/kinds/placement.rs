@@ -1,7 +1,10 @@
 //! Where copies of a workload may run: what machines keep away, what copies put up with, and what is spread over which
 //! places. The words are Kubernetes' own, but for places: a fleet has more of them than labels.
 
-use super::ObjectSelector;
+use super::{
+    ObjectSelector,
+    workload_clusters::{self, WorkloadCluster},
+};
 use crate::{FieldError, FieldErrors, validate};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -211,10 +214,14 @@ impl WorkloadSpread {
     }
 }
 
-/// On which machines instances may run.
+/// On which machines instances may run, or in which clusters.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkloadPlacement {
+    /// Clusters of the same namespace that run them, in place of machines; a new revision comes to them in this order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub clusters: Vec<WorkloadCluster>,
     /// Labels of the machines, of the same namespace; all, when not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub machines: Option<ObjectSelector>,
@@ -242,6 +249,7 @@ pub struct WorkloadPlacement {
 
 impl WorkloadPlacement {
     pub(super) fn validate(&self, path: &str, errors: &mut FieldErrors) {
+        workload_clusters::check(self, path, errors);
         if let Some(machines) = &self.machines {
             machines.validate(&format!("{path}.machines"), errors);
         }

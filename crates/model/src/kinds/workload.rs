@@ -1,8 +1,8 @@
 //! Workload: a number of instances of one template, placed on machines, updated and mended as a group.
 
 use super::{
-    MachineTemplateMeta, Resource, SERVICES, V1ALPHA1, WorkloadPlacement, WorkloadStrategy,
-    container::PodSpec,
+    MachineTemplateMeta, Resource, SERVICES, V1ALPHA1, WorkloadClusterStatus, WorkloadPlacement,
+    WorkloadStrategy, container::PodSpec, workload_clusters,
 };
 use crate::{
     Column, ColumnType, Condition, Duration, FieldError, FieldErrors, Kind, ObjectMeta, Scale,
@@ -54,7 +54,7 @@ pub struct WorkloadSpec {
     pub replicas: u32,
     /// What they are.
     pub template: InstanceTemplate,
-    /// On which machines they may run: of the same namespace.
+    /// On which machines, or in which clusters, they may run: of the same namespace.
     #[serde(default)]
     pub placement: WorkloadPlacement,
     /// How much they matter beside others: those of lower ones make way, with leave of the ledger. 0, when not set.
@@ -224,6 +224,10 @@ pub struct WorkloadStatus {
     pub rollout: Option<RolloutStatus>,
     /// Instances ever created: the next one's name is made from it.
     pub created: u64,
+    /// How it is in each cluster.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub clusters: Vec<WorkloadClusterStatus>,
     /// What is true of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -274,7 +278,7 @@ impl Kind for Workload {
         self.spec.template.spec.set_defaults();
     }
 
-    fn validate(&self, _: Option<&Self>, errors: &mut FieldErrors) {
+    fn validate(&self, old: Option<&Self>, errors: &mut FieldErrors) {
         let spec = &self.spec;
         if self.metadata.name.len() > NAME_BYTES_MAX {
             let name = format!("{:?}", self.metadata.name);
@@ -316,6 +320,7 @@ impl Kind for Workload {
         spec.template.spec.validate("spec.template.spec", errors);
         spec.placement.validate("spec.placement", errors);
         spec.strategy.validate("spec.strategy", errors);
+        workload_clusters::check_spec(spec, old.map(|old| &old.spec), errors);
     }
 
     kind_info!(Workload);

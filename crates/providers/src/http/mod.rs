@@ -14,6 +14,7 @@ mod reach;
 mod request;
 mod webhook;
 
+pub use crate::transport::resolve::Resolver;
 pub(crate) use images::Images;
 pub use reach::Reach;
 pub use webhook::{Slot, Webhook, WebhookError, Webhooks};

@@ -41,7 +41,7 @@ impl Reach {
 
     /// Whether the host of `uri` is an address that must not be reached. Names are judged when
     /// they are resolved.
-    pub(super) fn forbids(self, uri: &Uri) -> bool {
+    pub fn forbids(self, uri: &Uri) -> bool {
         let host = uri.host().unwrap_or_default();
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         bare.parse::<IpAddr>().is_ok_and(|address| !self.rule()(&address))

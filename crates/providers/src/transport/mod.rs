@@ -6,7 +6,7 @@
 
 pub(crate) mod tls;
 
-mod resolve;
+pub(crate) mod resolve;
 
 use std::error::Error as StdError;
 use std::net::IpAddr;

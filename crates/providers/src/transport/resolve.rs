@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::http::Reach;
 use hyper_util::client::legacy::connect::dns::Name;
 use tower_service::Service;
 
@@ -23,9 +24,19 @@ pub(crate) struct OutOfReach {
     name: String,
 }
 
+/// Turns names into those of their addresses that may be reached. Addresses themselves do not pass through it: ask
+/// [`Reach::forbids`].
 #[derive(Debug, Clone)]
-pub(crate) struct Resolver {
+pub struct Resolver {
     pub(crate) allowed: fn(&IpAddr) -> bool,
+}
+
+impl Resolver {
+    /// One that is kept to `reach`.
+    #[must_use]
+    pub fn of(reach: Reach) -> Self {
+        Self { allowed: reach.rule() }
+    }
 }
 
 impl Service<Name> for Resolver {

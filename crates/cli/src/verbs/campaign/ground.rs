@@ -54,6 +54,10 @@ pub(super) async fn ground(plane: &Plane, campaign: &Campaign) -> Result<Ground,
         let host = match host.kind {
             HostKind::Server => host.name,
             HostKind::Machine => format!("{namespace}/{}", host.name),
+            HostKind::Cluster => match instance.status.machine {
+                Some(machine) => format!("{namespace}/{machine}"),
+                None => continue,
+            },
         };
         on.entry(host).or_default().push(service);
     }

@@ -57,6 +57,7 @@ pub(crate) fn service(
 }
 
 fn instance(it: &Instance) -> Finding {
+    let host = format!("{:?}", it.spec.host.kind).to_lowercase();
     Finding {
         what: format!(
             "instance {} on {} is {:?}",
@@ -64,7 +65,7 @@ fn instance(it: &Instance) -> Finding {
         ),
         since: it.status.phase_since,
         message: it.status.message.clone().unwrap_or_default(),
-        who: Some(format!("server/{}", it.spec.host.name)),
+        who: Some(format!("{host}/{}", it.spec.host.name)),
         ..Finding::default()
     }
 }

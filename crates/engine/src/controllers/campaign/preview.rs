@@ -15,7 +15,7 @@ use quarterdeck_model::{
     kinds,
     kinds::{
         Campaign, CampaignBlocker, CampaignPhase, CampaignPlan, CampaignStatus, CampaignWave,
-        Freeze, Instance, Machine, Rack, RackSpec, Run, Server, Service,
+        Freeze, Instance, Rack, RackSpec, Run, Server, Service, instances_on_machine,
     },
     words::{count, point, size, span},
 };
@@ -131,26 +131,20 @@ fn services(world: &World, server: &Object) -> Vec<String> {
         return Vec::new();
     }
     let field = |path| server.field(path).filter(|value| !value.is_empty());
-    let on = |namespace: Option<&str>, name: &str| {
-        let there = world.with_fields(Instance::info(), &format!("spec.host.name={name}"));
-        let there = there.into_iter().filter(|it| match namespace {
-            Some(namespace) => is_on_machine(it) && it.namespace() == namespace,
-            None => !is_on_machine(it),
-        });
+    let on = |fields: &str| {
         let service =
             |it: Arc<Object>| Some(format!("{}/{}", it.namespace(), it.field("spec.service")?));
+        let there = world.with_fields(Instance::info(), fields).into_iter();
         there.filter_map(service).collect::<Vec<_>>()
     };
-    let mut services = on(None, server.name());
+    let mut services = on(&format!("spec.host.kind=Server,spec.host.name={}", server.name()));
     let machine = field("status.machineRef.namespace").zip(field("status.machineRef.name"));
     if let Some((namespace, name)) = machine {
-        services.extend(on(Some(namespace), name));
+        services.extend(on(&instances_on_machine(namespace, name)));
+        // Those of a cluster whose node it is.
+        services.extend(on(&format!("metadata.namespace={namespace},status.machine={name}")));
     }
     services
-}
-
-fn is_on_machine(instance: &Object) -> bool {
-    instance.field("spec.host.kind") == Some(Machine::KIND)
 }
 
 /// How long runs of the runbook took that succeeded.

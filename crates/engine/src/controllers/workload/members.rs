@@ -29,12 +29,15 @@ pub(super) struct Own {
 }
 
 /// The revisions of a workload that are kept.
-pub(super) struct Revisions {
+pub(in crate::controllers) struct Revisions {
     pub(super) all: BTreeMap<i64, (Arc<Object>, WorkloadRevision)>,
 }
 
 impl Revisions {
-    pub(super) fn of(world: &World, workload: &Workload) -> Result<Self, EngineError> {
+    pub(in crate::controllers) fn of(
+        world: &World,
+        workload: &Workload,
+    ) -> Result<Self, EngineError> {
         let mut all = BTreeMap::new();
         for object in owned_by(world, &workload.metadata) {
             if object.kind == WorkloadRevision::info() {
@@ -46,7 +49,7 @@ impl Revisions {
     }
 
     /// The revision that a template is: the same template is the same revision.
-    pub(super) fn number(&self, template: &InstanceTemplate) -> Option<i64> {
+    pub(in crate::controllers) fn number(&self, template: &InstanceTemplate) -> Option<i64> {
         let mut newest_first = self.all.iter().rev();
         let found = newest_first.find(|(_, (_, revision))| revision.spec.template == *template);
         found.map(|(number, _)| *number)
@@ -56,7 +59,7 @@ impl Revisions {
         self.all.keys().next_back().map_or(1, |last| last + 1)
     }
 
-    pub(super) fn template<'r>(
+    pub(in crate::controllers) fn template<'r>(
         &'r self,
         number: i64,
         workload: &'r Workload,
@@ -73,7 +76,7 @@ pub(super) fn resumed(workload: &Workload, target: i64) -> Option<u32> {
     (revision.parse() == Ok(target)).then(|| step.parse().ok())?
 }
 
-pub(super) fn permit_of(world: &World, instance: &Object) -> Option<Arc<Object>> {
+pub(in crate::controllers) fn permit_of(world: &World, instance: &Object) -> Option<Arc<Object>> {
     let name = instance_permit(instance.name());
     let permit = world.get(Permit::info(), instance.namespace(), &name)?;
     (permit.field("spec.runUID") == Some(instance.uid())).then_some(permit)

@@ -4,14 +4,16 @@
 //! - [`plan`] says which instances come and go, [`rollout`] how far a rollout is; [`lost`] when a silent host is given up. Both pure.
 //! - [`room`] finds machines. All workloads are in one shard, so that one replica alone places: nothing comes between what
 //!   is decided and what is noted, and a replica that lost the shard cannot write (docs/decisions/0031-placement.md).
+//! - [`in_clusters`] is all that is done here for a workload that clusters run: they place and mend it themselves.
 //! - [`checks`] looks outside; [`say`] is the status; [`write`] the objects.
 //!
 //! What is up is taken only with leave of the ledger, which is asked with a Permit that belongs to the instance. Nothing
 //! here runs anything: the agents of hosts do.
 
 mod checks;
+mod in_clusters;
 mod lost;
-mod members;
+pub(super) mod members;
 mod plan;
 mod rollout;
 mod room;
@@ -47,17 +49,18 @@ use work::Work;
 /// Letters of an instance's name after the workload's.
 const LETTERS: usize = 6;
 /// Label of a workload's instances: its name.
-const WORKLOAD: &str = "quarterdeck.dev/workload";
+pub(super) const WORKLOAD: &str = "quarterdeck.dev/workload";
 /// Label of a workload's instances: of which revision they are.
-const REVISION: &str = "quarterdeck.dev/revision";
+pub(super) const REVISION: &str = "quarterdeck.dev/revision";
 /// Label of a workload's instances: whether they are of the revision that serves.
-const ACTIVE: &str = "quarterdeck.dev/active";
+pub(super) const ACTIVE: &str = "quarterdeck.dev/active";
 /// Annotation of a workload: `REVISION/STEP` of the rollout that a person has let go on.
 const RESUME: &str = "quarterdeck.dev/resume-rollout";
 /// What instances are stopped for, where a freeze names what it excepts.
 const ROLLOUT: &str = "workload-rollout";
 const MOVE: &str = "workload-move";
 const PREEMPT: &str = "workload-preempt";
+const DRIFT: &str = "workload-drift";
 /// Changes are gathered for so long: all instances of the workload are looked at.
 const GATHER: Duration = Duration::from_millis(100);
 /// How soon a workload is looked at again for which there is no machine: most of what makes room tells of that.
@@ -205,6 +208,9 @@ impl Workloads {
             revisions,
             target,
         };
+        if !workload.spec.placement.clusters.is_empty() {
+            return in_clusters::look(&work).await;
+        }
         let (own, again) = self.own(&work)?;
         let resumed = resumed(&workload, target);
         let situation = Situation {

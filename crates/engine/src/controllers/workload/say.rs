@@ -67,6 +67,7 @@ pub(super) fn status(workload: &Workload, plan: &Plan, seen: &Seen<'_>) -> Workl
         stable_revision: plan.stable,
         rollout: plan.rollout.clone(),
         created: seen.created,
+        clusters: workload.status.clusters.clone(),
         conditions,
     }
 }

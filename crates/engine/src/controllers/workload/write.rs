@@ -1,6 +1,6 @@
 //! The objects that a workload's controller writes: instances, revisions, and what asks the ledger. Pure.
 
-use super::{ACTIVE, MOVE, PREEMPT, REVISION, ROLLOUT, WORKLOAD};
+use super::{ACTIVE, DRIFT, MOVE, PREEMPT, REVISION, ROLLOUT, WORKLOAD};
 use quarterdeck_model::{
     Kind as _, ObjectMeta, OwnerReference, Time,
     kinds::{
@@ -11,7 +11,7 @@ use quarterdeck_model::{
 };
 use sha2::{Digest as _, Sha256};
 
-fn meta(workload: &Workload, name: String, now: Time) -> ObjectMeta {
+pub(in crate::controllers) fn meta(workload: &Workload, name: String, now: Time) -> ObjectMeta {
     let of = &workload.metadata;
     ObjectMeta {
         name,
@@ -85,6 +85,8 @@ pub(in crate::controllers) enum Reason {
     Move,
     /// One of a higher priority needs its place.
     Preempt,
+    /// Somebody has changed in a cluster what the workload says.
+    Drift,
 }
 
 impl Reason {
@@ -93,6 +95,7 @@ impl Reason {
             Self::Rollout => ROLLOUT,
             Self::Move => MOVE,
             Self::Preempt => PREEMPT,
+            Self::Drift => DRIFT,
         }
     }
 }
