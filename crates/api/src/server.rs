@@ -30,11 +30,7 @@ use hyper_util::{
         graceful::{GracefulShutdown, Watcher},
     },
 };
-use quarterdeck_graphql::Graph;
-use quarterdeck_model::{
-    FieldErrors,
-    kinds::{ImpactReportSpec, ImpactReportStatus},
-};
+use quarterdeck_graphql::{AnswerImpact, Graph};
 use quarterdeck_store::Store;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use std::{
@@ -87,10 +83,6 @@ pub struct Api {
     limits: Limits,
     stop: signal::Receiver<bool>,
 }
-
-/// Answers what breaks if something goes.
-pub type AnswerImpact =
-    Arc<dyn Fn(&ImpactReportSpec) -> Result<ImpactReportStatus, FieldErrors> + Send + Sync>;
 
 /// What a request asks for, once its caller may ask it.
 struct Asked {
@@ -145,6 +137,7 @@ impl Api {
     /// The same that answers what breaks if something goes.
     #[must_use]
     pub fn with_impacts(mut self, impacts: AnswerImpact) -> Self {
+        self.graph = self.graph.with_impacts(impacts.clone());
         self.impacts = Some(impacts);
         self
     }
