@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { kubeconfig, type Connection } from '../scripts/kubeconfig';
 
 const root = join(import.meta.dirname, '..', '..');
-const binary =
+export const binary =
   process.env['QUARTERDECK_BINARY'] ??
   join(process.env['CARGO_TARGET_DIR'] ?? join(root, 'target'), 'debug', 'quarterdeck');
 const READY_MS = 90_000;
@@ -27,7 +27,7 @@ async function freePort(): Promise<number> {
 export async function until<T>(
   what: string,
   look: () => Promise<T | undefined | false>,
-  within = 20_000,
+  within = 60_000,
 ): Promise<T> {
   const end = Date.now() + within;
   let last: unknown;
@@ -45,7 +45,7 @@ export async function until<T>(
 
 export class RealPlane {
   readonly url: string;
-  private readonly folder: string;
+  readonly folder: string;
   private readonly arguments: string[];
   private child: ChildProcess | undefined;
   private said = '';
@@ -101,7 +101,13 @@ export class RealPlane {
 
   async stop(): Promise<void> {
     await this.kill();
-    rmSync(this.folder, { recursive: true, force: true });
+    this.discard();
+  }
+
+  /** At once, and without waiting: for a process that ends. */
+  discard(): void {
+    this.child?.kill('SIGKILL');
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 10 });
   }
 
   private get connection(): Connection {
@@ -164,6 +170,20 @@ export class RealPlane {
   }
 }
 
+let shared: Promise<RealPlane> | undefined;
+
+/**
+ * The plane of all flows: a company's fleet, moving as in the demo. Files run one after the other in one process, so it
+ * is started once, and ends with that.
+ */
+export function sharedPlane(): Promise<RealPlane> {
+  shared ??= RealPlane.start('--servers', '240', '--speed', '50').then((plane) => {
+    process.once('exit', () => plane.discard());
+    return plane;
+  });
+  return shared;
+}
+
 export interface Item {
   metadata: { name: string; namespace?: string; resourceVersion: string };
   spec: Record<string, unknown>;
@@ -171,4 +191,5 @@ export interface Item {
 }
 
 export const INVENTORY = '/apis/inventory.quarterdeck.dev/v1alpha1';
+export const SERVICES = '/apis/services.quarterdeck.dev/v1alpha1';
 export const WORK = '/apis/workflows.quarterdeck.dev/v1alpha1';
