@@ -3,6 +3,7 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useLocation, useRouter } from '@tanstack/react-router';
 import { useState, type ReactNode } from 'react';
+import { createPortal } from 'react-dom';
 import { SavedViewsDocument } from '../api/generated/graphql';
 import { query } from '../api/graphql';
 import { useKinds, type KindInfo } from '../api/kinds';
@@ -131,25 +132,31 @@ export function Views() {
           </Button>
         </div>
       </Popover>
-      {saving && <Save info={info} onClose={() => setSaving(false)} />}
-      {deleting && (
-        <ActDialog
-          title={`Delete the view ${deleting.title}?`}
-          subject={{ info, namespace: deleting.namespace, name: deleting.name, uid: deleting.uid }}
-          wanted="delete"
-          verb="Delete"
-          danger
-          onClose={() => {
-            setDeleting(undefined);
-            void client.invalidateQueries({ queryKey: ['saved-views'] });
-          }}
-        >
-          <p>
-            {deleting.owner === ''
-              ? `It is gone for all who see ${deleting.namespace}. What it shows stays.`
-              : 'What it shows stays.'}
-          </p>
-        </ActDialog>
+      {createPortal(
+        <>
+          {saving && <Save info={info} onClose={() => setSaving(false)} />}
+          {deleting && (
+            <ActDialog
+              title={`Delete the view ${deleting.title}?`}
+              subject={{ info, namespace: deleting.namespace, name: deleting.name, uid: deleting.uid }}
+              wanted="delete"
+              verb="Delete"
+              danger
+              onClose={() => {
+                setDeleting(undefined);
+                void client.invalidateQueries({ queryKey: ['saved-views'] });
+              }}
+            >
+              <p>
+                {deleting.owner === ''
+                  ? `It is gone for all who see ${deleting.namespace}. What it shows stays.`
+                  : 'What it shows stays.'}
+              </p>
+            </ActDialog>
+          )}
+        </>,
+        // Within the page's landmark, as menus are: the bar is another.
+        document.getElementById('main') ?? document.body,
       )}
     </>
   );

@@ -17,7 +17,7 @@ export function ImpactTab({
     <div className="stack wide-gap">
       <p className="muted">
         What becomes of services if {kind.toLowerCase()} {name} goes, as of now. Nothing is done to it.{' '}
-        <Link to="/impact" search={{ on: [textOf(target)] }} className="link">
+        <Link to="/impact" search={{ on: [textOf(target)] }} className="link in-text">
           Ask about more at once{kind === 'Site' && ', or about a part of it'}
         </Link>
       </p>
