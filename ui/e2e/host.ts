@@ -29,7 +29,7 @@ function bridge(): { name: string; address: string } {
 }
 
 export class Host {
-  private readonly folder = mkdtempSync(join(tmpdir(), 'quarterdeck-host-'));
+  private readonly folder = mkdtempSync(join(process.env['FLOWS_FOLDER'] ?? tmpdir(), 'host-'));
   private readonly children: ChildProcess[] = [];
   /** In memory: the agent keeps Secrets nowhere else. */
   private readonly secrets = `/dev/shm/quarterdeck-host-${process.pid}-${Date.now()}`;

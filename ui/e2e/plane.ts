@@ -52,7 +52,7 @@ export class RealPlane {
   token = '';
 
   private constructor(port: number, more: string[]) {
-    this.folder = mkdtempSync(join(tmpdir(), 'quarterdeck-page-'));
+    this.folder = mkdtempSync(join(process.env['FLOWS_FOLDER'] ?? tmpdir(), 'plane-'));
     this.url = `https://127.0.0.1:${port}`;
     this.arguments = ['demo', '--data-dir', this.folder, '--listen', `127.0.0.1:${port}`, ...more];
   }
@@ -60,7 +60,6 @@ export class RealPlane {
   static async start(...more: string[]): Promise<RealPlane> {
     if (!existsSync(binary)) throw new Error(`${binary} is not there: cargo build --package quarterdeck`);
     const plane = new RealPlane(await freePort(), more);
-    process.once('exit', () => plane.child?.kill('SIGKILL'));
     try {
       await plane.run();
       plane.token = await plane.makeToken();
@@ -73,7 +72,10 @@ export class RealPlane {
 
   /** Starts it, again with the same data and port. */
   async run(): Promise<void> {
-    const child = spawn(binary, this.arguments, { stdio: ['ignore', 'pipe', 'pipe'] });
+    // It ends with this process, however that ends.
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', binary, ...this.arguments], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     this.child = child;
     const hear = (text: Buffer) => (this.said += text.toString());
     child.stdout.on('data', hear);
@@ -101,12 +103,6 @@ export class RealPlane {
 
   async stop(): Promise<void> {
     await this.kill();
-    this.discard();
-  }
-
-  /** At once, and without waiting: for a process that ends. */
-  discard(): void {
-    this.child?.kill('SIGKILL');
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 10 });
   }
 
@@ -177,10 +173,7 @@ let shared: Promise<RealPlane> | undefined;
  * is started once, and ends with that.
  */
 export function sharedPlane(): Promise<RealPlane> {
-  shared ??= RealPlane.start('--servers', '240', '--speed', '50').then((plane) => {
-    process.once('exit', () => plane.discard());
-    return plane;
-  });
+  shared ??= RealPlane.start('--servers', '240', '--speed', '50');
   return shared;
 }
 

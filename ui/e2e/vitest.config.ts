@@ -6,6 +6,7 @@ export default defineConfig({
   test: {
     environment: 'node',
     include: [process.env['SERVERS'] ? 'e2e/large.test.ts' : 'e2e/{flows,screens}.test.ts'],
+    globalSetup: 'e2e/folder.ts',
     pool: 'forks',
     isolate: false,
     fileParallelism: false,
