@@ -30,7 +30,7 @@ fi
 
 echo "Installing Debian packages: ${missing[*]}"
 install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive
-    apt-get install --yes --quiet --no-install-recommends "${missing[@]}")
+    apt-get install --yes --quiet --option DPkg::Lock::Timeout=600 --no-install-recommends "${missing[@]}")
 # The machine's package lists may be older than the mirror's files: refresh them once and retry.
 if ! "${install[@]}"; then
     "${as_root[@]}" apt-get update --quiet

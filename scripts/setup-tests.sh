@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the real parts that the tests run against, on Debian 12: PostgreSQL, HAProxy, libvirt with QEMU, Docker, Podman,
+# Installs the real parts that the tests run against, on Debian 12: PostgreSQL, HAProxy, libvirt with QEMU, Docker, Podman, Chromium,
 # cloud-init and systemd (to check what is written for them), dnf and zypper with a repository of rpm, Ansible and Salt,
 # a Redfish service over libvirt (sushy-tools), an OpenID Connect issuer, and clients of the Kubernetes API
 # and of Redfish written in Python. `make test` calls it; when all is there it is done in a fraction of a second. It

@@ -45,5 +45,6 @@ export default defineConfig({
     environment: 'jsdom',
     include: ['tests/**/*.test.{ts,tsx}'],
     setupFiles: ['tests/setup.ts'],
+    testTimeout: 60_000,
   },
 } as Parameters<typeof defineConfig>[0]);

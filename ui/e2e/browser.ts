@@ -1,7 +1,8 @@
 // Debian's Chromium, logged in, with an eye on what must never happen: errors on the console, and what the content
 // security policy refuses.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
 import type { RealPlane } from './plane';
 
@@ -19,6 +20,26 @@ const FLAGS = [
 
 export const launch = (): Promise<Browser> =>
   chromium.launch({ executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium', args: FLAGS });
+
+/**
+ * With PAGE_FROM_DISK set, the page is the one of ui/dist, under the policies of the one in the binary: so it can be
+ * worked on without building the binary again.
+ */
+async function fromDisk(context: BrowserContext): Promise<void> {
+  const dist = join(import.meta.dirname, '..', 'dist');
+  await context.route(
+    (url) => url.pathname.startsWith('/assets/'),
+    async (route) => {
+      const path = join(dist, new URL(route.request().url()).pathname);
+      await (existsSync(path) ? route.fulfill({ path }) : route.fallback());
+    },
+  );
+  await context.route('**/*', async (route) => {
+    if (route.request().resourceType() !== 'document') return route.fallback();
+    const response = await route.fetch();
+    await route.fulfill({ response, path: join(dist, 'index.html') });
+  });
+}
 
 export interface Visit {
   page: Page;
@@ -49,8 +70,9 @@ export async function visit(
     });
     if (!answer.ok()) throw new Error(`POST /session: ${answer.status()} ${await answer.text()}`);
   }
+  if (process.env['PAGE_FROM_DISK']) await fromDisk(context);
   const page = await context.newPage();
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(40_000);
   const complaints: string[] = [];
   page.on('console', (message) => {
     if (message.type() === 'error' && !OUTAGE.test(message.text())) complaints.push(message.text());

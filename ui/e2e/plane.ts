@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { kubeconfig, type Connection } from '../scripts/kubeconfig';
 
 const root = join(import.meta.dirname, '..', '..');
-const binary =
+export const binary =
   process.env['QUARTERDECK_BINARY'] ??
   join(process.env['CARGO_TARGET_DIR'] ?? join(root, 'target'), 'debug', 'quarterdeck');
 const READY_MS = 90_000;
@@ -27,7 +27,7 @@ async function freePort(): Promise<number> {
 export async function until<T>(
   what: string,
   look: () => Promise<T | undefined | false>,
-  within = 20_000,
+  within = 60_000,
 ): Promise<T> {
   const end = Date.now() + within;
   let last: unknown;
@@ -45,14 +45,14 @@ export async function until<T>(
 
 export class RealPlane {
   readonly url: string;
-  private readonly folder: string;
+  readonly folder: string;
   private readonly arguments: string[];
   private child: ChildProcess | undefined;
   private said = '';
   token = '';
 
   private constructor(port: number, more: string[]) {
-    this.folder = mkdtempSync(join(tmpdir(), 'quarterdeck-page-'));
+    this.folder = mkdtempSync(join(process.env['FLOWS_FOLDER'] ?? tmpdir(), 'plane-'));
     this.url = `https://127.0.0.1:${port}`;
     this.arguments = ['demo', '--data-dir', this.folder, '--listen', `127.0.0.1:${port}`, ...more];
   }
@@ -60,7 +60,6 @@ export class RealPlane {
   static async start(...more: string[]): Promise<RealPlane> {
     if (!existsSync(binary)) throw new Error(`${binary} is not there: cargo build --package quarterdeck`);
     const plane = new RealPlane(await freePort(), more);
-    process.once('exit', () => plane.child?.kill('SIGKILL'));
     try {
       await plane.run();
       plane.token = await plane.makeToken();
@@ -73,7 +72,10 @@ export class RealPlane {
 
   /** Starts it, again with the same data and port. */
   async run(): Promise<void> {
-    const child = spawn(binary, this.arguments, { stdio: ['ignore', 'pipe', 'pipe'] });
+    // It ends with this process, however that ends.
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', binary, ...this.arguments], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     this.child = child;
     const hear = (text: Buffer) => (this.said += text.toString());
     child.stdout.on('data', hear);
@@ -101,7 +103,7 @@ export class RealPlane {
 
   async stop(): Promise<void> {
     await this.kill();
-    rmSync(this.folder, { recursive: true, force: true });
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 10 });
   }
 
   private get connection(): Connection {
@@ -164,6 +166,17 @@ export class RealPlane {
   }
 }
 
+let shared: Promise<RealPlane> | undefined;
+
+/**
+ * The plane of all flows: a company's fleet, moving as in the demo. Files run one after the other in one process, so it
+ * is started once, and ends with that.
+ */
+export function sharedPlane(): Promise<RealPlane> {
+  shared ??= RealPlane.start('--servers', '240', '--speed', '50');
+  return shared;
+}
+
 export interface Item {
   metadata: { name: string; namespace?: string; resourceVersion: string };
   spec: Record<string, unknown>;
@@ -171,4 +184,5 @@ export interface Item {
 }
 
 export const INVENTORY = '/apis/inventory.quarterdeck.dev/v1alpha1';
+export const SERVICES = '/apis/services.quarterdeck.dev/v1alpha1';
 export const WORK = '/apis/workflows.quarterdeck.dev/v1alpha1';

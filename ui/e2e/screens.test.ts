@@ -5,9 +5,19 @@ import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { launch, violations, visit } from './browser';
-import { RealPlane, until, WORK, type Item } from './plane';
+import { SERVICES, sharedPlane, until, WORK, type Item, type RealPlane } from './plane';
 
 const output = join(import.meta.dirname, 'output');
+/** Pictures of the README, which are taken anew when PICTURES is set: each in one theme. */
+const README: Record<string, 'dark' | 'light'> = {
+  campaign: 'dark',
+  rack: 'light',
+  impact: 'light',
+  map: 'dark',
+};
+const images = join(import.meta.dirname, '..', '..', 'docs', 'images');
+/** As wide as half a laptop's screen. */
+const NARROW = 760;
 let plane: RealPlane;
 let browser: Browser;
 let run: Item;
@@ -19,12 +29,34 @@ const newest = async () => {
 
 beforeAll(async () => {
   mkdirSync(output, { recursive: true });
-  [plane, browser] = await Promise.all([RealPlane.start('--servers', '600', '--speed', '20'), launch()]);
+  [plane, browser] = await Promise.all([sharedPlane(), launch()]);
+  // Nothing of it finds a machine: its screen says why.
+  const services = `${SERVICES}/namespaces/default`;
+  await plane.ok('POST', `${services}/services`, {
+    metadata: { name: 'shown' },
+    spec: {
+      owner: 'shop',
+      dependsOn: [
+        { name: 'api', namespace: 'payments' },
+        { name: 'gone', type: 'Soft' },
+      ],
+    },
+  });
+  const container = { name: 'shown', image: 'example.com/shown:1' };
+  const checks = [{ name: 'page', http: { url: 'http://127.0.0.1:9/health' } }];
+  await plane.ok('POST', `${services}/workloads`, {
+    metadata: { name: 'shown' },
+    spec: {
+      service: 'shown',
+      replicas: 3,
+      template: { spec: { containers: [container] } },
+      strategy: { type: 'Canary', canary: { steps: [{ instances: 1, checks, pause: {} }] } },
+    },
+  });
   run = await until('a run of the campaign has ended', newest, 90_000);
 });
 afterAll(async () => {
   await browser?.close();
-  await plane?.stop();
 });
 
 interface Shown {
@@ -46,7 +78,12 @@ const SCREENS: Shown[] = [
   { name: 'new-freeze', path: () => '/new/freezes', ready: 'New freeze' },
   { name: 'service', path: () => '/o/services/payments/api', ready: 'Disruption budget' },
   { name: 'graph', path: () => '/o/services/payments/api?tab=graph', ready: 'The same as a list' },
+  { name: 'workload', path: () => '/o/workloads/default/shown', ready: 'all others' },
+  { name: 'depends', path: () => '/o/services/default/shown', ready: 'cannot be without' },
   { name: 'rack', path: () => '/o/racks/-/ams1-a01-01', ready: 'If this rack goes' },
+  { name: 'impact', path: () => '/o/racks/-/ams1-a01-01?tab=impact', ready: 'Needed' },
+  { name: 'impact-many', path: () => '/impact?on=%5B%22Site%2Fams1%22%5D', ready: 'Needed' },
+  { name: 'impact-empty', path: () => '/impact', ready: 'Nothing goes yet' },
   { name: 'calendar', path: () => '/calendar?days=28', ready: 'The same as a list' },
   { name: 'map', path: () => '/map', ready: 'InUse' },
   { name: 'map-table', path: () => '/map?view=table', ready: 'Of which' },
@@ -66,6 +103,13 @@ describe.each(['dark', 'light'] as const)('in the %s theme', (theme) => {
       expect(await violations(page)).toEqual([]);
       expect(complaints).toEqual([]);
       await page.screenshot({ path: join(output, `${name}-${theme}.png`) });
+      if (process.env['PICTURES'] && README[name] === theme)
+        await page.screenshot({ path: join(images, `${name}.png`) });
+      if (theme === 'light') return;
+      await page.setViewportSize({ width: NARROW, height: 900 });
+      await page.screenshot({ path: join(output, `${name}-narrow.png`) });
+      const wider = () => document.documentElement.scrollWidth - document.documentElement.clientWidth;
+      expect(await page.evaluate(wider)).toBe(0);
     } finally {
       await context.close();
     }
@@ -77,6 +121,8 @@ describe.each(['dark', 'light'] as const)('in the %s theme', (theme) => {
       await page.goto('/');
       await page.getByLabel('Token').waitFor();
       expect(await violations(page)).toEqual([]);
+      const higher = () => document.documentElement.scrollHeight - document.documentElement.clientHeight;
+      expect(await page.evaluate(higher)).toBe(0);
       await page.screenshot({ path: join(output, `login-${theme}.png`) });
     } finally {
       await context.close();
@@ -100,6 +146,14 @@ describe.each(['dark', 'light'] as const)('in the %s theme', (theme) => {
       await page.keyboard.press('?');
       await page.getByRole('dialog', { name: 'Keys' }).waitFor();
       expect(await violations(page)).toEqual([]);
+      await page.keyboard.press('Escape');
+      await page.getByRole('button', { name: 'Views' }).click();
+      await page.getByRole('dialog', { name: 'Saved views' }).waitFor();
+      expect(await violations(page)).toEqual([]);
+      await page.getByRole('button', { name: 'Save this view' }).click();
+      await page.getByRole('dialog', { name: 'Save this view' }).waitFor();
+      expect(await violations(page)).toEqual([]);
+      await page.screenshot({ path: join(output, `views-${theme}.png`) });
       await page.keyboard.press('Escape');
       await page.keyboard.press('x');
       await page.getByRole('button', { name: 'Run on them' }).click();

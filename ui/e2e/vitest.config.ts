@@ -1,12 +1,17 @@
-// Flows in a real browser against the real binary, one after the other: the machine has two cores, and both run a plane.
+// Flows in a real browser against the real binary, one after the other in one process: the machine has two cores, and all
+// share one plane. A large fleet takes minutes to make, and is looked at when SERVERS says how large.
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
     environment: 'node',
-    include: ['e2e/**/*.test.ts'],
+    include: [process.env['SERVERS'] ? 'e2e/large.test.ts' : 'e2e/{flows,screens}.test.ts'],
+    globalSetup: 'e2e/folder.ts',
+    pool: 'forks',
+    isolate: false,
     fileParallelism: false,
-    testTimeout: 60_000,
+    maxWorkers: 1,
+    testTimeout: 120_000,
     hookTimeout: 120_000,
   },
 });

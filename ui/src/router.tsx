@@ -50,7 +50,7 @@ const inventory = createRoute({
   component: lazyRouteComponent(() => import('./screens/inventory/Inventory'), 'Inventory'),
 });
 
-export const TABS = ['overview', 'timeline', 'graph', 'yaml'] as const;
+export const TABS = ['overview', 'impact', 'timeline', 'graph', 'yaml'] as const;
 export type Tab = (typeof TABS)[number];
 export interface ObjectSearch {
   tab?: Tab;
@@ -93,6 +93,21 @@ const map = createRoute({
   component: lazyRouteComponent(() => import('./screens/map/FleetMap'), 'FleetMap'),
 });
 
+export interface ImpactSearch {
+  /** What goes, as `screens/impact/targets.ts` writes it. */
+  on?: string[];
+}
+
+const impact = createRoute({
+  getParentRoute: () => root,
+  path: '/impact',
+  validateSearch: (search: Record<string, unknown>): ImpactSearch => {
+    const on = Array.isArray(search['on']) ? search['on'].filter((each) => text(each)).slice(0, 100) : [];
+    return on.length > 0 ? { on: on as string[] } : {};
+  },
+  component: lazyRouteComponent(() => import('./screens/impact/ImpactScreen'), 'ImpactScreen'),
+});
+
 export interface CalendarSearch {
   /** First day shown, as `2026-12-01`. */
   from?: string;
@@ -114,7 +129,7 @@ const calendar = createRoute({
 });
 
 export const router = createRouter({
-  routeTree: root.addChildren([home, inventory, object, create, map, calendar]),
+  routeTree: root.addChildren([home, inventory, object, create, map, impact, calendar]),
   defaultPreload: 'intent',
   defaultErrorComponent: ErrorScreen,
   scrollRestoration: true,

@@ -44,6 +44,9 @@ export const KINDS: KindRow[] = [
   row('Instance', 'services.quarterdeck.dev', 'instances', true, {
     fields: ['spec.service', 'spec.host.name', 'status.phase'],
   }),
+  row('Workload', 'services.quarterdeck.dev', 'workloads', true),
+  row('WorkloadRevision', 'services.quarterdeck.dev', 'workloadrevisions', true),
+  row('SavedView', 'page.quarterdeck.dev', 'savedviews', true),
   row('Run', WORK, 'runs', true, {
     columns: [
       { name: 'Runbook', path: 'spec.runbook' },

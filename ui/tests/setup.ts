@@ -1,6 +1,9 @@
 // What jsdom lacks of a browser, as far as the page needs it.
-import { cleanup } from '@testing-library/react';
+import { cleanup, configure } from '@testing-library/react';
 import { afterEach, vi } from 'vitest';
+
+// Deadlines for a machine that does other things as well; what is there is found at once.
+configure({ asyncUtilTimeout: 15_000 });
 
 class Observer {
   observe() {}

@@ -58,8 +58,9 @@ pub use audit::{Audit, AuditError, LogFile, OwnWrite, Policy};
 pub use fairness::{Limits, Most, Places};
 pub use identity::{Algorithm, Authentication, Caller, Issuer, OidcSettings, SigningKeys};
 pub use install::Installed;
+pub use quarterdeck_graphql::AnswerImpact;
 pub use rules::{DeletionRule, PreviewRule, Rule, Rules};
-pub use server::{AnswerImpact, Api};
+pub use server::Api;
 pub use status::ApiError;
 
 /// The threads that the API is served on.

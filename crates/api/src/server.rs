@@ -30,12 +30,8 @@ use hyper_util::{
         graceful::{GracefulShutdown, Watcher},
     },
 };
-use quarterdeck_graphql::Graph;
-use quarterdeck_model::{
-    FieldErrors,
-    agent::session::SESSIONS_MAX,
-    kinds::{ImpactReportSpec, ImpactReportStatus},
-};
+use quarterdeck_graphql::{AnswerImpact, Graph};
+use quarterdeck_model::agent::session::SESSIONS_MAX;
 use quarterdeck_store::Store;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use std::{
@@ -91,10 +87,6 @@ pub struct Api {
     stop: signal::Receiver<bool>,
 }
 
-/// Answers what breaks if something goes.
-pub type AnswerImpact =
-    Arc<dyn Fn(&ImpactReportSpec) -> Result<ImpactReportStatus, FieldErrors> + Send + Sync>;
-
 /// What a request asks for, once its caller may ask it.
 struct Asked {
     endpoint: Endpoint,
@@ -148,6 +140,7 @@ impl Api {
     /// The same that answers what breaks if something goes.
     #[must_use]
     pub fn with_impacts(mut self, impacts: AnswerImpact) -> Self {
+        self.graph = self.graph.with_impacts(impacts.clone());
         self.impacts = Some(impacts);
         self
     }

@@ -95,7 +95,8 @@ pub(crate) async fn graph(
     while let Some((object, distance)) = queue.pop_front() {
         let from = Named::of(&object);
         let mut hidden = 0;
-        for group in links::groups(&moment.world, &object, |relation| asked.follows(relation)) {
+        let follows = |relation: &str| asked.follows(relation);
+        for group in links::groups(&moment.world, &object, || moment.users(), follows) {
             moment.charge(1 + group.objects.len() / COUNTED).await?;
             let (relation, outward) = (group.relation, group.outward);
             let (seen, missing) = group.seen(moment);
@@ -136,8 +137,10 @@ pub(crate) async fn graph(
 
 /// What the named object is to those that name it, by what these are to it.
 fn forward<'r>(back: &'r str, from: &str, to: &str) -> &'r str {
-    if back == links::OWNERS.1 {
-        return links::OWNERS.0;
+    for (forth, other) in [links::OWNERS, links::USES] {
+        if back == other {
+            return forth;
+        }
     }
     let same =
         |link: &&links::Link| link.back == back && link.from.kind == from && link.to.kind == to;

@@ -5,7 +5,7 @@ use crate::{
     index::Indexes,
     map::{Look, Maps, Unlooked},
     moment::{LONGEST, Moment},
-    schema::Query,
+    schema::{Query, impact::AnswerImpact},
     size::{self, FIELDS_MAX},
     tally::Tally,
     viewer::Viewer,
@@ -51,6 +51,7 @@ pub struct Graph {
     indexes: Arc<Indexes>,
     maps: Arc<Maps>,
     changes: Arc<Changes>,
+    impacts: Option<AnswerImpact>,
 }
 
 fn builder() -> SchemaBuilder<Query, EmptyMutation, EmptySubscription> {
@@ -71,7 +72,14 @@ impl Graph {
         let indexes = Arc::new(Indexes::default());
         let maps = Arc::new(Maps::new(store.clone(), indexes.clone()));
         let changes = Arc::new(Changes::new(store.clone()));
-        Self { schema, store, indexes, maps, changes }
+        Self { schema, store, indexes, maps, changes, impacts: None }
+    }
+
+    /// The same that answers what breaks if something goes.
+    #[must_use]
+    pub fn with_impacts(mut self, impacts: AnswerImpact) -> Self {
+        self.impacts = Some(impacts);
+        self
     }
 
     /// The schema, as it is published.
@@ -113,7 +121,10 @@ impl Graph {
             let alone = attempt > TRIES;
             let (store, viewer) = (self.store.clone(), viewer.clone());
             let moment = Arc::new(Moment::new(store, world, viewer, indexes, (began, alone)));
-            let request = request(question.clone(), checked.clone()).data(moment.clone());
+            let mut request = request(question.clone(), checked.clone()).data(moment.clone());
+            if let Some(impacts) = &self.impacts {
+                request = request.data(impacts.clone());
+            }
             let response = tokio::select! {
                 response = self.schema.execute(request) => response,
                 why = moment.too_large() => Response::from_errors(vec![ServerError::new(why, None)]),

@@ -31,10 +31,12 @@ mod tally;
     reason = "what is not as expected must fail the test"
 )]
 mod testing;
+mod uses;
 mod viewer;
 mod where_is;
 
 pub use changes::{Interest, Told};
 pub use graph::{Graph, Question};
 pub use map::{Look, Unlooked};
+pub use schema::impact::AnswerImpact;
 pub use viewer::{Act, Scope, Seen, Viewer};

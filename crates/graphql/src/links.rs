@@ -3,13 +3,16 @@
 //!
 //! A link goes by an indexed field, so that either end is found without looking at anything else.
 
-use crate::moment::Moment;
+use crate::{
+    moment::Moment,
+    uses::{Users, uses},
+};
 use quarterdeck_model::{
     FieldSelector, Kind as _, KindRef, LabelSelector, Object,
     kinds::{
         self, BMCScan, Campaign, Cluster, Image, Instance, Machine, MachineClass, MachinePool,
         Permit, Provider, Rack, Remedy, Run, Runbook, Schedule, Server, ServerProfile, Service,
-        Site,
+        Site, Workload, WorkloadRevision,
     },
     selector::FieldRequirement,
 };
@@ -22,6 +25,9 @@ use std::{
 
 /// What an owner is called by what belongs to it, and the other way round.
 pub(crate) const OWNERS: (&str, &str) = ("owner", "dependents");
+
+/// What a service that another uses is called by that one, and the other way round: it names several at once.
+pub(crate) const USES: (&str, &str) = ("dependsOn", "usedBy");
 
 /// How objects of one kind name one of another.
 pub(crate) struct Link {
@@ -86,7 +92,16 @@ pub(crate) fn all() -> &'static [Link] {
             one(MachinePool::info(), Image::info(), "image", "pools", "spec.template.spec.image"),
             one(Provider::info(), Site::info(), "site", "providers", "spec.metal.site"),
             one(BMCScan::info(), Site::info(), "site", "scans", "spec.site"),
+            one(Workload::info(), Service::info(), "service", "workloads", "spec.service"),
             one(Instance::info(), Service::info(), "service", "instances", "spec.service"),
+            one(Instance::info(), Workload::info(), "workload", "instances", "spec.workload"),
+            one(
+                WorkloadRevision::info(),
+                Workload::info(),
+                "workload",
+                "revisions",
+                "spec.workload",
+            ),
             one(Run::info(), Runbook::info(), "runbook", "runs", "spec.runbook"),
             one(Campaign::info(), Runbook::info(), "runbook", "campaigns", "spec.runbook"),
             one(Schedule::info(), Runbook::info(), "runbook", "schedules", "spec.run.runbook"),
@@ -208,6 +223,9 @@ pub(crate) fn kind(name: &str) -> Option<KindRef> {
 /// The names of what objects of a kind are linked with.
 pub(crate) fn relations(of: KindRef) -> Vec<&'static str> {
     let mut names: Vec<&str> = vec![OWNERS.0, OWNERS.1];
+    if of == Service::info() {
+        names.extend([USES.0, USES.1]);
+    }
     names.extend(all().iter().filter(|link| link.from == of).map(|link| link.relation));
     names.extend(all().iter().filter(|link| link.to == of).map(|link| link.back));
     names.sort_unstable();
@@ -215,12 +233,21 @@ pub(crate) fn relations(of: KindRef) -> Vec<&'static str> {
     names
 }
 
-/// All that an object is linked with by relations that are `wanted`, in the order of the list of links.
-pub(crate) fn groups(world: &World, object: &Object, wanted: impl Fn(&str) -> bool) -> Vec<Group> {
+/// All that an object is linked with by relations that are `wanted`, in the order of the list of links. `users` is asked
+/// for only where it is needed.
+pub(crate) fn groups(
+    world: &World,
+    object: &Object,
+    users: impl Fn() -> Arc<Users>,
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<Group> {
     let mut groups: BTreeMap<(usize, bool), Group> = BTreeMap::new();
     let place = |relation: &str, outward: bool| {
+        if let Some(at) = [USES.0, USES.1].iter().position(|uses| *uses == relation) {
+            return at;
+        }
         let same = |link: &Link| (if outward { link.relation } else { link.back }) == relation;
-        all().iter().position(same).unwrap_or(usize::MAX)
+        all().iter().position(same).map_or(usize::MAX, |at| at + 2)
     };
     let mut add = |relation: &'static str, found: Found| {
         let outward = !matches!(found, Found::Naming(_));
@@ -252,6 +279,23 @@ pub(crate) fn groups(world: &World, object: &Object, wanted: impl Fn(&str) -> bo
             if !naming.is_empty() {
                 add(link.back, Found::Naming(naming));
             }
+        }
+    }
+    if object.kind == Service::info() && wanted(USES.0) {
+        for (namespace, name, _) in uses(object) {
+            let found = world.get(Service::info(), &namespace, &name);
+            let named = Named { kind: Service::info().kind, namespace, name };
+            add(USES.0, Found::Named(named, found));
+        }
+    }
+    if object.kind == Service::info() && wanted(USES.1) {
+        let users = users();
+        let using = users.of(object.namespace(), object.name());
+        let using =
+            using.filter_map(|(namespace, name)| world.get(Service::info(), namespace, name));
+        let using: Vec<Arc<Object>> = using.collect();
+        if !using.is_empty() {
+            add(USES.1, Found::Naming(using));
         }
     }
     if wanted(OWNERS.0) {
@@ -303,13 +347,49 @@ mod tests {
             Moment::new(store, world.clone(), Arc::new(Sees(sees)), indexes, began)
         };
         let told = |sees| {
-            let groups = groups(&world, &owned, |relation| relation == OWNERS.0);
-            let (seen, missing) = groups.into_iter().next().unwrap().seen(&moment(sees));
+            let moment = moment(sees);
+            let groups = groups(&world, &owned, || moment.users(), |relation| relation == OWNERS.0);
+            let (seen, missing) = groups.into_iter().next().unwrap().seen(&moment);
             let seen: Vec<String> = seen.iter().map(|it| it.name().to_owned()).collect();
             (seen.join(" "), missing.into_iter().map(|it| it.name).collect::<Vec<_>>().join(" "))
         };
         assert_eq!(told(Some("a")), ("a-seen".into(), "y z".into()));
         assert_eq!(told(None), ("b-secret a-seen".into(), "y".into()));
+    }
+
+    #[tokio::test]
+    async fn services_are_linked_both_ways_with_those_that_they_use_and_nobody_is_told_of_what_may_not_be_seen()
+     {
+        let held = Held::new().await;
+        let service = Service::info();
+        let on = json!({"spec": {"dependsOn": [
+            {"name": "a-db"}, {"name": "b-hidden", "namespace": "other"}, {"name": "a-gone", "type": "Soft"},
+        ]}});
+        held.put(service, "shop", "a-web", on).await;
+        held.put(service, "shop", "a-db", json!({})).await;
+        let on = json!({"spec": {"dependsOn": [{"name": "a-db", "namespace": "shop"}]}});
+        held.put(service, "other", "b-hidden", on).await;
+        let world = held.store.world();
+        let told = |name: &str, sees| {
+            let began = (std::time::Instant::now(), false);
+            let (store, shared) = (held.store.clone(), Arc::default());
+            let moment = Moment::new(store, world.clone(), Arc::new(Sees(sees)), shared, began);
+            let object = world.get(service, "shop", name).unwrap();
+            let is = |relation: &str| [USES.0, USES.1].contains(&relation);
+            let groups = groups(&world, &object, || moment.users(), is);
+            let said = groups.into_iter().map(|group| {
+                let relation = group.relation;
+                let (seen, missing) = group.seen(&moment);
+                let seen = seen.iter().map(|it| it.name().to_owned());
+                let missing = missing.iter().map(|it| format!("?{}", it.name));
+                format!("{relation}: {}", seen.chain(missing).collect::<Vec<_>>().join(" "))
+            });
+            said.collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(told("a-web", None), "dependsOn: a-db b-hidden ?a-gone");
+        assert_eq!(told("a-db", None), "usedBy: b-hidden a-web");
+        assert_eq!(told("a-web", Some("a")), "dependsOn: a-db ?b-hidden ?a-gone");
+        assert_eq!(told("a-db", Some("a")), "usedBy: a-web");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use crate::{
     index::{Index, Indexes, Moved},
+    uses::Users,
     viewer::{Act, Scope, Viewer},
 };
 use async_graphql::{Context, Error};
@@ -16,7 +17,7 @@ use quarterdeck_store::{ListQuery, Store, World};
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -47,6 +48,7 @@ pub(crate) struct Moment {
     pub(crate) now: Timestamp,
     indexes: Arc<Indexes>,
     scopes: Mutex<HashMap<Arc<str>, Arc<Scope>>>,
+    users: OnceLock<Arc<Users>>,
     read: AtomicUsize,
     /// Fields and bytes of the answer so far.
     fields: AtomicUsize,
@@ -80,6 +82,7 @@ impl Moment {
             now: Timestamp::now(),
             indexes,
             scopes: Mutex::default(),
+            users: OnceLock::new(),
             read: AtomicUsize::new(0),
             fields: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
@@ -181,6 +184,11 @@ impl Moment {
         let namespace = Some(namespace);
         let query = ListQuery { kind, namespace, labels, fields, after: None, limit: None };
         self.seen(self.world.list(&query).items)
+    }
+
+    /// Which services use which.
+    pub(crate) fn users(&self) -> Arc<Users> {
+        self.users.get_or_init(|| self.indexes.users.at(&self.store, &self.world)).clone()
     }
 
     /// The index of a kind.

@@ -20,6 +20,7 @@ const TONES: Record<string, Tone> = {
   On: 'ok',
   Bound: 'ok',
   Valid: 'ok',
+  Stable: 'ok',
   // Moving
   Inspecting: 'busy',
   Provisioning: 'busy',
@@ -31,6 +32,8 @@ const TONES: Record<string, Tone> = {
   Starting: 'busy',
   Stopping: 'busy',
   Progressing: 'busy',
+  Scaling: 'busy',
+  RollingOut: 'busy',
   // Waiting for somebody or something
   Waiting: 'wait',
   Queued: 'wait',
@@ -51,6 +54,7 @@ const TONES: Record<string, Tone> = {
   Unavailable: 'fail',
   Down: 'fail',
   NotReady: 'fail',
+  RolledBack: 'fail',
   False: 'fail',
   // Neither
   Registered: 'idle',
@@ -168,6 +172,9 @@ const ICONS = {
   list: 'M2 4h12M2 8h12M2 12h12',
   columns: 'M2 3h12v10H2zM6 3v10M10 3v10',
   filter: 'M2 3h12L9.5 8.500V13l-3 1.500v-6z',
+  bookmark: 'M4 2h8v12l-4-3.500L4 14z',
+  plus: 'M8 3v10M3 8h10',
+  impact: 'M9 1.500 3.5 9H8l-1 5.500L12.5 7H8z',
   help: 'M5.8 6a2.2 2.2 0 1 1 3.2 2c-.7.4-1 .800-1 1.700M8 12.300h.01',
 } as const;
 
@@ -198,6 +205,7 @@ export function iconOf(kind: string): IconName {
     Site: 'site',
     Service: 'service',
     Instance: 'service',
+    Workload: 'service',
     Run: 'run',
     Campaign: 'campaign',
     Permit: 'permit',

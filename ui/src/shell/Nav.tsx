@@ -10,12 +10,20 @@ const GROUPS: { title: string; kinds: string[] }[] = [
   { title: 'Work', kinds: ['Run', 'Campaign', 'Permit', 'Schedule', 'Freeze', 'Runbook', 'Remedy'] },
 ];
 
-function Place({ to, icon, label }: { to: '/' | '/map' | '/calendar'; icon: IconName; label: string }) {
+function Place({
+  to,
+  icon,
+  label,
+}: {
+  to: '/' | '/map' | '/impact' | '/calendar';
+  icon: IconName;
+  label: string;
+}) {
   return (
     <li>
       <Link to={to} className="place" activeOptions={{ exact: to === '/', includeSearch: false }}>
         <Icon name={icon} />
-        {label}
+        <span className="grow">{label}</span>
       </Link>
     </li>
   );
@@ -63,6 +71,7 @@ export function Nav() {
       <ul>
         <Place to="/" icon="home" label="Home" />
         <Place to="/map" icon="map" label="Fleet map" />
+        <Place to="/impact" icon="impact" label="Impact" />
         <Place to="/calendar" icon="calendar" label="Calendar" />
       </ul>
       {GROUPS.map((group) => (

@@ -18,7 +18,7 @@ export function Notifications() {
         queryFn: ({ signal }) => query(WaitingOnMeDocument, {}, signal),
         staleTime: EVERY_MS,
       },
-      [{ kind: 'Permit' }],
+      [{ kind: 'Permit' }, { kind: 'Run' }],
       EVERY_MS,
     ).data?.home.waiting ?? [];
   const label = waiting.length === 0 ? 'Nothing waits for you' : `${waiting.length} wait for you`;

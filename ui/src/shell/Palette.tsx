@@ -9,10 +9,11 @@ import { Icon, iconOf, Status, type IconName } from '../design/glyphs';
 import { chooseTheme } from '../lib/theme';
 import { titleOf } from './Nav';
 import { useOpen } from './links';
+import { useGoTo, useSavedViews } from './Views';
 
 interface Choice {
   id: string;
-  group: 'Objects' | 'Pages' | 'Actions';
+  group: 'Objects' | 'Views' | 'Pages' | 'Actions';
   icon: IconName;
   label: string;
   aside?: string;
@@ -44,10 +45,21 @@ function useObjects(text: string): Choice[] {
   }));
 }
 
+function useViews(): Choice[] {
+  const go = useGoTo();
+  return useSavedViews().map((view) => ({
+    id: view.uid,
+    group: 'Views' as const,
+    icon: 'bookmark' as const,
+    label: view.title,
+    act: () => go(view.path),
+  }));
+}
+
 function usePages(): Choice[] {
   const navigate = useNavigate();
   const kinds = useKinds();
-  const page = (label: string, icon: IconName, to: '/' | '/map' | '/calendar'): Choice => ({
+  const page = (label: string, icon: IconName, to: '/' | '/map' | '/impact' | '/calendar'): Choice => ({
     id: to,
     group: 'Pages',
     icon,
@@ -57,6 +69,7 @@ function usePages(): Choice[] {
   return [
     page('Home', 'home', '/'),
     page('Fleet map', 'map', '/map'),
+    page('What breaks if something goes', 'impact', '/impact'),
     page('Change calendar', 'calendar', '/calendar'),
     ...kinds.all
       .filter((info) => info.verbs.includes('list'))
@@ -111,7 +124,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const wanted = useDeferredValue(text.trim());
   const objects = useObjects(wanted);
-  const rest = [...usePages(), ...useActions()].filter((choice) =>
+  const rest = [...useViews(), ...usePages(), ...useActions()].filter((choice) =>
     matches(choice.label, choice.aside ?? '', wanted),
   );
   // A page that is named exactly comes before what merely has the word in it.

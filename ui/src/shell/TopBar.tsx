@@ -10,6 +10,7 @@ import { useNow } from '../lib/now';
 import { chooseTheme, useTheme, type Theme } from '../lib/theme';
 import { clock, span } from '../lib/time';
 import { Notifications } from './Notifications';
+import { Views } from './Views';
 
 export function TopBar({ onSearch, onHelp }: { onSearch: () => void; onHelp: () => void }) {
   return (
@@ -21,6 +22,7 @@ export function TopBar({ onSearch, onHelp }: { onSearch: () => void; onHelp: () 
         <kbd>K</kbd>
       </button>
       <Namespace />
+      <Views />
       <span className="grow" />
       <Live />
       <Notifications />

@@ -12,6 +12,7 @@ export function useGoKeys(): void {
   useKeys([
     { keys: 'g h', does: 'Go to the first page', act: () => void navigate({ to: '/' }) },
     { keys: 'g m', does: 'Go to the fleet map', act: () => void navigate({ to: '/map' }) },
+    { keys: 'g i', does: 'Go to what breaks if something goes', act: () => void navigate({ to: '/impact' }) },
     list('g s', 'Go to servers', 'servers'),
     list('g a', 'Go to machines', 'machines'),
     list('g v', 'Go to services', 'services'),

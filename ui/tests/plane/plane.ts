@@ -43,6 +43,14 @@ export class Plane {
     step: string | null;
     message: string;
   }[] = [];
+  /** What is answered when it is asked what breaks. */
+  impact: (targets: { kind: string; name: string }[]) => unknown = () => ({
+    servers: 0,
+    instances: 0,
+    verdict: null,
+    servicesHit: 0,
+    services: [],
+  });
   private revision = 100;
   private uid = 1;
 

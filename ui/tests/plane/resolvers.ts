@@ -425,6 +425,15 @@ export function resolvers(plane: Plane): Row {
     };
   }
 
+  function uses(service: Manifest): { namespace: string; name: string; type: string }[] {
+    const named = (value(service, 'spec.dependsOn') as Row[] | undefined) ?? [];
+    return named.map((each) => ({
+      namespace: text(each['namespace']) || (service.metadata.namespace ?? ''),
+      name: text(each['name']),
+      type: each['type'] === 'Soft' ? 'SOFT' : 'HARD',
+    }));
+  }
+
   function service({ namespace, name }: { namespace: string; name: string }): Row | null {
     const object = plane.find('Service', namespace, name);
     if (!object) return null;
@@ -449,6 +458,20 @@ export function resolvers(plane: Plane): Row {
       phases: counted(instances, 'status.phase'),
       sites: [],
       racks: [],
+      dependsOn: uses(object).map(({ namespace: ns, name: other, type }) => ({
+        type,
+        service: reference('Service', ns, other),
+      })),
+      usedBy: plane.objects
+        .filter((each) => each.kind === 'Service')
+        .flatMap((each) =>
+          uses(each)
+            .filter((used) => used.namespace === namespace && used.name === name)
+            .map(({ type }) => ({
+              type,
+              service: reference('Service', each.metadata.namespace ?? '', each.metadata.name ?? ''),
+            })),
+        ),
       permits: permits((permit) =>
         ((value(permit, 'status.services') as Row[] | undefined) ?? []).some(
           (each) => each['service'] === `${namespace}/${name}`,
@@ -549,6 +572,7 @@ export function resolvers(plane: Plane): Row {
     run,
     campaign,
     service,
+    impact: ({ targets }: { targets: { kind: string; name: string }[] }) => plane.impact(targets),
     rack,
     calendar: () =>
       plane.objects

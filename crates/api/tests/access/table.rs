@@ -62,6 +62,7 @@ fn row(resource: &str) -> (Level, Level) {
         | "services.services.quarterdeck.dev"
         | "workloads.services.quarterdeck.dev"
         | "workloads/scale.services.quarterdeck.dev"
+        | "savedviews.page.quarterdeck.dev"
         | "runs.workflows.quarterdeck.dev" => (View, Edit),
         "sites/status.inventory.quarterdeck.dev"
         | "racks/status.inventory.quarterdeck.dev"

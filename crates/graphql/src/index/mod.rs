@@ -10,6 +10,7 @@ mod dictionary;
 pub(crate) use chunk::{Chunk, Mask};
 pub(crate) use columns::{Columns, Kept};
 
+use crate::uses::Newest;
 use chunk::OBJECTS_MAX;
 use quarterdeck_model::{Key, KindRef, Object, Revision};
 use quarterdeck_store::{Store, World};
@@ -201,6 +202,8 @@ type Used = (Arc<Slot>, Instant);
 /// The indexes of all kinds that are searched.
 #[derive(Default)]
 pub(crate) struct Indexes {
+    /// Which services use which.
+    pub(crate) users: Newest,
     slots: Mutex<HashMap<Arc<str>, Used>>,
 }
 

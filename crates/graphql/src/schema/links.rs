@@ -58,7 +58,7 @@ pub(crate) async fn groups(
         relations.is_none_or(|relations| relations.iter().any(|wanted| wanted == relation))
     };
     let mut groups = Vec::new();
-    for group in links::groups(&moment.world, object, wanted) {
+    for group in links::groups(&moment.world, object, || moment.users(), wanted) {
         let (relation, outward, all) = (group.relation, group.outward, group.objects.len());
         let (mut seen, missing) = group.seen(moment);
         moment.charge(first.min(seen.len()) + all / COUNTED).await?;

@@ -5,6 +5,7 @@ pub(crate) mod campaign;
 pub(crate) mod events;
 pub(crate) mod fleet;
 pub(crate) mod home;
+pub(crate) mod impact;
 pub(crate) mod kinds;
 pub(crate) mod links;
 pub(crate) mod object;
@@ -27,6 +28,7 @@ use calendar::CalendarEntry;
 use campaign::Campaign;
 use fleet::{Fleet, PlaceInput, PlaceLevel};
 use home::Home;
+use impact::{AnswerImpact, Impact, ImpactTarget};
 use kinds::{KindInfo, Me};
 use object::Node;
 use quarterdeck_model::{Kind as _, KindRef, kinds as model};
@@ -162,6 +164,12 @@ impl Query {
             Some(rack) => rack::rack(moment, rack).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// What breaks if these go, all at once: an ImpactReport, which whoever is known to the plane may ask for.
+    async fn impact(&self, ctx: &Context<'_>, targets: Vec<ImpactTarget>) -> Result<Impact, Error> {
+        let answer = ctx.data_opt::<AnswerImpact>();
+        impact::impact(moment::of(ctx)?, answer, targets).await
     }
 
     /// What happens, or may not happen, between two moments: at most 1,000 entries, by their start.

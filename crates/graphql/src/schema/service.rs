@@ -1,16 +1,16 @@
 //! A service, as its page shows it.
 
 use super::{
-    object::{Node, ValueCount},
+    object::{Node, Reference, ValueCount},
     permit::{Permit, count},
     run::unreadable,
     scalars::Time,
 };
 use crate::{
     moment::{self, Moment},
-    where_is,
+    uses, where_is,
 };
-use async_graphql::{Context, Error, Object};
+use async_graphql::{Context, Enum, Error, Object, SimpleObject};
 use quarterdeck_model::{Kind as _, Object as Stored, kinds};
 use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 
@@ -37,6 +37,32 @@ impl Service {
         moment.charge(found.len() / 4).await?;
         Ok(found)
     }
+}
+
+/// What becomes of a service when one that it uses is down.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DependencyType {
+    /// It is down as well.
+    Hard,
+    /// It does less, or less well.
+    Soft,
+}
+
+impl From<kinds::Dependency> for DependencyType {
+    fn from(kind: kinds::Dependency) -> Self {
+        match kind {
+            kinds::Dependency::Hard => Self::Hard,
+            kinds::Dependency::Soft => Self::Soft,
+        }
+    }
+}
+
+/// One service uses another.
+#[derive(SimpleObject)]
+pub(crate) struct Dependency {
+    /// The other service.
+    service: Reference,
+    r#type: DependencyType,
 }
 
 /// The most frequent values first.
@@ -122,6 +148,31 @@ impl Service {
         Ok(counted(found.iter().map(rack)))
     }
 
+    /// Services that it uses, as it names them: they may not be there.
+    async fn depends_on(&self) -> Vec<Dependency> {
+        let named = uses::uses(&self.stored).into_iter();
+        named.map(|(namespace, name, kind)| dependency(&namespace, &name, kind)).collect()
+    }
+
+    /// Services that use it, of those that may be seen.
+    async fn used_by(&self, ctx: &Context<'_>) -> Result<Vec<Dependency>, Error> {
+        let moment = moment::of(ctx)?;
+        let (own, name) = (self.stored.namespace(), self.stored.name());
+        let users = moment.users();
+        let users: Vec<Arc<Stored>> = users
+            .of(own, name)
+            .filter_map(|(namespace, name)| moment.get(kinds::Service::info(), namespace, name))
+            .collect();
+        moment.charge(users.len()).await?;
+        let told = users.iter().filter_map(|user| {
+            let named = uses::uses(user).into_iter();
+            let (.., kind) =
+                named.filter(|(at, it, _)| at == own && it == name).max_by_key(|it| it.2)?;
+            Some(dependency(user.namespace(), user.name(), kind))
+        });
+        Ok(told.collect())
+    }
+
     /// Permits that take instances of it, or wait for it.
     async fn permits(&self, ctx: &Context<'_>) -> Result<Vec<Permit>, Error> {
         let moment = moment::of(ctx)?;
@@ -140,6 +191,11 @@ impl Service {
             .filter(|it| it.is_of(&full))
             .collect())
     }
+}
+
+fn dependency(namespace: &str, name: &str, kind: kinds::Dependency) -> Dependency {
+    let service = Reference::read(kinds::Service::info(), name, namespace);
+    Dependency { service, r#type: kind.into() }
 }
 
 /// Tells an instance's service in full.

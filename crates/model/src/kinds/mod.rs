@@ -28,6 +28,7 @@ mod resource;
 pub mod resource_quota;
 mod run;
 mod runbook;
+mod saved_view;
 mod schedule;
 mod secret;
 mod server;
@@ -107,6 +108,7 @@ pub use runbook::{
     Approve, Compensation, ForEach, Handler, NESTING_MAX, Parameter, ParameterType, Retry, Runbook,
     RunbookSpec, RunbookStatus, RunbookTarget, Step, Then,
 };
+pub use saved_view::{SavedView, SavedViewSpec, SavedViewStatus};
 pub use schedule::{
     ConcurrencyPolicy, Schedule, SchedulePhase, ScheduleSpec, ScheduleStatus, ScheduledRun,
 };
@@ -148,6 +150,8 @@ pub const COMPUTE: &str = "compute.quarterdeck.dev";
 pub const SERVICES: &str = "services.quarterdeck.dev";
 /// Group of procedures.
 pub const WORKFLOWS: &str = "workflows.quarterdeck.dev";
+/// Group of what people keep of the page.
+pub const PAGE: &str = "page.quarterdeck.dev";
 /// Version of all of our kinds.
 pub const V1ALPHA1: &str = "v1alpha1";
 
@@ -206,6 +210,7 @@ fn own() -> Vec<KindRef> {
         Workload::info(),
         WorkloadRevision::info(),
         Instance::info(),
+        SavedView::info(),
     ]
 }
 

@@ -32,6 +32,13 @@ export type ChangeVerb =
   | 'CHANGED'
   | 'DELETED';
 
+/** What becomes of a service when one that it uses is down. */
+export type DependencyType =
+  /** It is down as well. */
+  | 'HARD'
+  /** It does less, or less well. */
+  | 'SOFT';
+
 /** One test of a field. Fields are those of `KindInfo.fields`, `kind`, and `metadata.labels.KEY`. */
 export type Filter = {
   field: Scalars['String']['input'];
@@ -56,6 +63,21 @@ export type FilterOp =
   | 'GREATER'
   /** The value is less than the one given. */
   | 'LESS';
+
+/** Something that goes. */
+export type ImpactTarget = {
+  /** `Site`, `Rack`, `Server`, `Machine` or `Instance`. */
+  kind: Scalars['String']['input'];
+  /** Of a Machine or an Instance. */
+  namespace?: InputMaybe<Scalars['String']['input']>;
+  name: Scalars['String']['input'];
+  /** Of a Site, only this hall. */
+  hall?: InputMaybe<Scalars['String']['input']>;
+  /** Of a Site, only this row; of the hall, when one is given. */
+  row?: InputMaybe<Scalars['String']['input']>;
+  /** Of a Site, only what hangs on this feed. */
+  powerFeed?: InputMaybe<Scalars['String']['input']>;
+};
 
 export type LinkDirection =
   | 'OUT'
@@ -88,6 +110,17 @@ export type UpcomingKind =
   | 'FREEZE'
   /** A schedule starts something. */
   | 'SCHEDULE';
+
+/** What becomes of a service, the least first. */
+export type Verdict =
+  /** It loses something, and has as many instances as its budget asks for. */
+  | 'WITHIN_BUDGET'
+  /** Something that it uses is hit, and it does less. */
+  | 'DEGRADED'
+  /** It has fewer instances than its budget asks for. */
+  | 'UNDER_BUDGET'
+  /** It has no instance left, or something is down that it cannot be without. */
+  | 'DOWN';
 
 export type RowFragment = { kind: string, plural: string, namespace?: string | null, name: string, uid: string, resourceVersion: string, phase?: string | null, created?: string | null, deleting: boolean, labels: Array<{ name: string, value: string }>, columns: Array<{ name: string, value?: unknown | null }> };
 
@@ -190,14 +223,31 @@ export type ServicePageQueryVariables = Exact<{
 }>;
 
 
-export type ServicePageQuery = { service?: { owner?: string | null, tier?: number | null, contacts: Array<string>, phase?: string | null, instances: number, down: number, budget: number, disruptionsAllowed: number, closedUntil?: string | null, phases: Array<{ value: string, count: number }>, sites: Array<{ value: string, count: number }>, racks: Array<{ value: string, count: number }>, permits: Array<{ phase: string, message?: string | null, asked?: string | null, granted?: string | null, servers: number, instances: number, approvedBy: Array<string>, reference: { kind: string, namespace?: string | null, name: string }, target?: { kind: string, namespace?: string | null, name: string, object?: { uid: string, plural: string, phase?: string | null } | null } | null, services: Array<{ service: string, instances: number }> }> } | null };
+export type ServicePageQuery = { service?: { owner?: string | null, tier?: number | null, contacts: Array<string>, phase?: string | null, instances: number, down: number, budget: number, disruptionsAllowed: number, closedUntil?: string | null, phases: Array<{ value: string, count: number }>, sites: Array<{ value: string, count: number }>, racks: Array<{ value: string, count: number }>, permits: Array<{ phase: string, message?: string | null, asked?: string | null, granted?: string | null, servers: number, instances: number, approvedBy: Array<string>, reference: { kind: string, namespace?: string | null, name: string }, target?: { kind: string, namespace?: string | null, name: string, object?: { uid: string, plural: string, phase?: string | null } | null } | null, services: Array<{ service: string, instances: number }> }>, dependsOn: Array<{ type: DependencyType, service: { kind: string, namespace?: string | null, name: string, object?: { uid: string, plural: string, phase?: string | null } | null } }>, usedBy: Array<{ type: DependencyType, service: { kind: string, namespace?: string | null, name: string, object?: { uid: string, plural: string, phase?: string | null } | null } }> } | null };
+
+export type DependencyViewFragment = { type: DependencyType, service: { kind: string, namespace?: string | null, name: string, object?: { uid: string, plural: string, phase?: string | null } | null } };
+
+export type WorkloadPageQueryVariables = Exact<{
+  namespace: Scalars['String']['input'];
+  of: Array<Filter> | Filter;
+}>;
+
+
+export type WorkloadPageQuery = { instances: { total: number, edges: Array<{ node: { name: string, namespace?: string | null, uid: string, phase?: string | null, deleting: boolean, created?: string | null, fields: Array<unknown | null> } }> }, revisions: { edges: Array<{ node: { name: string, namespace?: string | null, uid: string, created?: string | null, fields: Array<unknown | null> } }> } };
+
+export type ImpactOfQueryVariables = Exact<{
+  targets: Array<ImpactTarget> | ImpactTarget;
+}>;
+
+
+export type ImpactOfQuery = { impact: { servers: number, instances: number, verdict?: Verdict | null, servicesHit: number, services: Array<{ verdict: Verdict, why: string, instances: number, lost: number, left: number, needed: number, owner?: string | null, contacts: Array<string>, tier?: number | null, service: { kind: string, namespace?: string | null, name: string }, through?: { kind: string, namespace?: string | null, name: string } | null }> } };
 
 export type RackPageQueryVariables = Exact<{
   name: Scalars['String']['input'];
 }>;
 
 
-export type RackPageQuery = { rack?: { units: number, powerFeeds: Array<string>, place: { site: string, hall?: string | null, row?: string | null, rack?: string | null }, slots: Array<{ unit?: number | null, height: number, power?: string | null, server: { name: string, uid: string, phase?: string | null, fields: Array<unknown | null> }, machine?: { namespace?: string | null, name: string, phase?: string | null } | null, services: Array<{ value: string, count: number }> }>, services: Array<{ value: string, count: number }> } | null };
+export type RackPageQuery = { rack?: { units: number, powerFeeds: Array<string>, place: { site: string, hall?: string | null, row?: string | null, rack?: string | null }, slots: Array<{ unit?: number | null, height: number, power?: string | null, server: { name: string, uid: string, phase?: string | null, fields: Array<unknown | null> }, machine?: { namespace?: string | null, name: string, phase?: string | null } | null, services: Array<{ value: string, count: number }> }> } | null };
 
 export type CalendarPageQueryVariables = Exact<{
   from: Scalars['Time']['input'];
@@ -206,6 +256,11 @@ export type CalendarPageQueryVariables = Exact<{
 
 
 export type CalendarPageQuery = { calendar: Array<{ id: string, kind: CalendarKind, title: string, start: string, end?: string | null, collides: Array<string>, subject: { kind: string, namespace?: string | null, name: string, object?: { uid: string, plural: string, phase?: string | null } | null } }> };
+
+export type SavedViewsQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type SavedViewsQuery = { search: { edges: Array<{ node: { name: string, namespace?: string | null, uid: string, fields: Array<unknown | null> } }> } };
 
 export type PermitViewFragment = { phase: string, message?: string | null, asked?: string | null, granted?: string | null, servers: number, instances: number, approvedBy: Array<string>, reference: { kind: string, namespace?: string | null, name: string }, target?: { kind: string, namespace?: string | null, name: string, object?: { uid: string, plural: string, phase?: string | null } | null } | null, services: Array<{ service: string, instances: number }> };
 
@@ -278,6 +333,23 @@ export const RefFragmentDoc = new TypedDocumentString(`
   }
 }
     `, {"fragmentName":"Ref"}) as unknown as TypedDocumentString<RefFragment, unknown>;
+export const DependencyViewFragmentDoc = new TypedDocumentString(`
+    fragment DependencyView on Dependency {
+  type
+  service {
+    ...Ref
+  }
+}
+    fragment Ref on Reference {
+  kind
+  namespace
+  name
+  object {
+    uid
+    plural
+    phase
+  }
+}`, {"fragmentName":"DependencyView"}) as unknown as TypedDocumentString<DependencyViewFragment, unknown>;
 export const PermitViewFragmentDoc = new TypedDocumentString(`
     fragment PermitView on Permit {
   reference {
@@ -742,6 +814,12 @@ export const ServicePageDocument = new TypedDocumentString(`
     permits {
       ...PermitView
     }
+    dependsOn {
+      ...DependencyView
+    }
+    usedBy {
+      ...DependencyView
+    }
   }
 }
     fragment Ref on Reference {
@@ -752,6 +830,12 @@ export const ServicePageDocument = new TypedDocumentString(`
     uid
     plural
     phase
+  }
+}
+fragment DependencyView on Dependency {
+  type
+  service {
+    ...Ref
   }
 }
 fragment PermitView on Permit {
@@ -775,6 +859,79 @@ fragment PermitView on Permit {
   }
   approvedBy
 }`) as unknown as TypedDocumentString<ServicePageQuery, ServicePageQueryVariables>;
+export const WorkloadPageDocument = new TypedDocumentString(`
+    query WorkloadPage($namespace: String!, $of: [Filter!]!) {
+  instances: search(
+    kinds: ["Instance"]
+    namespaces: [$namespace]
+    filters: $of
+    sort: {field: "metadata.name"}
+    first: 200
+  ) {
+    total
+    edges {
+      node {
+        name
+        namespace
+        uid
+        phase
+        deleting
+        created
+        fields(
+          paths: ["spec.revision", "spec.host.kind", "spec.host.name", "status.message"]
+        )
+      }
+    }
+  }
+  revisions: search(
+    kinds: ["WorkloadRevision"]
+    namespaces: [$namespace]
+    filters: $of
+    first: 200
+  ) {
+    edges {
+      node {
+        name
+        namespace
+        uid
+        created
+        fields(paths: ["spec.revision", "spec.template"])
+      }
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<WorkloadPageQuery, WorkloadPageQueryVariables>;
+export const ImpactOfDocument = new TypedDocumentString(`
+    query ImpactOf($targets: [ImpactTarget!]!) {
+  impact(targets: $targets) {
+    servers
+    instances
+    verdict
+    servicesHit
+    services {
+      service {
+        kind
+        namespace
+        name
+      }
+      verdict
+      why
+      instances
+      lost
+      left
+      needed
+      through {
+        kind
+        namespace
+        name
+      }
+      owner
+      contacts
+      tier
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<ImpactOfQuery, ImpactOfQueryVariables>;
 export const RackPageDocument = new TypedDocumentString(`
     query RackPage($name: String!) {
   rack(name: $name) {
@@ -808,10 +965,6 @@ export const RackPageDocument = new TypedDocumentString(`
         count
       }
     }
-    services {
-      value
-      count
-    }
   }
 }
     `) as unknown as TypedDocumentString<RackPageQuery, RackPageQueryVariables>;
@@ -839,6 +992,20 @@ export const CalendarPageDocument = new TypedDocumentString(`
     phase
   }
 }`) as unknown as TypedDocumentString<CalendarPageQuery, CalendarPageQueryVariables>;
+export const SavedViewsDocument = new TypedDocumentString(`
+    query SavedViews {
+  search(kinds: ["SavedView"], filters: [], facets: [], first: 200) {
+    edges {
+      node {
+        name
+        namespace
+        uid
+        fields(paths: ["spec.title", "spec.path", "spec.owner"])
+      }
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<SavedViewsQuery, SavedViewsQueryVariables>;
 export const RunPageDocument = new TypedDocumentString(`
     query RunPage($namespace: String!, $name: String!) {
   run(namespace: $namespace, name: $name) {

@@ -31,11 +31,423 @@ export interface components {
                     /** @description Its name. */
                     name: string;
                 };
+                /**
+                 * Format: int32
+                 * @description How much it matters beside others: of those that do not fit on a host, higher ones stay.
+                 */
+                priority?: number;
+                /**
+                 * Format: int64
+                 * @description Which revision of its workload it is.
+                 */
+                revision?: number;
                 /** @description Name of the Service, in the same namespace. */
                 service: string;
+                /** @description What the agent of its host runs. Without it, something else runs it and says so in its status. */
+                template?: {
+                    /** @description The containers. Several share one network: they reach each other at `localhost`. */
+                    containers: {
+                        /** @description Its arguments, in place of the image's. */
+                        args?: string[];
+                        /** @description What is run, in place of the image's entry point. There is no shell, and nothing in it is replaced. */
+                        command?: string[];
+                        /** @description Its environment, beside the image's. */
+                        env?: {
+                            /** @description Its name. */
+                            name: string;
+                            /** @description Its value, as it is: nothing in it is replaced. */
+                            value?: string;
+                            /** @description Where its value comes from. */
+                            valueFrom?: {
+                                /** @description A value of a Secret in the same namespace. */
+                                secretKeyRef: {
+                                    /** @description Its key. */
+                                    key: string;
+                                    /** @description Name of the Secret. */
+                                    name: string;
+                                    /** @description The container runs without it, when it is not there. */
+                                    optional?: boolean;
+                                };
+                            };
+                        }[];
+                        /** @description Its image, by tag or digest: `registry.example.com/shop/api:1.4` or `…@sha256:…`. */
+                        image: string;
+                        /**
+                         * @description When its image is pulled. `Always` if it has the tag `latest` or none, else `IfNotPresent`, when not set.
+                         * @enum {string}
+                         */
+                        imagePullPolicy?: "Always" | "IfNotPresent" | "Never";
+                        /** @description What is done at the turns of its life. */
+                        lifecycle?: {
+                            /** @description Done before it is told to end. That takes from its grace period. */
+                            preStop?: {
+                                /** @description A command run in the container. */
+                                exec: {
+                                    /** @description The program and its arguments. There is no shell. */
+                                    command: string[];
+                                };
+                            };
+                        };
+                        /** @description Whether it lives. When it fails, it is started again. */
+                        livenessProbe?: {
+                            /** @description A command in the container: one that ends with 0 is good. */
+                            exec?: {
+                                /** @description The program and its arguments. There is no shell. */
+                                command: string[];
+                            };
+                            /**
+                             * Format: int32
+                             * @description Bad answers in a row that decide.
+                             * @default 3
+                             */
+                            failureThreshold: number;
+                            /** @description An HTTP request: an answer from 200 to 399 is good. */
+                            httpGet?: {
+                                /** @description Headers of the request. */
+                                httpHeaders?: {
+                                    /** @description Its name. */
+                                    name: string;
+                                    /** @description Its value. */
+                                    value: string;
+                                }[];
+                                /**
+                                 * @description Path, and query.
+                                 * @default /
+                                 */
+                                path: string;
+                                /** @description Port of the container, by number or name. */
+                                port: unknown;
+                                /**
+                                 * @description `HTTP` or `HTTPS`. No certificate is checked.
+                                 *
+                                 *     HTTP: Plain.
+                                 *     HTTPS: With TLS.
+                                 * @default HTTP
+                                 * @enum {string}
+                                 */
+                                scheme: "HTTP" | "HTTPS";
+                            };
+                            /**
+                             * Format: int32
+                             * @description Seconds from the container's start to the first of them.
+                             */
+                            initialDelaySeconds?: number;
+                            /**
+                             * Format: int32
+                             * @description Seconds from one to the next.
+                             * @default 10
+                             */
+                            periodSeconds: number;
+                            /**
+                             * Format: int32
+                             * @description Good answers in a row that decide.
+                             * @default 1
+                             */
+                            successThreshold: number;
+                            /** @description A TCP connection: one that opens is good. */
+                            tcpSocket?: {
+                                /** @description Port of the container, by number or name. */
+                                port: unknown;
+                            };
+                            /**
+                             * Format: int32
+                             * @description Seconds after which no answer is a bad one.
+                             * @default 1
+                             */
+                            timeoutSeconds: number;
+                        };
+                        /** @description Its name among those of its instance. */
+                        name: string;
+                        /** @description Ports it listens on. */
+                        ports?: {
+                            /**
+                             * Format: int32
+                             * @description Its number.
+                             */
+                            containerPort: number;
+                            /**
+                             * Format: int32
+                             * @description Port of the host at which it is reached; not from outside the host, when not set.
+                             */
+                            hostPort?: number;
+                            /** @description Its name, for probes. */
+                            name?: string;
+                            /**
+                             * @description Its protocol.
+                             *
+                             *     TCP: TCP.
+                             *     UDP: UDP.
+                             * @default TCP
+                             * @enum {string}
+                             */
+                            protocol: "TCP" | "UDP";
+                        }[];
+                        /** @description Whether it can do its work. */
+                        readinessProbe?: {
+                            /** @description A command in the container: one that ends with 0 is good. */
+                            exec?: {
+                                /** @description The program and its arguments. There is no shell. */
+                                command: string[];
+                            };
+                            /**
+                             * Format: int32
+                             * @description Bad answers in a row that decide.
+                             * @default 3
+                             */
+                            failureThreshold: number;
+                            /** @description An HTTP request: an answer from 200 to 399 is good. */
+                            httpGet?: {
+                                /** @description Headers of the request. */
+                                httpHeaders?: {
+                                    /** @description Its name. */
+                                    name: string;
+                                    /** @description Its value. */
+                                    value: string;
+                                }[];
+                                /**
+                                 * @description Path, and query.
+                                 * @default /
+                                 */
+                                path: string;
+                                /** @description Port of the container, by number or name. */
+                                port: unknown;
+                                /**
+                                 * @description `HTTP` or `HTTPS`. No certificate is checked.
+                                 *
+                                 *     HTTP: Plain.
+                                 *     HTTPS: With TLS.
+                                 * @default HTTP
+                                 * @enum {string}
+                                 */
+                                scheme: "HTTP" | "HTTPS";
+                            };
+                            /**
+                             * Format: int32
+                             * @description Seconds from the container's start to the first of them.
+                             */
+                            initialDelaySeconds?: number;
+                            /**
+                             * Format: int32
+                             * @description Seconds from one to the next.
+                             * @default 10
+                             */
+                            periodSeconds: number;
+                            /**
+                             * Format: int32
+                             * @description Good answers in a row that decide.
+                             * @default 1
+                             */
+                            successThreshold: number;
+                            /** @description A TCP connection: one that opens is good. */
+                            tcpSocket?: {
+                                /** @description Port of the container, by number or name. */
+                                port: unknown;
+                            };
+                            /**
+                             * Format: int32
+                             * @description Seconds after which no answer is a bad one.
+                             * @default 1
+                             */
+                            timeoutSeconds: number;
+                        };
+                        /** @description What it needs of the host, and what it may take at most. */
+                        resources?: {
+                            /** @description What it may take at most: without more of the processors it is slower, with more memory it is killed. */
+                            limits?: {
+                                /** @description Processors, such as `2`, `0.5` or `500m`. */
+                                cpu?: unknown;
+                                /** @description Memory, such as `512Mi`. */
+                                memory?: unknown;
+                            };
+                            /** @description What is kept for it. The limits, when not set. */
+                            requests?: {
+                                /** @description Processors, such as `2`, `0.5` or `500m`. */
+                                cpu?: unknown;
+                                /** @description Memory, such as `512Mi`. */
+                                memory?: unknown;
+                            };
+                        };
+                        /** @description What it may do. */
+                        securityContext?: {
+                            /** @description Rights of the kernel that are added or taken. */
+                            capabilities?: {
+                                /** @description Added. Each host says which may be. */
+                                add?: string[];
+                                /** @description Taken. */
+                                drop?: string[];
+                            };
+                            /** @description Its own files cannot be written; volumes can. */
+                            readOnlyRootFilesystem?: boolean;
+                            /**
+                             * Format: int32
+                             * @description Number of the user it runs as, in place of the image's.
+                             */
+                            runAsUser?: number;
+                        };
+                        /** @description Whether it has started. Until it has, it is asked nothing else; when it fails, it is started again. */
+                        startupProbe?: {
+                            /** @description A command in the container: one that ends with 0 is good. */
+                            exec?: {
+                                /** @description The program and its arguments. There is no shell. */
+                                command: string[];
+                            };
+                            /**
+                             * Format: int32
+                             * @description Bad answers in a row that decide.
+                             * @default 3
+                             */
+                            failureThreshold: number;
+                            /** @description An HTTP request: an answer from 200 to 399 is good. */
+                            httpGet?: {
+                                /** @description Headers of the request. */
+                                httpHeaders?: {
+                                    /** @description Its name. */
+                                    name: string;
+                                    /** @description Its value. */
+                                    value: string;
+                                }[];
+                                /**
+                                 * @description Path, and query.
+                                 * @default /
+                                 */
+                                path: string;
+                                /** @description Port of the container, by number or name. */
+                                port: unknown;
+                                /**
+                                 * @description `HTTP` or `HTTPS`. No certificate is checked.
+                                 *
+                                 *     HTTP: Plain.
+                                 *     HTTPS: With TLS.
+                                 * @default HTTP
+                                 * @enum {string}
+                                 */
+                                scheme: "HTTP" | "HTTPS";
+                            };
+                            /**
+                             * Format: int32
+                             * @description Seconds from the container's start to the first of them.
+                             */
+                            initialDelaySeconds?: number;
+                            /**
+                             * Format: int32
+                             * @description Seconds from one to the next.
+                             * @default 10
+                             */
+                            periodSeconds: number;
+                            /**
+                             * Format: int32
+                             * @description Good answers in a row that decide.
+                             * @default 1
+                             */
+                            successThreshold: number;
+                            /** @description A TCP connection: one that opens is good. */
+                            tcpSocket?: {
+                                /** @description Port of the container, by number or name. */
+                                port: unknown;
+                            };
+                            /**
+                             * Format: int32
+                             * @description Seconds after which no answer is a bad one.
+                             * @default 1
+                             */
+                            timeoutSeconds: number;
+                        };
+                        /** @description Volumes, and where it sees them. */
+                        volumeMounts?: {
+                            /** @description Path in the container. */
+                            mountPath: string;
+                            /** @description Name of the volume. */
+                            name: string;
+                            /** @description It cannot write there. Secrets and files of the spec never can be written. */
+                            readOnly?: boolean;
+                        }[];
+                        /** @description Folder it is run in, in place of the image's. */
+                        workingDir?: string;
+                    }[];
+                    /** @description Has the network of the host, in place of one of its own. */
+                    hostNetwork?: boolean;
+                    /** @description Secrets of type `kubernetes.io/dockerconfigjson`, in the same namespace, with which images are pulled. */
+                    imagePullSecrets?: {
+                        /**
+                         * @description Name.
+                         * @default
+                         */
+                        name: string;
+                    }[];
+                    /**
+                     * @description Which containers are started again once they ended.
+                     *
+                     *     Always: All.
+                     *     OnFailure: Those that failed.
+                     *     Never: None.
+                     * @default Always
+                     * @enum {string}
+                     */
+                    restartPolicy: "Always" | "OnFailure" | "Never";
+                    /**
+                     * Format: int32
+                     * @description Seconds from the request to end until what still runs is killed.
+                     * @default 30
+                     */
+                    terminationGracePeriodSeconds: number;
+                    /** @description Folders and files that containers can mount. */
+                    volumes?: {
+                        /** @description Files that are written here. */
+                        config?: {
+                            /**
+                             * Format: int32
+                             * @description Permissions of the files.
+                             * @default 420
+                             */
+                            defaultMode: number;
+                            /** @description What is in each file, by its name. */
+                            files: {
+                                [key: string]: string;
+                            };
+                        };
+                        /** @description An empty folder that is removed with the instance. */
+                        emptyDir?: Record<string, never>;
+                        /** @description A folder or file of the host. Each host says which may be mounted. */
+                        hostPath?: {
+                            /** @description Its path. */
+                            path: string;
+                        };
+                        /** @description Its name, for mounts. */
+                        name: string;
+                        /** @description The values of a Secret, a file each. What containers see of it follows the Secret. */
+                        secret?: {
+                            /**
+                             * Format: int32
+                             * @description Permissions of the files, as a decimal number or, in YAML, with a leading 0 as an octal one.
+                             * @default 420
+                             */
+                            defaultMode: number;
+                            /** @description Which of its keys become files; all, when not set. */
+                            items?: {
+                                /** @description Key of the Secret. */
+                                key: string;
+                                /**
+                                 * Format: int32
+                                 * @description Its permissions, when they are not those of the others.
+                                 */
+                                mode?: number;
+                                /** @description Name of the file. */
+                                path: string;
+                            }[];
+                            /** @description The folder is empty, when the Secret is not there. */
+                            optional?: boolean;
+                            /** @description Name of the Secret. */
+                            secretName: string;
+                        };
+                    }[];
+                };
+                /** @description Name of the Workload it is a copy of, in the same namespace. */
+                workload?: string;
             };
             /** @description What is seen. Written by controllers. */
             status?: {
+                /** @description Its own address on its host. */
+                address?: string;
                 /** @description What is true of it. */
                 conditions?: {
                     /**
@@ -67,6 +479,133 @@ export interface components {
                     /** @description Name of the condition in CamelCase, such as `Ready`. */
                     type: string;
                 }[];
+                /** @description Its containers, as its host sees them. */
+                containers?: {
+                    /** @description Its identity on the host: `docker://…`. */
+                    containerID?: string;
+                    /**
+                     * @description Its image, as the spec names it.
+                     * @default
+                     */
+                    image: string;
+                    /** @description The image that it really is, by its digest where a registry gave it one. */
+                    imageID?: string;
+                    /** @description How the one before it ended. */
+                    lastState?: {
+                        /** @description Since when it runs. */
+                        running?: {
+                            /**
+                             * Format: date-time
+                             * @description Since when.
+                             */
+                            startedAt?: string;
+                        };
+                        /** @description How it ended. */
+                        terminated?: {
+                            /**
+                             * Format: int32
+                             * @description What it ended with; 128 and the number of the signal that ended it.
+                             * @default 0
+                             */
+                            exitCode: number;
+                            /**
+                             * Format: date-time
+                             * @description When it ended.
+                             */
+                            finishedAt?: string;
+                            /** @description A sentence. */
+                            message?: string;
+                            /**
+                             * @description One word: `Completed`, `Error`, `OOMKilled`, `ContainerCannotRun`.
+                             * @default
+                             */
+                            reason: string;
+                            /**
+                             * Format: date-time
+                             * @description When it was started.
+                             */
+                            startedAt?: string;
+                        };
+                        /** @description Why it does not run yet. */
+                        waiting?: {
+                            /** @description A sentence. */
+                            message?: string;
+                            /**
+                             * @description One word, such as `ImagePullBackOff` or `CrashLoopBackOff`.
+                             * @default
+                             */
+                            reason: string;
+                        };
+                    };
+                    /**
+                     * @description Its name.
+                     * @default
+                     */
+                    name: string;
+                    /**
+                     * @description It can do its work.
+                     * @default false
+                     */
+                    ready: boolean;
+                    /**
+                     * Format: int32
+                     * @description How often it was started again.
+                     * @default 0
+                     */
+                    restartCount: number;
+                    /** @description It has passed its startup probe, or has none. */
+                    started?: boolean;
+                    /**
+                     * @description Whether it waits, runs or has ended.
+                     * @default {}
+                     */
+                    state: {
+                        /** @description Since when it runs. */
+                        running?: {
+                            /**
+                             * Format: date-time
+                             * @description Since when.
+                             */
+                            startedAt?: string;
+                        };
+                        /** @description How it ended. */
+                        terminated?: {
+                            /**
+                             * Format: int32
+                             * @description What it ended with; 128 and the number of the signal that ended it.
+                             * @default 0
+                             */
+                            exitCode: number;
+                            /**
+                             * Format: date-time
+                             * @description When it ended.
+                             */
+                            finishedAt?: string;
+                            /** @description A sentence. */
+                            message?: string;
+                            /**
+                             * @description One word: `Completed`, `Error`, `OOMKilled`, `ContainerCannotRun`.
+                             * @default
+                             */
+                            reason: string;
+                            /**
+                             * Format: date-time
+                             * @description When it was started.
+                             */
+                            startedAt?: string;
+                        };
+                        /** @description Why it does not run yet. */
+                        waiting?: {
+                            /** @description A sentence. */
+                            message?: string;
+                            /**
+                             * @description One word, such as `ImagePullBackOff` or `CrashLoopBackOff`.
+                             * @default
+                             */
+                            reason: string;
+                        };
+                    };
+                }[];
                 /** @description Why it is not ready, as a sentence. */
                 message?: string;
                 /**
@@ -93,6 +632,37 @@ export interface components {
                  * @description When it came there.
                  */
                 phaseSince?: string;
+                /** @description Ports of the host at which it is reached. */
+                ports?: {
+                    /**
+                     * Format: int32
+                     * @description Port of the container.
+                     * @default 0
+                     */
+                    containerPort: number;
+                    /**
+                     * Format: int32
+                     * @description Port of the host.
+                     * @default 0
+                     */
+                    hostPort: number;
+                    /** @description Name of the container's port. */
+                    name?: string;
+                    /**
+                     * @description Protocol.
+                     *
+                     *     TCP: TCP.
+                     *     UDP: UDP.
+                     * @default TCP
+                     * @enum {string}
+                     */
+                    protocol: "TCP" | "UDP";
+                }[];
+                /**
+                 * Format: date-time
+                 * @description When its host began with it.
+                 */
+                startedAt?: string;
             };
         };
         /** @description Service is what people use, as its owner sees it: who owns it, and how many of its instances may be down. */
@@ -119,13 +689,32 @@ export interface components {
                      * @description How many persons must approve. One, when not set.
                      */
                     required?: number;
-                    /** @description Users who may approve. With neither users nor groups, everybody who may change the run. */
+                    /**
+                     * @description Users who may approve. With neither users nor groups, everybody who may change the run, or has the verb `approve`
+                     *     on it.
+                     */
                     users?: string[];
                     /** @description How long an approval counts, such as `8h`. For ever, when not set. */
                     validFor?: string;
                 };
                 /** @description How its owner is reached: a channel, an address, a number. */
                 contacts?: string[];
+                /** @description Services that it uses. */
+                dependsOn?: {
+                    /** @description Its name. */
+                    name: string;
+                    /** @description Its namespace; that of the service that uses it, when not set. */
+                    namespace?: string;
+                    /**
+                     * @description What becomes of the one that uses it when it is down.
+                     *
+                     *     Soft: It does less, or less well.
+                     *     Hard: It is down as well.
+                     * @default Hard
+                     * @enum {string}
+                     */
+                    type: "Soft" | "Hard";
+                }[];
                 /** @description How many of its instances may be down at once. One, when not set. */
                 disruptionBudget?: {
                     /** @description Most instances that may be down, such as `2` or `"10%"` of all. */
@@ -244,6 +833,1408 @@ export interface components {
                  */
                 phase?: string;
             };
+        };
+        /** @description Workload is a number of instances of one template, placed on machines, rolled out and mended as a group. */
+        "dev.quarterdeck.services.v1alpha1.Workload": {
+            /** @description Version of the schema of this object. */
+            apiVersion?: string;
+            /** @description What this object is. */
+            kind?: string;
+            /**
+             * @description Standard object's metadata.
+             * @default {}
+             */
+            metadata: components["schemas"]["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"];
+            /** @description What is wanted. */
+            spec: {
+                /** @description How long a host may be unreachable before other instances take the place of those on it. 5m, when not set. */
+                hostLostAfter?: string;
+                /**
+                 * Format: int32
+                 * @description How long an instance must be ready before it counts as available.
+                 */
+                minReadySeconds?: number;
+                /** @description No rollout goes on; what is lost is still replaced. */
+                paused?: boolean;
+                /**
+                 * @description On which machines they may run: of the same namespace.
+                 * @default {}
+                 */
+                placement: {
+                    /** @description Near which workloads. */
+                    affinity?: {
+                        /**
+                         * @description In the same place of this level, or never in the same.
+                         *
+                         *     Server: The physical machine.
+                         *     Rack: The rack it stands in.
+                         *     Row: The row of that.
+                         *     Hall: The hall of that.
+                         *     Feed: The power feeds of that, all of them: racks that share every feed are one place.
+                         *     Site: The site.
+                         * @default Rack
+                         * @enum {string}
+                         */
+                        topology: "Server" | "Rack" | "Row" | "Hall" | "Feed" | "Site";
+                        /** @description Name of a Workload in the same namespace; this one, when not set. */
+                        workload?: string;
+                    }[];
+                    /** @description Away from which. */
+                    antiAffinity?: {
+                        /**
+                         * @description In the same place of this level, or never in the same.
+                         *
+                         *     Server: The physical machine.
+                         *     Rack: The rack it stands in.
+                         *     Row: The row of that.
+                         *     Hall: The hall of that.
+                         *     Feed: The power feeds of that, all of them: racks that share every feed are one place.
+                         *     Site: The site.
+                         * @default Rack
+                         * @enum {string}
+                         */
+                        topology: "Server" | "Rack" | "Row" | "Hall" | "Feed" | "Site";
+                        /** @description Name of a Workload in the same namespace; this one, when not set. */
+                        workload?: string;
+                    }[];
+                    /** @description Labels of the machines, of the same namespace; all, when not set. */
+                    machines?: {
+                        /** @description Further requirements. */
+                        matchExpressions?: {
+                            /**
+                             * @description Name of the label.
+                             * @default
+                             */
+                            key: string;
+                            /**
+                             * @description `In`, `NotIn`, `Exists` or `DoesNotExist`.
+                             * @default
+                             */
+                            operator: string;
+                            /** @description Values, for `In` and `NotIn`. */
+                            values?: string[];
+                        }[];
+                        /** @description Labels and their values. */
+                        matchLabels?: {
+                            [key: string]: string;
+                        };
+                    };
+                    /** @description What must be known of them. */
+                    requiredFacts?: {
+                        /**
+                         * @description Path in `status.facts`, such as `os.id`.
+                         * @default
+                         */
+                        key: string;
+                        /**
+                         * @description How it is compared.
+                         *
+                         *     In: It is one of the values.
+                         *     NotIn: It is none of the values, or not known.
+                         *     Exists: It is known.
+                         *     DoesNotExist: It is not known.
+                         *     Gt: It is a number greater than the one value.
+                         *     Lt: It is a number less than the one value.
+                         * @default In
+                         * @enum {string}
+                         */
+                        operator: "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt";
+                        /** @description What it is compared with. */
+                        values?: string[];
+                    }[];
+                    /** @description Over which places. */
+                    spread?: {
+                        /**
+                         * Format: int32
+                         * @description How many more instances one place may have than the emptiest one in which some could run. One, when not set.
+                         */
+                        maxSkew?: number;
+                        /**
+                         * @description The place that fails as one.
+                         *
+                         *     Server: The physical machine.
+                         *     Rack: The rack it stands in.
+                         *     Row: The row of that.
+                         *     Hall: The hall of that.
+                         *     Feed: The power feeds of that, all of them: racks that share every feed are one place.
+                         *     Site: The site.
+                         * @default Rack
+                         * @enum {string}
+                         */
+                        topology: "Server" | "Rack" | "Row" | "Hall" | "Feed" | "Site";
+                    }[];
+                    /** @description Which taints they put up with. */
+                    tolerations?: {
+                        /**
+                         * @description Effect of the taints; every effect, when not set.
+                         * @enum {string}
+                         */
+                        effect?: "NoSchedule" | "NoExecute";
+                        /** @description Key of the taints. */
+                        key?: string;
+                        /**
+                         * @description How it compares.
+                         *
+                         *     Equal: Key and value are the same.
+                         *     Exists: The key is the same, or every key when none is given.
+                         * @default Equal
+                         * @enum {string}
+                         */
+                        operator: "Equal" | "Exists";
+                        /** @description Value of the taints, for `Equal`. */
+                        value?: string;
+                    }[];
+                };
+                /**
+                 * Format: int32
+                 * @description How much they matter beside others: those of lower ones make way, with leave of the ledger. 0, when not set.
+                 */
+                priority?: number;
+                /**
+                 * Format: int32
+                 * @description How long a rollout may be without progress before it returns. 600, when not set.
+                 */
+                progressDeadlineSeconds?: number;
+                /**
+                 * Format: int32
+                 * @description How many instances there are to be.
+                 * @default 1
+                 */
+                replicas: number;
+                /**
+                 * Format: int32
+                 * @description How many revisions that are not in use are kept. 10, when not set.
+                 */
+                revisionHistoryLimit?: number;
+                /** @description Name of the Service it is a part of, in the same namespace. */
+                service: string;
+                /**
+                 * @description How they come to be as another template says.
+                 * @default {
+                 *       "type": "RollingUpdate"
+                 *     }
+                 */
+                strategy: {
+                    /** @description All at once beside the others, for `BlueGreen`. */
+                    blueGreen?: {
+                        /** @description What must hold once all new instances are available, before they are switched to. */
+                        checks?: {
+                            /**
+                             * Format: int32
+                             * @description How often in sequence it may fail to hold before the rollout returns. Never, when not set.
+                             */
+                            failuresAllowed?: number;
+                            /** @description A URL answers as it should. */
+                            http?: {
+                                /** @description Statuses that are right. Any from 200 to 299, when not set. */
+                                statuses?: number[];
+                                /**
+                                 * @description What is asked with GET.
+                                 * @default
+                                 */
+                                url: string;
+                            };
+                            /** @description How often it is looked at. 30s, when not set. */
+                            interval?: string;
+                            /**
+                             * @description What it is called.
+                             * @default
+                             */
+                            name: string;
+                            /** @description A query of a Prometheus answers a number within bounds. */
+                            prometheus?: {
+                                /**
+                                 * Format: double
+                                 * @description The answer is at most this.
+                                 */
+                                max?: number;
+                                /**
+                                 * Format: double
+                                 * @description The answer is at least this.
+                                 */
+                                min?: number;
+                                /**
+                                 * @description What is asked: one number, or one series.
+                                 * @default
+                                 */
+                                query: string;
+                                /** @description Secret with `token`, which is sent as a bearer token. */
+                                secretRef?: {
+                                    /** @description Name of the Secret. */
+                                    name: string;
+                                    /** @description Namespace of the Secret. */
+                                    namespace: string;
+                                };
+                                /**
+                                 * @description Where it is, such as `http://prometheus:9090`.
+                                 * @default
+                                 */
+                                url: string;
+                            };
+                            /** @description So many of the new instances are ready. */
+                            ready?: {
+                                /** @description At least so many, such as `"90%"` of those there are to be. All, when not set. */
+                                atLeast?: unknown;
+                            };
+                            /**
+                             * Format: int32
+                             * @description How often it must hold before the rollout goes on. Once, when not set.
+                             */
+                            successThreshold?: number;
+                        }[];
+                        /** @description How long is waited then, before they are switched to. */
+                        pause?: {
+                            /** @description How long; until a person resumes it, when not set. */
+                            duration?: string;
+                        };
+                        /** @description How long the others stay after that. 30s, when not set. */
+                        scaleDownDelay?: string;
+                    };
+                    /** @description Step by step, for `Canary`. */
+                    canary?: {
+                        /**
+                         * @description Its steps. After the last, all others are replaced.
+                         * @default []
+                         */
+                        steps: {
+                            /** @description What must hold once these are available. */
+                            checks?: {
+                                /**
+                                 * Format: int32
+                                 * @description How often in sequence it may fail to hold before the rollout returns. Never, when not set.
+                                 */
+                                failuresAllowed?: number;
+                                /** @description A URL answers as it should. */
+                                http?: {
+                                    /** @description Statuses that are right. Any from 200 to 299, when not set. */
+                                    statuses?: number[];
+                                    /**
+                                     * @description What is asked with GET.
+                                     * @default
+                                     */
+                                    url: string;
+                                };
+                                /** @description How often it is looked at. 30s, when not set. */
+                                interval?: string;
+                                /**
+                                 * @description What it is called.
+                                 * @default
+                                 */
+                                name: string;
+                                /** @description A query of a Prometheus answers a number within bounds. */
+                                prometheus?: {
+                                    /**
+                                     * Format: double
+                                     * @description The answer is at most this.
+                                     */
+                                    max?: number;
+                                    /**
+                                     * Format: double
+                                     * @description The answer is at least this.
+                                     */
+                                    min?: number;
+                                    /**
+                                     * @description What is asked: one number, or one series.
+                                     * @default
+                                     */
+                                    query: string;
+                                    /** @description Secret with `token`, which is sent as a bearer token. */
+                                    secretRef?: {
+                                        /** @description Name of the Secret. */
+                                        name: string;
+                                        /** @description Namespace of the Secret. */
+                                        namespace: string;
+                                    };
+                                    /**
+                                     * @description Where it is, such as `http://prometheus:9090`.
+                                     * @default
+                                     */
+                                    url: string;
+                                };
+                                /** @description So many of the new instances are ready. */
+                                ready?: {
+                                    /** @description At least so many, such as `"90%"` of those there are to be. All, when not set. */
+                                    atLeast?: unknown;
+                                };
+                                /**
+                                 * Format: int32
+                                 * @description How often it must hold before the rollout goes on. Once, when not set.
+                                 */
+                                successThreshold?: number;
+                            }[];
+                            /** @description How many instances are of the new revision by its end, such as `1` or `"10%"`. */
+                            instances?: unknown;
+                            /** @description How long is waited then, while the checks go on; none, when not set. */
+                            pause?: {
+                                /** @description How long; until a person resumes it, when not set. */
+                                duration?: string;
+                            };
+                        }[];
+                    };
+                    /** @description How many at once. */
+                    rollingUpdate?: {
+                        /** @description How many more instances than `replicas` there may be. One, when not set. */
+                        maxSurge?: unknown;
+                        /** @description How many fewer than `replicas` may be available. None, when not set. */
+                        maxUnavailable?: unknown;
+                    };
+                    /**
+                     * @description What is done.
+                     *
+                     *     RollingUpdate: New instances take the place of others, a few at a time.
+                     *     Canary: The same, step by step, each with checks and a pause.
+                     *     BlueGreen: All new instances are ready before any of the others goes, and then they are switched to at once.
+                     * @default RollingUpdate
+                     * @enum {string}
+                     */
+                    type: "RollingUpdate" | "Canary" | "BlueGreen";
+                };
+                /** @description What they are. */
+                template: {
+                    /**
+                     * @description What they carry.
+                     * @default {}
+                     */
+                    metadata: {
+                        /** @description Annotations. */
+                        annotations?: {
+                            [key: string]: string;
+                        };
+                        /** @description Labels. */
+                        labels?: {
+                            [key: string]: string;
+                        };
+                    };
+                    /**
+                     * @description What the agents of their hosts run.
+                     * @default {
+                     *       "containers": [],
+                     *       "restartPolicy": "Always",
+                     *       "terminationGracePeriodSeconds": 30
+                     *     }
+                     */
+                    spec: {
+                        /** @description The containers. Several share one network: they reach each other at `localhost`. */
+                        containers: {
+                            /** @description Its arguments, in place of the image's. */
+                            args?: string[];
+                            /** @description What is run, in place of the image's entry point. There is no shell, and nothing in it is replaced. */
+                            command?: string[];
+                            /** @description Its environment, beside the image's. */
+                            env?: {
+                                /** @description Its name. */
+                                name: string;
+                                /** @description Its value, as it is: nothing in it is replaced. */
+                                value?: string;
+                                /** @description Where its value comes from. */
+                                valueFrom?: {
+                                    /** @description A value of a Secret in the same namespace. */
+                                    secretKeyRef: {
+                                        /** @description Its key. */
+                                        key: string;
+                                        /** @description Name of the Secret. */
+                                        name: string;
+                                        /** @description The container runs without it, when it is not there. */
+                                        optional?: boolean;
+                                    };
+                                };
+                            }[];
+                            /** @description Its image, by tag or digest: `registry.example.com/shop/api:1.4` or `…@sha256:…`. */
+                            image: string;
+                            /**
+                             * @description When its image is pulled. `Always` if it has the tag `latest` or none, else `IfNotPresent`, when not set.
+                             * @enum {string}
+                             */
+                            imagePullPolicy?: "Always" | "IfNotPresent" | "Never";
+                            /** @description What is done at the turns of its life. */
+                            lifecycle?: {
+                                /** @description Done before it is told to end. That takes from its grace period. */
+                                preStop?: {
+                                    /** @description A command run in the container. */
+                                    exec: {
+                                        /** @description The program and its arguments. There is no shell. */
+                                        command: string[];
+                                    };
+                                };
+                            };
+                            /** @description Whether it lives. When it fails, it is started again. */
+                            livenessProbe?: {
+                                /** @description A command in the container: one that ends with 0 is good. */
+                                exec?: {
+                                    /** @description The program and its arguments. There is no shell. */
+                                    command: string[];
+                                };
+                                /**
+                                 * Format: int32
+                                 * @description Bad answers in a row that decide.
+                                 * @default 3
+                                 */
+                                failureThreshold: number;
+                                /** @description An HTTP request: an answer from 200 to 399 is good. */
+                                httpGet?: {
+                                    /** @description Headers of the request. */
+                                    httpHeaders?: {
+                                        /** @description Its name. */
+                                        name: string;
+                                        /** @description Its value. */
+                                        value: string;
+                                    }[];
+                                    /**
+                                     * @description Path, and query.
+                                     * @default /
+                                     */
+                                    path: string;
+                                    /** @description Port of the container, by number or name. */
+                                    port: unknown;
+                                    /**
+                                     * @description `HTTP` or `HTTPS`. No certificate is checked.
+                                     *
+                                     *     HTTP: Plain.
+                                     *     HTTPS: With TLS.
+                                     * @default HTTP
+                                     * @enum {string}
+                                     */
+                                    scheme: "HTTP" | "HTTPS";
+                                };
+                                /**
+                                 * Format: int32
+                                 * @description Seconds from the container's start to the first of them.
+                                 */
+                                initialDelaySeconds?: number;
+                                /**
+                                 * Format: int32
+                                 * @description Seconds from one to the next.
+                                 * @default 10
+                                 */
+                                periodSeconds: number;
+                                /**
+                                 * Format: int32
+                                 * @description Good answers in a row that decide.
+                                 * @default 1
+                                 */
+                                successThreshold: number;
+                                /** @description A TCP connection: one that opens is good. */
+                                tcpSocket?: {
+                                    /** @description Port of the container, by number or name. */
+                                    port: unknown;
+                                };
+                                /**
+                                 * Format: int32
+                                 * @description Seconds after which no answer is a bad one.
+                                 * @default 1
+                                 */
+                                timeoutSeconds: number;
+                            };
+                            /** @description Its name among those of its instance. */
+                            name: string;
+                            /** @description Ports it listens on. */
+                            ports?: {
+                                /**
+                                 * Format: int32
+                                 * @description Its number.
+                                 */
+                                containerPort: number;
+                                /**
+                                 * Format: int32
+                                 * @description Port of the host at which it is reached; not from outside the host, when not set.
+                                 */
+                                hostPort?: number;
+                                /** @description Its name, for probes. */
+                                name?: string;
+                                /**
+                                 * @description Its protocol.
+                                 *
+                                 *     TCP: TCP.
+                                 *     UDP: UDP.
+                                 * @default TCP
+                                 * @enum {string}
+                                 */
+                                protocol: "TCP" | "UDP";
+                            }[];
+                            /** @description Whether it can do its work. */
+                            readinessProbe?: {
+                                /** @description A command in the container: one that ends with 0 is good. */
+                                exec?: {
+                                    /** @description The program and its arguments. There is no shell. */
+                                    command: string[];
+                                };
+                                /**
+                                 * Format: int32
+                                 * @description Bad answers in a row that decide.
+                                 * @default 3
+                                 */
+                                failureThreshold: number;
+                                /** @description An HTTP request: an answer from 200 to 399 is good. */
+                                httpGet?: {
+                                    /** @description Headers of the request. */
+                                    httpHeaders?: {
+                                        /** @description Its name. */
+                                        name: string;
+                                        /** @description Its value. */
+                                        value: string;
+                                    }[];
+                                    /**
+                                     * @description Path, and query.
+                                     * @default /
+                                     */
+                                    path: string;
+                                    /** @description Port of the container, by number or name. */
+                                    port: unknown;
+                                    /**
+                                     * @description `HTTP` or `HTTPS`. No certificate is checked.
+                                     *
+                                     *     HTTP: Plain.
+                                     *     HTTPS: With TLS.
+                                     * @default HTTP
+                                     * @enum {string}
+                                     */
+                                    scheme: "HTTP" | "HTTPS";
+                                };
+                                /**
+                                 * Format: int32
+                                 * @description Seconds from the container's start to the first of them.
+                                 */
+                                initialDelaySeconds?: number;
+                                /**
+                                 * Format: int32
+                                 * @description Seconds from one to the next.
+                                 * @default 10
+                                 */
+                                periodSeconds: number;
+                                /**
+                                 * Format: int32
+                                 * @description Good answers in a row that decide.
+                                 * @default 1
+                                 */
+                                successThreshold: number;
+                                /** @description A TCP connection: one that opens is good. */
+                                tcpSocket?: {
+                                    /** @description Port of the container, by number or name. */
+                                    port: unknown;
+                                };
+                                /**
+                                 * Format: int32
+                                 * @description Seconds after which no answer is a bad one.
+                                 * @default 1
+                                 */
+                                timeoutSeconds: number;
+                            };
+                            /** @description What it needs of the host, and what it may take at most. */
+                            resources?: {
+                                /** @description What it may take at most: without more of the processors it is slower, with more memory it is killed. */
+                                limits?: {
+                                    /** @description Processors, such as `2`, `0.5` or `500m`. */
+                                    cpu?: unknown;
+                                    /** @description Memory, such as `512Mi`. */
+                                    memory?: unknown;
+                                };
+                                /** @description What is kept for it. The limits, when not set. */
+                                requests?: {
+                                    /** @description Processors, such as `2`, `0.5` or `500m`. */
+                                    cpu?: unknown;
+                                    /** @description Memory, such as `512Mi`. */
+                                    memory?: unknown;
+                                };
+                            };
+                            /** @description What it may do. */
+                            securityContext?: {
+                                /** @description Rights of the kernel that are added or taken. */
+                                capabilities?: {
+                                    /** @description Added. Each host says which may be. */
+                                    add?: string[];
+                                    /** @description Taken. */
+                                    drop?: string[];
+                                };
+                                /** @description Its own files cannot be written; volumes can. */
+                                readOnlyRootFilesystem?: boolean;
+                                /**
+                                 * Format: int32
+                                 * @description Number of the user it runs as, in place of the image's.
+                                 */
+                                runAsUser?: number;
+                            };
+                            /** @description Whether it has started. Until it has, it is asked nothing else; when it fails, it is started again. */
+                            startupProbe?: {
+                                /** @description A command in the container: one that ends with 0 is good. */
+                                exec?: {
+                                    /** @description The program and its arguments. There is no shell. */
+                                    command: string[];
+                                };
+                                /**
+                                 * Format: int32
+                                 * @description Bad answers in a row that decide.
+                                 * @default 3
+                                 */
+                                failureThreshold: number;
+                                /** @description An HTTP request: an answer from 200 to 399 is good. */
+                                httpGet?: {
+                                    /** @description Headers of the request. */
+                                    httpHeaders?: {
+                                        /** @description Its name. */
+                                        name: string;
+                                        /** @description Its value. */
+                                        value: string;
+                                    }[];
+                                    /**
+                                     * @description Path, and query.
+                                     * @default /
+                                     */
+                                    path: string;
+                                    /** @description Port of the container, by number or name. */
+                                    port: unknown;
+                                    /**
+                                     * @description `HTTP` or `HTTPS`. No certificate is checked.
+                                     *
+                                     *     HTTP: Plain.
+                                     *     HTTPS: With TLS.
+                                     * @default HTTP
+                                     * @enum {string}
+                                     */
+                                    scheme: "HTTP" | "HTTPS";
+                                };
+                                /**
+                                 * Format: int32
+                                 * @description Seconds from the container's start to the first of them.
+                                 */
+                                initialDelaySeconds?: number;
+                                /**
+                                 * Format: int32
+                                 * @description Seconds from one to the next.
+                                 * @default 10
+                                 */
+                                periodSeconds: number;
+                                /**
+                                 * Format: int32
+                                 * @description Good answers in a row that decide.
+                                 * @default 1
+                                 */
+                                successThreshold: number;
+                                /** @description A TCP connection: one that opens is good. */
+                                tcpSocket?: {
+                                    /** @description Port of the container, by number or name. */
+                                    port: unknown;
+                                };
+                                /**
+                                 * Format: int32
+                                 * @description Seconds after which no answer is a bad one.
+                                 * @default 1
+                                 */
+                                timeoutSeconds: number;
+                            };
+                            /** @description Volumes, and where it sees them. */
+                            volumeMounts?: {
+                                /** @description Path in the container. */
+                                mountPath: string;
+                                /** @description Name of the volume. */
+                                name: string;
+                                /** @description It cannot write there. Secrets and files of the spec never can be written. */
+                                readOnly?: boolean;
+                            }[];
+                            /** @description Folder it is run in, in place of the image's. */
+                            workingDir?: string;
+                        }[];
+                        /** @description Has the network of the host, in place of one of its own. */
+                        hostNetwork?: boolean;
+                        /** @description Secrets of type `kubernetes.io/dockerconfigjson`, in the same namespace, with which images are pulled. */
+                        imagePullSecrets?: {
+                            /**
+                             * @description Name.
+                             * @default
+                             */
+                            name: string;
+                        }[];
+                        /**
+                         * @description Which containers are started again once they ended.
+                         *
+                         *     Always: All.
+                         *     OnFailure: Those that failed.
+                         *     Never: None.
+                         * @default Always
+                         * @enum {string}
+                         */
+                        restartPolicy: "Always" | "OnFailure" | "Never";
+                        /**
+                         * Format: int32
+                         * @description Seconds from the request to end until what still runs is killed.
+                         * @default 30
+                         */
+                        terminationGracePeriodSeconds: number;
+                        /** @description Folders and files that containers can mount. */
+                        volumes?: {
+                            /** @description Files that are written here. */
+                            config?: {
+                                /**
+                                 * Format: int32
+                                 * @description Permissions of the files.
+                                 * @default 420
+                                 */
+                                defaultMode: number;
+                                /** @description What is in each file, by its name. */
+                                files: {
+                                    [key: string]: string;
+                                };
+                            };
+                            /** @description An empty folder that is removed with the instance. */
+                            emptyDir?: Record<string, never>;
+                            /** @description A folder or file of the host. Each host says which may be mounted. */
+                            hostPath?: {
+                                /** @description Its path. */
+                                path: string;
+                            };
+                            /** @description Its name, for mounts. */
+                            name: string;
+                            /** @description The values of a Secret, a file each. What containers see of it follows the Secret. */
+                            secret?: {
+                                /**
+                                 * Format: int32
+                                 * @description Permissions of the files, as a decimal number or, in YAML, with a leading 0 as an octal one.
+                                 * @default 420
+                                 */
+                                defaultMode: number;
+                                /** @description Which of its keys become files; all, when not set. */
+                                items?: {
+                                    /** @description Key of the Secret. */
+                                    key: string;
+                                    /**
+                                     * Format: int32
+                                     * @description Its permissions, when they are not those of the others.
+                                     */
+                                    mode?: number;
+                                    /** @description Name of the file. */
+                                    path: string;
+                                }[];
+                                /** @description The folder is empty, when the Secret is not there. */
+                                optional?: boolean;
+                                /** @description Name of the Secret. */
+                                secretName: string;
+                            };
+                        }[];
+                    };
+                };
+            };
+            /** @description What is seen. Written by controllers. */
+            status?: {
+                /**
+                 * Format: int32
+                 * @description Those that have been ready for `minReadySeconds`.
+                 * @default 0
+                 */
+                availableReplicas: number;
+                /** @description What is true of it. */
+                conditions?: {
+                    /**
+                     * Format: date-time
+                     * @description When `status` last changed.
+                     */
+                    lastTransitionTime: string;
+                    /**
+                     * @description A sentence for people: what is the case and what to do about it.
+                     * @default
+                     */
+                    message: string;
+                    /**
+                     * Format: int64
+                     * @description The generation of the spec that this was observed against.
+                     */
+                    observedGeneration?: number;
+                    /** @description One CamelCase word for machines. */
+                    reason: string;
+                    /**
+                     * @description Whether it holds.
+                     *
+                     *     True: It holds.
+                     *     False: It does not hold.
+                     *     Unknown: It cannot be told.
+                     * @enum {string}
+                     */
+                    status: "True" | "False" | "Unknown";
+                    /** @description Name of the condition in CamelCase, such as `Ready`. */
+                    type: string;
+                }[];
+                /**
+                 * Format: int64
+                 * @description Instances ever created: the next one's name is made from it.
+                 * @default 0
+                 */
+                created: number;
+                /**
+                 * Format: int64
+                 * @description Generation of the spec this status is about.
+                 */
+                observedGeneration?: number;
+                /**
+                 * @description Where it is.
+                 *
+                 *     Pending: Not looked at yet.
+                 *     Stable: All is as it should be.
+                 *     Scaling: Instances come or go.
+                 *     RollingOut: Instances come to be as another template says.
+                 *     Paused: A rollout waits: it was asked so, or for a person.
+                 *     RolledBack: A rollout failed, and instances are, or come to be again, as they were.
+                 *     Degraded: Instances are not well, or have no machine.
+                 * @default Pending
+                 * @enum {string}
+                 */
+                phase: "Pending" | "Stable" | "Scaling" | "RollingOut" | "Paused" | "RolledBack" | "Degraded";
+                /**
+                 * Format: int32
+                 * @description Those that are ready.
+                 * @default 0
+                 */
+                readyReplicas: number;
+                /**
+                 * Format: int32
+                 * @description Instances there are, but for those that are on their way out.
+                 * @default 0
+                 */
+                replicas: number;
+                /**
+                 * Format: int64
+                 * @description The revision that the template is.
+                 * @default 0
+                 */
+                revision: number;
+                /** @description The rollout that is under way, or that failed. */
+                rollout?: {
+                    /**
+                     * Format: int32
+                     * @description The most new instances that were available.
+                     * @default 0
+                     */
+                    available: number;
+                    /** @description How the checks of the step came out. */
+                    checks?: {
+                        /**
+                         * Format: int32
+                         * @description How often in sequence it did not, up to now.
+                         * @default 0
+                         */
+                        failed: number;
+                        /** @description What was seen last. */
+                        message?: string;
+                        /**
+                         * @description Its name.
+                         * @default
+                         */
+                        name: string;
+                        /**
+                         * Format: int32
+                         * @description How often it held.
+                         * @default 0
+                         */
+                        passed: number;
+                        /**
+                         * Format: date-time
+                         * @description When that was.
+                         */
+                        time?: string;
+                    }[];
+                    /** @description Why it returned. */
+                    failed?: string;
+                    /**
+                     * Format: int32
+                     * @description The fewest others that were left.
+                     */
+                    left?: number;
+                    /**
+                     * Format: date-time
+                     * @description When it got further last.
+                     */
+                    progressed?: string;
+                    /**
+                     * Format: int64
+                     * @description The revision that is rolled out.
+                     * @default 0
+                     */
+                    revision: number;
+                    /**
+                     * Format: date-time
+                     * @description When it began.
+                     */
+                    started?: string;
+                    /**
+                     * Format: int32
+                     * @description The step that it is in, from 0; past the last, all others are replaced.
+                     * @default 0
+                     */
+                    step: number;
+                    /**
+                     * Format: date-time
+                     * @description Since when all instances of the step are available and it has been looked at whether its checks hold.
+                     */
+                    stepReady?: string;
+                    /**
+                     * Format: date-time
+                     * @description When the new instances were switched to, for `BlueGreen`.
+                     */
+                    switched?: string;
+                };
+                /** @description Selects its instances by their labels. */
+                selector?: string;
+                /**
+                 * Format: int64
+                 * @description The revision that all instances were of last: a rollout returns to it.
+                 */
+                stableRevision?: number;
+                /**
+                 * Format: int32
+                 * @description Instances that are wanted, and for which there is no machine.
+                 * @default 0
+                 */
+                unplacedReplicas: number;
+                /**
+                 * Format: int32
+                 * @description Those of the revision that is wanted.
+                 * @default 0
+                 */
+                updatedReplicas: number;
+            };
+        };
+        /** @description WorkloadRevision is what a workload was at one time, so that it can be so again. The plane writes it, and removes old ones. */
+        "dev.quarterdeck.services.v1alpha1.WorkloadRevision": {
+            /** @description Version of the schema of this object. */
+            apiVersion?: string;
+            /** @description What this object is. */
+            kind?: string;
+            /**
+             * @description Standard object's metadata.
+             * @default {}
+             */
+            metadata: components["schemas"]["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"];
+            /** @description What is wanted. */
+            spec: {
+                /**
+                 * Format: int64
+                 * @description Its number: later ones are greater. A template that comes again gets a new one, as in a Deployment.
+                 */
+                revision: number;
+                /** @description What instances of it are. */
+                template: {
+                    /**
+                     * @description What they carry.
+                     * @default {}
+                     */
+                    metadata: {
+                        /** @description Annotations. */
+                        annotations?: {
+                            [key: string]: string;
+                        };
+                        /** @description Labels. */
+                        labels?: {
+                            [key: string]: string;
+                        };
+                    };
+                    /**
+                     * @description What the agents of their hosts run.
+                     * @default {
+                     *       "containers": [],
+                     *       "restartPolicy": "Always",
+                     *       "terminationGracePeriodSeconds": 30
+                     *     }
+                     */
+                    spec: {
+                        /** @description The containers. Several share one network: they reach each other at `localhost`. */
+                        containers: {
+                            /** @description Its arguments, in place of the image's. */
+                            args?: string[];
+                            /** @description What is run, in place of the image's entry point. There is no shell, and nothing in it is replaced. */
+                            command?: string[];
+                            /** @description Its environment, beside the image's. */
+                            env?: {
+                                /** @description Its name. */
+                                name: string;
+                                /** @description Its value, as it is: nothing in it is replaced. */
+                                value?: string;
+                                /** @description Where its value comes from. */
+                                valueFrom?: {
+                                    /** @description A value of a Secret in the same namespace. */
+                                    secretKeyRef: {
+                                        /** @description Its key. */
+                                        key: string;
+                                        /** @description Name of the Secret. */
+                                        name: string;
+                                        /** @description The container runs without it, when it is not there. */
+                                        optional?: boolean;
+                                    };
+                                };
+                            }[];
+                            /** @description Its image, by tag or digest: `registry.example.com/shop/api:1.4` or `…@sha256:…`. */
+                            image: string;
+                            /**
+                             * @description When its image is pulled. `Always` if it has the tag `latest` or none, else `IfNotPresent`, when not set.
+                             * @enum {string}
+                             */
+                            imagePullPolicy?: "Always" | "IfNotPresent" | "Never";
+                            /** @description What is done at the turns of its life. */
+                            lifecycle?: {
+                                /** @description Done before it is told to end. That takes from its grace period. */
+                                preStop?: {
+                                    /** @description A command run in the container. */
+                                    exec: {
+                                        /** @description The program and its arguments. There is no shell. */
+                                        command: string[];
+                                    };
+                                };
+                            };
+                            /** @description Whether it lives. When it fails, it is started again. */
+                            livenessProbe?: {
+                                /** @description A command in the container: one that ends with 0 is good. */
+                                exec?: {
+                                    /** @description The program and its arguments. There is no shell. */
+                                    command: string[];
+                                };
+                                /**
+                                 * Format: int32
+                                 * @description Bad answers in a row that decide.
+                                 * @default 3
+                                 */
+                                failureThreshold: number;
+                                /** @description An HTTP request: an answer from 200 to 399 is good. */
+                                httpGet?: {
+                                    /** @description Headers of the request. */
+                                    httpHeaders?: {
+                                        /** @description Its name. */
+                                        name: string;
+                                        /** @description Its value. */
+                                        value: string;
+                                    }[];
+                                    /**
+                                     * @description Path, and query.
+                                     * @default /
+                                     */
+                                    path: string;
+                                    /** @description Port of the container, by number or name. */
+                                    port: unknown;
+                                    /**
+                                     * @description `HTTP` or `HTTPS`. No certificate is checked.
+                                     *
+                                     *     HTTP: Plain.
+                                     *     HTTPS: With TLS.
+                                     * @default HTTP
+                                     * @enum {string}
+                                     */
+                                    scheme: "HTTP" | "HTTPS";
+                                };
+                                /**
+                                 * Format: int32
+                                 * @description Seconds from the container's start to the first of them.
+                                 */
+                                initialDelaySeconds?: number;
+                                /**
+                                 * Format: int32
+                                 * @description Seconds from one to the next.
+                                 * @default 10
+                                 */
+                                periodSeconds: number;
+                                /**
+                                 * Format: int32
+                                 * @description Good answers in a row that decide.
+                                 * @default 1
+                                 */
+                                successThreshold: number;
+                                /** @description A TCP connection: one that opens is good. */
+                                tcpSocket?: {
+                                    /** @description Port of the container, by number or name. */
+                                    port: unknown;
+                                };
+                                /**
+                                 * Format: int32
+                                 * @description Seconds after which no answer is a bad one.
+                                 * @default 1
+                                 */
+                                timeoutSeconds: number;
+                            };
+                            /** @description Its name among those of its instance. */
+                            name: string;
+                            /** @description Ports it listens on. */
+                            ports?: {
+                                /**
+                                 * Format: int32
+                                 * @description Its number.
+                                 */
+                                containerPort: number;
+                                /**
+                                 * Format: int32
+                                 * @description Port of the host at which it is reached; not from outside the host, when not set.
+                                 */
+                                hostPort?: number;
+                                /** @description Its name, for probes. */
+                                name?: string;
+                                /**
+                                 * @description Its protocol.
+                                 *
+                                 *     TCP: TCP.
+                                 *     UDP: UDP.
+                                 * @default TCP
+                                 * @enum {string}
+                                 */
+                                protocol: "TCP" | "UDP";
+                            }[];
+                            /** @description Whether it can do its work. */
+                            readinessProbe?: {
+                                /** @description A command in the container: one that ends with 0 is good. */
+                                exec?: {
+                                    /** @description The program and its arguments. There is no shell. */
+                                    command: string[];
+                                };
+                                /**
+                                 * Format: int32
+                                 * @description Bad answers in a row that decide.
+                                 * @default 3
+                                 */
+                                failureThreshold: number;
+                                /** @description An HTTP request: an answer from 200 to 399 is good. */
+                                httpGet?: {
+                                    /** @description Headers of the request. */
+                                    httpHeaders?: {
+                                        /** @description Its name. */
+                                        name: string;
+                                        /** @description Its value. */
+                                        value: string;
+                                    }[];
+                                    /**
+                                     * @description Path, and query.
+                                     * @default /
+                                     */
+                                    path: string;
+                                    /** @description Port of the container, by number or name. */
+                                    port: unknown;
+                                    /**
+                                     * @description `HTTP` or `HTTPS`. No certificate is checked.
+                                     *
+                                     *     HTTP: Plain.
+                                     *     HTTPS: With TLS.
+                                     * @default HTTP
+                                     * @enum {string}
+                                     */
+                                    scheme: "HTTP" | "HTTPS";
+                                };
+                                /**
+                                 * Format: int32
+                                 * @description Seconds from the container's start to the first of them.
+                                 */
+                                initialDelaySeconds?: number;
+                                /**
+                                 * Format: int32
+                                 * @description Seconds from one to the next.
+                                 * @default 10
+                                 */
+                                periodSeconds: number;
+                                /**
+                                 * Format: int32
+                                 * @description Good answers in a row that decide.
+                                 * @default 1
+                                 */
+                                successThreshold: number;
+                                /** @description A TCP connection: one that opens is good. */
+                                tcpSocket?: {
+                                    /** @description Port of the container, by number or name. */
+                                    port: unknown;
+                                };
+                                /**
+                                 * Format: int32
+                                 * @description Seconds after which no answer is a bad one.
+                                 * @default 1
+                                 */
+                                timeoutSeconds: number;
+                            };
+                            /** @description What it needs of the host, and what it may take at most. */
+                            resources?: {
+                                /** @description What it may take at most: without more of the processors it is slower, with more memory it is killed. */
+                                limits?: {
+                                    /** @description Processors, such as `2`, `0.5` or `500m`. */
+                                    cpu?: unknown;
+                                    /** @description Memory, such as `512Mi`. */
+                                    memory?: unknown;
+                                };
+                                /** @description What is kept for it. The limits, when not set. */
+                                requests?: {
+                                    /** @description Processors, such as `2`, `0.5` or `500m`. */
+                                    cpu?: unknown;
+                                    /** @description Memory, such as `512Mi`. */
+                                    memory?: unknown;
+                                };
+                            };
+                            /** @description What it may do. */
+                            securityContext?: {
+                                /** @description Rights of the kernel that are added or taken. */
+                                capabilities?: {
+                                    /** @description Added. Each host says which may be. */
+                                    add?: string[];
+                                    /** @description Taken. */
+                                    drop?: string[];
+                                };
+                                /** @description Its own files cannot be written; volumes can. */
+                                readOnlyRootFilesystem?: boolean;
+                                /**
+                                 * Format: int32
+                                 * @description Number of the user it runs as, in place of the image's.
+                                 */
+                                runAsUser?: number;
+                            };
+                            /** @description Whether it has started. Until it has, it is asked nothing else; when it fails, it is started again. */
+                            startupProbe?: {
+                                /** @description A command in the container: one that ends with 0 is good. */
+                                exec?: {
+                                    /** @description The program and its arguments. There is no shell. */
+                                    command: string[];
+                                };
+                                /**
+                                 * Format: int32
+                                 * @description Bad answers in a row that decide.
+                                 * @default 3
+                                 */
+                                failureThreshold: number;
+                                /** @description An HTTP request: an answer from 200 to 399 is good. */
+                                httpGet?: {
+                                    /** @description Headers of the request. */
+                                    httpHeaders?: {
+                                        /** @description Its name. */
+                                        name: string;
+                                        /** @description Its value. */
+                                        value: string;
+                                    }[];
+                                    /**
+                                     * @description Path, and query.
+                                     * @default /
+                                     */
+                                    path: string;
+                                    /** @description Port of the container, by number or name. */
+                                    port: unknown;
+                                    /**
+                                     * @description `HTTP` or `HTTPS`. No certificate is checked.
+                                     *
+                                     *     HTTP: Plain.
+                                     *     HTTPS: With TLS.
+                                     * @default HTTP
+                                     * @enum {string}
+                                     */
+                                    scheme: "HTTP" | "HTTPS";
+                                };
+                                /**
+                                 * Format: int32
+                                 * @description Seconds from the container's start to the first of them.
+                                 */
+                                initialDelaySeconds?: number;
+                                /**
+                                 * Format: int32
+                                 * @description Seconds from one to the next.
+                                 * @default 10
+                                 */
+                                periodSeconds: number;
+                                /**
+                                 * Format: int32
+                                 * @description Good answers in a row that decide.
+                                 * @default 1
+                                 */
+                                successThreshold: number;
+                                /** @description A TCP connection: one that opens is good. */
+                                tcpSocket?: {
+                                    /** @description Port of the container, by number or name. */
+                                    port: unknown;
+                                };
+                                /**
+                                 * Format: int32
+                                 * @description Seconds after which no answer is a bad one.
+                                 * @default 1
+                                 */
+                                timeoutSeconds: number;
+                            };
+                            /** @description Volumes, and where it sees them. */
+                            volumeMounts?: {
+                                /** @description Path in the container. */
+                                mountPath: string;
+                                /** @description Name of the volume. */
+                                name: string;
+                                /** @description It cannot write there. Secrets and files of the spec never can be written. */
+                                readOnly?: boolean;
+                            }[];
+                            /** @description Folder it is run in, in place of the image's. */
+                            workingDir?: string;
+                        }[];
+                        /** @description Has the network of the host, in place of one of its own. */
+                        hostNetwork?: boolean;
+                        /** @description Secrets of type `kubernetes.io/dockerconfigjson`, in the same namespace, with which images are pulled. */
+                        imagePullSecrets?: {
+                            /**
+                             * @description Name.
+                             * @default
+                             */
+                            name: string;
+                        }[];
+                        /**
+                         * @description Which containers are started again once they ended.
+                         *
+                         *     Always: All.
+                         *     OnFailure: Those that failed.
+                         *     Never: None.
+                         * @default Always
+                         * @enum {string}
+                         */
+                        restartPolicy: "Always" | "OnFailure" | "Never";
+                        /**
+                         * Format: int32
+                         * @description Seconds from the request to end until what still runs is killed.
+                         * @default 30
+                         */
+                        terminationGracePeriodSeconds: number;
+                        /** @description Folders and files that containers can mount. */
+                        volumes?: {
+                            /** @description Files that are written here. */
+                            config?: {
+                                /**
+                                 * Format: int32
+                                 * @description Permissions of the files.
+                                 * @default 420
+                                 */
+                                defaultMode: number;
+                                /** @description What is in each file, by its name. */
+                                files: {
+                                    [key: string]: string;
+                                };
+                            };
+                            /** @description An empty folder that is removed with the instance. */
+                            emptyDir?: Record<string, never>;
+                            /** @description A folder or file of the host. Each host says which may be mounted. */
+                            hostPath?: {
+                                /** @description Its path. */
+                                path: string;
+                            };
+                            /** @description Its name, for mounts. */
+                            name: string;
+                            /** @description The values of a Secret, a file each. What containers see of it follows the Secret. */
+                            secret?: {
+                                /**
+                                 * Format: int32
+                                 * @description Permissions of the files, as a decimal number or, in YAML, with a leading 0 as an octal one.
+                                 * @default 420
+                                 */
+                                defaultMode: number;
+                                /** @description Which of its keys become files; all, when not set. */
+                                items?: {
+                                    /** @description Key of the Secret. */
+                                    key: string;
+                                    /**
+                                     * Format: int32
+                                     * @description Its permissions, when they are not those of the others.
+                                     */
+                                    mode?: number;
+                                    /** @description Name of the file. */
+                                    path: string;
+                                }[];
+                                /** @description The folder is empty, when the Secret is not there. */
+                                optional?: boolean;
+                                /** @description Name of the Secret. */
+                                secretName: string;
+                            };
+                        }[];
+                    };
+                };
+                /** @description Name of the Workload. */
+                workload: string;
+            };
+            /** @description What is seen. Written by controllers. */
+            status?: Record<string, never>;
         };
         /** @description DeleteOptions says how an object is to be deleted. */
         "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions": {

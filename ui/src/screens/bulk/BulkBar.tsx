@@ -9,6 +9,7 @@ import { tell } from '../../design/toasts';
 import { number } from '../../lib/text';
 import { filtersOf, type Variables } from '../inventory/search';
 import type { Row } from '../inventory/useRows';
+import { canGo, TARGETS_MAX, textOf } from '../impact/targets';
 import { useRunbooks } from '../object/Actions';
 import { BulkDialog, type Deed } from './BulkDialog';
 import { MOST, resolve } from './resolve';
@@ -80,6 +81,21 @@ export function BulkBar({
           }
         >
           Plan a campaign
+        </Button>
+      )}
+      {canGo(info.kind) && (
+        <Button
+          barred={
+            rows.length > TARGETS_MAX && `The plane is asked about ${TARGETS_MAX} at once, at the most.`
+          }
+          onClick={() =>
+            void navigate({
+              to: '/impact',
+              search: { on: rows.map((row) => textOf({ ...row, kind: info.kind })) },
+            })
+          }
+        >
+          What breaks
         </Button>
       )}
       <Button onClick={() => setDeed({ does: 'label' })}>Label</Button>

@@ -73,6 +73,11 @@ function Table({ info }: { info: KindInfo }) {
     { keys: 'j', does: 'Next row', act: () => move(1) },
     { keys: 'k', does: 'Row before', act: () => move(-1) },
     { keys: 'x', does: 'Choose the row', act: () => toggle(rows.at(active)) },
+    {
+      keys: 'b',
+      does: 'Go to what can be done with the chosen rows',
+      act: () => document.querySelector<HTMLElement>('.bulk-bar button')?.focus(),
+    },
     { keys: 'Enter', does: 'Open the row', act: () => openRow(active) },
     { keys: 'f', does: 'Filter by text', act: () => document.getElementById('filter-text')?.focus() },
   ]);

@@ -11,6 +11,7 @@ import { shown } from '../../lib/text';
 import { CampaignActions } from '../campaign/CampaignActions';
 import { RunActions } from '../run/RunActions';
 import { StartRun } from '../run/StartRun';
+import { WorkloadActions } from '../workload/WorkloadActions';
 import { ActDialog } from './act';
 import type { ObjectView } from './ObjectPage';
 
@@ -50,6 +51,7 @@ export function Actions({ info, object, manifest }: Props) {
     <div className="row">
       {info.kind === 'Run' && <RunActions subject={subject} manifest={manifest} />}
       {info.kind === 'Campaign' && <CampaignActions subject={subject} manifest={manifest} />}
+      {info.kind === 'Workload' && <WorkloadActions subject={subject} manifest={manifest} />}
       <More {...{ info, object, manifest }} />
     </div>
   );

@@ -12,6 +12,7 @@ import { Command, Empty, ErrorNotice, Loading, Notice } from '../../design/parts
 import { type Tab } from '../../router';
 import { titleOf } from '../../shell/Nav';
 import { NOWHERE } from '../../shell/links';
+import { canGo } from '../impact/targets';
 import { Actions } from './Actions';
 import { Overview } from './Overview';
 
@@ -32,14 +33,19 @@ const OWN: Record<string, ComponentType<OverviewProps>> = {
   Service: lazy(() =>
     import('../service/ServiceOverview').then((module) => ({ default: module.ServiceOverview })),
   ),
+  Workload: lazy(() =>
+    import('../workload/WorkloadOverview').then((module) => ({ default: module.WorkloadOverview })),
+  ),
   Rack: lazy(() => import('../rack/RackOverview').then((module) => ({ default: module.RackOverview }))),
 };
 const Timeline = lazy(() => import('./Timeline').then((module) => ({ default: module.Timeline })));
 const Yaml = lazy(() => import('./Yaml').then((module) => ({ default: module.Yaml })));
+const ImpactTab = lazy(() => import('../impact/ImpactTab').then((module) => ({ default: module.ImpactTab })));
 const GraphTab = lazy(() => import('../service/GraphTab').then((module) => ({ default: module.GraphTab })));
 
 const TAB_NAMES: [Tab, string][] = [
   ['overview', 'Overview'],
+  ['impact', 'Impact'],
   ['timeline', 'Timeline'],
   ['graph', 'Graph'],
   ['yaml', 'YAML'],
@@ -131,7 +137,7 @@ function One({ info, namespace, name }: { info: KindInfo; namespace: string | nu
         <Actions info={info} object={object} manifest={manifest} />
       </header>
       <nav className="tabs" aria-label="Parts of this screen">
-        {TAB_NAMES.map(([each, label]) => (
+        {TAB_NAMES.filter(([each]) => each !== 'impact' || canGo(info.kind)).map(([each, label]) => (
           <Link
             key={each}
             to="/o/$plural/$namespace/$name"
@@ -155,6 +161,9 @@ function One({ info, namespace, name }: { info: KindInfo; namespace: string | nu
         )}
         <Suspense fallback={<Loading lines={6} />}>
           {tab === 'overview' && <Own info={info} object={object} manifest={manifest} />}
+          {tab === 'impact' && canGo(info.kind) && (
+            <ImpactTab kind={info.kind} namespace={namespace} name={name} />
+          )}
           {tab === 'timeline' && <Timeline info={info} namespace={namespace} name={name} />}
           {tab === 'graph' && <GraphTab info={info} namespace={namespace} name={name} />}
           {tab === 'yaml' && <Yaml info={info} manifest={manifest} />}
@@ -164,7 +173,7 @@ function One({ info, namespace, name }: { info: KindInfo; namespace: string | nu
             <summary>The same in a shell</summary>
             <Command line={kubectl.get(info.plural, { namespace, name })} />
             <Command line={kubectl.watch(info.plural, { namespace, name })} />
-            {['Run', 'Campaign', 'Server', 'Machine', 'Service'].includes(info.kind) && (
+            {['Run', 'Campaign', 'Server', 'Machine', 'Service', 'Workload'].includes(info.kind) && (
               <Command
                 line={`quarterdeck why ${info.singular}/${name}${namespace ? ` -n ${namespace}` : ''}`}
               />

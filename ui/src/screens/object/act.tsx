@@ -19,7 +19,8 @@ export interface Change {
   patch: (now: Manifest) => Record<string, unknown>;
 }
 
-const ATTEMPTS = 4;
+/** What moves changes several times a second, as a campaign does: each of that is a conflict. */
+const ATTEMPTS = 12;
 
 async function change(subject: Subject, { patch }: Change): Promise<Record<string, unknown>> {
   for (let attempt = 1; ; attempt += 1) {
@@ -55,6 +56,8 @@ export function ActDialog({
   verb,
   danger,
   typed,
+  manifest,
+  barred,
   children,
   onClose,
 }: {
@@ -65,6 +68,10 @@ export function ActDialog({
   danger?: boolean;
   /** What must be typed before. */
   typed?: string;
+  /** The object as it is shown, where the line for a shell depends on it. */
+  manifest?: Manifest;
+  /** Why it cannot be done yet. */
+  barred?: string | false;
   children: ReactNode;
   onClose: () => void;
 }) {
@@ -91,7 +98,11 @@ export function ActDialog({
   const line =
     wanted === 'delete'
       ? kubectl.remove(subject.info.plural, subject)
-      : kubectl.merge(subject.info.plural, subject, wanted.patch({ apiVersion: '', kind: '', metadata: {} }));
+      : kubectl.merge(
+          subject.info.plural,
+          subject,
+          wanted.patch(manifest ?? { apiVersion: '', kind: '', metadata: {} }),
+        );
   return (
     <Dialog
       title={title}
@@ -103,6 +114,7 @@ export function ActDialog({
             look={danger ? 'danger' : 'primary'}
             barred={
               (typed !== undefined && text !== typed && `Type ${typed} first.`) ||
+              barred ||
               (act.isPending && 'It is being done.')
             }
             onClick={() => act.mutate()}

@@ -1,11 +1,13 @@
 // A rack from the front: unit by unit what stands there, how it is, and whose services run on it.
+import { Link } from '@tanstack/react-router';
 import { RackPageDocument, type RackPageQuery } from '../../api/generated/graphql';
 import { query } from '../../api/graphql';
 import { useLiveQuery } from '../../api/live';
 import { Glyph, Status, toneOf } from '../../design/glyphs';
-import { Empty, ErrorNotice, Loading, Panel, PartsBar } from '../../design/parts';
-import { plural, shown } from '../../lib/text';
-import { ObjectLink } from '../../shell/links';
+import { ErrorNotice, Loading, Panel } from '../../design/parts';
+import { shown } from '../../lib/text';
+import { NOWHERE, ObjectLink } from '../../shell/links';
+import { ImpactLines } from '../impact/Impact';
 import type { OverviewProps } from '../object/ObjectPage';
 import { Conditions, Fact, Links } from '../object/Overview';
 
@@ -31,30 +33,21 @@ export function RackOverview({ object }: OverviewProps) {
     <div className="rack-columns">
       <Elevation rack={rack} />
       <div className="stack wide-gap">
-        <Panel title="If this rack goes" count={plural(rack.services.length, 'service')} flush>
-          {rack.services.length === 0 ? (
-            <Empty title="No service loses an instance." />
-          ) : (
-            <ul className="pad stack tight">
-              {rack.services.slice(0, 24).map(({ value, count }) => {
-                const [namespace = '', name = ''] = value.split('/');
-                return (
-                  <li key={value} className="row">
-                    <span className="rack-name cut">
-                      <ObjectLink target={{ kind: 'Service', namespace, name }} full />
-                    </span>
-                    <span className="grow">
-                      <PartsBar
-                        whole={rack.services[0]?.count ?? 1}
-                        parts={[{ name: 'instances', tone: 'wait', count }]}
-                      />
-                    </span>
-                    <span className="muted">{plural(count, 'instance')}</span>
-                  </li>
-                );
-              })}
-            </ul>
-          )}
+        <Panel
+          title="If this rack goes"
+          aside={
+            <Link
+              to="/o/$plural/$namespace/$name"
+              params={{ plural: 'racks', namespace: NOWHERE, name: object.name }}
+              search={{ tab: 'impact' }}
+              className="link small"
+            >
+              Why, and whom to tell
+            </Link>
+          }
+          flush
+        >
+          <ImpactLines target={{ kind: 'Rack', name: object.name }} most={24} />
         </Panel>
         <Panel title="Summary">
           <dl className="facts">

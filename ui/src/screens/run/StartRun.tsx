@@ -48,16 +48,18 @@ export function useRunNamespace(target?: Target): [string, (namespace: string) =
 export function NamespaceField({
   value,
   fixed,
+  hint = 'Whose run it is: its team sees it, and its rights count.',
   onChange,
 }: {
   value: string;
   fixed?: boolean;
+  hint?: string;
   onChange: (namespace: string) => void;
 }) {
   const me = useMe();
   if (fixed) return null;
   return (
-    <Field label="Namespace" hint="Whose run it is: its team sees it, and its rights count.">
+    <Field label="Namespace" hint={hint}>
       {(ids) => (
         <select {...ids} className="select" value={value} onChange={(event) => onChange(event.target.value)}>
           {[...new Set([value, ...(me?.namespaces ?? [])])].map((name) => (

@@ -14,6 +14,11 @@ type View = NonNullable<ServicePageQuery['service']>;
 
 const EVERY_MS = 1000;
 
+const DEPENDENCY = {
+  HARD: 'A hard dependency: when the other is down, so is this one.',
+  SOFT: 'A soft dependency: when the other is down, this one does less.',
+};
+
 export function ServiceOverview({ object }: OverviewProps) {
   const namespace = object.namespace ?? '';
   const found = useLiveQuery(
@@ -21,7 +26,7 @@ export function ServiceOverview({ object }: OverviewProps) {
       queryKey: ['service', namespace, object.name],
       queryFn: ({ signal }) => query(ServicePageDocument, { namespace, name: object.name }, signal),
     },
-    [{ kind: 'Service', namespace, name: object.name }, { kind: 'Instance', namespace }, { kind: 'Permit' }],
+    [{ kind: 'Instance', namespace }, { kind: 'Permit' }, { kind: 'Service' }],
     EVERY_MS,
   );
   const service = found.data?.service;
@@ -32,6 +37,7 @@ export function ServiceOverview({ object }: OverviewProps) {
     <div className="two-columns">
       <div className="stack wide-gap">
         <Budget service={service} />
+        <Dependencies service={service} />
         <Permits service={service} />
         <Links object={object} />
       </div>
@@ -108,6 +114,59 @@ function Budget({ service }: { service: View }) {
           ))}
         </ul>
       </div>
+    </Panel>
+  );
+}
+
+/** What it uses, and what uses it: one that is not well is seen from the other. */
+function Dependencies({ service }: { service: View }) {
+  const sides = [
+    { title: 'Uses', list: service.dependsOn, none: 'no other, as far as it says.' },
+    { title: 'Used by', list: service.usedBy, none: 'none that says so.' },
+  ];
+  return (
+    <Panel
+      title="Depends on, and is depended on"
+      count={service.dependsOn.length + service.usedBy.length}
+      flush
+    >
+      <ul className="lines">
+        {sides.map(({ title, list, none }) => (
+          <li key={title}>
+            <span className="link-name">
+              {title} {list.length > 1 && <span className="faint">{list.length}</span>}
+            </span>
+            <ul className="grow link-list">
+              {list.length === 0 && <li className="muted">{none}</li>}
+              {list.slice(0, 20).map(({ service: other, type }) => (
+                <li key={`${other.namespace}/${other.name}`} className="row">
+                  {other.object ? (
+                    <>
+                      <Status phase={other.object.phase} kind="Service" />
+                      <span className="cut">
+                        <ObjectLink target={other} full />
+                      </span>
+                    </>
+                  ) : (
+                    <>
+                      <Glyph tone="fail" />
+                      <span>
+                        {other.namespace}/{other.name}{' '}
+                        <span className="faint">is not there, or not for you to see</span>
+                      </span>
+                    </>
+                  )}
+                  <span className="grow" />
+                  <span className="muted small" title={DEPENDENCY[type]}>
+                    {type === 'HARD' ? 'cannot be without' : 'does less without'}
+                  </span>
+                </li>
+              ))}
+              {list.length > 20 && <li className="faint">and {list.length - 20} more: see the graph</li>}
+            </ul>
+          </li>
+        ))}
+      </ul>
     </Panel>
   );
 }

@@ -1,0 +1,144 @@
+// A machine that runs containers: a real agent, of the real binary, and a Docker Engine of its own under a temporary
+// folder. Both end with the test, also when that is killed.
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { binary, until, type Item, type RealPlane } from './plane';
+
+const DOCKER = '/usr/bin/docker';
+const MACHINES = '/apis/compute.quarterdeck.dev/v1alpha1/namespaces/default/machines';
+/** Letters of what the engine and the agent say that a failure tells. */
+const SAID_MAX = 4000;
+/** Bridges at a time: the third number of their networks' addresses. */
+const BRIDGES_MAX = 200;
+
+/** A bridge of its own, with a network that no other has: who makes it has it. */
+function bridge(): { name: string; address: string } {
+  const ip = (...words: string[]) => spawnSync('ip', words).status === 0;
+  for (let step = 0; step < BRIDGES_MAX; step += 1) {
+    const number = (process.pid + step) % BRIDGES_MAX;
+    const name = `qdp${number}`;
+    const address = `172.28.${number}.1`;
+    if (!ip('link', 'add', 'name', name, 'type', 'bridge')) continue;
+    if (ip('address', 'add', `${address}/24`, 'dev', name) && ip('link', 'set', name, 'up'))
+      return { name, address };
+    throw new Error(`${name} does not come up`);
+  }
+  throw new Error('no bridge can be made: is iproute2 installed, and is this root?');
+}
+
+export class Host {
+  private readonly folder = mkdtempSync(join(process.env['FLOWS_FOLDER'] ?? tmpdir(), 'host-'));
+  private readonly children: ChildProcess[] = [];
+  /** In memory: the agent keeps Secrets nowhere else. */
+  private readonly secrets = `/dev/shm/quarterdeck-host-${process.pid}-${Date.now()}`;
+  private bridge: { name: string; address: string } | undefined;
+  private said = '';
+
+  /** A machine of that name, connected, with the images in its engine; each is busybox. */
+  static async start(plane: RealPlane, name: string, images: string[]): Promise<Host> {
+    const host = new Host();
+    try {
+      await host.engine(images);
+      await host.join(plane, name);
+      return host;
+    } catch (error) {
+      await host.stop();
+      throw error;
+    }
+  }
+
+  /** Its own, on the network of its containers. */
+  get address(): string {
+    return this.bridge?.address ?? '';
+  }
+
+  private get socket(): string {
+    return join(this.folder, 'docker.sock');
+  }
+
+  private begin(command: string, ...words: string[]): void {
+    // With a shell that ends it when this process is gone, however it went.
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', command, ...words], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on('data', (text: Buffer) => (this.said = (this.said + text.toString()).slice(-SAID_MAX)));
+    this.children.push(child);
+  }
+
+  private async engine(images: string[]): Promise<void> {
+    this.bridge = bridge();
+    const at = this.folder;
+    const own = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
+    const paths = ['--data-root', `${at}/data`, '--exec-root', `${at}/exec`, '--pidfile', `${at}/pid`];
+    // Nothing of the host's firewall is touched.
+    const network = [
+      '--bridge',
+      this.bridge.name,
+      '--iptables=false',
+      '--ip6tables=false',
+      '--ip-masq=false',
+    ];
+    const limits = ['--storage-driver', 'overlay2', '--default-ulimit', 'nofile=1024:1024'];
+    const engine = ['/usr/sbin/dockerd', '--host', `unix://${this.socket}`, ...paths, ...network, ...limits];
+    this.begin('unshare', ...own, ...engine);
+    await until(
+      'the engine answers',
+      async () =>
+        Promise.resolve(spawnSync(DOCKER, ['--host', `unix://${this.socket}`, 'info']).status === 0),
+      60_000,
+    );
+    const tree = join(at, 'busybox');
+    mkdirSync(join(tree, 'bin'), { recursive: true });
+    mkdirSync(join(tree, 'tmp'));
+    const copy = `cp /bin/busybox ${tree}/bin/ && for it in sh sleep; do ln -sf busybox ${tree}/bin/$it; done`;
+    execFileSync('sh', ['-c', copy]);
+    for (const image of images) {
+      const load = `tar -C ${tree} -c . | ${DOCKER} --host unix://${this.socket} import -c 'ENV PATH=/bin' - ${image}`;
+      execFileSync('sh', ['-c', load], { stdio: 'ignore' });
+    }
+  }
+
+  private async join(plane: RealPlane, name: string): Promise<void> {
+    await plane.ok('POST', MACHINES, {
+      apiVersion: 'compute.quarterdeck.dev/v1alpha1',
+      kind: 'Machine',
+      metadata: { name },
+      spec: { preinstalled: true },
+    });
+    const token = execFileSync(binary, ['machine', 'join-token', name, '-n', 'default'], {
+      env: { ...process.env, KUBECONFIG: join(plane.folder, 'kubeconfig') },
+    });
+    const file = join(this.folder, 'token');
+    writeFileSync(file, token);
+    const where = ['--server', plane.url, '--ca-file', join(plane.folder, 'pki/ca.crt')];
+    const own = ['--data-dir', join(this.folder, 'agent'), '--secrets-dir', this.secrets];
+    this.begin(binary, 'agent', '--join-token-file', file, ...where, ...own, '--engine-socket', this.socket);
+    await until(
+      `the agent of ${name} is connected`,
+      async () => {
+        const machine = await plane.ok<Item>('GET', `${MACHINES}/${name}`);
+        const conditions = (machine.status?.['conditions'] ?? []) as { type: string; status: string }[];
+        if (conditions.some((each) => each.type === 'AgentConnected' && each.status === 'True')) return true;
+        throw new Error(this.said);
+      },
+      60_000,
+    );
+  }
+
+  async stop(): Promise<void> {
+    for (const child of this.children.reverse()) {
+      if (child.exitCode !== null || child.signalCode !== null) continue;
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      child.kill('SIGKILL');
+      await ended;
+    }
+    if (this.bridge) spawnSync('ip', ['link', 'delete', this.bridge.name]);
+    await until('its folder is gone', () => {
+      for (const folder of [this.folder, this.secrets]) rmSync(folder, { recursive: true, force: true });
+      return Promise.resolve(true);
+    });
+  }
+}
