@@ -112,6 +112,7 @@ fn placement() -> impl Strategy<Value = WorkloadPlacement> {
                 anti_affinity,
                 spread,
                 tolerations: if tolerates { vec![toleration] } else { Vec::new() },
+                ..WorkloadPlacement::default()
             }
         },
     )

@@ -61,6 +61,10 @@ pub(super) fn status(
         address: network.and_then(|it| it.address.clone()),
         ports: ports.cloned().collect(),
         started_at: before.started_at.or_else(|| started.map(Time::seconds)),
+        // Those of clusters.
+        pod: None,
+        node: None,
+        machine: None,
     }
 }
 

@@ -446,6 +446,8 @@ fn bounded(mut status: InstanceStatus) -> InstanceStatus {
     }
     status.message = status.message.as_deref().map(sentence);
     status.address = status.address.as_deref().map(sentence);
+    // Where an instance of a cluster is, which no agent says.
+    (status.pod, status.node, status.machine) = (None, None, None);
     status
 }
 

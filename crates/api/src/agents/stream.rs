@@ -264,7 +264,10 @@ impl Open {
                 }
                 return Ok(());
             }
-            FromAgent::Containers(all) => session.containers_use(all),
+            FromAgent::Containers(all) => {
+                session.containers_use(all);
+                return Ok(());
+            }
             FromAgent::Hello(_) => {
                 return Err(End::Theirs("it said twice who it is".into()));
             }

@@ -74,23 +74,25 @@ impl Hosts for StoreHosts {
     }
 
     fn find(&self, namespace: &str, name: &str) -> Option<HostName> {
-        let machine = self.0.store().world().get(Machine::info(), namespace, name)?;
+        let machine = self.objects.store().world().get(Machine::info(), namespace, name)?;
         let (namespace, name) = (namespace.to_owned(), name.to_owned());
         Some(HostName { namespace, name, uid: machine.uid().to_owned() })
     }
 
     fn place(&self, host: &HostName) -> Place {
-        place(&self.0.store().world(), host).unwrap_or_default()
+        place(&self.objects.store().world(), host).unwrap_or_default()
     }
 
     async fn evict(&self, host: &HostName, withdraw: bool) -> Result<Leaving, ActionError> {
-        evictions::ask(&self.0, (&host.namespace, &host.name), withdraw).await.map_err(|error| {
-            let HostName { namespace, name, .. } = host;
-            let message = format!(
-                "the instances on machine {namespace}/{name} could not be asked to go: {error}"
-            );
-            ActionError::retryable(Reason::Unreachable, message)
-        })
+        evictions::ask(&self.objects, (&host.namespace, &host.name), withdraw).await.map_err(
+            |error| {
+                let HostName { namespace, name, .. } = host;
+                let message = format!(
+                    "the instances on machine {namespace}/{name} could not be asked to go: {error}"
+                );
+                ActionError::retryable(Reason::Unreachable, message)
+            },
+        )
     }
 }
 
