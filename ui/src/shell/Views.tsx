@@ -35,17 +35,17 @@ export function useSavedViews(): SavedView[] {
   const me = useMe();
   const there = useKinds().kind(KIND) !== undefined;
   const found = useQuery({
-    queryKey: ['saved-views'],
-    queryFn: ({ signal }) => query(SavedViewsDocument, {}, signal),
-    enabled: there,
+    queryKey: ['saved-views', me?.name],
+    queryFn: ({ signal }) => query(SavedViewsDocument, { me: me?.name ?? '' }, signal),
+    enabled: there && me !== undefined,
     staleTime: STALE_MS,
   });
-  return (found.data?.search.edges ?? [])
+  return [found.data?.mine, found.data?.shared]
+    .flatMap((some) => some?.edges ?? [])
     .map(({ node }) => {
       const [title = '', path = '', owner = ''] = node.fields.map(shown);
       return { namespace: node.namespace ?? '', name: node.name, uid: node.uid, title, path, owner };
     })
-    .filter((view) => view.owner === '' || view.owner === me?.name)
     .sort((a, b) => a.title.localeCompare(b.title));
 }
 
