@@ -106,7 +106,7 @@ export function Views() {
             .filter(({ list }) => list.length > 0)
             .map(({ title, list }) => (
               <section key={title} aria-label={title}>
-                <h3>{title}</h3>
+                <h2>{title}</h2>
                 <ul>
                   {list.map((view) => (
                     <li key={view.uid} className="row">
