@@ -51,15 +51,13 @@ serve: build-packages ui ## Build and start a plane with examples/ loaded and no
 lab: setup ## Start a virtual machine with a Redfish BMC to try Quarterdeck on; LAB=lab.yaml describes it
 	@$(CARGO) run --quiet --package quarterdeck-testing --example lab -- $(LAB)
 
-# Documentation tests come first, and the flows of the page in a browser as soon as the binary is built, so that what is
-# printed last is the summary of all other tests.
-test: setup ui ## Install what the tests need and run all of them
+# Documentation tests come first, so that what is printed last is the summary of all other tests.
+test: setup ui ## Install what the tests need and run all of them, but for the flows of the page
 	@cd ui && npm test --silent
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-		$(CARGO) test --workspace --doc && $(CARGO) nextest run --workspace --no-run && \
-		(cd ui && npm run --silent e2e) && $(CARGO) nextest run --workspace; \
+		$(CARGO) test --workspace --doc && $(CARGO) nextest run --workspace; \
 	else \
-		$(CARGO) test --workspace --no-run && (cd ui && npm run --silent e2e) && $(CARGO) test --workspace; \
+		$(CARGO) test --workspace; \
 	fi
 
 test-kubernetes: setup ## Build a real Kubernetes, once, and run the tests of clusters against it (Debian 12)
@@ -78,7 +76,7 @@ fuzz: build-packages ## Fuzz each parser that meets the outside for SECONDS_EACH
 		--package quarterdeck-model --package quarterdeck-runbook --package quarterdeck-api \
 		--package quarterdeck-cli --package quarterdeck-clusters fuzz_
 
-flows: setup ui ## Drive the page in Chromium against the real binary, as `make test` does; SERVERS=110000 for a large fleet alone
+flows: setup ui ## Drive the page in Chromium against the real binary; SERVERS=110000 for a large fleet alone
 	$(CARGO) build --package quarterdeck
 	cd ui && npm run --silent e2e
 

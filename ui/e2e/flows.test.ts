@@ -205,6 +205,15 @@ describe.each([pointer, keyboard])('$name', (hands) => {
     await hands.fill(dialog.getByLabel('Runs in work at once'), '6');
     await hands.press(button('Change', dialog));
     await hands.press(button('Resume'));
+    await until(
+      'it has succeeded',
+      async () => {
+        const { status } = await plane.ok<Item>('GET', path);
+        if (status?.['phase'] !== 'Succeeded') throw new Error(JSON.stringify(status));
+        return true;
+      },
+      120_000,
+    );
     await says('Succeeded');
     await page.getByRole('region', { name: 'Progress' }).getByText('100%').waitFor();
     expect((await plane.ok<Item>('GET', path)).spec['concurrency']).toBe(6);

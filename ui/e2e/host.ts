@@ -4,6 +4,7 @@ import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_pr
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { folderInMemory, noteBridge } from './folder';
 import { binary, until, type Item, type RealPlane } from './plane';
 
 const DOCKER = '/usr/bin/docker';
@@ -21,6 +22,7 @@ function bridge(): { name: string; address: string } {
     const name = `qdp${number}`;
     const address = `172.28.${number}.1`;
     if (!ip('link', 'add', 'name', name, 'type', 'bridge')) continue;
+    noteBridge(name);
     if (ip('address', 'add', `${address}/24`, 'dev', name) && ip('link', 'set', name, 'up'))
       return { name, address };
     throw new Error(`${name} does not come up`);
@@ -32,7 +34,7 @@ export class Host {
   private readonly folder = mkdtempSync(join(process.env['FLOWS_FOLDER'] ?? tmpdir(), 'host-'));
   private readonly children: ChildProcess[] = [];
   /** In memory: the agent keeps Secrets nowhere else. */
-  private readonly secrets = `/dev/shm/quarterdeck-host-${process.pid}-${Date.now()}`;
+  private readonly secrets = folderInMemory(`quarterdeck-host-${process.pid}-${Date.now()}`);
   private bridge: { name: string; address: string } | undefined;
   private said = '';
 

@@ -13,6 +13,8 @@ export const binary =
   process.env['QUARTERDECK_BINARY'] ??
   join(process.env['CARGO_TARGET_DIR'] ?? join(root, 'target'), 'debug', 'quarterdeck');
 const READY_MS = 90_000;
+/** How long the plane may say nothing to a request. */
+const ANSWER_MS = 20_000;
 
 async function freePort(): Promise<number> {
   const server = createServer();
@@ -121,7 +123,7 @@ export class RealPlane {
     return new Promise((resolve, reject) => {
       const asked = request(
         `${this.url}${path}`,
-        { method, ca, cert, key, headers: { 'Content-Type': type } },
+        { method, ca, cert, key, headers: { 'Content-Type': type }, timeout: ANSWER_MS },
         (answer) => {
           const parts: Buffer[] = [];
           answer.on('data', (part: Buffer) => parts.push(part));
@@ -137,6 +139,7 @@ export class RealPlane {
           });
         },
       );
+      asked.on('timeout', () => asked.destroy(new Error(`${method} ${path}: no answer`)));
       asked.on('error', reject);
       asked.end(body === undefined ? undefined : JSON.stringify(body));
     });

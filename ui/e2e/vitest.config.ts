@@ -11,7 +11,8 @@ export default defineConfig({
     isolate: false,
     fileParallelism: false,
     maxWorkers: 1,
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    // Longer than all waits inside together: those say what they waited for.
+    testTimeout: 420_000,
+    hookTimeout: 300_000,
   },
 });

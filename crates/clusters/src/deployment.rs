@@ -173,7 +173,12 @@ pub enum Drift {
 pub fn drift(there: &Deployment, applied: &Deployment) -> Drift {
     let spec = |of: &Deployment| of.spec.clone().unwrap_or_default();
     let (there_spec, applied_spec) = (spec(there), spec(applied));
-    let metadata = |of: &Deployment| (of.metadata.labels.clone(), of.metadata.annotations.clone());
+    let metadata = |of: &Deployment| {
+        let mut annotations = of.metadata.annotations.clone().unwrap_or_default();
+        // Its controller writes those at any time, as between a watch and a look.
+        annotations.retain(|name, _| !name.starts_with("deployment.kubernetes.io/"));
+        (of.metadata.labels.clone(), annotations)
+    };
     if there_spec.template != applied_spec.template {
         return Drift::Template;
     }
@@ -342,6 +347,11 @@ mod tests {
         assert_eq!(drifted("/spec/replicas", json!(0)), Drift::Harmless);
         assert_eq!(drifted("/spec/minReadySeconds", json!(9)), Drift::Harmless);
         assert_eq!(drifted("/metadata/labels", json!({})), Drift::Harmless);
+        let mut annotations = wanted(&workload, 1, 3).body["metadata"]["annotations"].clone();
+        annotations["deployment.kubernetes.io/revision"] = json!("2");
+        assert_eq!(drifted("/metadata/annotations", annotations.clone()), Drift::None);
+        annotations["a"] = json!("b");
+        assert_eq!(drifted("/metadata/annotations", annotations), Drift::Harmless);
         let image = "/spec/template/spec/containers/0/image";
         assert_eq!(drifted(image, json!("example.com/other:1")), Drift::Template);
     }

@@ -4,6 +4,7 @@
 //! first of them that any machine answers to decides. Whatever is not clear is told, and never guessed: two machines that
 //! answer to one node, and two nodes that are one machine, are no link.
 
+use crate::error::cut;
 use k8s_openapi::api::core::v1;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -33,9 +34,9 @@ impl Node {
         let addresses = status.and_then(|status| status.addresses.as_ref());
         let of_kind = |kinds: &'static [&'static str]| {
             let all = addresses.into_iter().flatten();
-            all.filter(move |it| kinds.contains(&it.type_.as_str())).map(|it| it.address.clone())
+            all.filter(move |it| kinds.contains(&it.type_.as_str())).map(|it| cut(&it.address))
         };
-        let given = node.spec.as_ref().and_then(|spec| spec.provider_id.clone());
+        let given = node.spec.as_ref().and_then(|spec| spec.provider_id.as_deref().map(cut));
         Self {
             provider_id: given.filter(|id| !id.is_empty()),
             addresses: of_kind(&["InternalIP", "ExternalIP"]).take(ADDRESSES_MAX).collect(),

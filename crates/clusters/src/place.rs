@@ -10,6 +10,8 @@ use crate::{
     seen::{Deployments, Heard, News, Nodes, PodsOf, Seen, Watched},
 };
 use futures_util::StreamExt as _;
+use http_body_util::Limited;
+use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client as Hyper, connect::HttpConnector},
     rt::TokioExecutor,
@@ -22,7 +24,10 @@ use kube::{
     Api, Client, Resource,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
     client::{Body, ClientBuilder, ConfigExt as _},
-    runtime::{WatchStreamExt as _, watcher},
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, Event, watcher},
+    },
 };
 use quarterdeck_providers::http::Resolver;
 use serde::de::DeserializeOwned;
@@ -39,8 +44,14 @@ use tracing::debug;
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest answer, and all that one request of a watch may say, which is begun anew every five minutes: a page of 500 pods has
+/// some megabytes.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// How long an answer may take; watches have limits of their own.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A watch may fail for so long, as when an API server starts, before the cluster counts as one that does not answer: what is
+/// seen of it is not so any more.
+const WATCH_FAILS_MAX: Duration = Duration::from_secs(30);
 /// After so many questions without an answer, what is watched may have been lost silently: it is listed anew.
 const LISTED_ANEW_AFTER: u32 = 2;
 /// The namespace that every cluster has: its identity is the cluster's.
@@ -200,7 +211,10 @@ fn client(credentials: &Credentials) -> Result<Client, ClusterError> {
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
     let connector = config.rustls_https_connector_with_connector(connector)?;
     let service: Hyper<_, Body> = Hyper::builder(TokioExecutor::new()).build(connector);
-    let service = service.map_err(BoxError::from);
+    // Answers are taken in whole, and so are lines of watches.
+    let bounded =
+        |answer: http::Response<Incoming>| answer.map(|body| Limited::new(body, ANSWER_BYTES_MAX));
+    let service = service.map_response(bounded).map_err(BoxError::from);
     let client = ClientBuilder::new(service, config.default_namespace.clone());
     let at = config.base_uri_layer();
     Ok(match config.auth_layer()? {
@@ -248,6 +262,10 @@ impl LookedAfter {
                 silent = silent.saturating_add(1);
             }
             let answer = answer.map_err(|error| error.to_string());
+            let answer = answer.and_then(|()| match self.seen.failing(WATCH_FAILS_MAX) {
+                Some(why) => Err(why),
+                None => Ok(()),
+            });
             if self.seen.hear(answer) {
                 (self.tell)(News::Heard);
             }
@@ -283,6 +301,7 @@ impl LookedAfter {
         let pods: Api<v1::Pod> = Api::namespaced(client(), &self.namespace);
         let deployments: Api<Deployment> = Api::namespaced(client(), &self.namespace);
         let to = || (self.seen.clone(), self.tell.clone());
+        self.seen.begins_to_watch();
         watches.spawn(follow(nodes, watcher::Config::default(), Nodes::default(), to()));
         watches.spawn(follow(pods, own.clone(), PodsOf::default(), to()));
         watches.spawn(follow(deployments, own, Deployments::default(), to()));
@@ -301,8 +320,17 @@ async fn follow<W: Watched>(
     let mut events = watcher(api, config).default_backoff().boxed();
     while let Some(event) = events.next().await {
         match event {
-            Ok(event) => watched.take(&seen, event).into_iter().for_each(|news| tell(news)),
-            Err(error) => debug!(%error, "a watch of a cluster is begun anew"),
+            Ok(event) => {
+                // Each try begins with that, also one that fails.
+                if !matches!(event, Event::Init) {
+                    seen.works(W::OF);
+                }
+                watched.take(&seen, event).into_iter().for_each(|news| tell(news));
+            }
+            Err(error) => {
+                debug!(%error, "a watch of a cluster is begun anew");
+                seen.fails(W::OF, &error.to_string());
+            }
         }
     }
 }

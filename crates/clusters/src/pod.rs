@@ -42,7 +42,7 @@ impl Pod {
         let ready = condition("Ready");
         let is_ready = ready.is_some_and(|ready| ready.status == "True");
         let time = |time: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Time| Time::new(time.0);
-        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref().map(cut));
         let phase = match status.and_then(|status| status.phase.as_deref()) {
             _ if pod.metadata.deletion_timestamp.is_some() => InstancePhase::Stopping,
             Some("Succeeded" | "Failed") => InstancePhase::Failed,
@@ -61,9 +61,9 @@ impl Pod {
             }),
         };
         Some(Self {
-            uid: pod.metadata.uid.clone()?,
-            workload: labels.get(WORKLOAD)?.clone(),
-            cluster: labels.get(CLUSTER).cloned().unwrap_or_default(),
+            uid: cut(pod.metadata.uid.as_deref()?),
+            workload: cut(labels.get(WORKLOAD)?),
+            cluster: labels.get(CLUSTER).map(|name| cut(name)).unwrap_or_default(),
             revision: labels.get(REVISION).and_then(|number| number.parse().ok()),
             node,
             phase,
@@ -72,7 +72,7 @@ impl Pod {
                 .and_then(|it| it.last_transition_time.as_ref())
                 .map(time),
             message: message.map(|message| cut(&message)),
-            address: status.and_then(|status| status.pod_ip.clone()),
+            address: status.and_then(|status| status.pod_ip.as_deref().map(cut)),
             started: status.and_then(|status| status.start_time.as_ref()).map(time),
         })
     }

@@ -1,13 +1,13 @@
 //! What is seen of a cluster, in memory: nodes, and the pods and Deployments of the plane's workloads. It is whole or it is
 //! not there: what is listed anew takes the place of what was there once all of it has come.
 
-use crate::{deployment::WORKLOAD, node::Node, pod::Pod};
+use crate::{deployment::WORKLOAD, error::cut, node::Node, pod::Pod};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1};
 use kube::runtime::watcher::Event;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Most nodes of a cluster that are kept: twice as many as Kubernetes is made for. More of them are not seen.
@@ -15,7 +15,7 @@ const NODES_MAX: usize = 10_000;
 /// Most pods of the plane's workloads in a cluster that are kept: what Kubernetes is made for, and a half.
 const PODS_MAX: usize = 225_000;
 /// Most Deployments of these.
-const DEPLOYMENTS_MAX: usize = 50_000;
+const DEPLOYMENTS_MAX: usize = 10_000;
 
 /// What there is news of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,8 @@ struct Inner {
     nodes: Option<BTreeMap<String, Node>>,
     pods: Option<Pods>,
     deployments: Option<HashMap<String, Arc<Deployment>>>,
+    /// Watches that fail: of what, since when, and why.
+    failing: BTreeMap<&'static str, (Instant, String)>,
 }
 
 /// What is seen of a cluster.
@@ -83,6 +85,32 @@ impl Seen {
                 news
             }
         }
+    }
+
+    /// Notes that a watch works.
+    pub(crate) fn works(&self, what: &'static str) {
+        self.inner().failing.remove(what);
+    }
+
+    /// Notes why one does not.
+    pub(crate) fn fails(&self, what: &'static str, why: &str) {
+        let mut inner = self.inner();
+        let (_, said) =
+            inner.failing.entry(what).or_insert_with(|| (Instant::now(), String::new()));
+        *said = cut(why);
+    }
+
+    /// All watches are begun anew.
+    pub(crate) fn begins_to_watch(&self) {
+        self.inner().failing.clear();
+    }
+
+    /// What has failed to be watched for so long. Nodes may: their account may not see them, and nothing is decided on them alone.
+    pub(crate) fn failing(&self, for_long: Duration) -> Option<String> {
+        let inner = self.inner();
+        let failing = inner.failing.iter().filter(|(what, _)| **what != Nodes::OF);
+        let mut failing = failing.filter(|(_, (since, _))| since.elapsed() >= for_long);
+        failing.next().map(|(what, (_, why))| format!("its {what} cannot be watched: {why}"))
     }
 
     /// Notes what it is; answers whether that is new.
@@ -127,6 +155,8 @@ impl Seen {
 /// What comes of a watch: gathered while all is listed, then kept up.
 pub(crate) trait Watched: Send {
     type Object;
+    /// What is watched, in the plural.
+    const OF: &'static str;
 
     /// Takes in what came; tells what is news.
     fn take(&mut self, seen: &Seen, event: Event<Self::Object>) -> Vec<News>;
@@ -138,9 +168,10 @@ pub(crate) struct Nodes(BTreeMap<String, Node>);
 
 impl Watched for Nodes {
     type Object = v1::Node;
+    const OF: &'static str = "nodes";
 
     fn take(&mut self, seen: &Seen, event: Event<v1::Node>) -> Vec<News> {
-        let read = |node: &v1::Node| Some((node.metadata.name.clone()?, Node::of(node)));
+        let read = |node: &v1::Node| Some((cut(node.metadata.name.as_deref()?), Node::of(node)));
         let mut inner = seen.inner();
         let news = match event {
             Event::Init => {
@@ -167,7 +198,7 @@ impl Watched for Nodes {
                 _ => false,
             },
             Event::Delete(node) => {
-                let name = node.metadata.name.unwrap_or_default();
+                let name = cut(&node.metadata.name.unwrap_or_default());
                 inner.nodes.as_mut().is_some_and(|all| all.remove(&name).is_some())
             }
         };
@@ -184,9 +215,10 @@ pub(crate) struct PodsOf {
 
 impl Watched for PodsOf {
     type Object = v1::Pod;
+    const OF: &'static str = "pods";
 
     fn take(&mut self, seen: &Seen, event: Event<v1::Pod>) -> Vec<News> {
-        let read = |pod: &v1::Pod| Some((pod.metadata.name.clone()?, Pod::of(pod)?));
+        let read = |pod: &v1::Pod| Some((cut(pod.metadata.name.as_deref()?), Pod::of(pod)?));
         let mut inner = seen.inner();
         match event {
             Event::Init => {
@@ -248,6 +280,7 @@ pub(crate) struct Deployments(HashMap<String, Arc<Deployment>>);
 
 impl Watched for Deployments {
     type Object = Deployment;
+    const OF: &'static str = "Deployments";
 
     fn take(&mut self, seen: &Seen, event: Event<Deployment>) -> Vec<News> {
         let name = |of: &Deployment| {
@@ -372,6 +405,23 @@ mod tests {
         seen.wrote(deployment("10"));
         seen.wrote(deployment("9"));
         assert_eq!(version(&seen).as_deref(), Some("10"));
+    }
+
+    #[test]
+    fn a_watch_that_fails_for_long_is_told_and_nodes_may_be_out_of_sight() {
+        let seen = Seen::default();
+        let told = || seen.failing(Duration::ZERO);
+        seen.fails(Nodes::OF, "forbidden");
+        assert_eq!(told(), None);
+        seen.fails(PodsOf::OF, "no");
+        seen.fails(PodsOf::OF, "forbidden");
+        assert_eq!(told().as_deref(), Some("its pods cannot be watched: forbidden"));
+        assert_eq!(seen.failing(Duration::from_secs(60)), None, "not for long");
+        seen.works(PodsOf::OF);
+        assert_eq!(told(), None);
+        seen.fails(Deployments::OF, "no");
+        seen.begins_to_watch();
+        assert_eq!(told(), None);
     }
 
     #[test]

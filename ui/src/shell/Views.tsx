@@ -35,17 +35,17 @@ export function useSavedViews(): SavedView[] {
   const me = useMe();
   const there = useKinds().kind(KIND) !== undefined;
   const found = useQuery({
-    queryKey: ['saved-views'],
-    queryFn: ({ signal }) => query(SavedViewsDocument, {}, signal),
-    enabled: there,
+    queryKey: ['saved-views', me?.name],
+    queryFn: ({ signal }) => query(SavedViewsDocument, { me: me?.name ?? '' }, signal),
+    enabled: there && me !== undefined,
     staleTime: STALE_MS,
   });
-  return (found.data?.search.edges ?? [])
+  return [found.data?.mine, found.data?.shared]
+    .flatMap((some) => some?.edges ?? [])
     .map(({ node }) => {
       const [title = '', path = '', owner = ''] = node.fields.map(shown);
       return { namespace: node.namespace ?? '', name: node.name, uid: node.uid, title, path, owner };
     })
-    .filter((view) => view.owner === '' || view.owner === me?.name)
     .sort((a, b) => a.title.localeCompare(b.title));
 }
 
@@ -106,7 +106,7 @@ export function Views() {
             .filter(({ list }) => list.length > 0)
             .map(({ title, list }) => (
               <section key={title} aria-label={title}>
-                <h3>{title}</h3>
+                <h2>{title}</h2>
                 <ul>
                   {list.map((view) => (
                     <li key={view.uid} className="row">

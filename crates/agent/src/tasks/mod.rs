@@ -75,17 +75,27 @@ impl Tasks {
         host: Arc<Host>,
         settings: &Settings,
     ) -> Result<Self, AgentError> {
-        let (journal, entries) = Journal::open(&folder.folder("tasks")?)?;
-        let (changed, _) = watch::channel(0);
-        let reboot_command = settings.reboot_command.clone();
+        let kept = Journal::open(&folder.folder("tasks")?)?;
         let secrets = settings.containers.secrets.join("tools");
         let places = tool::Places { files: folder.folder("tools")?, secrets };
+        Ok(Self::of(kept, host, settings.reboot_command.clone(), places))
+    }
+
+    fn of(
+        (journal, entries): (Journal, Vec<Entry>),
+        host: Arc<Host>,
+        reboot_command: Vec<String>,
+        places: tool::Places,
+    ) -> Self {
+        let (changed, _) = watch::channel(0);
         let under_way = entries.iter().filter(|entry| !entry.status.ended());
+        // What was given to those is not used again: a tool is not begun twice.
+        under_way.clone().for_each(|entry| drop(places.of(&entry.task)));
         let resumed = Mutex::new(under_way.map(|entry| entry.task.name.clone()).collect());
         let entries = entries.into_iter().map(|it| (it.task.name.clone(), it)).collect();
         let entries = Mutex::new(entries);
         let shared = Shared { host, reboot_command, places, journal, entries, resumed, changed };
-        Ok(Self(Arc::new(shared)))
+        Self(Arc::new(shared))
     }
 
     /// Changes whenever there is something to tell.
@@ -334,14 +344,10 @@ mod tests {
 
     fn tasks(folder: &std::path::Path) -> Tasks {
         std::fs::create_dir_all(folder.join("tasks")).unwrap();
-        let (journal, _) = Journal::open(&folder.join("tasks")).unwrap();
-        let (changed, _) = watch::channel(0);
-        let (host, entries) = (Arc::new(Host::new(folder)), Mutex::default());
+        let kept = Journal::open(&folder.join("tasks")).unwrap();
         let (files, secrets) = (folder.join("tools"), folder.join("secrets"));
         let places = tool::Places { files, secrets };
-        let (reboot_command, resumed) = (Vec::new(), Mutex::default());
-        let shared = Shared { host, reboot_command, places, journal, entries, resumed, changed };
-        Tasks(Arc::new(shared))
+        Tasks::of(kept, Arc::new(Host::new(folder)), Vec::new(), places)
     }
 
     async fn ended(tasks: &Tasks, name: &str) -> AgentTaskStatus {
@@ -409,6 +415,23 @@ mod tests {
         let over = ended(&tasks, "over").await;
         assert_eq!(over.reason.as_deref(), Some("OutcomeUnknown"), "the plane has given up on it");
         assert!(!folder.path().join("over").exists());
+    }
+
+    #[tokio::test]
+    async fn nothing_that_a_tool_was_given_outlives_the_agent() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = tasks(folder.path());
+        let (task, status) = (task("t", "/t"), AgentTaskStatus::default());
+        before.0.journal.write(&Entry { task, status }).unwrap();
+        drop(before);
+        let given = ["tools/t", "secrets/t"].map(|path| folder.path().join(path));
+        for path in &given {
+            std::fs::create_dir_all(path).unwrap();
+            std::fs::write(path.join("key"), "hidden").unwrap();
+        }
+        let after = tasks(folder.path());
+        assert!(after.knows("t"));
+        assert!(given.iter().all(|path| !path.exists()));
     }
 
     #[tokio::test]

@@ -32,10 +32,14 @@ const SYSTEM_NAMESPACE: &str = "quarterdeck-system";
 /// Most runbooks looked into for one run: more than calls may reach.
 const RUNBOOKS_MAX: usize = 256;
 
+/// The namespace of the target, which is only known when a run is made: for whoever writes the runbook it is any.
+const OF_TARGET: &str = "";
+
 /// A reference to a Secret. A part that an expression computes may be anything.
 #[derive(Debug, PartialEq, Eq)]
 struct SecretUse {
     field: String,
+    /// May be [`OF_TARGET`].
     namespace: Option<String>,
     name: Option<String>,
 }
@@ -90,7 +94,7 @@ pub(super) fn check(
         }
     }
     if kind == Run::info() || kind == Campaign::info() {
-        writer.check_runbook(world, text("/spec/runbook"))?;
+        writer.check_runbook(world, text("/spec/runbook"), text("/metadata/namespace"))?;
     }
     if kind == Schedule::info() {
         writer.check_schedule(world, spec, text("/metadata/namespace"))?;
@@ -99,7 +103,7 @@ pub(super) fn check(
         // Which of them it is about is seen only when it looks.
         writer.check_target("spec.kind", (text("/spec/kind"), ""), "update", "")?;
         writer.check_made((Run::info(), "spec.runbook"), "create", SYSTEM_NAMESPACE)?;
-        writer.check_runbook(world, text("/spec/runbook"))?;
+        writer.check_runbook(world, text("/spec/runbook"), "")?;
     }
     Ok(())
 }
@@ -268,7 +272,9 @@ impl Writer<'_> {
             if self.may("get", ("", "secrets"), inside, named) {
                 continue;
             }
-            let what = match (namespace, name) {
+            let what = match (namespace.as_deref(), name) {
+                (Some(OF_TARGET), Some(name)) => format!("Secret {name} of any namespace"),
+                (Some(OF_TARGET), None) => "any Secret".into(),
                 (Some(namespace), Some(name)) => format!("Secret {namespace}/{name}"),
                 (Some(namespace), None) => format!("any Secret in namespace {namespace}"),
                 (None, _) => "any Secret".into(),
@@ -330,9 +336,16 @@ impl Writer<'_> {
         }
     }
 
-    /// A run may use what its runbook lets it choose.
-    fn check_runbook(&self, world: &World, runbook: &str) -> Result<(), ApiError> {
-        let chosen = chosen_secrets(world, runbook);
+    /// A run in a namespace, any where that is empty, may use what its runbook lets it choose, and what that takes from its
+    /// target's namespace.
+    fn check_runbook(&self, world: &World, runbook: &str, namespace: &str) -> Result<(), ApiError> {
+        let (of_target, chosen): (Vec<_>, Vec<_>) = chosen_secrets(world, runbook)
+            .into_iter()
+            .partition(|used| used.namespace.as_deref() == Some(OF_TARGET));
+        let there = Some(namespace.to_owned());
+        let of_target: Vec<SecretUse> =
+            of_target.into_iter().map(|it| SecretUse { namespace: there.clone(), ..it }).collect();
+        self.check_secrets(&of_target, "its runbook takes it from the target's namespace: ")?;
         self.check_secrets(&chosen, "its runbook lets the run choose it: ")
     }
 
@@ -343,14 +356,14 @@ impl Writer<'_> {
             let target = (on("/run/target/kind"), on("/run/target/name"));
             self.check_target("spec.run.target", target, "update", namespace)?;
             self.check_made((Run::info(), "spec.run"), "create", namespace)?;
-            self.check_runbook(world, on("/run/runbook"))?;
+            self.check_runbook(world, on("/run/runbook"), namespace)?;
         }
         if spec.get("campaign").is_some_and(Value::is_object) {
             let target = (on("/campaign/targets/kind"), "");
             self.check_target("spec.campaign.targets", target, "update", namespace)?;
             self.check_made((Campaign::info(), "spec.campaign"), "create", namespace)?;
             self.check_made((Run::info(), "spec.campaign.runbook"), "create", namespace)?;
-            self.check_runbook(world, on("/campaign/runbook"))?;
+            self.check_runbook(world, on("/campaign/runbook"), namespace)?;
         }
         Ok(())
     }
@@ -405,6 +418,13 @@ fn look(value: &Value, path: &mut String, depth: usize, found: &mut Vec<SecretUs
             (name, value) if name == "secretRef" || name.ends_with("SecretRef") => {
                 found.push(reference(value, path));
             }
+            // Tools are given those of their target's namespace.
+            ("fileSecrets", Value::Array(names)) => {
+                found.extend(names.iter().map(|name| of_target(name, path)));
+            }
+            ("fileSecrets" | "sshSecret" | "vaultSecret", Value::String(_)) => {
+                found.push(of_target(value, path));
+            }
             // Headers that an expression makes, all or one of them, may name any Secret.
             ("secretHeaders", Value::String(_)) => found.push(reference(value, path)),
             ("secretHeaders", Value::Object(headers)) => {
@@ -441,6 +461,12 @@ fn reference(value: &Value, path: &str) -> SecretUse {
     SecretUse { field: path.into(), namespace: part("namespace"), name: part("name") }
 }
 
+/// A Secret in the namespace of the target.
+fn of_target(name: &Value, path: &str) -> SecretUse {
+    let name = name.as_str().filter(|name| !name.contains("${")).map(str::to_owned);
+    SecretUse { field: path.into(), namespace: Some(OF_TARGET.into()), name }
+}
+
 /// References whose Secret is only known when a run is made, in its runbook and all that calls.
 fn chosen_secrets(world: &World, runbook: &str) -> Vec<SecretUse> {
     let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
@@ -452,9 +478,10 @@ fn chosen_secrets(world: &World, runbook: &str) -> Vec<SecretUse> {
         let Some(runbook) = world.get(Runbook::info(), "", &name) else { continue };
         let value = runbook.value();
         let Some(spec) = value.get("spec") else { continue };
-        let chosen = secrets_of(spec)
-            .into_iter()
-            .filter(|used| used.namespace.is_none() || used.name.is_none());
+        let chosen = secrets_of(spec).into_iter().filter(|used| {
+            let place = used.namespace.as_deref();
+            place.is_none_or(|it| it == OF_TARGET) || used.name.is_none()
+        });
         found.extend(chosen.map(|used| SecretUse { field: "spec.runbook".into(), ..used }));
         calls(spec, 0, &mut open);
     }
@@ -517,6 +544,9 @@ mod tests {
                     "X-All": "${ params.header }"}}},
                 {"forEach": {"steps": [{"with": {"caSecretRef": "${ item }"}}]}},
                 {"with": {"secretHeaders": "${ params.headers }"}},
+                {"action": "ansible.playbook", "with": {
+                    "fileSecrets": ["vars", "${ params.more }"], "sshSecret": "key", "vaultSecret": "${ params.vault }"}},
+                {"action": "salt.apply", "with": {"fileSecrets": "${ params.all }"}},
             ],
             "secretRefs": {"namespace": "not", "name": "one"},
         });
@@ -532,6 +562,11 @@ mod tests {
                 r#"spec.steps[0].with.secretHeaders.Authorization.secretRef Some("a") None"#,
                 "spec.steps[1].forEach.steps[0].with.caSecretRef None None",
                 "spec.steps[2].with.secretHeaders None None",
+                r#"spec.steps[3].with.fileSecrets Some("") Some("vars")"#,
+                r#"spec.steps[3].with.fileSecrets Some("") None"#,
+                r#"spec.steps[3].with.sshSecret Some("") Some("key")"#,
+                r#"spec.steps[3].with.vaultSecret Some("") None"#,
+                r#"spec.steps[4].with.fileSecrets Some("") None"#,
             ]
         );
     }

@@ -257,10 +257,14 @@ export type CalendarPageQueryVariables = Exact<{
 
 export type CalendarPageQuery = { calendar: Array<{ id: string, kind: CalendarKind, title: string, start: string, end?: string | null, collides: Array<string>, subject: { kind: string, namespace?: string | null, name: string, object?: { uid: string, plural: string, phase?: string | null } | null } }> };
 
-export type SavedViewsQueryVariables = Exact<{ [key: string]: never; }>;
+export type SavedViewsQueryVariables = Exact<{
+  me: Scalars['String']['input'];
+}>;
 
 
-export type SavedViewsQuery = { search: { edges: Array<{ node: { name: string, namespace?: string | null, uid: string, fields: Array<unknown | null> } }> } };
+export type SavedViewsQuery = { mine: { edges: Array<{ node: { name: string, namespace?: string | null, uid: string, fields: Array<unknown | null> } }> }, shared: { edges: Array<{ node: { name: string, namespace?: string | null, uid: string, fields: Array<unknown | null> } }> } };
+
+export type SavedViewsFoundFragment = { edges: Array<{ node: { name: string, namespace?: string | null, uid: string, fields: Array<unknown | null> } }> };
 
 export type PermitViewFragment = { phase: string, message?: string | null, asked?: string | null, granted?: string | null, servers: number, instances: number, approvedBy: Array<string>, reference: { kind: string, namespace?: string | null, name: string }, target?: { kind: string, namespace?: string | null, name: string, object?: { uid: string, plural: string, phase?: string | null } | null } | null, services: Array<{ service: string, instances: number }> };
 
@@ -350,6 +354,18 @@ export const DependencyViewFragmentDoc = new TypedDocumentString(`
     phase
   }
 }`, {"fragmentName":"DependencyView"}) as unknown as TypedDocumentString<DependencyViewFragment, unknown>;
+export const SavedViewsFoundFragmentDoc = new TypedDocumentString(`
+    fragment SavedViewsFound on SearchConnection {
+  edges {
+    node {
+      name
+      namespace
+      uid
+      fields(paths: ["spec.title", "spec.path", "spec.owner"])
+    }
+  }
+}
+    `, {"fragmentName":"SavedViewsFound"}) as unknown as TypedDocumentString<SavedViewsFoundFragment, unknown>;
 export const PermitViewFragmentDoc = new TypedDocumentString(`
     fragment PermitView on Permit {
   reference {
@@ -993,19 +1009,34 @@ export const CalendarPageDocument = new TypedDocumentString(`
   }
 }`) as unknown as TypedDocumentString<CalendarPageQuery, CalendarPageQueryVariables>;
 export const SavedViewsDocument = new TypedDocumentString(`
-    query SavedViews {
-  search(kinds: ["SavedView"], filters: [], facets: [], first: 200) {
-    edges {
-      node {
-        name
-        namespace
-        uid
-        fields(paths: ["spec.title", "spec.path", "spec.owner"])
-      }
-    }
+    query SavedViews($me: String!) {
+  mine: search(
+    kinds: ["SavedView"]
+    filters: [{field: "spec.owner", values: [$me]}]
+    facets: []
+    first: 200
+  ) {
+    ...SavedViewsFound
+  }
+  shared: search(
+    kinds: ["SavedView"]
+    filters: [{field: "spec.owner", op: ABSENT}]
+    facets: []
+    first: 200
+  ) {
+    ...SavedViewsFound
   }
 }
-    `) as unknown as TypedDocumentString<SavedViewsQuery, SavedViewsQueryVariables>;
+    fragment SavedViewsFound on SearchConnection {
+  edges {
+    node {
+      name
+      namespace
+      uid
+      fields(paths: ["spec.title", "spec.path", "spec.owner"])
+    }
+  }
+}`) as unknown as TypedDocumentString<SavedViewsQuery, SavedViewsQueryVariables>;
 export const RunPageDocument = new TypedDocumentString(`
     query RunPage($namespace: String!, $name: String!) {
   run(namespace: $namespace, name: $name) {

@@ -33,11 +33,12 @@ pub(super) fn arguments(download: bool, some: &[&str]) -> Vec<String> {
 }
 
 /// It is a plugin that says so (`dnf-utils`, or `dnf-plugins-core`): without it nobody knows, and that is what an unknown command
-/// ends with too.
+/// ends with too: 1 of dnf 4, 2 of dnf 5.
 pub(super) async fn reboot_required(asked: &Asked<'_>) -> Result<bool, Failure> {
     const REQUIRED: i32 = 1;
+    const UNKNOWN: i32 = 2;
     let argv = words(&["dnf", "needs-restarting", "--reboothint"]);
-    let answer = asked.ask(argv, &[REQUIRED]).await?;
+    let answer = asked.ask(argv, &[REQUIRED, UNKNOWN]).await?;
     Ok(answer.code == REQUIRED && answer.stdout.contains("eboot is required"))
 }
 

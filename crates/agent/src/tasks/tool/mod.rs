@@ -121,7 +121,8 @@ pub(super) async fn tool(
         let Some(value) = value(secrets, key)? else { continue };
         let secret = folders.secrets.join(number.to_string());
         write(&secret, &value).map_err(not_written)?;
-        symlink(&secret, inside(&files, path)?).map_err(not_written)?;
+        let link = inside(&files, path)?;
+        make_room(&link).and_then(|()| symlink(&secret, &link)).map_err(not_written)?;
     }
     let ran = run(tool.argv.clone(), tool.env.clone(), &files).await?;
     let report = tool.report.as_ref().and_then(|report| report::read(&files, report));
@@ -165,12 +166,17 @@ fn inside(folder: &Path, path: &str) -> Result<PathBuf, Failure> {
     }
 }
 
+/// What is later takes the place of what was there.
+fn make_room(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Writes a file, in place of one of the archive.
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    make_room(path)?;
     OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path)?.write_all(bytes)
 }
 
@@ -275,6 +281,8 @@ mod tests {
             "cat a/b.txt c/key; stat -L -c %a c/key; df --output=fstype c/key | tail -1; echo \"$REPORT\" > out; exit 3",
         );
         task.files.insert("a/b.txt".into(), "text\n".into());
+        // The Secret takes its place.
+        task.files.insert("c/key".into(), "a placeholder".into());
         let key = SecretKeySelector { name: "s".into(), key: "key".into(), optional: false };
         task.secret_files.insert("c/key".into(), key.clone());
         let maybe = SecretKeySelector { key: "none".into(), optional: true, ..key.clone() };

@@ -129,6 +129,11 @@ impl Look<'_> {
         if !progress.complete && progress.failed.is_none() {
             return Ok(());
         }
+        self.give_all_back().await
+    }
+
+    /// The same when nothing is brought back for now.
+    pub(super) async fn give_all_back(&self) -> Result<(), EngineError> {
         let drift = Reason::Drift.name();
         let permits = self.own.iter().filter_map(|own| own.permit.as_ref());
         let permits = permits.filter(|permit| {

@@ -254,7 +254,7 @@ impl Clusters {
             }
         }
         let trouble = self.connect(&world, key, &cluster).await;
-        let links = self.link(&world, key);
+        let links = self.link(key);
         let seen = {
             let watched = locked(&self.watched);
             let Some(watched) = watched.get(key) else { return Ok(Some(LOOK_AGAIN)) };
@@ -370,14 +370,15 @@ impl Clusters {
     }
 
     /// Which machine each node is. Where that has changed, the parts that are there are looked at.
-    fn link(&self, world: &World, key: &Key) -> Arc<BTreeMap<String, node::Link>> {
+    fn link(&self, key: &Key) -> Arc<BTreeMap<String, node::Link>> {
         let place = locked(&self.watched).get(key).and_then(|watched| watched.place.clone());
         let Some(nodes) = place.and_then(|place| place.nodes()) else { return Arc::default() };
         let links = {
             let mut machines = locked(&self.machines);
             let machines = machines
                 .entry(key.namespace.to_string())
-                .or_insert_with(|| MachinesOf::read(world, &key.namespace));
+                // The newest: whoever follows machines notes what changes from now on, and not what came before.
+                .or_insert_with(|| MachinesOf::read(&self.store.world(), &key.namespace));
             Arc::new(node::links(nodes.iter(), machines.names()))
         };
         let changed = {

@@ -37,7 +37,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio::sync::OwnedSemaphorePermit;
 
+/// Pods beside those of two revisions that are written down: some end, fail and are made again.
+const PODS_BESIDE: usize = 100;
 /// Writes in one commit: others get their turn in between.
 const WRITES_MAX: usize = 256;
 
@@ -89,6 +92,17 @@ pub(super) struct There {
     pods: BTreeMap<String, Pod>,
     live: Option<Arc<Deployment>>,
     links: Arc<BTreeMap<String, Link>>,
+    /// Given back when the look is over.
+    _turn: OwnedSemaphorePermit,
+}
+
+/// What there is of the connection.
+enum Seen {
+    There(There),
+    /// Not all of it has come.
+    NotYet,
+    /// Others are looked at in this cluster.
+    Busy,
 }
 
 impl Clusters {
@@ -165,10 +179,18 @@ impl Look<'_> {
             let why = say::reachable(&cluster.status);
             return self.is_away("ClusterUnreachable", why).await;
         }
-        let Some(there) = self.there() else {
+        let there = match self.there() {
+            Seen::There(there) => Some(there),
+            Seen::NotYet => None,
+            Seen::Busy => return Ok(Some(GATHER)),
+        };
+        let Some(there) = there else {
             // All of it is listed in a moment; what was written down before that stays.
             if self.before.phase_since.is_none() && self.at.is_some() {
-                let message = format!("Cluster {} is not connected yet", self.key.name);
+                let mut message = format!("Cluster {} is not connected yet", self.key.name);
+                if cluster.status.phase != ClusterPhase::Ready {
+                    message = format!("{message}: {}", say::reachable(&cluster.status));
+                }
                 let stand =
                     Stand::new(WorkloadClusterPhase::Pending, "NotConnected", message, None);
                 self.write(Some(self.entry(stand, None))).await?;
@@ -182,10 +204,18 @@ impl Look<'_> {
                     self.key.name
                 );
                 let revision = there.live.as_deref().and_then(deployment::revision);
+                self.give_all_back().await?;
                 Stand::new(WorkloadClusterPhase::Waiting, "ClusterLeaving", message, revision)
             }
             Some(at) => {
                 if self.holds(&object).await? {
+                    return Ok(Some(GATHER));
+                }
+                // That something may be there is known before it is: the cluster and the workload stay for it.
+                if self.before.phase_since.is_none() {
+                    let message = "its Deployment is about to be applied".to_owned();
+                    let stand = Stand::new(WorkloadClusterPhase::Pending, "Begins", message, None);
+                    self.write(Some(self.entry(stand, None))).await?;
                     return Ok(Some(GATHER));
                 }
                 self.keep(&there, at).await?
@@ -208,14 +238,17 @@ impl Look<'_> {
         Ok(Some(again))
     }
 
-    fn there(&self) -> Option<There> {
+    fn there(&self) -> Seen {
         let watched = locked(&self.clusters.watched);
-        let watched = watched.get(self.key)?;
-        let place = watched.place.clone()?;
+        let Some(watched) = watched.get(self.key) else { return Seen::NotYet };
+        let Some(place) = watched.place.clone() else { return Seen::NotYet };
         let name = &self.workload.metadata.name;
-        let (mut pods, live) = (place.pods(name)?, place.deployment(name)?);
+        let (Some(mut pods), Some(live)) = (place.pods(name), place.deployment(name)) else {
+            return Seen::NotYet;
+        };
+        let Ok(turn) = watched.turns.clone().try_acquire_owned() else { return Seen::Busy };
         pods.retain(|_, pod| *pod.cluster == *self.key.name);
-        Some(There { place, pods, live, links: watched.links.clone() })
+        Seen::There(There { place, pods, live, links: watched.links.clone(), _turn: turn })
     }
 
     /// Holds the workload and the cluster while one is in the other. Answers whether something was written.
@@ -321,6 +354,7 @@ impl Look<'_> {
             )),
         };
         if let Some(message) = taken {
+            self.give_all_back().await?;
             return Ok(Stand::new(Refused, "Taken", message, None));
         }
         let checked = match self.check(there, &live, &wanted).await {
@@ -331,6 +365,7 @@ impl Look<'_> {
                      out of spec.placement.clusters",
                     managers.join(", ")
                 );
+                self.give_all_back().await?;
                 return Ok(Stand::new(Refused, "Conflict", message, current));
             }
             Err(Refusal::Error(error)) => return Ok(self.refused(&error, current)),
@@ -360,7 +395,7 @@ impl Look<'_> {
                 "it has too many pods"
             };
             let message = format!(
-                "somebody has changed {name} in the cluster: {what}. It is brought back with leave of the ledger: {said}"
+                "{name} is not as the workload declares it: {what}. It is brought back with leave of the ledger: {said}"
             );
             return Ok(Stand::new(
                 WorkloadClusterPhase::Waiting,
@@ -380,7 +415,10 @@ impl Look<'_> {
         force: bool,
     ) -> Result<Deployment, ClusterError> {
         let how = How { dry_run: false, force };
-        there.place.apply(&self.workload.metadata.name, &wanted.body, how).await
+        let applied = there.place.apply(&self.workload.metadata.name, &wanted.body, how).await;
+        // Labels and annotations that are brought back are no new generation.
+        self.clusters.checked.forget(&self.part);
+        applied
     }
 
     /// How it stands when it was applied just now.
@@ -461,8 +499,12 @@ impl Look<'_> {
         };
         let instances::Changes { create, change, remove } = pods.changes(&own);
         let mut mutations: Vec<Mutation> = Vec::new();
-        // Nothing comes into what is on its way out.
-        for instance in create.iter().filter(|_| self.at.is_some()) {
+        // Nothing comes into what is on its way out, and no more than a rollout of it can have: what a cluster says is bounded.
+        let shares = self.workload.spec.placement.shares(self.workload.spec.replicas);
+        let share = self.at.and_then(|at| shares.get(at).copied()).unwrap_or_default();
+        let most = usize::try_from(share).unwrap_or(usize::MAX).saturating_mul(2);
+        let most = most.saturating_add(PODS_BESIDE).saturating_sub(self.own.len());
+        for instance in create.iter().filter(|_| self.at.is_some()).take(most) {
             mutations.push(self.objects.put(instance, Precondition::Absent)?);
         }
         let by_name: HashMap<&str, &Own> =

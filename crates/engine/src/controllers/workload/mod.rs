@@ -18,6 +18,7 @@ mod plan;
 mod rollout;
 mod room;
 mod say;
+mod seen;
 mod work;
 pub(super) mod write;
 
