@@ -340,7 +340,9 @@ fn kubelet(bin: &Path, folder: &Path, docker: &Docker, name: &str) -> Command {
         "featureGates": {"LocalStorageCapacityIsolation": false},
     });
     write(folder, "kubelet.json", &config.to_string());
-    let mut command = Command::new(bin.join("kubelet"));
+    // It mounts its folder onto itself, and its pods' files: that goes with it in a mount namespace of its own.
+    let mut command = Command::new("unshare");
+    command.arg("--mount").arg(bin.join("kubelet"));
     command.arg(format!("--config={}", folder.join("kubelet.json").display()));
     command.arg(format!("--kubeconfig={}", folder.join("kubeconfig").display()));
     command.arg(format!("--root-dir={}", folder.join("kubelet").display()));
