@@ -133,6 +133,10 @@ pub(crate) enum SettingsError {
     NoText { name: &'static str, found: &'static str, origin: String },
     #[error("{name} is {value:?} (from {origin}); it must be {allowed}")]
     Wrong { name: &'static str, value: String, origin: String, allowed: String },
+    #[error(
+        "advertise is not set, and listen is {0}: replicas that share a store ask each other, and nobody is reached at that address; set advertise (--advertise) to the address and port at which other replicas reach this one"
+    )]
+    NotReached(SocketAddr),
 }
 
 /// The effective settings.
@@ -174,7 +178,7 @@ impl Settings {
         let listen = "an address and a port, such as 127.0.0.1:6443 or [::]:6443";
         let level = "a level (error, warn, info, debug, trace, off) or filters such as \
                      info,quarterdeck_engine=debug";
-        Ok(Self {
+        let settings = Self {
             data_dir: file("data-dir")?,
             listen: setting(given, "listen", listen, |text| text.parse().ok())?,
             store: optional(
@@ -220,7 +224,13 @@ impl Settings {
                 "json" => Some(LogFormat::Json),
                 _ => None,
             })?,
-        })
+        };
+        match (&settings.store, settings.advertise) {
+            (Some(_), None) if settings.listen.ip().is_unspecified() => {
+                Err(SettingsError::NotReached(settings.listen))
+            }
+            _ => Ok(settings),
+        }
     }
 
     /// The file with the keys that encrypt Secrets.

@@ -171,11 +171,9 @@ async fn a_certificate_is_renewed_and_one_that_is_revoked_or_left_over_ends_at_o
     .await;
     connected(&plane, "m").await;
 
-    let now = jiff::Timestamp::now();
-    let patch = format!(r#"{{"spec":{{"agent":{{"revokedBefore":"{now:.0}"}}}}}}"#);
     // A second later than it was issued.
-    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
-    let patch = patch.replace(&format!("{now:.0}"), &format!("{:.0}", jiff::Timestamp::now()));
+    let now = after(jiff::Timestamp::now()).await;
+    let patch = format!(r#"{{"spec":{{"agent":{{"revokedBefore":"{now:.0}"}}}}}}"#);
     plane.kubectl(&["patch", "machine", "m", "--type", "merge", "-p", &patch]).await;
     next.process().wait_for_line("were revoked", DEADLINE).await;
     let ended = agents::condition(&plane, "m", "AgentConnected", "False").await;
@@ -198,6 +196,15 @@ async fn a_certificate_is_renewed_and_one_that_is_revoked_or_left_over_ends_at_o
     agents::condition(&plane, "m", "AgentConnected", "False").await;
     next.start();
     connected(&plane, "m").await;
+}
+
+/// The time, in a later second than that of `time`.
+async fn after(time: jiff::Timestamp) -> jiff::Timestamp {
+    wait_for(DEADLINE, "a later second", async || {
+        let now = jiff::Timestamp::now();
+        if now.as_second() > time.as_second() { Ok(now) } else { Err(now) }
+    })
+    .await
 }
 
 /// A certificate of the plane's authority for an agent's key, which ends as it is made.
@@ -228,7 +235,7 @@ async fn an_agent_that_was_off_for_longer_than_its_certificate_lasts_joins_anew(
     std::fs::write(&file, certified.to_string()).unwrap();
     std::fs::remove_file(agent.path("token")).unwrap();
     // It is good in the second in which it was made.
-    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    after(jiff::Timestamp::now()).await;
     let refusal = agent.refusal().await;
     assert!(refusal.contains("the certificate of machine default/m ended at"), "{refusal}");
     assert!(refusal.contains("quarterdeck machine join-token m -n default"), "{refusal}");

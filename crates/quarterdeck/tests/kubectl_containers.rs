@@ -161,11 +161,42 @@ async fn commands(plane: &Plane) {
     let mut sleeps = Process::start("a command", &command, RunAs::Caller, log.path());
     sleeps.wait_for_line("begun", DEADLINE).await;
     sleeps.kill();
-    wait_for(DEADLINE, "the command to end", async || {
-        let said = plane.kubectl(&["exec", "one", "--", "ps"]).await;
-        if said.contains("echo begun") { Err(said) } else { Ok(()) }
+    let ended = async |what: &str| {
+        wait_for(DEADLINE, "the command to end", async || {
+            let said = plane.kubectl(&["exec", "one", "--", "ps"]).await;
+            if said.contains(what) { Err(said) } else { Ok(()) }
+        })
+        .await;
+    };
+    ended("echo begun").await;
+
+    // Also when the command has read nothing of all that they said.
+    let (log, said) =
+        (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
+    let mut command = Command::new("sh");
+    let deaf = plane.kubectl_command(&[
+        "exec",
+        "-i",
+        "one",
+        "--",
+        "sh",
+        "-c",
+        "echo begun; exec sleep 998",
+    ]);
+    let says = "while head -c 65536 /dev/zero; do date >\"$0\"; done | exec \"$@\"";
+    command.arg("-c").arg(says).arg(said.path()).arg(deaf.get_program()).args(deaf.get_args());
+    command.envs(deaf.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut deaf =
+        Process::start("a command that reads nothing", &command, RunAs::Caller, log.path());
+    deaf.wait_for_line("begun", DEADLINE).await;
+    wait_for(DEADLINE, "nothing more to be taken", async || {
+        let last =
+            said.path().metadata().unwrap().modified().unwrap().elapsed().unwrap_or_default();
+        if last > Duration::from_secs(2) { Ok(()) } else { Err(format!("{last:?}")) }
     })
     .await;
+    deaf.kill();
+    ended("sleep 998").await;
 }
 
 /// A terminal has a size, and one stream for both.
@@ -267,9 +298,10 @@ async fn whoever_takes_nothing_holds_up_nobody_else() {
         follow.args(logs.get_args());
         follow.envs(logs.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let log = folder.path().join(number.to_string());
-        let mut follow = Process::start("a follower", &follow, RunAs::Caller, &log);
+        stopped.push(Process::start("a follower", &follow, RunAs::Caller, &log));
+    }
+    for follow in &mut stopped {
         follow.wait_for_line("0123456789abcdef", DEADLINE).await;
-        stopped.push(follow);
     }
     let (why, _) = fails(&plane, &["logs", "much", "--tail=1"]).await;
     assert!(why.contains("as many as there may be"), "{why}");
@@ -429,6 +461,10 @@ async fn it_does_not_matter_which_replica_holds_the_agent() {
         .await;
     }
     // Who is no replica asks none.
-    let (why, _) = fails(&first, &["get", "--raw", "/replica/v1alpha1/usage"]).await;
-    assert!(why.contains("forbidden"), "{why}");
+    let asks = ["get", "--raw", "/replica/v1alpha1/usage"];
+    let as_one = ["--as=system:quarterdeck:replica", "--as-group=system:quarterdeck:replicas"];
+    for asks in [asks.to_vec(), [&asks[..], &as_one].concat()] {
+        let (why, _) = fails(&first, &asks).await;
+        assert!(why.contains("replicas of the plane ask each other"), "{why}");
+    }
 }

@@ -1,7 +1,8 @@
 //! How much a host may have written down: what it says of one thing again and again is put off, and then the last of it counts. What
-//! a task came to, and how an instance is in the end, is never lost. Pure: times are passed in.
+//! a task came to, and how an instance is in the end, is never lost. What is put off is written in the order in which it began to
+//! wait, and nothing new passes it. Pure: times are passed in.
 
-use super::report::Said;
+use super::said::Said;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
@@ -20,6 +21,8 @@ pub(super) const HOST: Rate = Rate { burst: 500, every: Duration::from_millis(25
 pub(super) const STREAMS: Rate = Rate { burst: 10, every: Duration::from_secs(10) };
 /// Things whose writing is put off, of one host. It runs some tens of instances, and has 32 tasks.
 const THINGS_MAX: usize = 2_048;
+/// What is put off takes so much at most: some kilobytes of each thing.
+const WAITING_BYTES_MAX: usize = 4 << 20;
 
 /// What was taken of a rate: when it would be whole again (generic cell rate algorithm, ITU-T I.371).
 #[derive(Debug, Clone, Copy, Default)]
@@ -56,7 +59,14 @@ pub(super) enum Thing {
 struct Entry {
     bucket: Bucket,
     /// Put off.
-    waits: Option<Said>,
+    waits: Option<Waits>,
+}
+
+struct Waits {
+    said: Said,
+    bytes: usize,
+    /// Its place among those that wait.
+    turn: u64,
 }
 
 /// What one stream has said, as far as it is put off or was said lately.
@@ -65,6 +75,10 @@ pub(super) struct Limits {
     things: BTreeMap<Thing, Entry>,
     /// When the next that is put off is due.
     due: Option<Instant>,
+    /// What is put off takes so much.
+    bytes: usize,
+    /// The turn of the next that has to wait.
+    turns: u64,
 }
 
 /// What is to be done with a report.
@@ -85,7 +99,8 @@ impl Limits {
             Ok(thing) => thing,
             // The end of a task, which comes once.
             Err(task) => {
-                self.things.remove(&task);
+                let before = self.things.remove(&task).and_then(|entry| entry.waits);
+                self.bytes = self.bytes.saturating_sub(before.map_or(0, |it| it.bytes));
                 return Verdict::Now(said);
             }
         };
@@ -96,17 +111,24 @@ impl Limits {
             return Verdict::TooMuch;
         }
         let entry = self.things.entry(thing).or_default();
-        // What waits, waits for its turn: others of this host wait too.
-        let taken = if entry.waits.is_some() { Err(now) } else { entry.take(host, now) };
-        match taken {
-            Ok(()) => Verdict::Now(said),
-            Err(at) => {
-                if entry.waits.replace(said).is_none() {
-                    self.due = Some(self.due.map_or(at, |due| due.min(at)));
-                }
-                Verdict::Later
-            }
+        // What waits, waits for its turn: others of this host wait too, and some may be due.
+        let waits = entry.waits.is_some() || self.due.is_some_and(|due| due <= now);
+        let Err(at) = (if waits { Err(now) } else { entry.take(host, now) }) else {
+            return Verdict::Now(said);
+        };
+        let (bytes, before) = (said.bytes(), entry.waits.as_ref());
+        let others = self.bytes.saturating_sub(before.map_or(0, |it| it.bytes));
+        let all = others.saturating_add(bytes);
+        if all > WAITING_BYTES_MAX {
+            return Verdict::TooMuch;
         }
+        self.bytes = all;
+        let turn = before.map_or(self.turns, |it| it.turn);
+        if entry.waits.replace(Waits { said, bytes, turn }).is_none() {
+            self.turns += 1;
+            self.due = Some(self.due.map_or(at, |due| due.min(at)));
+        }
+        Verdict::Later
     }
 
     /// When there is something to write.
@@ -120,14 +142,29 @@ impl Limits {
             return None;
         }
         self.due = None;
-        for entry in self.things.values_mut().filter(|entry| entry.waits.is_some()) {
+        let mut later = |at: Instant| self.due = Some(self.due.map_or(at, |due| due.min(at)));
+        let mut first: Option<(u64, &mut Entry)> = None;
+        for entry in self.things.values_mut() {
+            let Some(turn) = entry.waits.as_ref().map(|it| it.turn) else { continue };
+            let mut own = entry.bucket;
+            match own.take(THING, now) {
+                Ok(()) if first.as_ref().is_none_or(|(other, _)| turn < *other) => {
+                    first = Some((turn, entry));
+                }
+                Ok(()) => {}
+                Err(at) => later(at),
+            }
+        }
+        if let Some((_, entry)) = first {
             match entry.take(host, now) {
                 Ok(()) => {
                     // Others may be due as well.
                     self.due = Some(now);
-                    return entry.waits.take();
+                    let waits = entry.waits.take()?;
+                    self.bytes = self.bytes.saturating_sub(waits.bytes);
+                    return Some(waits.said);
                 }
-                Err(at) => self.due = Some(self.due.map_or(at, |due| due.min(at))),
+                Err(at) => later(at),
             }
         }
         self.forget(now);
@@ -136,8 +173,10 @@ impl Limits {
 
     /// All that is put off: the stream ends.
     pub(super) fn rest(&mut self) -> Vec<Said> {
-        self.due = None;
-        std::mem::take(&mut self.things).into_values().filter_map(|entry| entry.waits).collect()
+        let all = std::mem::take(self).things.into_values().filter_map(|entry| entry.waits);
+        let mut all: Vec<Waits> = all.collect();
+        all.sort_by_key(|it| it.turn);
+        all.into_iter().map(|it| it.said).collect()
     }
 
     /// Keeps nothing of what was said long ago: there are as many of these as agents.
@@ -227,6 +266,40 @@ mod tests {
             stopped |= verdict == Verdict::TooMuch;
         }
         assert_eq!((written, stopped), (500, true));
+    }
+
+    #[test]
+    fn who_waits_longest_is_next_and_nothing_new_goes_past() {
+        let begun = Instant::now();
+        let (mut limits, mut host) = (Limits::default(), Bucket::default());
+        while host.take(HOST, begun).is_ok() {}
+        for uid in ["z", "a", "z"] {
+            assert_eq!(limits.offer(instance(uid, 1), &mut host, begun), Verdict::Later);
+        }
+        let due = limits.due().unwrap();
+        // There is one for it, and it is not the first that waits.
+        assert_eq!(limits.offer(instance("b", 1), &mut host, due), Verdict::Later);
+        let mut order = Vec::new();
+        while let Some(due) = limits.due() {
+            order.extend(limits.pop(&mut host, due));
+        }
+        assert_eq!(order, ["z", "a", "b"].map(|uid| instance(uid, 1)));
+        assert_eq!(limits.bytes, 0);
+    }
+
+    #[test]
+    fn what_waits_takes_only_so_much() {
+        let now = Instant::now();
+        let (mut limits, mut host) = (Limits::default(), Bucket::default());
+        while host.take(HOST, now).is_ok() {}
+        let large = |uid: &str| {
+            let name = "n".repeat(WAITING_BYTES_MAX / 4);
+            Said::Instance(Box::new(InstanceReport { name, uid: uid.into(), ..Default::default() }))
+        };
+        for uid in ["a", "b", "c", "a", "b"] {
+            assert_eq!(limits.offer(large(uid), &mut host, now), Verdict::Later);
+        }
+        assert_eq!(limits.offer(large("d"), &mut host, now), Verdict::TooMuch);
     }
 
     proptest! {

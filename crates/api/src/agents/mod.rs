@@ -1,8 +1,8 @@
 //! The plane's side of its agents: how one joins, and the one stream that each keeps open.
 //!
 //! - [`identity`]: which machine's agent calls, and whether its certificate still counts; [`join`] gives certificates out.
-//! - [`stream`]: one stream from its beginning to its end; [`registry`]: those that this replica holds; [`report`]: what
-//!   agents say, written into objects, as often as [`limit`] lets them; [`follow`]: what changes for them.
+//! - [`stream`]: one stream from its beginning to its end; [`registry`]: those that this replica holds; [`said`]: what agents
+//!   say, which [`report`] writes into objects as often as [`limit`] lets them; [`follow`]: what changes for them.
 //! - [`order`]: which of an agent's streams is the newest; [`listening`]: the time in which silence counts.
 //! - [`sessions`]: what people have with containers; [`elsewhere`]: with those of agents that another replica holds; [`usage`]:
 //!   what hosts and containers take, as all replicas have heard.
@@ -21,6 +21,7 @@ mod listening;
 mod order;
 mod registry;
 mod report;
+mod said;
 mod sessions;
 mod stream;
 mod tasks;

@@ -3,8 +3,8 @@
 
 use super::{
     Agent, Agents,
-    limit::Thing,
     order::{self, Place},
+    said::{CONDITIONS_MAX, Said},
 };
 use crate::audit::OwnWrite;
 use jiff::{SignedDuration, Timestamp};
@@ -13,8 +13,7 @@ use quarterdeck_model::{
     agent::{HostCondition, HostConditionKind, InstanceReport, TaskReport},
     condition,
     kinds::{
-        AgentHost, AgentTask, Allocatable, HostKind, Instance, InstanceStatus, Machine,
-        MachineFacts, PHASE_BEFORE,
+        AgentHost, AgentTask, Allocatable, HostKind, Instance, Machine, MachineFacts, PHASE_BEFORE,
         container::CONTAINERS_FINALIZER,
         machine_agent::{AGENT_CONNECTED, HEALTHY, IDENTITY_CONFLICT, REACHABLE},
     },
@@ -26,12 +25,6 @@ use tracing::warn;
 
 /// How often a write is repeated on a newer version.
 const TRIES: usize = 16;
-/// Longest sentence and word of a condition that an agent says.
-const MESSAGE_BYTES_MAX: usize = 512;
-/// What of an instance is told at most.
-const CONTAINERS_MAX: usize = 64;
-const PORTS_MAX: usize = 128;
-const CONDITIONS_MAX: usize = 16;
 /// Memory that is left to the system and the agent.
 const RESERVED_BYTES: u64 = 256 << 20;
 
@@ -62,34 +55,6 @@ pub(super) enum Report<'r> {
     Refused,
     /// What the agent says on it.
     Said(&'r Said),
-}
-
-/// What an agent says.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Said {
-    /// What the host is.
-    Facts(Box<MachineFacts>),
-    /// How the host is: all conditions there are.
-    Conditions(Vec<HostCondition>),
-    /// How far a task is.
-    Task(Box<TaskReport>),
-    /// How an instance is.
-    Instance(Box<InstanceReport>),
-}
-
-impl Said {
-    /// What it is of; as an error, that it is the end of it, after which nothing comes.
-    pub(super) fn thing(&self) -> Result<Thing, Thing> {
-        match self {
-            Self::Facts(_) => Ok(Thing::Facts),
-            Self::Conditions(_) => Ok(Thing::Conditions),
-            Self::Instance(report) => Ok(Thing::Instance(report.uid.clone())),
-            Self::Task(report) => {
-                let thing = Thing::Task(report.uid.clone());
-                if report.status.ended() { Err(thing) } else { Ok(thing) }
-            }
-        }
-    }
 }
 
 /// What became of a report.
@@ -212,7 +177,6 @@ impl Agents {
     }
 
     async fn tell_facts(&self, own: &Own, facts: MachineFacts) -> Result<Told, StoreError> {
-        let facts = facts.bounded();
         self.machine(own, |machine| {
             let reserved = RESERVED_BYTES.min(facts.memory_bytes / 2);
             machine.status.allocatable = Some(Allocatable {
@@ -246,7 +210,7 @@ impl Agents {
                 if found.status == ConditionStatus::True {
                     bad = bad.or(Some(found));
                 }
-                let (reason, message) = (word(&found.reason), sentence(&found.message));
+                let (reason, message) = (found.reason.clone(), found.message.clone());
                 condition::set(
                     conditions,
                     Condition::new(kind.name(), found.status, reason, message, now),
@@ -264,7 +228,7 @@ impl Agents {
                     HEALTHY,
                     ConditionStatus::False,
                     bad.kind.name(),
-                    sentence(&bad.message),
+                    bad.message.clone(),
                     now,
                 ),
             };
@@ -276,7 +240,7 @@ impl Agents {
     /// What became of a task is so on whichever stream it is told: it is written though that is not the newest.
     async fn tell_task(&self, own: &Own, report: TaskReport) -> Result<Told, StoreError> {
         let TaskReport { name, uid, status } = report;
-        let (status, now) = (status.bounded(), Time::new(Timestamp::now()));
+        let now = Time::new(Timestamp::now());
         let held = (!status.ended()).then_some(own);
         self.modify::<AgentTask>(own, &name, held, |task| {
             let its = task.metadata.uid == uid
@@ -305,7 +269,7 @@ impl Agents {
             if !here(instance) {
                 return;
             }
-            let mut status = bounded(report.status.clone());
+            let mut status = report.status.clone();
             // Those of the plane's own stay.
             let planes = |condition: &Condition| {
                 !status.conditions.iter().any(|said| said.kind == condition.kind)
@@ -435,40 +399,8 @@ impl Own {
     }
 }
 
-/// The same within bounds: agents are not trusted.
-fn bounded(mut status: InstanceStatus) -> InstanceStatus {
-    status.containers.truncate(CONTAINERS_MAX);
-    status.ports.truncate(PORTS_MAX);
-    status.conditions.truncate(CONDITIONS_MAX);
-    for condition in &mut status.conditions {
-        (condition.kind, condition.reason) = (word(&condition.kind), word(&condition.reason));
-        condition.message = sentence(&condition.message);
-    }
-    status.message = status.message.as_deref().map(sentence);
-    status.address = status.address.as_deref().map(sentence);
-    // Where an instance of a cluster is, which no agent says.
-    (status.pod, status.node, status.machine) = (None, None, None);
-    status
-}
-
 /// Whether others may reach the host by an interface of that name: not by those of its own containers, nor by its loopback.
 fn leads_out(name: &str) -> bool {
     let inner = ["br-", "veth", "cni"].iter().any(|prefix| name.starts_with(prefix));
     !inner && !["lo", "docker0"].contains(&name)
-}
-
-/// A word for machines, whatever an agent says.
-fn word(said: &str) -> String {
-    let word: String = said.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
-    if word.is_empty() { "Unknown".into() } else { word }
-}
-
-fn sentence(said: &str) -> String {
-    let mut text: String = said.chars().filter(|letter| !letter.is_control()).collect();
-    let mut end = MESSAGE_BYTES_MAX.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
-    text
 }

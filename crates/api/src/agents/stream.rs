@@ -7,7 +7,8 @@ use super::{
     limit::{Bucket, Limits, Verdict},
     order::{self, Place},
     registry::{Session, Woken},
-    report::{Own, Report, Said, Told},
+    report::{Own, Report, Told},
+    said::Said,
     tasks,
 };
 use crate::{
@@ -276,13 +277,15 @@ impl Open {
             FromAgent::Instance(report) => Said::Instance(report),
             FromAgent::Task(report) => Said::Task(report),
         };
+        let ours = |message| End::Ours(Goodbye { message, for_good: false, newest: None });
+        let said = said.bounded().map_err(ours)?;
         let verdict = limits.offer(said, &mut written(session), Instant::now());
         match verdict {
             Verdict::Now(said) => self.say(session, own, &said).await,
             Verdict::Later => Ok(()),
             Verdict::TooMuch => {
                 let message = "it says more than a host has to say; look at what runs there";
-                Err(End::Ours(Goodbye { message: message.into(), for_good: false, newest: None }))
+                Err(ours(message.into()))
             }
         }
     }

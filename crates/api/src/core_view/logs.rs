@@ -2,7 +2,7 @@
 
 use super::{lasting::Lasting, pod_part};
 use crate::{
-    agents::Hears,
+    agents::{Hears, ended},
     answer::{self, Answer},
     server::Api,
     status::ApiError,
@@ -15,7 +15,7 @@ use hyper::body::Frame;
 use jiff::{SignedDuration, Timestamp};
 use quarterdeck_model::{
     Time,
-    agent::session::{Channel, LogOptions, SessionAsk},
+    agent::session::{Channel, LogOptions, SessionAsk, SessionEnd},
 };
 
 /// What is asked for in the query. Source: Kubernetes, `v1.PodLogOptions`.
@@ -89,33 +89,54 @@ pub(super) async fn answer(
     let place = pod_part::place(&world, pod, container.as_deref())?;
     let talk = agents.session(&place, SessionAsk::Logs(options)).await?;
     // It ends when nothing more can be said to it: that stays open with what is read.
-    let pieces = stream::unfold((talk, lasting), |(mut talk, mut lasting)| async move {
+    let going = Some((talk, lasting, true));
+    let pieces = stream::unfold(going, |going| async move {
+        let (mut talk, mut lasting, whole) = going?;
         let piece = tokio::select! {
-            piece = next(&mut talk.hears) => piece?,
-            _ = lasting.over() => return None,
+            piece = next(&mut talk.hears) => piece,
+            why = lasting.over() => Err(why.into()),
         };
-        Some((Ok(Frame::data(piece)), (talk, lasting)))
+        Some(match piece {
+            Ok(piece) => {
+                let piece = piece?;
+                let whole = piece.ends_with(b"\n");
+                (Ok(Frame::data(piece)), Some((talk, lasting, whole)))
+            }
+            Err(why) => (Ok(Frame::data(last_line(whole, &why))), None),
+        })
     });
     let mut answer = answer::streamed(StreamBody::new(pieces).boxed_unsync());
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     Ok(answer)
 }
 
-/// What was written next; none when that was all.
-async fn next(hears: &mut Hears) -> Option<Bytes> {
-    match hears.next().await {
-        Ok((Channel::Stdout | Channel::Stderr, bytes)) => Some(bytes.into()),
-        Ok(_) => None,
-        Err(why) => {
-            tracing::debug!(why, "a log ends before its end");
-            None
-        }
+/// What was written next; none when that was all. As an error, why there is no more though that was not all.
+async fn next(hears: &mut Hears) -> Result<Option<Bytes>, String> {
+    match hears.next().await? {
+        (Channel::Stdout | Channel::Stderr, bytes) => Ok(Some(bytes.into())),
+        (Channel::End, bytes) => match ended(&bytes) {
+            SessionEnd::Done | SessionEnd::Exited(_) => Ok(None),
+            SessionEnd::Refused(why) | SessionEnd::Failed(why) => Err(why),
+        },
+        _ => Err("what its agent says is not understood".into()),
     }
+}
+
+/// Tells a log that was cut from one that is whole: its answer has begun, and can say so nowhere else.
+fn last_line(whole: bool, why: &str) -> Bytes {
+    let end = if whole { "" } else { "\n" };
+    format!("{end}quarterdeck: the log was cut here: {why}\n").into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_that_was_cut_says_so_on_a_line_of_its_own() {
+        assert_eq!(last_line(true, "why"), "quarterdeck: the log was cut here: why\n");
+        assert_eq!(last_line(false, "why"), "\nquarterdeck: the log was cut here: why\n");
+    }
 
     #[test]
     fn queries_of_kubectl_are_read_and_wrong_ones_refused() {

@@ -3,6 +3,7 @@
 //! Two rules: what a browser sends of its own accord (a cookie) counts only with a header that other sites cannot have
 //! it send without being asked first, which is never allowed (Fetch, "CORS-preflight fetch"); and no write is taken
 //! that says it comes from another origin, whatever it shows, since a browser adds client certificates by itself too.
+//! A WebSocket is begun with a GET and asks no one first, but what is said on it is as good as a write.
 //! Source: OWASP "Cross-Site Request Forgery Prevention", custom request headers and Origin.
 
 use http::{HeaderMap, HeaderName, Method, Uri, header};
@@ -13,7 +14,10 @@ const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Whether it is a write that a browser sends for another site.
 pub(crate) fn from_elsewhere(method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
-    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+    let upgrades = [header::UPGRADE, header::SEC_WEBSOCKET_KEY];
+    let only_reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+        && !upgrades.iter().any(|name| headers.contains_key(name));
+    if only_reads {
         return false;
     }
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
@@ -56,6 +60,10 @@ mod tests {
         ] {
             assert_eq!(elsewhere(Method::POST, "/session", pairs), expected, "{pairs:?}");
             assert!(!elsewhere(Method::GET, "/session", pairs), "{pairs:?}");
+            for upgrade in [("upgrade", "websocket"), ("sec-websocket-key", "AQIDBA==")] {
+                let pairs = [pairs, &[upgrade]].concat();
+                assert_eq!(elsewhere(Method::GET, "/exec", &pairs), expected, "{pairs:?}");
+            }
         }
         // HTTP/2 has the host in its address.
         let own = [("origin", "https://plane:6443")];

@@ -152,7 +152,7 @@ async fn a_stream_ends_with_the_certificate_that_it_was_begun_with() {
     let machine = json!({"metadata": {"name": "m"}, "spec": {"preinstalled": true}});
     let made = plane.must("POST", MACHINES, machine).await;
     let uid = made["metadata"]["uid"].as_str().unwrap();
-    let identity = short(&plane, "m", uid, Duration::from_secs(4));
+    let identity = short(&plane, "m", uid, Duration::from_secs(15));
     let mut stream = Stream::open(&plane, &identity, hello("one", 1)).await;
     stream.time().await;
     let goodbye = stream.goodbye().await;

@@ -93,6 +93,23 @@ fn a_wrong_value_is_refused_wherever_it_comes_from() {
     }
 }
 
+#[test]
+fn replicas_that_share_a_store_say_where_they_are_reached() {
+    let with = |listen: &str, store: Option<&str>, advertise: Option<&str>| {
+        let [store, advertise] = [store, advertise].map(|it| it.map(ToOwned::to_owned));
+        let flags = Flags { listen: Some(listen.into()), store, advertise, ..Flags::default() };
+        render(&gather(&flags, &nothing).unwrap()).map(drop).map_err(|error| error.to_string())
+    };
+    let shared = Some("postgres://db/quarterdeck");
+    for listen in ["0.0.0.0:6443", "[::]:6443"] {
+        let refused = with(listen, shared, None).unwrap_err();
+        assert!(refused.contains(listen) && refused.contains("--advertise"), "{refused}");
+        assert_eq!(with(listen, None, None), Ok(()));
+        assert_eq!(with(listen, shared, Some("10.0.0.1:6443")), Ok(()));
+    }
+    assert_eq!(with("10.0.0.1:6443", shared, None), Ok(()));
+}
+
 /// The flags as they are given on the command line.
 fn flag(name: &str, value: &str) -> Flags {
     #[derive(clap::Parser)]
