@@ -180,6 +180,8 @@ async fn run(
     tokio::select! {
         ended = saying => ended,
         gone = hear(listener, stdin, control) => Err(gone),
+        // Nothing is heard while the command reads nothing of what was said before.
+        () = speaker.0.closed() => Err(Gone),
     }
 }
 

@@ -8,6 +8,7 @@ use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody}
 use hyper::body::Frame;
 use serde_json::Value;
 use std::convert::Infallible;
+use tokio::sync::watch;
 
 /// Any body that is sent.
 pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -17,6 +18,11 @@ pub(crate) type Answer = Response<Body>;
 /// Marks a large answer in several pieces. (A stream that goes on has no such extension.)
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Finite;
+
+/// Marks what is said in a session, which waits for whoever takes it for as long as that lasts: until nobody holds the
+/// other end.
+#[derive(Debug, Clone)]
+pub(crate) struct Lasts(pub(crate) watch::Receiver<()>);
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 

@@ -4,13 +4,13 @@ mod dispatch;
 
 use crate::{
     agents::{self, Agents},
-    answer::{self, Answer},
+    answer::{self, Answer, Lasts},
     audit::{Audit, Impersonated},
     authorize::{self, Ask, Authorizer, Decision, Policy, Sight},
     compress,
     fairness::{
         Connections, Full, Level, Limits, Open, Refused, Seat, Seated, Seats, Standing, Streams,
-        Taken,
+        Taken, lasts,
     },
     identity::{self, Authenticated, Authentication, Caller, Shown},
     metrics::Metrics,
@@ -277,9 +277,13 @@ impl Api {
                     None => api.audited(&peer, request).await,
                     Some(refused) => closing(answer::refusal(&too_many("connections", refused))),
                 };
-                Ok::<_, std::convert::Infallible>(match agreed_on_http2 {
-                    true => answer.map(|body| Taken::new(body).boxed_unsync()),
-                    false => answer,
+                Ok::<_, std::convert::Infallible>(match answer.extensions().get() {
+                    Some(Lasts(session)) => {
+                        lasts(session.clone());
+                        answer
+                    }
+                    None if agreed_on_http2 => answer.map(|body| Taken::new(body).boxed_unsync()),
+                    None => answer,
                 })
             }
         });
@@ -333,7 +337,6 @@ impl Api {
         peer: &Peer,
         request: Request<Incoming>,
     ) -> Answer {
-        let from = peer.from;
         if request.uri().path() == session::PATH {
             return session::answer(self, who, peer, request.method(), request.headers());
         }
@@ -342,7 +345,7 @@ impl Api {
         let caller = who.as_ref().ok().map(|who| who.caller.clone());
         let acting = who.and_then(|who| self.acting(who, request.headers()));
         let acts_as = acting.as_ref().ok().map(|acting| acting.caller.clone());
-        let asked = acting.and_then(|acting| self.understand(acting, from, &request));
+        let asked = acting.and_then(|acting| self.understand(acting, peer, &request));
         let (verb, resource) = match &asked {
             Ok(Asked { endpoint, query, .. }) => {
                 (path::verb(request.method(), endpoint, query.watch), endpoint.resource())
@@ -388,7 +391,7 @@ impl Api {
     fn understand(
         &self,
         Acting { caller, shown, policy }: Acting,
-        from: IpAddr,
+        peer: &Peer,
         request: &Request<Incoming>,
     ) -> Result<Asked, ApiError> {
         let (method, path) = (request.method(), request.uri().path());
@@ -408,9 +411,9 @@ impl Api {
         let decision = match agents::is_agent(&caller) {
             // Who joins shows a token, and nothing else.
             _ if joins => Decision::Allowed(None),
-            // No role makes a replica.
+            // No role makes a replica, and nobody acts as one.
             _ if path.starts_with(agents::REPLICA_PATH) => {
-                match agents::is_replica(&caller, &shown) {
+                match agents::is_replica(&peer.caller, &shown) && caller == peer.caller {
                     true => Decision::Allowed(None),
                     false => Decision::Denied("replicas of the plane ask each other that".into()),
                 }
@@ -441,7 +444,7 @@ impl Api {
         let Some(sight) = sight else {
             return Err(authorize::refusal(&caller, &ask, &decision.reason()));
         };
-        let payer = payer(&caller, from);
+        let payer = payer(&caller, peer.from);
         let access = Access { caller, payer, shown, sight, policy };
         let (endpoint, mut query) = (endpoint?, query?);
         query.only_approves = only_approves;

@@ -267,9 +267,10 @@ async fn whoever_takes_nothing_holds_up_nobody_else() {
         follow.args(logs.get_args());
         follow.envs(logs.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let log = folder.path().join(number.to_string());
-        let mut follow = Process::start("a follower", &follow, RunAs::Caller, &log);
+        stopped.push(Process::start("a follower", &follow, RunAs::Caller, &log));
+    }
+    for follow in &mut stopped {
         follow.wait_for_line("0123456789abcdef", DEADLINE).await;
-        stopped.push(follow);
     }
     let (why, _) = fails(&plane, &["logs", "much", "--tail=1"]).await;
     assert!(why.contains("as many as there may be"), "{why}");
@@ -429,6 +430,10 @@ async fn it_does_not_matter_which_replica_holds_the_agent() {
         .await;
     }
     // Who is no replica asks none.
-    let (why, _) = fails(&first, &["get", "--raw", "/replica/v1alpha1/usage"]).await;
-    assert!(why.contains("forbidden"), "{why}");
+    let asks = ["get", "--raw", "/replica/v1alpha1/usage"];
+    let as_one = ["--as=system:quarterdeck:replica", "--as-group=system:quarterdeck:replicas"];
+    for asks in [asks.to_vec(), [&asks[..], &as_one].concat()] {
+        let (why, _) = fails(&first, &asks).await;
+        assert!(why.contains("replicas of the plane ask each other"), "{why}");
+    }
 }

@@ -4,10 +4,10 @@
 
 use super::{
     Agents,
-    sessions::{Hears, Opened, WAITING_MAX},
+    sessions::{Hears, Opened, WAITING_MAX, Way},
 };
 use crate::{
-    answer::{self, Answer},
+    answer::{self, Answer, Lasts},
     identity::{Caller, Shown},
     pki::{Authority, PkiError},
     status::ApiError,
@@ -29,8 +29,14 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tokio::{net::TcpStream, sync::mpsc, time::timeout};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::timeout,
+};
 use tokio_rustls::TlsConnector;
+use tracing::debug;
 
 /// Where replicas ask each other.
 pub(crate) const REPLICA_PATH: &str = "/replica/v1alpha1/";
@@ -65,7 +71,8 @@ struct Asked {
     session: SessionWanted,
 }
 
-/// Whether a caller is a replica of this plane. A token never makes one, whatever its issuer says.
+/// Whether a caller, as the certificate of its connection says, is a replica of this plane. A token never makes one, whatever
+/// its issuer says.
 pub(crate) fn is_replica(caller: &Caller, shown: &Shown) -> bool {
     shown.token.is_none()
         && caller.user == REPLICA
@@ -105,30 +112,34 @@ fn client_tls(authority: &Authority) -> Result<Arc<ClientConfig>, PkiError> {
 }
 
 impl Agents {
-    /// Asks a replica. The connection is for this alone, and ends with the answer's body.
+    /// Asks a replica. The connection is for this alone, and ends with what is returned beside the answer.
     pub(super) async fn ask(
         &self,
         replica: &str,
         method: Method,
         path: &str,
         body: Body,
-    ) -> Result<Response<Incoming>, String> {
+    ) -> Result<(Response<Incoming>, JoinSet<()>), String> {
         let request = Request::builder()
             .method(method)
             .uri(format!("https://{NAME}{REPLICA_PATH}{path}"))
             .header(header::CONTENT_TYPE, "application/json")
             .body(body)
             .map_err(|error| error.to_string())?;
-        let mut sender = timeout(CONNECT, self.connect(replica))
+        let (mut sender, connection) = timeout(CONNECT, self.connect(replica))
             .await
             .map_err(|_| format!("it did not answer within {CONNECT:?}"))??;
         let answer = timeout(ANSWER, sender.send_request(request)).await;
-        answer
+        let answer = answer
             .map_err(|_| format!("it did not answer within {ANSWER:?}"))?
-            .map_err(|error| error.to_string())
+            .map_err(|error| error.to_string())?;
+        Ok((answer, connection))
     }
 
-    async fn connect(&self, replica: &str) -> Result<http2::SendRequest<Body>, String> {
+    async fn connect(
+        &self,
+        replica: &str,
+    ) -> Result<(http2::SendRequest<Body>, JoinSet<()>), String> {
         let tls = self.elsewhere.tls(&self.authority).map_err(|error| error.to_string())?;
         let name = ServerName::try_from(NAME).map_err(|error| error.to_string())?;
         let socket = TcpStream::connect(replica).await.map_err(|error| error.to_string())?;
@@ -142,9 +153,13 @@ impl Agents {
             .handshake(TokioIo::new(socket))
             .await
             .map_err(|error| error.to_string())?;
-        // It ends when nobody has a request on it any more.
-        tokio::spawn(connection);
-        Ok(sender)
+        let mut runs = JoinSet::new();
+        runs.spawn(async move {
+            if let Err(error) = connection.await {
+                debug!(%error, "a connection to another replica ended");
+            }
+        });
+        Ok((sender, runs))
     }
 
     /// Has the replica that holds an agent open a session.
@@ -175,9 +190,10 @@ impl Agents {
         });
         let body = StreamBody::new(body).boxed_unsync();
         let answer = self.ask(&replica, Method::POST, "session", body).await;
-        let answer = answer.map_err(failed)?;
+        let (answer, connection) = answer.map_err(failed)?;
         if answer.status().is_success() {
-            return Ok(Opened { body: answer.into_body(), out, place: None });
+            let way = Way::Elsewhere { _connection: connection };
+            return Ok(Opened { body: answer.into_body(), out, way });
         }
         Err(refused(answer).await)
     }
@@ -198,9 +214,11 @@ impl Agents {
             return Err(ApiError::timeout(why));
         };
         let opened = self.open_here(&held, (namespace, machine), session).await?;
-        let Opened { body, out, place } = opened;
+        let Opened { body, out, way } = opened;
         // What the other replica says goes on to the agent, until either is gone.
+        let (stream, lasts) = watch::channel(());
         tokio::spawn(async move {
+            let _stream = stream;
             while let Ok((channel, bytes)) = hears.next().await {
                 if out.send(piece(channel, &bytes).into()).await.is_err() {
                     break;
@@ -210,15 +228,17 @@ impl Agents {
             // A request that is not heard to its end is reset, and its answer with it.
             while hears.next().await.is_ok() {}
         });
-        let back = stream::unfold((body, place), |(mut body, place)| async move {
+        let back = stream::unfold((body, way), |(mut body, way)| async move {
             loop {
                 let Ok(frame) = body.frame().await? else { return None };
                 if let Ok(bytes) = frame.into_data() {
-                    return Some((Ok(Frame::data(bytes)), (body, place)));
+                    return Some((Ok(Frame::data(bytes)), (body, way)));
                 }
             }
         });
-        Ok(answer::streamed(StreamBody::new(back).boxed_unsync()))
+        let mut answer = answer::streamed(StreamBody::new(back).boxed_unsync());
+        answer.extensions_mut().insert(Lasts(lasts));
+        Ok(answer)
     }
 }
 

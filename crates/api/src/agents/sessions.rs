@@ -4,7 +4,7 @@
 
 use super::{Agent, Agents, registry, registry::Session};
 use crate::{
-    answer::{self, Answer},
+    answer::{self, Answer, Lasts},
     status::ApiError,
 };
 use bytes::Bytes;
@@ -23,7 +23,8 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
     time::timeout,
 };
 
@@ -57,8 +58,18 @@ pub(crate) struct Talk {
 pub(crate) struct Hears {
     body: Incoming,
     pieces: Pieces,
-    /// Until then it counts to its host, where that is known here.
-    _place: Option<registry::Place>,
+    _way: Way,
+}
+
+/// What a session takes up on its way. It is given back with it, and the other side sees that it is over, also when it
+/// takes nothing of what is said to it.
+pub(super) enum Way {
+    /// To an agent here: a place of its host, and the stream, which ends with this.
+    Here { _place: registry::Place, _stream: watch::Sender<()> },
+    /// To another replica: the connection, which ends with this.
+    Elsewhere { _connection: JoinSet<()> },
+    /// From another replica, whose session it is.
+    Asked,
 }
 
 /// What is said to it.
@@ -68,7 +79,7 @@ pub(crate) struct Says(mpsc::Sender<Bytes>);
 pub(super) struct Opened {
     pub(super) body: Incoming,
     pub(super) out: mpsc::Sender<Bytes>,
-    pub(super) place: Option<registry::Place>,
+    pub(super) way: Way,
 }
 
 /// Who waits for an agent to open a stream, by the id of the session.
@@ -78,7 +89,7 @@ pub(super) struct Waiting(Mutex<HashMap<String, Waiter>>);
 struct Waiter {
     namespace: String,
     machine: String,
-    tell: oneshot::Sender<(Incoming, mpsc::Sender<Bytes>)>,
+    tell: oneshot::Sender<(Incoming, mpsc::Sender<Bytes>, watch::Sender<()>)>,
 }
 
 impl Waiting {
@@ -137,13 +148,15 @@ impl Agents {
             return Err(gone("there is no such machine".into()));
         };
         let said = condition::find(&found.status.conditions, AGENT_CONNECTED);
-        match (said, found.status.agent.and_then(|it| it.replica)) {
-            (Some(said), Some(replica)) if said.status == ConditionStatus::True => {
-                match replica == self.address {
-                    false => Ok(replica),
-                    true => Err(gone("its agent is between two streams; try again".into())),
-                }
-            }
+        let agent = found.status.agent.unwrap_or_default();
+        // By its process: two replicas may say the same address by mistake.
+        let own = agent.session.as_ref().and_then(|it| it.split_once('/'));
+        let own = own.is_some_and(|(process, _)| process == self.process);
+        match (said, agent.replica) {
+            (Some(said), Some(replica)) if said.status == ConditionStatus::True => match own {
+                false => Ok(replica),
+                true => Err(gone("its agent is between two streams; try again".into())),
+            },
             (Some(said), _) => {
                 let since = said.last_transition_time;
                 Err(gone(format!("its agent is not connected since {since}. {}", said.message)))
@@ -175,7 +188,9 @@ impl Agents {
         let opened = timeout(OPEN, told).await;
         drop(waits);
         match opened {
-            Ok(Ok((body, out))) => Ok(Opened { body, out, place: Some(place) }),
+            Ok(Ok((body, out, stream))) => {
+                Ok(Opened { body, out, way: Way::Here { _place: place, _stream: stream } })
+            }
             Ok(Err(_)) | Err(_) => Err(ApiError::timeout(late)),
         }
     }
@@ -197,8 +212,11 @@ impl Agents {
         let gone = || ApiError::bad_request("nobody waits for that session any more");
         let waiter = waiter.ok_or_else(gone)?;
         let (out, pieces) = mpsc::channel(WAITING_MAX);
-        waiter.tell.send((body, out)).map_err(|_| gone())?;
-        Ok(said(pieces))
+        let (stream, lasts) = watch::channel(());
+        waiter.tell.send((body, out, stream)).map_err(|_| gone())?;
+        let mut answer = said(pieces);
+        answer.extensions_mut().insert(Lasts(lasts));
+        Ok(answer)
     }
 }
 
@@ -213,8 +231,8 @@ fn said(pieces: mpsc::Receiver<Bytes>) -> Answer {
 impl Talk {
     /// Waits until what was asked for is there.
     async fn begin(opened: Opened) -> Result<Self, ApiError> {
-        let Opened { body, out, place } = opened;
-        let mut hears = Hears { body, pieces: Pieces::default(), _place: place };
+        let Opened { body, out, way } = opened;
+        let mut hears = Hears { body, pieces: Pieces::default(), _way: way };
         let late = || ApiError::timeout(format!("it did not begin within {BEGIN:?}"));
         let first = timeout(BEGIN, hears.next()).await.map_err(|_| late())?;
         match first.map_err(ApiError::timeout)? {
@@ -243,7 +261,7 @@ pub(crate) fn ended(bytes: &[u8]) -> SessionEnd {
 
 impl Hears {
     pub(super) fn new(body: Incoming) -> Self {
-        Self { body, pieces: Pieces::default(), _place: None }
+        Self { body, pieces: Pieces::default(), _way: Way::Asked }
     }
 
     /// The next piece. May be dropped and called again.

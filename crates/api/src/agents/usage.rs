@@ -129,7 +129,8 @@ impl Agents {
         let named =
             named.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?)));
         let path = format!("usage?{}", named.collect::<Vec<_>>().join("&"));
-        let answer = self.ask(replica, Method::GET, &path, Empty::new().boxed_unsync()).await?;
+        let (answer, _connection) =
+            self.ask(replica, Method::GET, &path, Empty::new().boxed_unsync()).await?;
         if !answer.status().is_success() {
             return Err(format!("it answered {}", answer.status()));
         }

@@ -23,7 +23,7 @@ use quarterdeck_model::agent::session::{
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -39,6 +39,10 @@ const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// How long a client may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
+/// How often a client is asked whether it lives: one that vanished takes nothing of it, and its connection ends.
+const PING: Duration = Duration::from_secs(15);
+/// How long the end of a command may take that hears nothing any more.
+const UNHEARD: Duration = Duration::from_secs(30);
 /// RFC 6455 §1.3.
 const ACCEPT_KEY: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// Words of a command, and its bytes are bounded with the address.
@@ -166,7 +170,12 @@ async fn serve(
             to.send(message(first, &[])).await?;
             tokio::select! {
                 end = hand_out(&mut hears, &mut to) => end?,
-                () = hand_in(&mut from, &says) => return Ok(()),
+                left = hand_in(&mut from, &says) => match left {
+                    Left::Client => return Ok(()),
+                    Left::Command => {
+                        SessionEnd::Failed("what is said to it does not reach it any more".into())
+                    }
+                },
                 why = lasting.over() => SessionEnd::Failed(why.into()),
             }
         }
@@ -181,13 +190,28 @@ async fn serve(
     Ok(())
 }
 
+/// Who is gone.
+enum Left {
+    Client,
+    Command,
+}
+
 /// What the command says goes to the client, until it has ended.
 async fn hand_out(
     hears: &mut Hears,
     to: &mut SplitSink<Socket, Message>,
 ) -> Result<SessionEnd, Error> {
+    let mut ping = interval(PING);
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        match hears.next().await {
+        let said = tokio::select! {
+            said = hears.next() => said,
+            _ = ping.tick() => {
+                to.send(Message::Ping(Bytes::new())).await?;
+                continue;
+            }
+        };
+        match said {
             Ok((channel @ (Channel::Stdout | Channel::Stderr), bytes)) => {
                 to.send(message(channel, &bytes)).await?;
             }
@@ -199,11 +223,14 @@ async fn hand_out(
 }
 
 /// What the client says goes to the command, until either is gone.
-async fn hand_in(from: &mut (impl Stream<Item = Result<Message, Error>> + Unpin), says: &Says) {
+async fn hand_in(
+    from: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
+    says: &Says,
+) -> Left {
     while let Some(Ok(message)) = from.next().await {
         let Message::Binary(bytes) = message else {
             if message.is_close() {
-                return;
+                return Left::Client;
             }
             continue;
         };
@@ -226,9 +253,11 @@ async fn hand_in(from: &mut (impl Stream<Item = Result<Message, Error>> + Unpin)
         };
         if said.is_err() {
             // What it still says is heard, and its end.
-            return std::future::pending().await;
+            sleep(UNHEARD).await;
+            return Left::Command;
         }
     }
+    Left::Client
 }
 
 fn message(channel: Channel, bytes: &[u8]) -> Message {

@@ -16,7 +16,7 @@ pub use seats::Places;
 pub(crate) use connections::{Connections, Open, Refused};
 pub(crate) use line::{Line, Standing, let_others};
 pub(crate) use seats::{Full, Seat, Seated, Seats};
-pub(crate) use taken::{Streams, Taken};
+pub(crate) use taken::{Streams, Taken, lasts};
 
 use crate::identity::Caller;
 use quarterdeck_model::agent::AGENTS_GROUP;

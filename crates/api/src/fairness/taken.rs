@@ -5,6 +5,8 @@
 //! hyper asks a body for its next piece when the one before was handed on, and holds a piece until the
 //! client has room for some of it. So [`Taken`] notes when a piece is held, and [`Streams`], which runs
 //! hyper's task for each stream, drops a task that held one piece for too long.
+//!
+//! What is said to somebody in a session may wait for longer: for as long as the session lasts. See [`lasts`].
 
 use super::Standing;
 use bytes::Bytes;
@@ -13,13 +15,13 @@ use std::{
     future::poll_fn,
     pin::{Pin, pin},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::Sleep;
+use tokio::{sync::watch, time::Sleep};
 
 /// Handed on at once: a frame of HTTP/2 as large as all clients take. Whoever takes so much in time is slow,
 /// and not gone.
@@ -33,9 +35,21 @@ tokio::task_local! {
     static HELD: Arc<Held>;
 }
 
-/// The piece that a stream holds: its number, counted from one, and zero for none.
+/// What a stream holds.
 #[derive(Debug, Default)]
-struct Held(AtomicU64);
+struct Held {
+    /// Number of the piece, counted from one, and zero for none.
+    piece: AtomicU64,
+    /// The session that it belongs to, with which it ends.
+    session: OnceLock<watch::Receiver<()>>,
+}
+
+/// Has the stream whose answer this is end with a session, also when its client takes nothing; and not before.
+/// Called where hyper asks for an answer.
+pub(crate) fn lasts(session: watch::Receiver<()>) {
+    // No stream has two answers.
+    let _ = HELD.try_with(|held| held.session.set(session));
+}
 
 /// Runs hyper's tasks for the streams of one connection, in the line of its caller, for as long as their
 /// client takes what they have.
@@ -60,11 +74,16 @@ async fn while_taken<F: Future>(work: F, stalled: Duration) -> Option<F::Output>
     let held = Arc::new(Held::default());
     let mut work = pin!(HELD.scope(held.clone(), work));
     let mut waits: Option<(u64, Pin<Box<Sleep>>)> = None;
+    let mut over = None;
     poll_fn(|context| {
         if let Poll::Ready(done) = work.as_mut().poll(context) {
             return Poll::Ready(Some(done));
         }
-        let piece = held.0.load(Ordering::Relaxed);
+        if let Some(session) = held.session.get() {
+            let over = over.get_or_insert_with(|| Box::pin(ended(session.clone())));
+            return over.as_mut().poll(context).map(|()| None);
+        }
+        let piece = held.piece.load(Ordering::Relaxed);
         if piece == 0 {
             waits = None;
             return Poll::Pending;
@@ -76,6 +95,11 @@ async fn while_taken<F: Future>(work: F, stalled: Duration) -> Option<F::Output>
         too_long.as_mut().poll(context).map(|()| None)
     })
     .await
+}
+
+/// Waits until nobody holds the other end.
+async fn ended(mut session: watch::Receiver<()>) {
+    while session.changed().await.is_ok() {}
 }
 
 /// A body that is sent over a stream, in pieces.
@@ -97,7 +121,7 @@ impl<B> Taken<B> {
 
     fn holds(&self, piece: u64) {
         if let Some(held) = &self.held {
-            held.0.store(piece, Ordering::Relaxed);
+            held.piece.store(piece, Ordering::Relaxed);
         }
     }
 
@@ -200,5 +224,21 @@ mod tests {
         assert_eq!(begin.elapsed().as_secs(), (STALLED / 2 * 7 + STALLED).as_secs());
         let patient = async { tokio::time::sleep(3 * STALLED).await };
         assert_eq!(while_taken(patient, STALLED).await, Some(()), "it holds nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_said_in_a_session_waits_until_that_ends() {
+        let (session, lasting) = watch::channel(());
+        let begin = Instant::now();
+        let saying = async {
+            lasts(lasting);
+            std::future::pending::<()>().await
+        };
+        let ends = async {
+            tokio::time::sleep(10 * STALLED).await;
+            drop(session);
+        };
+        let (ended, ()) = tokio::join!(while_taken(saying, STALLED), ends);
+        assert_eq!((ended, begin.elapsed()), (None, 10 * STALLED));
     }
 }
