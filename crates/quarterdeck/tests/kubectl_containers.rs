@@ -437,3 +437,34 @@ async fn it_does_not_matter_which_replica_holds_the_agent() {
         assert!(why.contains("replicas of the plane ask each other"), "{why}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_that_read_nothing_give_their_places_back_when_people_are_gone() {
+    let (plane, docker) = tokio::join!(Plane::start(BINARY), Docker::start());
+    let _agent = machine(&plane, "m", plane.address(), &docker).await;
+    plane.apply(SERVICE).await;
+    plane.apply(&instance("one", "m", &[("main", COUNTS)])).await;
+    ready(&plane, "one").await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut all = Vec::new();
+    let script = "echo begun; exec sleep 999";
+    let deaf = plane.kubectl_command(&["exec", "-i", "one", "--", "sh", "-c", script]);
+    for number in 0..SESSIONS_MAX {
+        let mut command = Command::new("sh");
+        command.args(["-c", "cat /dev/zero | exec \"$@\"", "sh"]);
+        command.arg(deaf.get_program()).args(deaf.get_args());
+        command.envs(deaf.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let log = folder.path().join(number.to_string());
+        all.push(Process::start("a command", &command, RunAs::Caller, &log));
+    }
+    for command in &mut all {
+        command.wait_for_line("begun", DEADLINE).await;
+    }
+    let (why, _) = fails(&plane, &["exec", "one", "--", "true"]).await;
+    assert!(why.contains("as many as there may be"), "{why}");
+    drop(all);
+    wait_for(DEADLINE, "a place", async || {
+        plane.try_kubectl(&["exec", "one", "--", "true"]).await.map_err(|error| error.reason)
+    })
+    .await;
+}
