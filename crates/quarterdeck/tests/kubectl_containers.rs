@@ -161,42 +161,11 @@ async fn commands(plane: &Plane) {
     let mut sleeps = Process::start("a command", &command, RunAs::Caller, log.path());
     sleeps.wait_for_line("begun", DEADLINE).await;
     sleeps.kill();
-    let ended = async |what: &str| {
-        wait_for(DEADLINE, "the command to end", async || {
-            let said = plane.kubectl(&["exec", "one", "--", "ps"]).await;
-            if said.contains(what) { Err(said) } else { Ok(()) }
-        })
-        .await;
-    };
-    ended("echo begun").await;
-
-    // Also when the command has read nothing of all that they said.
-    let (log, said) =
-        (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
-    let mut command = Command::new("sh");
-    let deaf = plane.kubectl_command(&[
-        "exec",
-        "-i",
-        "one",
-        "--",
-        "sh",
-        "-c",
-        "echo begun; exec sleep 998",
-    ]);
-    let says = "while head -c 65536 /dev/zero; do date >\"$0\"; done | exec \"$@\"";
-    command.arg("-c").arg(says).arg(said.path()).arg(deaf.get_program()).args(deaf.get_args());
-    command.envs(deaf.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut deaf =
-        Process::start("a command that reads nothing", &command, RunAs::Caller, log.path());
-    deaf.wait_for_line("begun", DEADLINE).await;
-    wait_for(DEADLINE, "nothing more to be taken", async || {
-        let last =
-            said.path().metadata().unwrap().modified().unwrap().elapsed().unwrap_or_default();
-        if last > Duration::from_secs(2) { Ok(()) } else { Err(format!("{last:?}")) }
+    wait_for(DEADLINE, "the command to end", async || {
+        let said = plane.kubectl(&["exec", "one", "--", "ps"]).await;
+        if said.contains("echo begun") { Err(said) } else { Ok(()) }
     })
     .await;
-    deaf.kill();
-    ended("sleep 998").await;
 }
 
 /// A terminal has a size, and one stream for both.
@@ -467,4 +436,35 @@ async fn it_does_not_matter_which_replica_holds_the_agent() {
         let (why, _) = fails(&first, &asks).await;
         assert!(why.contains("replicas of the plane ask each other"), "{why}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_that_read_nothing_give_their_places_back_when_people_are_gone() {
+    let (plane, docker) = tokio::join!(Plane::start(BINARY), Docker::start());
+    let _agent = machine(&plane, "m", plane.address(), &docker).await;
+    plane.apply(SERVICE).await;
+    plane.apply(&instance("one", "m", &[("main", COUNTS)])).await;
+    ready(&plane, "one").await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut all = Vec::new();
+    let script = "echo begun; exec sleep 999";
+    let deaf = plane.kubectl_command(&["exec", "-i", "one", "--", "sh", "-c", script]);
+    for number in 0..SESSIONS_MAX {
+        let mut command = Command::new("sh");
+        command.args(["-c", "cat /dev/zero | exec \"$@\"", "sh"]);
+        command.arg(deaf.get_program()).args(deaf.get_args());
+        command.envs(deaf.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let log = folder.path().join(number.to_string());
+        all.push(Process::start("a command", &command, RunAs::Caller, &log));
+    }
+    for command in &mut all {
+        command.wait_for_line("begun", DEADLINE).await;
+    }
+    let (why, _) = fails(&plane, &["exec", "one", "--", "true"]).await;
+    assert!(why.contains("as many as there may be"), "{why}");
+    drop(all);
+    wait_for(DEADLINE, "a place", async || {
+        plane.try_kubectl(&["exec", "one", "--", "true"]).await.map_err(|error| error.reason)
+    })
+    .await;
 }
