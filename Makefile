@@ -22,12 +22,12 @@ BUILD_PACKAGES := gcc libc6-dev lld make
 .PHONY: help setup ui build run demo serve lab test test-kubernetes flows history soak fuzz lint fmt bench deny doc build-packages
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build-packages:
 	@scripts/debian-packages.sh $(BUILD_PACKAGES)
 
-setup: ## Install what the tests need: PostgreSQL, libvirt, QEMU, Docker, Redfish, OpenID Connect, Python clients (Debian 12)
+setup: ## Install what the tests need, such as PostgreSQL, QEMU, Docker, Chromium, Ansible, Salt, zypper and dnf (Debian 12)
 	@scripts/setup-tests.sh
 
 ui: ## Build the web page into ui/dist, which the binary carries
