@@ -13,7 +13,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use quarterdeck_model::agent::session::SESSIONS_MAX;
 use rustls::{AlertDescription, ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
-use std::{convert::Infallible, fs, io, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fs, io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::{net::TcpStream, sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_rustls::TlsConnector;
 
@@ -41,6 +46,9 @@ pub(crate) struct Plane {
     name: ServerName<'static>,
     authority: String,
     roots: Arc<RootCertStore>,
+    /// What connections with one certificate share: the next one goes on with the keys of the last, which spares both
+    /// sides to prove anew who they are. It counts when all agents of a plane come back at once.
+    resumed: Mutex<Option<(CertificateDer<'static>, Arc<ClientConfig>)>>,
 }
 
 /// Why there is no answer.
@@ -138,7 +146,8 @@ impl Plane {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let port = uri.port_u16().unwrap_or(443);
         let name = ServerName::try_from(host.clone()).map_err(|_| wrong())?;
-        Ok(Self { server: server.clone(), host, port, name, authority, roots: Arc::new(roots) })
+        let (server, roots) = (server.clone(), Arc::new(roots));
+        Ok(Self { server, host, port, name, authority, roots, resumed: Mutex::default() })
     }
 
     /// Keeps both for the next start.
@@ -163,26 +172,12 @@ impl Plane {
         let away = |error: &dyn std::fmt::Display| {
             Trouble::Away(format!("cannot reach the plane at {}: {error}", self.server))
         };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| away(&error))?
-            .with_root_certificates(self.roots.clone());
-        let mut config = match identity {
-            None => config.with_no_client_auth(),
-            Some(identity) => {
-                let (certificate, key) = identity.shown().map_err(|error| away(&error))?;
-                config
-                    .with_client_auth_cert(vec![certificate], key)
-                    .map_err(|error| away(&error))?
-            }
-        };
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        let config = self.tls(identity).map_err(|error| away(&error))?;
         let socket = TcpStream::connect((self.host.as_str(), self.port))
             .await
             .map_err(|error| away(&error))?;
         socket.set_nodelay(true).map_err(|error| away(&error))?;
-        let tls = TlsConnector::from(Arc::new(config)).connect(self.name.clone(), socket).await;
+        let tls = TlsConnector::from(config).connect(self.name.clone(), socket).await;
         let tls = tls.map_err(|error| self.tls_trouble(&error))?;
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -198,6 +193,34 @@ impl Plane {
         let authority = format!("{}:{}", self.host, self.port);
         let opener = Opener { sender, authority };
         Ok(Requests { opener, connection })
+    }
+
+    /// How TLS is spoken, and with whose certificate.
+    fn tls(&self, identity: Option<&Identity>) -> Result<Arc<ClientConfig>, String> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(self.roots.clone());
+        let http2 = |mut config: ClientConfig| {
+            config.alpn_protocols = vec![b"h2".to_vec()];
+            Arc::new(config)
+        };
+        let Some(identity) = identity else { return Ok(http2(config.with_no_client_auth())) };
+        let (certificate, key) = identity.shown()?;
+        // A panic while it was held changed nothing.
+        let mut resumed = self.resumed.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that has ended is shown again, so that the plane says so.
+        if let Some((of, known)) = &*resumed
+            && *of == certificate
+            && !identity.has_ended()
+        {
+            return Ok(known.clone());
+        }
+        let config = config.with_client_auth_cert(vec![certificate.clone()], key);
+        let config = http2(config.map_err(|error| error.to_string())?);
+        *resumed = Some((certificate, config.clone()));
+        Ok(config)
     }
 
     fn tls_trouble(&self, error: &io::Error) -> Trouble {

@@ -75,7 +75,12 @@ impl Identity {
     /// Whether that is why a connection was lost: the plane says that the certificate has ended. It may be cut off before that is heard;
     /// then the host's clock decides.
     pub(crate) fn is_over(&self, why: &str) -> bool {
-        connect::says_it_ended(why) || self.ends <= Timestamp::now()
+        connect::says_it_ended(why) || self.has_ended()
+    }
+
+    /// Whether the certificate has ended, by the host's clock.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ends <= Timestamp::now()
     }
 
     /// What is said of a certificate that has ended.

@@ -1,18 +1,16 @@
 //! Connections: TLS, limits on time and size, who calls, and whether they may. Which endpoint answers is [`dispatch`].
 
+mod connection;
 mod dispatch;
 
 use crate::{
     agents::{self, Agents},
-    answer::{self, Answer, Lasts},
+    answer::{self, Answer},
     audit::{Audit, Impersonated},
     authorize::{self, Ask, Authorizer, Decision, Policy, Sight},
     compress,
-    fairness::{
-        Connections, Full, Level, Limits, Open, Refused, Seat, Seated, Seats, Standing, Streams,
-        Taken, lasts,
-    },
-    identity::{self, Authenticated, Authentication, Caller, Shown},
+    fairness::{Connections, Full, Level, Limits, Open, Refused, Seat, Seated, Seats, Standing},
+    identity::{Authenticated, Authentication, Caller, Shown},
     metrics::Metrics,
     path::{self, AgentCall, Endpoint, Query, ReplicaCall},
     policies::Policies,
@@ -20,48 +18,29 @@ use crate::{
     session,
     status::ApiError,
 };
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::{
-        conn::auto,
-        graceful::{GracefulShutdown, Watcher},
-    },
-};
+use hyper_util::server::graceful::GracefulShutdown;
 use quarterdeck_graphql::{AnswerImpact, Graph};
-use quarterdeck_model::agent::session::SESSIONS_MAX;
 use quarterdeck_store::Store;
-use rustix::net::sockopt::set_tcp_user_timeout;
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::watch as signal,
     time::{Instant, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
 
-/// A client that has not sent its headers by then keeps a connection for nothing.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Requests other than watches are answered by then.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long open requests may take to finish when the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Streams that a connection of HTTP/2 has open at once, as Go's own servers allow: what each keeps is small,
-/// and a client that needs more opens another connection.
-const STREAMS_MAX: u32 = 250;
-/// The same of an agent: its stream, and sessions of people with what runs on its host.
-const AGENT_STREAMS_MAX: u32 = 64;
-/// What an agent may send ahead on a stream.
-const AGENT_WINDOW_BYTES: u32 = 64 * 1024;
-/// What it may send ahead in all: a session that nobody reads keeps its own window filled, and no other's.
-const AGENT_CONNECTION_BYTES: u32 = AGENT_WINDOW_BYTES * (SESSIONS_MAX as u32 + 2);
 /// Wait after a failed accept (out of file descriptors): others must end first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -214,8 +193,12 @@ impl Api {
             tokio::spawn(async move {
                 api.metrics.connections.inc();
                 let from = from.ip();
-                let ended =
-                    api.clone().connection(socket, from, handshake, acceptor, watcher).await;
+                let hands = api.clone().shake_hands(socket, from, handshake, acceptor, watcher);
+                let ended = match Box::pin(hands).await {
+                    Ok(Some(serving)) => serving.await,
+                    Ok(None) => Ok(()),
+                    Err(error) => Err(error),
+                };
                 if let Err(error) = ended {
                     debug!(%from, %error, "a connection ended");
                 }
@@ -225,108 +208,6 @@ impl Api {
         drop(listener);
         if timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
             info!("some requests did not finish within {DRAIN_TIMEOUT:?} and were cut");
-        }
-    }
-
-    async fn connection(
-        self: Arc<Self>,
-        socket: TcpStream,
-        from: IpAddr,
-        handshake: Open,
-        acceptor: TlsAcceptor,
-        watcher: Watcher,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        socket.set_nodelay(true)?;
-        let stalled = u32::try_from(self.limits.stalled.as_millis()).unwrap_or(u32::MAX);
-        set_tcp_user_timeout(&socket, stalled)?;
-        let (mut stop, longest) = (self.stopping(), self.limits.handshake);
-        let accepting = handshake.line.stand(acceptor.accept(socket));
-        let stream = tokio::select! {
-            stream = timeout(longest, accepting) => stream??,
-            _ = stop.wait_for(|stop| *stop) => return Ok(()),
-        };
-        let agreed_on_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let chain = stream.get_ref().1.peer_certificates();
-        let certificate = chain.and_then(|chain| chain.first());
-        let caller = certificate.map_or_else(Caller::anonymous, Caller::from_certificate);
-        let certificate_ends = certificate.and_then(identity::certificate_ends);
-        let agent = agents::is_agent(&caller);
-        let connections = if agent { &self.agent_connections } else { &self.connections };
-        let open = connections.open(&payer(&caller, from), caller.is_known());
-        let refused = open.as_ref().err().copied();
-        // One connection too many is told so, and stays one that is not counted to its caller: for as
-        // long as a handshake may take.
-        let (open, longest) = match open {
-            Ok(open) => {
-                drop(handshake);
-                (open, None)
-            }
-            Err(_) => (handshake, Some(longest)),
-        };
-        if refused.is_some() {
-            self.metrics.refused.inc();
-        }
-        let line = open.line.standing();
-        let (caller, open) = (Arc::new(caller), open.into());
-        let peer = Arc::new(Peer { caller, from, certificate_ends, line: line.clone(), open });
-        let streams = Streams { line: line.clone(), stalled: self.limits.stalled };
-        let service = hyper::service::service_fn(move |request| {
-            let (api, peer) = (self.clone(), peer.clone());
-            async move {
-                let answer = match refused {
-                    None => api.audited(&peer, request).await,
-                    Some(refused) => closing(answer::refusal(&too_many("connections", refused))),
-                };
-                Ok::<_, std::convert::Infallible>(match answer.extensions().get() {
-                    Some(Lasts(session)) => {
-                        lasts(session.clone());
-                        answer
-                    }
-                    None if agreed_on_http2 => answer.map(|body| Taken::new(body).boxed_unsync()),
-                    None => answer,
-                })
-            }
-        });
-        // By what was agreed on, and not by what comes first: that may never come.
-        let builder = auto::Builder::new(streams);
-        let mut builder = if agreed_on_http2 { builder.http2_only() } else { builder.http1_only() };
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS_MAX)
-            .keep_alive_interval(Duration::from_secs(30));
-        if agent {
-            // There are as many of these as machines, and little is said on them.
-            builder
-                .http2()
-                .max_concurrent_streams(AGENT_STREAMS_MAX)
-                .initial_stream_window_size(AGENT_WINDOW_BYTES)
-                .initial_connection_window_size(AGENT_CONNECTION_BYTES);
-        }
-        let stream = TokioIo::new(stream);
-        let connection = builder.serve_connection_with_upgrades(stream, service).into_owned();
-        let serving = line.stand(watcher.watch(connection));
-        match longest {
-            None => serving.await,
-            Some(longest) => timeout(longest, serving).await?,
-        }
-    }
-
-    /// Counts a connection that showed nothing to whoever showed the first good token on it, and lets all
-    /// that it asks for stand in their line: many callers may come from one address. Who has as many
-    /// connections as one may have stays with those of the address.
-    pub(crate) fn showed(&self, peer: &Peer, who: &Authenticated) {
-        if peer.caller.is_known() || who.shown.token.is_none() {
-            return;
-        }
-        // A panic while it was held changed nothing.
-        let mut open = peer.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if *open.caller() == network(peer.from)
-            && let Ok(own) = self.connections.open(&payer(&who.caller, peer.from), true)
-        {
-            peer.line.change_to(&own.line);
-            *open = own;
         }
     }
 
@@ -522,10 +403,4 @@ fn too_many(what: &str, refused: Refused) -> ApiError {
         ),
     };
     ApiError { message, ..ApiError::too_many_requests() }
-}
-
-/// The last answer on its connection.
-fn closing(mut answer: Answer) -> Answer {
-    answer.headers_mut().insert(header::CONNECTION, http::HeaderValue::from_static("close"));
-    answer
 }

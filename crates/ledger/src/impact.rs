@@ -9,7 +9,7 @@ use crate::{
 };
 use quarterdeck_model::kinds::Dependency;
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -81,11 +81,45 @@ struct Hit {
     distance: u32,
 }
 
+/// Something of services, by their numbers: a million instances say something of theirs, and each finds it at once.
+struct ByService<T>(Vec<Option<T>>);
+
+impl<T> ByService<T> {
+    /// Nothing yet, of so many.
+    fn of(services: usize) -> Self {
+        Self(std::iter::repeat_with(|| None).take(services).collect())
+    }
+
+    fn get(&self, service: Number) -> Option<&T> {
+        self.0.get(service as usize)?.as_ref()
+    }
+
+    fn set(&mut self, service: Number, value: T) {
+        if let Some(place) = self.0.get_mut(service as usize) {
+            *place = Some(value);
+        }
+    }
+
+    /// In the order of numbers.
+    fn iter(&self) -> impl Iterator<Item = (Number, &T)> {
+        (0..).zip(&self.0).filter_map(|(service, value)| Some((service, value.as_ref()?)))
+    }
+}
+
+impl ByService<u32> {
+    /// One instance of it goes, which counts when it was up.
+    fn add(&mut self, service: Number, up: bool) {
+        if let Some(lost) = self.0.get_mut(service as usize) {
+            *lost = Some(lost.unwrap_or(0).saturating_add(u32::from(up)));
+        }
+    }
+}
+
 impl Book {
     /// What is lost when these go, all at once.
     pub fn impact(&self, targets: &[Target<'_>]) -> Impact {
         let hosts = self.hosts_lost(targets);
-        let mut lost: BTreeMap<Number, u32> = BTreeMap::new();
+        let mut lost: ByService<u32> = ByService::of(self.services.rows());
         let mut instances = 0_u32;
         for host in &hosts {
             let Some(host) = self.hosts.get(*host) else { continue };
@@ -93,7 +127,7 @@ impl Book {
             for instance in host.instances.iter().filter_map(|at| self.instances.get(*at)) {
                 instances = instances.saturating_add(1);
                 let up = instance.is_up() && !under_permit;
-                *lost.entry(instance.service).or_default() += u32::from(up);
+                lost.add(instance.service, up);
             }
         }
         // Those that go alone, and not with their host.
@@ -106,16 +140,16 @@ impl Book {
             .collect();
         for name in alone {
             let Some(instance) = self.instance_of(Target::Instance(name)) else { continue };
-            if hosts.contains(&instance.host) {
+            if hosts.binary_search(&instance.host).is_ok() {
                 continue;
             }
             instances = instances.saturating_add(1);
             let permits = self.hosts.get(instance.host).is_some_and(|it| !it.permits.is_empty());
-            *lost.entry(instance.service).or_default() += u32::from(instance.is_up() && !permits);
+            lost.add(instance.service, instance.is_up() && !permits);
         }
         let hits = self.spread(&lost);
         let mut services: Vec<ServiceImpact> =
-            hits.iter().filter_map(|(number, hit)| self.told(*number, hit)).collect();
+            hits.iter().filter_map(|(number, hit)| self.told(number, hit)).collect();
         services.sort_by(|one, other| {
             let key = |it: &ServiceImpact| {
                 (std::cmp::Reverse(it.verdict), it.tier.unwrap_or(u8::MAX), it.distance)
@@ -126,9 +160,9 @@ impl Book {
         Impact { servers, instances, services }
     }
 
-    /// Servers that go with all of these together: two feeds take what neither takes alone.
-    fn hosts_lost(&self, targets: &[Target<'_>]) -> BTreeSet<Number> {
-        let mut hosts = BTreeSet::new();
+    /// Servers that go with all of these together, in order, each once: two feeds take what neither takes alone.
+    fn hosts_lost(&self, targets: &[Target<'_>]) -> Vec<Number> {
+        let mut hosts = Vec::new();
         let mut places = BTreeSet::new();
         for target in targets {
             match target {
@@ -137,27 +171,29 @@ impl Book {
             }
         }
         hosts.extend(self.lost_with_all(&places));
+        hosts.sort_unstable();
+        hosts.dedup();
         hosts
     }
 
     /// What becomes of services that lose instances, and of those that use them, however far.
-    fn spread(&self, lost: &BTreeMap<Number, u32>) -> BTreeMap<Number, Hit> {
-        let mut hits: BTreeMap<Number, Hit> = BTreeMap::new();
+    fn spread(&self, lost: &ByService<u32>) -> ByService<Hit> {
+        let mut hits: ByService<Hit> = ByService::of(self.services.rows());
         let mut open: VecDeque<Number> = VecDeque::new();
-        for (number, lost) in lost {
-            let Some(service) = self.services.get(*number) else { continue };
+        for (number, lost) in lost.iter() {
+            let Some(service) = self.services.get(number) else { continue };
             let (left, needed) = service.left(*lost);
             let verdict = match (left, needed) {
                 (0, _) => Verdict::Down,
                 (left, needed) if left < needed => Verdict::UnderBudget,
                 _ => Verdict::WithinBudget,
             };
-            hits.insert(*number, Hit { verdict, lost: *lost, through: None, distance: 0 });
-            open.push_back(*number);
+            hits.set(number, Hit { verdict, lost: *lost, through: None, distance: 0 });
+            open.push_back(number);
         }
         // Each service gets worse at most three times, so that this ends, also where services use each other.
         while let Some(number) = open.pop_front() {
-            let (Some(service), Some(hit)) = (self.services.get(number), hits.get(&number)) else {
+            let (Some(service), Some(hit)) = (self.services.get(number), hits.get(number)) else {
                 continue;
             };
             let (verdict, distance) = (hit.verdict, hit.distance + 1);
@@ -170,13 +206,13 @@ impl Book {
                     }
                     _ => continue,
                 };
-                let lost = match hits.get(dependent) {
+                let lost = match hits.get(*dependent) {
                     Some(before) if before.verdict >= next => continue,
                     Some(before) => before.lost,
                     None => 0,
                 };
                 let hit = Hit { verdict: next, lost, through: Some(number), distance };
-                hits.insert(*dependent, hit);
+                hits.set(*dependent, hit);
                 open.push_back(*dependent);
             }
         }

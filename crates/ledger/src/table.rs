@@ -37,6 +37,11 @@ impl<T> Table<T> {
         0..Number::try_from(self.rows.len()).unwrap_or(Number::MAX)
     }
 
+    /// One more than the largest number of a row.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.numbers.len()
     }

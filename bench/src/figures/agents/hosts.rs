@@ -40,8 +40,6 @@ use tokio::{
 pub(crate) const HOSTS: &str = "--agents-hosts";
 /// Handshakes at a time at the start, so that none times out.
 const CONNECTING: usize = 64;
-/// Agents of one loopback address.
-const OF_AN_ADDRESS: usize = 10_000;
 /// Heartbeats between two signs that all were taken in.
 const BURST: usize = 64;
 /// How long a change may take to get here.
@@ -165,10 +163,10 @@ impl All {
         Ok(())
     }
 
-    /// The loopback address that an agent calls from.
+    /// The loopback address that an agent calls from: each has its own, as hosts do.
     fn from(number: usize) -> Ipv4Addr {
-        let at = u8::try_from(number / OF_AN_ADDRESS % 200).unwrap_or(0);
-        Ipv4Addr::new(127, 0, 1, 1 + at)
+        let [.., high, middle, low] = u32::try_from(number).unwrap_or(0).to_be_bytes();
+        Ipv4Addr::new(127, 1 + high % 250, middle, low)
     }
 }
 

@@ -103,19 +103,21 @@ impl Open {
                     "this plane speaks version {PROTOCOL} of the agents' protocol, and the agent version {}; install the other release of it",
                     hello.protocol
                 );
-                return self.say_goodbye(Goodbye { message, for_good: false, newest: None }).await;
+                let goodbye = Goodbye { message, for_good: false, newest: None };
+                return self.say_goodbye(goodbye).await;
             }
             Ok(Ok(_)) => return debug!(namespace, name, "a stream did not begin with who it is"),
             Ok(Err(error)) => return debug!(namespace, name, error, "a stream ended at once"),
             Err(_) => return debug!(namespace, name, "a stream began with nothing"),
         };
         let mut own = self.own(hello);
-        if let Err(goodbye) = self.admit(&own).await {
+        if let Err(goodbye) = Box::pin(self.admit(&own)).await {
             return self.say_goodbye(goodbye).await;
         }
         let Some(session) = self.agents.registry.begin(namespace, name) else {
             let message = "its host begins streams too often; it has to wait".to_owned();
-            return self.say_goodbye(Goodbye { message, for_good: false, newest: None }).await;
+            let goodbye = Goodbye { message, for_good: false, newest: None };
+            return self.say_goodbye(goodbye).await;
         };
         // It is new.
         let _ = session.agent.set(self.agent.clone());
@@ -139,7 +141,7 @@ impl Open {
         drop(out);
         // The last that it said, which nobody says again if it is gone.
         for said in limits.rest() {
-            tell_until(&agents, &own, &Report::Said(&said)).await;
+            Box::pin(tell_until(&agents, &own, &Report::Said(&said))).await;
         }
         // Whoever stops leaves it to the others to see who does not come back.
         if !last || *agents.stop.borrow() {
@@ -150,7 +152,7 @@ impl Open {
             sleep(RECONNECT_MAX).await;
         }
         let heard = Time::new(heard);
-        tell_until(&agents, &own, &Report::Disconnected { heard, why: &why }).await;
+        Box::pin(tell_until(&agents, &own, &Report::Disconnected { heard, why: &why })).await;
     }
 
     /// How the stream is written down.
@@ -209,6 +211,31 @@ impl Open {
         (own, limits): (&mut Own, &mut Limits),
         reader: &mut Reader,
     ) -> Result<std::convert::Infallible, End> {
+        // What is done seldom is apart, so that a stream that only waits does not hold what that takes: above all no old
+        // state of the world.
+        let mut sent = Box::pin(self.begin(session, own)).await?;
+        loop {
+            tokio::select! {
+                frame = reader.next() => {
+                    session.heard();
+                    Box::pin(self.take(session, (own, limits), frame?)).await?;
+                }
+                () = at(limits.due()) => {
+                    Box::pin(self.say_what_waits(session, (own, limits))).await?;
+                }
+                woken = session.woken() => match woken {
+                    Woken::Tasks => Box::pin(self.send_tasks()).await?,
+                    Woken::Instances => Box::pin(self.send_instances(&mut sent)).await?,
+                    Woken::Record => Box::pin(self.connect(session, own)).await?,
+                    Woken::Session(wanted) => Box::pin(self.send(&ToAgent::Session(wanted))).await?,
+                    Woken::End(goodbye) => return Err(End::Ours(goodbye)),
+                },
+            }
+        }
+    }
+
+    /// Welcomes the agent and tells it all that is there for it.
+    async fn begin(&self, session: &Session, own: &mut Own) -> Result<Sent, End> {
         let now = Time::new(Timestamp::now());
         self.send(&ToAgent::Welcome(Welcome {
             session: own.id.clone(),
@@ -231,22 +258,7 @@ impl Open {
         self.send_tasks().await?;
         let mut sent = Sent::default();
         self.send_instances(&mut sent).await?;
-        loop {
-            tokio::select! {
-                frame = reader.next() => {
-                    session.heard();
-                    self.take(session, (own, limits), frame?).await?;
-                }
-                () = at(limits.due()) => self.say_what_waits(session, (own, limits)).await?,
-                woken = session.woken() => match woken {
-                    Woken::Tasks => self.send_tasks().await?,
-                    Woken::Instances => self.send_instances(&mut sent).await?,
-                    Woken::Record => self.connect(session, own).await?,
-                    Woken::Session(wanted) => self.send(&ToAgent::Session(wanted)).await?,
-                    Woken::End(goodbye) => return Err(End::Ours(goodbye)),
-                },
-            }
-        }
+        Ok(sent)
     }
 
     async fn take(

@@ -324,6 +324,12 @@ impl Api {
         let Some(token) = bearer(headers).map_err(Unverified::from)? else {
             let Some(Session { expires, who }) = self.session(headers).await? else {
                 let shown = Shown { token: None, ends: certificate_ends };
+                // A connection goes on, and is resumed, without its certificate being shown again.
+                if shown.has_ended(Timestamp::now()) {
+                    return Err(ApiError::unauthorized(
+                        "the certificate of this connection has ended; connect with a newer one",
+                    ));
+                }
                 return Ok(Authenticated { caller: caller.clone(), shown });
             };
             let mut who = match who {

@@ -13,7 +13,11 @@ mod client;
 #[path = "../support/mod.rs"]
 mod support;
 
+use bytes::Bytes;
 use client::{DEADLINE, Stream, hello, join, short};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
 use quarterdeck_model::{
     Key, Kind as _, KindRef,
     agent::{FromAgent, TaskReport},
@@ -22,6 +26,7 @@ use quarterdeck_model::{
 };
 use quarterdeck_simtest::{Disk, Process};
 use quarterdeck_store::{Mutation, Precondition, Store, Write};
+use rustls::HandshakeKind;
 use serde_json::{Value, json};
 use std::{
     sync::Arc,
@@ -158,6 +163,46 @@ async fn a_stream_ends_with_the_certificate_that_it_was_begun_with() {
     let goodbye = stream.goodbye().await;
     assert!(goodbye.message.contains("certificate"), "{goodbye:?}");
     assert!(!goodbye.for_good, "one that was renewed may begin the next");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_resumed_and_ends_with_its_certificate_all_the_same() {
+    let plane = Plane::start().await;
+    let machine = json!({"metadata": {"name": "m"}, "spec": {"preinstalled": true}});
+    let made = plane.must("POST", MACHINES, machine).await;
+    let uid = made["metadata"]["uid"].as_str().unwrap();
+    let identity = short(&plane, "m", uid, Duration::from_secs(10));
+    let tls = plane.tls(Some(&identity), "http/1.1");
+    let path = &format!("{MACHINES}/m");
+    let asked = async |client: &mut SendRequest<Full<Bytes>>| {
+        let request = plane.request("GET", path).body(Full::default()).unwrap();
+        let answer = client.send_request(request).await.unwrap();
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8_lossy(&body).into_owned())
+    };
+    let connected = async |resumed: bool| {
+        let stream = plane.connect_over(&tls).await;
+        let kind = stream.get_ref().1.handshake_kind();
+        assert_eq!(kind == Some(HandshakeKind::Resumed), resumed, "{kind:?}");
+        let (client, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        client
+    };
+    // The ticket for the next comes with the first answer.
+    assert_eq!(asked(&mut connected(false).await).await.0, 200);
+    let mut second = connected(true).await;
+    assert_eq!(asked(&mut second).await.0, 200, "it is known who it is, though it did not show it");
+    let end = Instant::now() + DEADLINE;
+    let (status, message) = loop {
+        match asked(&mut second).await {
+            (200, _) if Instant::now() < end => tokio::time::sleep(Duration::from_millis(50)).await,
+            other => break other,
+        }
+    };
+    assert_eq!(status, 401, "{message}");
+    assert!(message.contains("the certificate of this connection has ended"), "{message}");
+    assert_eq!(asked(&mut connected(true).await).await.0, 401);
 }
 
 #[tokio::test(flavor = "multi_thread")]

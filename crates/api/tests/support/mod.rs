@@ -189,11 +189,20 @@ impl Plane {
         identity: Option<&Identity>,
         protocol: &str,
     ) -> TlsStream<TcpStream> {
+        self.connect_over(&self.tls(identity, protocol)).await
+    }
+
+    /// What connections of a client share.
+    pub(crate) fn tls(&self, identity: Option<&Identity>, protocol: &str) -> TlsConnector {
         let mut config = client(&self.authority, identity);
         config.alpn_protocols.push(protocol.into());
+        TlsConnector::from(Arc::new(config))
+    }
+
+    pub(crate) async fn connect_over(&self, tls: &TlsConnector) -> TlsStream<TcpStream> {
         let socket = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::IpAddress(self.address.ip().into());
-        TlsConnector::from(Arc::new(config)).connect(name, socket).await.unwrap()
+        tls.connect(name, socket).await.unwrap()
     }
 
     pub(crate) fn request(&self, method: &str, path: &str) -> http::request::Builder {
