@@ -71,11 +71,20 @@ impl Replicas {
     }
 }
 
-/// Waits until a machine is as wanted, and answers it.
+/// Waits until the machine `m` is as wanted, and answers it.
 async fn until(plane: &Plane, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    until_machine(plane, "m", what, is).await
+}
+
+async fn until_machine(
+    plane: &Plane,
+    name: &str,
+    what: &str,
+    is: impl Fn(&Value) -> bool,
+) -> Value {
     let end = Instant::now() + DEADLINE;
     loop {
-        let machine = plane.get(&format!("{MACHINES}/m")).await.body;
+        let machine = plane.get(&format!("{MACHINES}/{name}")).await.body;
         if is(&machine) {
             return machine;
         }
@@ -109,6 +118,12 @@ async fn a_replica_that_was_cut_off_does_not_write_over_the_newer_stream() {
     let Replicas { first, firsts, second, .. } = &replicas;
     let identity = join(first, "m").await;
     until(second, "known", |machine| machine["status"]["agent"]["joined"].is_string()).await;
+    // Another machine's, which ends after the older one at the same replica.
+    let other = json!({"metadata": {"name": "other"}, "spec": {"preinstalled": true}});
+    first.must("POST", MACHINES, other).await;
+    let another = join(first, "other").await;
+    let another = Stream::open(first, &another, hello("other", 1)).await;
+    until_machine(second, "other", "connected", |machine| holds(machine, 1)).await;
     firsts.cut_off(true);
     let mut old = Stream::open(first, &identity, hello("one", 100)).await;
     assert!(old.next().await.is_some(), "it is welcome, and cannot be written down");
@@ -119,8 +134,10 @@ async fn a_replica_that_was_cut_off_does_not_write_over_the_newer_stream() {
     assert_eq!((goodbye.newest, goodbye.for_good), (Some(101), false), "{}", goodbye.message);
     drop(old);
     new.time().await;
-    // Long enough for the end of the older one to be written.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // Once its end is written, that of the older one would be: they wait as long, and the older one began to before it.
+    drop(another);
+    let ended = |machine: &Value| !machine["status"]["agent"]["disconnectedSince"].is_null();
+    until_machine(second, "other", "an end that is written", ended).await;
     let machine = until(second, "the newer", |machine| holds(machine, 101)).await;
     assert_eq!(machine["status"]["agent"]["session"], written["status"]["agent"]["session"]);
 
