@@ -12,16 +12,17 @@
 #[allow(dead_code, reason = "each test file uses some of it")]
 mod agents;
 
-use agents::{Agent, BINARY, DEADLINE, connected, joined, machine, preinstalled, run, verb};
+use agents::{
+    Agent, BINARY, DEADLINE, connected, machine, plane_with_agent, preinstalled, run, verb,
+};
 use quarterdeck_testing::{plane::Plane, wait::wait_for};
 use std::os::unix::fs::PermissionsExt as _;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_joins_says_what_its_host_is_and_comes_back_without_its_token() {
-    let plane = Plane::start(BINARY).await;
-    let mut agent = joined(&plane, "web-1", plane.address(), &[]).await;
+    let (plane, mut agent) = plane_with_agent(&[], &[]).await;
     let seen = wait_for(DEADLINE, "facts and conditions", async || {
-        let machine = machine(&plane, "web-1").await;
+        let machine = machine(&plane, "m").await;
         let status = &machine["status"];
         let all = ["facts", "allocatable"].iter().all(|field| status[field].is_object())
             && status["conditions"].as_array().unwrap().iter().any(|it| it["type"] == "Healthy")
@@ -43,13 +44,13 @@ async fn an_agent_joins_says_what_its_host_is_and_comes_back_without_its_token()
 
     // Without its token, the plane's address and its authority: it has them.
     assert!(agent.stop().await.success());
-    agents::condition(&plane, "web-1", "AgentConnected", "False").await;
+    agents::condition(&plane, "m", "AgentConnected", "False").await;
     let mut again = std::process::Command::new(BINARY);
     again.arg("agent").arg("--data-dir").arg(agent.path("data"));
     let log = agent.path("again.log");
     let user = quarterdeck_testing::user::RunAs::Caller;
     let _again = quarterdeck_testing::process::Process::start("agent", &again, user, &log);
-    let machine = connected(&plane, "web-1").await;
+    let machine = connected(&plane, "m").await;
     assert_ne!(machine["status"]["agent"]["session"], session, "it is another stream");
 }
 
@@ -142,8 +143,7 @@ async fn what_is_no_good_is_refused_with_what_to_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_renewed_and_one_that_is_revoked_or_left_over_ends_at_once() {
-    let plane = Plane::start(BINARY).await;
-    let mut agent = joined(&plane, "m", plane.address(), &[]).await;
+    let (plane, mut agent) = plane_with_agent(&[], &[]).await;
     let before = std::fs::read_to_string(agent.path("data/agent.json")).unwrap();
     // As if two thirds of its time had passed.
     agent.kill9();
@@ -225,8 +225,7 @@ async fn ended_certificate(plane: &Plane, agent: &Agent) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_was_off_for_longer_than_its_certificate_lasts_joins_anew() {
-    let plane = Plane::start(BINARY).await;
-    let mut agent = joined(&plane, "m", plane.address(), &[]).await;
+    let (plane, mut agent) = plane_with_agent(&[], &[]).await;
     assert!(agent.stop().await.success());
     let file = agent.path("data/agent.json");
     let mut certified: serde_json::Value =

@@ -12,22 +12,18 @@
 #[allow(dead_code, reason = "each test file uses some of it")]
 mod agents;
 
-use agents::{Agent, BINARY, DEADLINE, condition, joined, machine};
+use agents::{
+    Agent, BINARY, DEADLINE, busy, condition, heard_for, joined, machine, object, plane_with_agent,
+};
 use quarterdeck_testing::{balancer::Balancer, plane::Plane, postgres::Postgres, wait::wait_for};
-use serde_json::Value;
 use std::time::{Duration, Instant};
 
 /// Short, so that a test does not take minutes.
 const SILENCE: &str = "6";
 
-async fn object(plane: &Plane, arguments: &[&str]) -> Value {
-    let all = [&["get", "--output", "json"], arguments].concat();
-    serde_json::from_str(&plane.kubectl(&all).await).unwrap()
-}
-
 async fn phase(plane: &Plane, name: &str, phase: &str) {
     wait_for(DEADLINE, &format!("{name} to be {phase}"), async || {
-        let instance = object(plane, &["instance", name]).await;
+        let instance = object(plane, "instance", name).await;
         let found = instance["status"]["phase"].as_str().unwrap_or_default().to_owned();
         if found == phase { Ok(()) } else { Err(found) }
     })
@@ -36,21 +32,11 @@ async fn phase(plane: &Plane, name: &str, phase: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_that_is_silent_counts_as_down_and_nothing_is_deleted() {
-    let plane = Plane::start_with(BINARY, &["--agent-silence", SILENCE]).await;
-    let mut agent = joined(&plane, "m", plane.address(), &[]).await;
-    plane
-        .apply(
-            "apiVersion: services.quarterdeck.dev/v1alpha1\nkind: Service\nmetadata: {name: web}\nspec: {owner: shop, tier: 1, disruptionBudget: {maxUnavailable: 1}}\n---\n\
-             apiVersion: services.quarterdeck.dev/v1alpha1\nkind: Instance\nmetadata: {name: web-0}\nspec: {service: web, host: {kind: Machine, name: m}}\n",
-        )
-        .await;
-    let ready = r#"{"status":{"phase":"Ready"}}"#;
-    let patch =
-        ["patch", "instance", "web-0", "--subresource", "status", "--type", "merge", "-p", ready];
-    plane.kubectl(&patch).await;
+    let (plane, mut agent) = plane_with_agent(&["--agent-silence", SILENCE], &[]).await;
+    busy(&plane, 1).await;
 
     // It runs, and says nothing: as behind a network that drops everything.
-    let revision = object(&plane, &["machine", "m"]).await["metadata"]["resourceVersion"].clone();
+    let revision = object(&plane, "machine", "m").await["metadata"]["resourceVersion"].clone();
     agent.process().signal(quarterdeck_testing::process::Signal::STOP);
     let begun = Instant::now();
     let silent = condition(&plane, "m", "Reachable", "False").await;
@@ -61,7 +47,7 @@ async fn a_machine_that_is_silent_counts_as_down_and_nothing_is_deleted() {
     assert_eq!(found["reason"], "AgentSilent", "{found:#}");
     phase(&plane, "web-0", "Unreachable").await;
     wait_for(DEADLINE, "the service to count it as down", async || {
-        let service = object(&plane, &["service", "web"]).await;
+        let service = object(&plane, "service", "web").await;
         (service["status"]["down"] == 1 || service["status"]["unavailable"] == 1)
             .then_some(())
             .ok_or(format!("{:#}", service["status"]))
@@ -77,14 +63,13 @@ async fn a_machine_that_is_silent_counts_as_down_and_nothing_is_deleted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn heartbeats_are_not_written_down() {
-    let plane = Plane::start_with(BINARY, &["--agent-silence", "4"]).await;
-    let _agent = joined(&plane, "m", plane.address(), &[]).await;
-    // The revision of the object, after several heartbeats of a second each.
+    let (plane, _agent) = plane_with_agent(&["--agent-silence", "4"], &[]).await;
     let revision =
-        async || object(&plane, &["machine", "m"]).await["metadata"]["resourceVersion"].clone();
+        async || object(&plane, "machine", "m").await["metadata"]["resourceVersion"].clone();
     let mut before = revision().await;
     let calm = wait_for(DEADLINE, "a machine that nobody writes", async || {
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        // Several heartbeats of a second each.
+        heard_for(&plane, "m", 5).await;
         let now = revision().await;
         if now == before {
             return Ok(());
@@ -160,7 +145,7 @@ async fn agents_go_on_at_another_replica_and_no_task_is_lost_or_done_twice() {
     .await;
     for number in 0..4 {
         wait_for(DEADLINE, "the run to end", async || {
-            let run = object(&second, &["run", &format!("r{number}")]).await;
+            let run = object(&second, "run", &format!("r{number}")).await;
             let status = &run["status"];
             if status["phase"] == "Succeeded" { Ok(()) } else { Err(format!("{status:#}")) }
         })

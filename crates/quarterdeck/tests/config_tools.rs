@@ -16,8 +16,10 @@ mod agents;
 #[path = "config_tools/sshd.rs"]
 mod sshd;
 
-use agents::{BINARY, DEADLINE, joined, verb};
-use quarterdeck_testing::{plane::Plane, process, wait::wait_for};
+use agents::{
+    BINARY, begin, blocked_and_then_let, busy, failure, joined, output, plane_with_agent, verb,
+};
+use quarterdeck_testing::{plane::Plane, process};
 use serde_json::{Value, json};
 use std::{os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
 
@@ -35,49 +37,16 @@ fn tool(name: &str) -> String {
     program.display().to_string()
 }
 
-/// A runbook with one step, and a run of it on a machine.
-async fn begin(plane: &Plane, name: &str, machine: &str, action: &str, with: &Value) {
-    let step = json!({"name": "it", "timeout": "2m", "action": action, "with": with});
-    let all = [
-        json!({"apiVersion": "workflows.quarterdeck.dev/v1alpha1", "kind": "Runbook", "metadata": {"name": name},
-            "spec": {"target": {"kind": "Machine"}, "steps": [step]}}),
-        json!({"apiVersion": "workflows.quarterdeck.dev/v1alpha1", "kind": "Run", "metadata": {"name": name},
-            "spec": {"runbook": name, "target": {"kind": "Machine", "name": machine}}}),
-    ];
-    plane.apply(&all.map(|object| object.to_string()).join("\n")).await;
-}
-
-async fn run(plane: &Plane, name: &str) -> Value {
-    let text = plane.kubectl(&["get", "run", name, "--output", "json"]).await;
-    serde_json::from_str(&text).unwrap()
-}
-
-/// The status of a run once it has ended.
-async fn ended(plane: &Plane, name: &str) -> Value {
-    wait_for(DEADLINE, &format!("run {name} to end"), async || {
-        let run = run(plane, name).await;
-        match run["status"]["phase"].as_str() {
-            Some("Succeeded" | "Failed") => Ok(run["status"].clone()),
-            _ => Err(format!("{:#}", run["status"])),
-        }
-    })
-    .await
-}
-
 /// Does it, and answers the output of its step.
 async fn done(plane: &Plane, name: &str, machine: &str, action: &str, with: &Value) -> Value {
-    begin(plane, name, machine, action, with).await;
-    let status = ended(plane, name).await;
-    assert_eq!(status["phase"], "Succeeded", "{status:#}");
-    status["steps"][0]["output"].clone()
+    begin(plane, name, machine, json!({"action": action, "with": with})).await;
+    output(plane, name).await
 }
 
 /// Does it, and answers what it is said to have failed of.
 async fn failed(plane: &Plane, name: &str, machine: &str, action: &str, with: &Value) -> String {
-    begin(plane, name, machine, action, with).await;
-    let status = ended(plane, name).await;
-    assert_eq!(status["phase"], "Failed", "{status:#}");
-    status.to_string()
+    begin(plane, name, machine, json!({"action": action, "with": with})).await;
+    failure(plane, name).await
 }
 
 async fn secret(plane: &Plane, name: &str, data: Value) {
@@ -85,28 +54,10 @@ async fn secret(plane: &Plane, name: &str, data: Value) {
     plane.apply(&secret.to_string()).await;
 }
 
-/// A service that has an instance on machine `m` and can do without none.
-async fn busy(plane: &Plane) {
-    plane
-        .apply(
-            "apiVersion: services.quarterdeck.dev/v1alpha1\nkind: Service\nmetadata: {name: web}\nspec: {owner: shop, tier: 1, disruptionBudget: {maxUnavailable: 0}}\n---\n\
-             apiVersion: services.quarterdeck.dev/v1alpha1\nkind: Instance\nmetadata: {name: web-0}\nspec: {service: web, host: {kind: Machine, name: m}}\n",
-        )
-        .await;
-    let ready = r#"{"status":{"phase":"Ready"}}"#;
-    let patch =
-        ["patch", "instance", "web-0", "--subresource", "status", "--type", "merge", "-p", ready];
-    plane.kubectl(&patch).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_playbook_is_checked_and_then_run_once_the_ledger_lets_it() {
-    let plane = Plane::start(BINARY).await;
-    let memory = tempfile::tempdir_in("/dev/shm").unwrap();
-    let agent =
-        joined(&plane, "m", plane.address(), &["--secrets-dir", memory.path().to_str().unwrap()])
-            .await;
-    busy(&plane).await;
+    let (plane, agent) = plane_with_agent(&[], &[]).await;
+    busy(&plane, 0).await;
     plane.kubectl(&["label", "machine", "m", "tier=web"]).await;
     plane.kubectl(&["annotate", "machine", "m", "ansible.quarterdeck.dev/greeting=hello"]).await;
     secret(&plane, "hidden", json!({"hidden.yml": "password: 'open sesame'\n"})).await;
@@ -127,21 +78,13 @@ async fn a_playbook_is_checked_and_then_run_once_the_ledger_lets_it() {
     assert!(checked["printed"].as_str().unwrap().contains("+hello m you 11"), "{checked:#}");
     assert!(!conf.exists(), "nothing was done");
 
-    begin(&plane, "play", "m", "ansible.playbook", &with).await;
-    wait_for(DEADLINE, "the ledger to say who blocks", async || {
-        let told = run(&plane, "play").await["status"].to_string();
-        if told.contains("default/web") { Ok(()) } else { Err(told) }
-    })
-    .await;
-    assert!(!conf.exists(), "nothing was done");
-    let allows = r#"{"spec":{"disruptionBudget":{"maxUnavailable":1}}}"#;
-    plane.kubectl(&["patch", "service", "web", "--type", "merge", "-p", allows]).await;
-    let status = ended(&plane, "play").await;
-    let output = &status["steps"][0]["output"];
+    begin(&plane, "play", "m", json!({"action": "ansible.playbook", "with": with})).await;
+    blocked_and_then_let(&plane, "play", || assert!(!conf.exists(), "nothing was done")).await;
+    let played = output(&plane, "play").await;
     let host =
         json!({"host": "m", "ok": 1, "changed": 1, "failed": 0, "unreachable": 0, "skipped": 0});
-    assert_eq!(output["hosts"], json!([host]), "{status:#}");
-    assert_eq!(output["check"], false);
+    assert_eq!(played["hosts"], json!([host]), "{played:#}");
+    assert_eq!(played["check"], false);
     assert_eq!(std::fs::read_to_string(&conf).unwrap(), "hello m you 11\n");
 
     // It is so already.
@@ -164,7 +107,7 @@ async fn a_playbook_is_checked_and_then_run_once_the_ledger_lets_it() {
             .await;
     assert!(kept.is_err(), "{kept:?}");
     assert_eq!(std::fs::read_dir(agent.path("data/tools")).unwrap().count(), 0, "nothing is left");
-    assert_eq!(std::fs::read_dir(memory.path().join("tools")).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(agent.secret_path("tools")).unwrap().count(), 0);
 
     let mut wrong = with.clone();
     wrong["fileSecrets"] = json!(["none"]);
@@ -175,9 +118,7 @@ async fn a_playbook_is_checked_and_then_run_once_the_ledger_lets_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_control_machine_reaches_its_targets_over_ssh() {
     let plane = Plane::start(BINARY).await;
-    let memory = tempfile::tempdir_in("/dev/shm").unwrap();
-    let secrets = ["--secrets-dir", memory.path().to_str().unwrap()];
-    let _agent = joined(&plane, "control", plane.address(), &secrets).await;
+    let _agent = joined(&plane, "control", plane.address(), &[]).await;
     let sshd = sshd::Sshd::start().await;
     // It has no agent.
     plane.apply(&agents::preinstalled("target")).await;
@@ -221,8 +162,7 @@ async fn a_control_machine_reaches_its_targets_over_ssh() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn salt_states_are_tested_and_applied() {
-    let plane = Plane::start(BINARY).await;
-    let agent = joined(&plane, "m", plane.address(), &[]).await;
+    let (plane, agent) = plane_with_agent(&[], &[]).await;
     let (conf, root) = (agent.path("conf"), agent.path("salt"));
     let state = format!(
         "{}:\n  file.managed:\n    - contents: \"{{{{ pillar['who'] }}}} {{{{ pillar['what'] }}}}\"\n",
@@ -262,8 +202,7 @@ async fn salt_states_are_tested_and_applied() {
 /// How chef-client is called, and what is read of what it prints; not that it works.
 #[tokio::test(flavor = "multi_thread")]
 async fn chef_is_called_as_its_documentation_says() {
-    let plane = Plane::start(BINARY).await;
-    let agent = joined(&plane, "m", plane.address(), &[]).await;
+    let (plane, agent) = plane_with_agent(&[], &[]).await;
     let program = agent.path("chef-client");
     let script = "#!/bin/sh\necho \"called: $*\"\ncat cookbooks/web/recipes/default.rb .quarterdeck.json\necho\n\
                   case \"$*\" in *--why-run*) echo 'Chef Infra Client finished, 2/5 resources would have been updated' ;;\n\
@@ -290,8 +229,7 @@ async fn chef_is_called_as_its_documentation_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn packages_of_a_machine_are_told() {
-    let plane = Plane::start(BINARY).await;
-    let _agent = joined(&plane, "m", plane.address(), &[]).await;
+    let (plane, _agent) = plane_with_agent(&[], &[]).await;
     let some = done(&plane, "some", "m", "os.packages", &json!({"names": ["dpkg", "no-*"]})).await;
     assert_eq!(some["count"], 1, "{some:#}");
     assert!(some["packages"][0].as_str().unwrap().starts_with("dpkg 1."), "{some:#}");

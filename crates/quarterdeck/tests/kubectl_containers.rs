@@ -13,7 +13,7 @@
 mod agents;
 mod support;
 
-use agents::{Agent, BINARY, joined};
+use agents::{Agent, BINARY, heard_for, joined};
 use quarterdeck_testing::{
     docker::{BUSYBOX, Docker},
     plane::Plane,
@@ -38,10 +38,16 @@ spec: {owner: team, disruptionBudget: {maxUnavailable: 1}}
 
 /// A machine whose agent has an engine.
 async fn machine(plane: &Plane, name: &str, at: SocketAddr, docker: &Docker) -> Agent {
-    let secrets = format!("/dev/shm/quarterdeck-test-{}-{name}", std::process::id());
     let socket = docker.socket();
-    let more = ["--engine-socket", socket.to_str().unwrap(), "--secrets-dir", &secrets];
-    joined(plane, name, at, &more).await
+    joined(plane, name, at, &["--engine-socket", socket.to_str().unwrap()]).await
+}
+
+/// A plane with a service, and its machine `m` whose agent has an engine.
+async fn plane_with_engine(arguments: &[&str]) -> (Plane, Docker, Agent) {
+    let (plane, docker) = tokio::join!(Plane::start_with(BINARY, arguments), Docker::start());
+    let agent = machine(&plane, "m", plane.address(), &docker).await;
+    plane.apply(SERVICE).await;
+    (plane, docker, agent)
 }
 
 /// An instance on a machine, each of whose containers runs a script.
@@ -82,9 +88,7 @@ const COUNTS: &str = "i=0; while :; do echo line $i; i=$((i+1)); sleep 0.2; done
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_containers_write_is_read_and_commands_run_in_them() {
-    let (plane, docker) = tokio::join!(Plane::start(BINARY), Docker::start());
-    let _agent = machine(&plane, "m", plane.address(), &docker).await;
-    plane.apply(SERVICE).await;
+    let (plane, _docker, _agent) = plane_with_engine(&[]).await;
     plane.apply(&instance("one", "m", &[("main", COUNTS)])).await;
     plane.apply(&instance("two", "m", &[("a", "echo of a; sleep 999"), ("b", "sleep 999")])).await;
     ready(&plane, "one").await;
@@ -244,10 +248,7 @@ const SESSIONS_MAX: usize = 16;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_takes_nothing_holds_up_nobody_else() {
-    let arguments = ["--agent-silence", "8"];
-    let (plane, docker) = tokio::join!(Plane::start_with(BINARY, &arguments), Docker::start());
-    let _agent = machine(&plane, "m", plane.address(), &docker).await;
-    plane.apply(SERVICE).await;
+    let (plane, _docker, _agent) = plane_with_engine(&["--agent-silence", "8"]).await;
     // More than fits all buffers on its way.
     let much = "yes 0123456789abcdef | head -c 40000000; sleep 999";
     plane.apply(&instance("much", "m", &[("main", much)])).await;
@@ -276,18 +277,7 @@ async fn whoever_takes_nothing_holds_up_nobody_else() {
     assert!(why.contains("as many as there may be"), "{why}");
 
     // The agent says that it lives, and does what is asked of it.
-    let heard = async || {
-        let path = "/apis/metrics.k8s.io/v1beta1/nodes/m.default";
-        let said = plane.kubectl(&["get", "--raw", path]).await;
-        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
-        said["timestamp"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap()
-    };
-    let begun = heard().await;
-    wait_for(DEADLINE, "three more heartbeats", async || {
-        let now = heard().await;
-        if now.duration_since(begun).as_secs() >= 6 { Ok(()) } else { Err(now) }
-    })
-    .await;
+    heard_for(&plane, "m", 6).await;
     plane.apply(&instance("more", "m", &[("main", "sleep 999")])).await;
     ready(&plane, "more").await;
     assert_eq!(session().await, before, "it is the same stream");
@@ -440,9 +430,7 @@ async fn it_does_not_matter_which_replica_holds_the_agent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_that_read_nothing_give_their_places_back_when_people_are_gone() {
-    let (plane, docker) = tokio::join!(Plane::start(BINARY), Docker::start());
-    let _agent = machine(&plane, "m", plane.address(), &docker).await;
-    plane.apply(SERVICE).await;
+    let (plane, _docker, _agent) = plane_with_engine(&[]).await;
     plane.apply(&instance("one", "m", &[("main", COUNTS)])).await;
     ready(&plane, "one").await;
     let folder = tempfile::tempdir().unwrap();

@@ -124,3 +124,49 @@ async fn commands_read_write_and_end() {
     let missing = ExecOptions { command: vec!["true".into()], ..ExecOptions::default() };
     assert!(host.containers.exec("u2", "main", missing).await.is_err());
 }
+
+/// Whoever hangs up leaves nothing behind of what a command has started, whether or not that ends when it is asked to.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_command_has_started_ends_with_it() {
+    let engine = Docker::start().await;
+    let secrets = Secrets::new("hang-up");
+    let host = Host::open(settings(&engine, "hang-up", &secrets));
+    host.containers.assign(vec![script("u1", crate::support::STAYS, json!({}))]).unwrap();
+    let report = host.ready("u1").await;
+    let exec = async |script: &str, tty: bool| {
+        let command = ["sh", "-c", script].map(str::to_owned).into();
+        let options = ExecOptions { command, stdin: false, stdout: true, stderr: true, tty };
+        host.containers.exec("u1", "main", options).await.unwrap()
+    };
+    let processes = async || {
+        let (out, _) = said(&mut exec("ps", false).await).await;
+        out
+    };
+    for (script, tty) in [
+        ("sleep 7001 & echo begun; wait", false),
+        ("sleep 7001 & echo begun; wait", true),
+        ("(trap '' HUP; exec sleep 7001) & trap '' HUP; echo begun; wait", false),
+        // The first one ends at once, and what it started does not.
+        ("(trap '' HUP; exec sleep 7001) & echo begun; wait", false),
+        // As in a shell of a person: each job is a group of its own.
+        ("set -m; sleep 7001 & echo begun; wait", true),
+    ] {
+        let mut session = exec(script, tty).await;
+        let begun = tokio::time::timeout(DEADLINE, session.output.next()).await.unwrap();
+        assert!(begun.unwrap().is_ok());
+        wait_for(DEADLINE, "what it starts", async || {
+            let all = processes().await;
+            if all.contains("sleep 7001") { Ok(()) } else { Err(all) }
+        })
+        .await;
+        session.control().hang_up().await;
+        wait_for(DEADLINE, &format!("the end of {script:?}"), async || {
+            let all = processes().await;
+            if all.contains("7001") { Err(all) } else { Ok(()) }
+        })
+        .await;
+    }
+    let now = host.ready("u1").await;
+    assert_eq!(only(&now).container_id, only(&report).container_id, "the container goes on");
+    assert_eq!(only(&now).restart_count, 0);
+}

@@ -20,7 +20,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use quarterdeck_model::{
     Key, Kind as _, KindRef,
-    agent::{FromAgent, TaskReport},
+    agent::{ContainerUsage, FromAgent, Heartbeat, TaskReport, Usage},
     kinds::{AgentTask, AgentTaskPhase, AgentTaskStatus, Machine, MachineFacts},
     object,
 };
@@ -76,11 +76,20 @@ impl Replicas {
     }
 }
 
-/// Waits until a machine is as wanted, and answers it.
+/// Waits until the machine `m` is as wanted, and answers it.
 async fn until(plane: &Plane, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    until_machine(plane, "m", what, is).await
+}
+
+async fn until_machine(
+    plane: &Plane,
+    name: &str,
+    what: &str,
+    is: impl Fn(&Value) -> bool,
+) -> Value {
     let end = Instant::now() + DEADLINE;
     loop {
-        let machine = plane.get(&format!("{MACHINES}/m")).await.body;
+        let machine = plane.get(&format!("{MACHINES}/{name}")).await.body;
         if is(&machine) {
             return machine;
         }
@@ -114,6 +123,12 @@ async fn a_replica_that_was_cut_off_does_not_write_over_the_newer_stream() {
     let Replicas { first, firsts, second, .. } = &replicas;
     let identity = join(first, "m").await;
     until(second, "known", |machine| machine["status"]["agent"]["joined"].is_string()).await;
+    // Another machine's, which ends after the older one at the same replica.
+    let other = json!({"metadata": {"name": "other"}, "spec": {"preinstalled": true}});
+    first.must("POST", MACHINES, other).await;
+    let another = join(first, "other").await;
+    let another = Stream::open(first, &another, hello("other", 1)).await;
+    until_machine(second, "other", "connected", |machine| holds(machine, 1)).await;
     firsts.cut_off(true);
     let mut old = Stream::open(first, &identity, hello("one", 100)).await;
     assert!(old.next().await.is_some(), "it is welcome, and cannot be written down");
@@ -124,8 +139,10 @@ async fn a_replica_that_was_cut_off_does_not_write_over_the_newer_stream() {
     assert_eq!((goodbye.newest, goodbye.for_good), (Some(101), false), "{}", goodbye.message);
     drop(old);
     new.time().await;
-    // Long enough for the end of the older one to be written.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // Once its end is written, that of the older one would be: they wait as long, and the older one began to before it.
+    drop(another);
+    let ended = |machine: &Value| !machine["status"]["agent"]["disconnectedSince"].is_null();
+    until_machine(second, "other", "an end that is written", ended).await;
     let machine = until(second, "the newer", |machine| holds(machine, 101)).await;
     assert_eq!(machine["status"]["agent"]["session"], written["status"]["agent"]["session"]);
 
@@ -296,4 +313,89 @@ async fn a_host_that_says_something_else_all_the_time_costs_few_writes_and_nothi
     drop(stream);
     until(first, "the last of the stream", |it| it["status"]["facts"]["hostname"] == "host-19")
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_makes_up_ends_of_tasks_is_stopped() {
+    let plane = Plane::start().await;
+    let machine = json!({"metadata": {"name": "m"}, "spec": {"preinstalled": true}});
+    plane.must("POST", MACHINES, machine).await;
+    let identity = join(&plane, "m").await;
+    let mut stream = Stream::open(&plane, &identity, hello("one", 1)).await;
+    // More than anything that a host may have to say.
+    const SAID: usize = 5_000;
+    let mut goodbye = None;
+    for number in 0..SAID {
+        stream.say(&progress(&number.to_string(), AgentTaskPhase::Succeeded, number)).await;
+        if number % 50 == 49 {
+            goodbye = stream.time_or_goodbye().await.err();
+        }
+        if goodbye.is_some() {
+            break;
+        }
+    }
+    let goodbye = goodbye.expect("it is stopped");
+    assert!(goodbye.message.contains("more than a host has to say"), "{goodbye:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_what_hosts_take_only_what_was_asked_for_is_read() {
+    let replicas = Replicas::start().await;
+    let Replicas { first, second, .. } = &replicas;
+    for pod in ["one", "two"] {
+        let made = json!({
+            "metadata": {"name": pod, "labels": {"app": pod}},
+            "spec": {"service": "api", "host": {"kind": "Machine", "name": "m"},
+                "template": {"containers": [{"name": "main", "image": "registry.example.com/a:1"}]}},
+        });
+        let instances = "/apis/services.quarterdeck.dev/v1alpha1/namespaces/default/instances";
+        first.must("POST", instances, made).await;
+    }
+    let pods = "/api/v1/namespaces/default/pods";
+    let one = first.get(&format!("{pods}/one")).await.body;
+    let uid = one["metadata"]["uid"].as_str().unwrap();
+    let identity = join(first, "m").await;
+    let mut stream = Stream::open(first, &identity, hello("one", 1)).await;
+    until(second, "connected", |machine| holds(machine, 1)).await;
+    let usage = Usage { cpu_millis: 250, memory_bytes: 64 << 20 };
+    let container = |uid: &str| ContainerUsage { uid: uid.into(), name: "main".into(), usage };
+    let others = (0..500).map(|it| container(&format!("another-{it}")));
+    stream.say(&FromAgent::Containers(others.chain([container(uid)]).collect())).await;
+    stream.say(&FromAgent::Heartbeat(Heartbeat { usage: Some(usage), wants_time: false })).await;
+    stream.time().await;
+
+    let metrics = "/apis/metrics.k8s.io/v1beta1";
+    let wanted = json!({"cpu": "250m", "memory": "65536Ki"});
+    for plane in [first, second] {
+        let all = plane.get(&format!("{metrics}/pods")).await.body;
+        assert_eq!(
+            all["items"].as_array().map(Vec::len),
+            Some(1),
+            "of two nothing is known: {all:#}"
+        );
+        assert_eq!(all["items"][0]["metadata"]["labels"], json!({"app": "one"}));
+        assert_eq!(all["items"][0]["containers"], json!([{"name": "main", "usage": wanted}]));
+        let none = plane.get(&format!("{metrics}/pods?labelSelector=app%3Dtwo")).await.body;
+        assert_eq!(none["items"], json!([]));
+        let single = plane.get(&format!("{metrics}/namespaces/default/pods/one")).await.body;
+        assert_eq!(single["containers"], all["items"][0]["containers"]);
+        let node = plane.get(&format!("{metrics}/nodes/m.default")).await.body;
+        assert_eq!(node["usage"], wanted, "{node:#}");
+    }
+
+    // What one replica tells another is that and no more.
+    let replica = first
+        .authority
+        .client("system:quarterdeck:replica", &["system:quarterdeck:replicas"])
+        .unwrap();
+    let told = async |instances: Value| {
+        let asked = json!([{"namespace": "default", "machine": "m", "instances": instances},
+            {"namespace": "default", "machine": "none", "instances": []}]);
+        let tls = first.connect_by(Some(&replica), "http/1.1").await;
+        client::post(tls, "/replica/v1alpha1/usage", asked.to_string()).await
+    };
+    let said = told(json!([uid])).await;
+    assert_eq!(said.as_array().map(Vec::len), Some(1), "{said:#}");
+    assert_eq!(said[0]["containers"].as_array().map(Vec::len), Some(1), "{said:#}");
+    assert_eq!(told(json!([])).await[0]["containers"], json!([]));
 }

@@ -157,7 +157,10 @@ fn last_line(text: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        rpms::{installed, system},
+        *,
+    };
 
     pub(super) const ROOT: &str = "/";
 
@@ -205,6 +208,36 @@ mod tests {
         for manager in [Manager::Dnf, Manager::Zypper, Manager::Apt] {
             std::fs::write(host.path(&format!("/usr/bin/{}", manager.program())), "").unwrap();
             assert_eq!(Manager::of(&host), Some(manager));
+        }
+    }
+
+    /// They differ in where they look for repositories, and in how they are told where the system is.
+    #[tokio::test]
+    async fn real_managers_of_rpm_packages_list_fetch_and_install() {
+        let host = Host::new(ROOT.as_ref());
+        for (manager, repositories, root, more) in [
+            (Manager::Dnf, "etc/yum.repos.d", "--installroot", &["--releasever=1"][..]),
+            (Manager::Zypper, "etc/zypp/repos.d", "--root", &[]),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let installed = || installed(folder.path());
+            system(folder.path(), repositories);
+            let root = format!("{root}={}", folder.path().join("root").display());
+            let options = [vec![root], words(more)].concat();
+            let asked = asked(&host, &options, &[]);
+            let listed = go(manager, &asked, PatchMode::List).await;
+            assert_eq!(listed.packages, ["x 2-1"], "{manager:?}");
+            assert_eq!((listed.changed, listed.reboot_required), (Some(false), Some(false)));
+            go(manager, &asked, PatchMode::Download).await;
+            assert_eq!(installed(), "x-1-1.noarch", "{manager:?}: nothing was installed yet");
+            // One that is not there is no reason for the other to fail.
+            let packages = words(&["x", "none"]);
+            let some = PatchTask { mode: PatchMode::Install, packages };
+            let done = patched(manager, &asked, &some).await.unwrap();
+            assert_eq!((done.packages, done.changed), (words(&["x 2-1"]), Some(true)));
+            assert_eq!(installed(), "x-2-1.noarch", "{manager:?}");
+            let none = go(manager, &asked, PatchMode::Install).await;
+            assert_eq!((none.packages, none.changed), (Vec::new(), Some(false)), "{manager:?}");
         }
     }
 }

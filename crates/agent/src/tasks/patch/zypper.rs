@@ -68,14 +68,7 @@ pub(super) async fn reboot_required(asked: &Asked<'_>) -> Result<bool, Failure> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::{
-        Manager, patched,
-        rpms::{installed, system},
-        tests::{ROOT, asked, go},
-    };
     use super::*;
-    use crate::host::Host;
-    use quarterdeck_model::kinds::{PatchMode, PatchTask};
 
     #[test]
     fn what_zypper_prints_is_understood() {
@@ -86,27 +79,5 @@ mod tests {
             </update-list><blocked-update-list><update kind="package" name="held" edition="9"/></blocked-update-list>"#;
         assert_eq!(listed(xml), ["a 1:3-1", "x 2-1"]);
         assert!(listed("nonsense").is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_real_zypper_lists_fetches_and_installs() {
-        let folder = tempfile::tempdir().unwrap();
-        system(folder.path(), "etc/zypp/repos.d");
-        let root = format!("--root={}", folder.path().join("root").display());
-        let host = Host::new(ROOT.as_ref());
-        let asked = asked(&host, &[root], &[]);
-        let go = async |mode| go(Manager::Zypper, &asked, mode).await;
-        let listed = go(PatchMode::List).await;
-        assert_eq!((listed.packages, listed.changed), (vec!["x 2-1".to_owned()], Some(false)));
-        assert_eq!(listed.reboot_required, Some(false));
-        go(PatchMode::Download).await;
-        assert_eq!(installed(folder.path()), "x-1-1.noarch", "nothing was installed yet");
-        let packages = vec!["x".to_owned(), "none".to_owned()];
-        let some = PatchTask { mode: PatchMode::Install, packages };
-        let done = patched(Manager::Zypper, &asked, &some).await.unwrap();
-        assert_eq!((done.packages, done.changed), (vec!["x 2-1".to_owned()], Some(true)));
-        assert_eq!(installed(folder.path()), "x-2-1.noarch");
-        let none = go(PatchMode::Install).await;
-        assert_eq!((none.packages, none.changed), (Vec::new(), Some(false)));
     }
 }

@@ -16,6 +16,7 @@ mod part;
 mod say;
 mod take;
 mod turn;
+mod turns;
 mod watched;
 
 use super::{Controller, garbage};
@@ -41,6 +42,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+use turns::Turns;
 use watched::{Told, Watched};
 
 /// The kind of keys of parts: `CLUSTER/WORKLOAD`, in the namespace of both.
@@ -60,6 +62,7 @@ pub(crate) struct Clusters {
     /// The workloads that are in a cluster, or are to be, by the Cluster.
     parts: Mutex<HashMap<Key, BTreeSet<String>>>,
     checked: drift::Checks,
+    turns: Turns,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -93,14 +96,20 @@ fn clusters_of(workload: &Workload) -> BTreeSet<String> {
 
 impl Clusters {
     pub(crate) fn new(store: Arc<Store>, reach: Reach) -> Self {
+        let told = Arc::<Told>::default();
+        let turns = Turns::new({
+            let told = told.clone();
+            move |part| told.tell(part)
+        });
         Self {
             store,
             reach,
-            told: Arc::default(),
+            told,
             watched: Mutex::default(),
             machines: Mutex::default(),
             parts: Mutex::default(),
             checked: drift::Checks::default(),
+            turns,
         }
     }
 
@@ -136,7 +145,16 @@ impl Clusters {
                 parts.remove(cluster);
             }
         }
-        self.checked.forget(&part_key(cluster, workload));
+        let part = part_key(cluster, workload);
+        self.checked.forget(&part);
+        self.turns.leave(cluster, &part);
+    }
+
+    /// A cluster that is there no more. Of a namespace without clusters nothing has to be known.
+    fn forget_cluster(&self, cluster: &Key) {
+        let mut watched = locked(&self.watched);
+        watched.remove(cluster);
+        keep_machines(&mut locked(&self.machines), &watched);
     }
 }
 
@@ -207,7 +225,11 @@ impl Controller for Clusters {
     }
 
     fn forget(&self, ours: &dyn Fn(&Key) -> bool) {
-        locked(&self.watched).retain(|cluster, _| ours(cluster));
+        {
+            let mut watched = locked(&self.watched);
+            watched.retain(|cluster, _| ours(cluster));
+            keep_machines(&mut locked(&self.machines), &watched);
+        }
         self.checked.forget_unless(|part| ours(&cluster_of(part)));
     }
 
@@ -241,7 +263,7 @@ impl Clusters {
     ) -> Result<Option<Duration>, EngineError> {
         let world = objects.store().fresh().await?;
         let Some(object) = world.get(Cluster::info(), &key.namespace, &key.name) else {
-            locked(&self.watched).remove(key);
+            self.forget_cluster(key);
             return Ok(None);
         };
         let cluster: Cluster = decode(&object)?;
@@ -393,6 +415,11 @@ impl Clusters {
         }
         links
     }
+}
+
+/// Keeps what is known of machines in namespaces that have clusters.
+fn keep_machines(machines: &mut HashMap<String, MachinesOf>, watched: &HashMap<Key, Watched>) {
+    machines.retain(|namespace, _| watched.keys().any(|cluster| *cluster.namespace == **namespace));
 }
 
 /// The Site that a cluster names, if there is none of that name.
