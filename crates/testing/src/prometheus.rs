@@ -3,8 +3,12 @@
 use std::{net::SocketAddr, process::Command, time::Duration};
 
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
-use crate::{port::free_address, process::Process, user::RunAs};
+use crate::{port::free_address, process::Process, user::RunAs, wait::wait_for};
 
 /// How long a start may take on a loaded machine.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -18,7 +22,7 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one that asks `target` for `/metrics`.
+    /// Starts one that asks `target` for `/metrics`, and waits until it has.
     ///
     /// # Panics
     /// When Prometheus is not installed or does not start.
@@ -39,8 +43,28 @@ impl Prometheus {
         command.arg(format!("--web.listen-address={address}"));
         let log = folder.path().join("prometheus.log");
         let mut process = Process::start("Prometheus", &command, RunAs::Caller, &log);
-        process.wait_for_line("Server is ready to receive web requests", START_DEADLINE).await;
-        Self { _process: process, address, _folder: folder }
+        process.wait_for_port(address, START_DEADLINE).await;
+        let prometheus = Self { _process: process, address, _folder: folder };
+        wait_for(START_DEADLINE, "Prometheus to have scraped its target", async || {
+            let answer = prometheus.ask("up == 1").await.map_err(|error| error.to_string())?;
+            if answer.contains("\"value\"") { Ok(()) } else { Err(answer) }
+        })
+        .await;
+        prometheus
+    }
+
+    /// What it answers to a query, with its head.
+    async fn ask(&self, query: &str) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(self.address).await?;
+        let request = format!(
+            "GET /api/v1/query?query={} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            query.replace(' ', "%20").replace('=', "%3D"),
+            self.address
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
     }
 
     /// Where it is asked.
