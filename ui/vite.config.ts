@@ -20,9 +20,10 @@ function proxy(): Record<string, ProxyOptions> {
   const file = process.env['QUARTERDECK_KUBECONFIG'];
   if (!file) return {};
   const { server, ca, cert, key } = kubeconfig(file);
-  return Object.fromEntries(
-    PLANE.map((path) => [path, { target: { ...urlParts(server), ca, cert, key }, changeOrigin: true }]),
-  );
+  const target = { ...urlParts(server), ca, cert, key };
+  // The plane takes writes and terminals from its own page alone, which this is for now.
+  const headers = { origin: new URL(server).origin };
+  return Object.fromEntries(PLANE.map((path) => [path, { target, changeOrigin: true, ws: true, headers }]));
 }
 
 function urlParts(server: string) {

@@ -62,7 +62,12 @@ export async function visit(
     colorScheme: options.theme ?? 'dark',
     reducedMotion: 'reduce',
     viewport: { width: options.width ?? 1440, height: options.height ?? 900 },
-    permissions: ['clipboard-read', 'clipboard-write'],
+    permissions: [
+      'clipboard-read',
+      'clipboard-write',
+      // A document that a test hands out is from nowhere, and would not be let to the plane by a WebSocket.
+      ...(process.env['PAGE_FROM_DISK'] ? ['local-network-access'] : []),
+    ],
   });
   if (options.loggedIn !== false) {
     const answer = await context.request.post('/session', {

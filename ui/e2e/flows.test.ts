@@ -5,8 +5,8 @@ import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { launch, visit, type Visit } from './browser';
 import { keyboard, pointer, type Hands } from './hands';
-import { Host } from './host';
-import { INVENTORY, sharedPlane, SERVICES, until, WORK, type Item, type RealPlane } from './plane';
+import { container, Host, sharedHost } from './host';
+import { COMPUTE, INVENTORY, sharedPlane, SERVICES, until, WORK, type Item, type RealPlane } from './plane';
 
 let plane: RealPlane;
 let browser: Browser;
@@ -24,9 +24,10 @@ beforeAll(async () => {
   const free = `${INVENTORY}/servers?fieldSelector=status.phase%3DReady&labelSelector=hardware%21%3Dcompute-gen4`;
   const list = (path: string) => plane.ok<{ items: Item[] }>('GET', path).then(({ items }) => items);
   const ready = async () => {
-    const machines = await list(`${INVENTORY}/machines`);
-    const settled = machines.length > 0 && machines.every(({ status }) => status?.['phase'] === 'Running');
-    if (!settled) throw new Error(`${machines.length} machines, not all of them running`);
+    const machines = await list(`${COMPUTE}/machines`);
+    // Some of them have a server that fails, and are installed for long.
+    const settled = machines.length > 0 && machines.every(({ status }) => status?.['server']);
+    if (!settled) throw new Error(`${machines.length} machines, not all of them with a server`);
     const items = (await list(free)).filter(({ status }) => !status?.['machineRef']);
     if (items.length < TAKEN) throw new Error(`${items.length} servers are free`);
     return items;
@@ -399,6 +400,205 @@ describe('a new version', () => {
     await is('Stable');
     await says('Stable');
   });
+});
+
+describe.each([pointer, keyboard])('what agents run, $name', (hands) => {
+  const own = (name: string) => `${name}-${hands === pointer ? 'p' : 'k'}`;
+  const tab = (name: string) => page.getByRole('link', { name, exact: true });
+  const MACHINES = `${COMPUTE}/namespaces/default/machines`;
+  const INSTANCES = `${SERVICES}/namespaces/default/instances`;
+
+  beforeAll(async () => {
+    await sharedHost();
+  });
+
+  test('read a log, stop where it gets interesting, and go on to its end', async () => {
+    await open('/o/instances/default/talks');
+    await hands.press(tab('Logs'));
+    const log = page.getByRole('log');
+    // Its end is shown first, and goes on by itself.
+    const newest = async () => Number(/line (\d+) of the log\D*$/.exec(await log.innerText())?.[1]);
+    await until('lines of its end', async () => (await newest()) >= 300);
+    const before = await newest();
+    await until('it is followed', async () => (await newest()) > before);
+    await page.getByText('kubectl logs talks -n default -c main --tail=500 -f').waitFor();
+    await hands.fill(page.getByRole('searchbox'), 'line 7 of');
+    await page.getByText('line 1 of 1').waitFor();
+    await log.locator('mark', { hasText: 'line 7 of' }).waitFor();
+    // It stands still there, and says what came since.
+    const end = button(/^(\d+ new lines?: t|T)o the end$/);
+    await page.getByText(/^[1-9]\d* new lines?: to the end$/).waitFor();
+    expect(await log.getByText('line 7 of the log').isVisible()).toBe(true);
+    await hands.press(end);
+    await until('it is at the end again', async () => (await newest()) > before);
+    await end.waitFor({ state: 'detached' });
+    expect(decodeURIComponent(page.url())).toContain('find=line 7 of');
+  });
+
+  test('run a shell in a container, leave it and come back, and see what it ended with', async () => {
+    await open('/o/instances/default/talks?tab=terminal');
+    await hands.press(button('Run it'));
+    await page.getByText('Runs sh in main.').waitFor();
+    const screen = page.locator('.terminal-screen');
+    const says = (text: string) =>
+      until(`${text} is shown`, async () => (await screen.innerText()).includes(text));
+    await page.keyboard.type('echo sum-$((40+2))\n');
+    await says('sum-42');
+    // It knows how large it is.
+    await page.keyboard.type(
+      'until busybox stty size | busybox grep -v "^0 0"; do sleep 1; done; echo sized\n',
+    );
+    await says('\nsized');
+    await page.keyboard.press('Control+]');
+    await until('the focus is out of the terminal', () =>
+      button('Hang up').evaluate((element) => document.activeElement === element),
+    );
+    if (hands === pointer) await screen.click();
+    else await hands.press(page.getByRole('textbox', { name: /^Terminal/ }));
+    await page.keyboard.type('exit 7\n');
+    await page.getByText('It exited with 7.').waitFor();
+    await page.getByText('kubectl exec -it talks -n default -c main -- sh').waitFor();
+    await hands.press(button('Run it again'));
+    await page.getByText('Runs sh in main.').waitFor();
+    await page.keyboard.press('Control+]');
+    await hands.press(button('Hang up'));
+    await page.getByText('You hung up.').waitFor();
+  });
+
+  test('cordon a machine, and let it take more again', async () => {
+    const unschedulable = async () =>
+      (await plane.ok<Item>('GET', `${MACHINES}/tools-1`)).spec['unschedulable'] === true;
+    await open('/o/machines/default/tools-1');
+    await hands.press(button('Actions'));
+    await hands.press(item(/^Cordon/));
+    await page.getByText('kubectl cordon tools-1.default').waitFor();
+    await page.getByText(/^It is cordoned/).waitFor();
+    expect(await unschedulable()).toBe(true);
+    await hands.press(button('Actions'));
+    await hands.press(item(/^Uncordon/));
+    await page.getByText('kubectl uncordon tools-1.default').waitFor();
+    await page.getByText(/^It is cordoned/).waitFor({ state: 'detached' });
+    expect(await unschedulable()).toBe(false);
+  });
+
+  test('drain a machine: see what would go, who blocks it, and see it go', async () => {
+    const workload = own('walks');
+    const [freezes, freeze] = [`${WORK}/freezes`, own('no-walks')];
+    await plane.ok('POST', `${SERVICES}/namespaces/default/workloads`, {
+      metadata: { name: workload },
+      spec: {
+        service: 'tools',
+        replicas: 1,
+        template: {
+          spec: {
+            terminationGracePeriodSeconds: 1,
+            containers: [container('trap "exit 0" TERM; sleep 86400 & wait')],
+          },
+        },
+        placement: { machines: { matchLabels: { pool: 'tools' } } },
+      },
+    });
+    const instances = async () => {
+      const of = `${INSTANCES}?fieldSelector=spec.workload%3D${workload}`;
+      return (await plane.ok<{ items: Item[] }>('GET', of)).items;
+    };
+    const machineOf = (instance: Item) => (instance.spec['host'] as { name: string }).name;
+    const ready = await until('an instance is ready', async () => {
+      const [one] = await instances();
+      return one?.status?.['phase'] === 'Ready' && one;
+    });
+    const machine = machineOf(ready);
+    await plane.ok('POST', freezes, {
+      apiVersion: 'workflows.quarterdeck.dev/v1alpha1',
+      kind: 'Freeze',
+      metadata: { name: freeze },
+      spec: { reason: 'ask #shop-on-call', end: '2099-01-01T00:00:00Z' },
+    });
+    try {
+      await open(`/o/machines/default/${machine}`);
+      await hands.press(button('Actions'));
+      await hands.press(item(/^Drain/));
+      const dialog = page.getByRole('dialog');
+      const moves = dialog.getByRole('region', { name: 'What would go' });
+      await moves.getByRole('link', { name: ready.metadata.name }).waitFor();
+      await dialog.getByText(/ask #shop-on-call/).waitFor();
+      await dialog.getByText(`kubectl drain ${machine}.default`).waitFor();
+      await hands.press(button('Have 1 instance go', dialog));
+      await page.getByText(/It is being drained by/).waitFor();
+      await page.getByText(new RegExp(`freeze ${freeze} holds until .*ask #shop-on-call`)).waitFor();
+    } finally {
+      await plane.ok('DELETE', `${freezes}/${freeze}`);
+    }
+    await until(
+      'it has gone to the other machine',
+      async () => {
+        const all = await instances();
+        if (
+          all.length === 1 &&
+          all[0] &&
+          machineOf(all[0]) !== machine &&
+          all[0].status?.['phase'] === 'Ready'
+        )
+          return true;
+        throw new Error(JSON.stringify(all.map(({ status }) => status)));
+      },
+      120_000,
+    );
+    await page
+      .getByRole('region', { name: 'Instances on the machine' })
+      .getByText(workload)
+      .first()
+      .waitFor({ state: 'detached' });
+    await page.getByText(/^It is cordoned/).waitFor();
+    await hands.press(button('Actions'));
+    await hands.press(item(/^Uncordon/));
+    await page.getByText(/^It is cordoned/).waitFor({ state: 'detached' });
+    await plane.ok('DELETE', `${SERVICES}/namespaces/default/workloads/${workload}`);
+  });
+
+  test('see what a machine and an instance take', async () => {
+    for (const [path, command] of [
+      ['/o/machines/default/tools-1', 'kubectl top node tools-1.default'],
+      ['/o/instances/default/talks', 'kubectl top pod talks -n default'],
+    ] as const) {
+      await open(path);
+      const usage = page.getByRole('region', { name: 'Usage', exact: true });
+      await usage.getByRole('img', { name: /^Processors/ }).waitFor();
+      await hands.press(usage.getByText('The same as a table'));
+      await usage
+        .getByRole('region', { name: 'Usage over time' })
+        .getByText(/ [MG]iB$/)
+        .first()
+        .waitFor();
+      await usage.getByText(command).waitFor();
+    }
+  });
+});
+
+test('a page of another site can open no terminal, whoever is logged in', async () => {
+  await sharedHost();
+  await open('/');
+  const path = '/api/v1/namespaces/default/pods/talks/exec?container=main&command=id&stdout=true';
+  const comes = (from: Page) =>
+    from.evaluate(
+      ([url]) =>
+        new Promise<string>((resolve) => {
+          const socket = new WebSocket(url ?? '', 'v5.channel.k8s.io');
+          socket.onopen = () => resolve('open');
+          socket.onerror = () => resolve('refused');
+        }),
+      [`${plane.url.replace('https', 'wss')}${path}`],
+    );
+  expect(await comes(page)).toBe('open');
+  const other = createServer((_, answer) => answer.end('<title>other</title>'));
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+  try {
+    const elsewhere = await here.context.newPage();
+    await elsewhere.goto(`http://127.0.0.1:${(other.address() as AddressInfo).port}/`);
+    expect(await comes(elsewhere)).toBe('refused');
+  } finally {
+    other.close();
+  }
 });
 
 test('a plane that dies is told as stale, and goes on when it is back', async () => {

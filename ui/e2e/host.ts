@@ -1,14 +1,14 @@
-// A machine that runs containers: a real agent, of the real binary, and a Docker Engine of its own under a temporary
-// folder. Both end with the test, also when that is killed.
+// Machines that run containers: real agents, of the real binary, and a Docker Engine of their own under a temporary
+// folder. All end with the test, also when that is killed.
 import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { folderInMemory, noteBridge } from './folder';
-import { binary, until, type Item, type RealPlane } from './plane';
+import { binary, COMPUTE, SERVICES, sharedPlane, until, type Item, type RealPlane } from './plane';
 
 const DOCKER = '/usr/bin/docker';
-const MACHINES = '/apis/compute.quarterdeck.dev/v1alpha1/namespaces/default/machines';
+const MACHINES = `${COMPUTE}/namespaces/default/machines`;
 /** Letters of what the engine and the agent say that a failure tells. */
 const SAID_MAX = 4000;
 /** Bridges at a time: the third number of their networks' addresses. */
@@ -33,17 +33,22 @@ function bridge(): { name: string; address: string } {
 export class Host {
   private readonly folder = mkdtempSync(join(process.env['FLOWS_FOLDER'] ?? tmpdir(), 'host-'));
   private readonly children: ChildProcess[] = [];
-  /** In memory: the agent keeps Secrets nowhere else. */
-  private readonly secrets = folderInMemory(`quarterdeck-host-${process.pid}-${Date.now()}`);
+  /** In memory: agents keep Secrets nowhere else. */
+  private readonly secrets: string[] = [];
   private bridge: { name: string; address: string } | undefined;
   private said = '';
 
   /** A machine of that name, connected, with the images in its engine; each is busybox. */
-  static async start(plane: RealPlane, name: string, images: string[]): Promise<Host> {
+  static async start(
+    plane: RealPlane,
+    name: string,
+    images: string[],
+    labels: Record<string, string> = {},
+  ): Promise<Host> {
     const host = new Host();
     try {
       await host.engine(images);
-      await host.join(plane, name);
+      await host.join(plane, name, labels);
       return host;
     } catch (error) {
       await host.stop();
@@ -103,20 +108,23 @@ export class Host {
     }
   }
 
-  private async join(plane: RealPlane, name: string): Promise<void> {
+  /** One more machine, whose agent has the same engine. */
+  async join(plane: RealPlane, name: string, labels: Record<string, string> = {}): Promise<void> {
     await plane.ok('POST', MACHINES, {
       apiVersion: 'compute.quarterdeck.dev/v1alpha1',
       kind: 'Machine',
-      metadata: { name },
+      metadata: { name, labels },
       spec: { preinstalled: true },
     });
+    const secrets = folderInMemory(`quarterdeck-host-${process.pid}-${Date.now()}-${name}`);
+    this.secrets.push(secrets);
     const token = execFileSync(binary, ['machine', 'join-token', name, '-n', 'default'], {
       env: { ...process.env, KUBECONFIG: join(plane.folder, 'kubeconfig') },
     });
-    const file = join(this.folder, 'token');
+    const file = join(this.folder, `token-${name}`);
     writeFileSync(file, token);
     const where = ['--server', plane.url, '--ca-file', join(plane.folder, 'pki/ca.crt')];
-    const own = ['--data-dir', join(this.folder, 'agent'), '--secrets-dir', this.secrets];
+    const own = ['--data-dir', join(this.folder, `agent-${name}`), '--secrets-dir', secrets];
     this.begin(binary, 'agent', '--join-token-file', file, ...where, ...own, '--engine-socket', this.socket);
     await until(
       `the agent of ${name} is connected`,
@@ -139,8 +147,58 @@ export class Host {
     }
     if (this.bridge) spawnSync('ip', ['link', 'delete', this.bridge.name]);
     await until('its folder is gone', () => {
-      for (const folder of [this.folder, this.secrets]) rmSync(folder, { recursive: true, force: true });
+      for (const folder of [this.folder, ...this.secrets]) rmSync(folder, { recursive: true, force: true });
       return Promise.resolve(true);
     });
   }
 }
+
+/** The image of what runs on the shared machines. */
+export const TOOLS = 'quarterdeck.local/tools:1';
+/** It has much to say at once, and then a line a second. */
+const TALKS = 'i=0; while :; do echo "line $i of the log"; i=$((i+1)); test $i -lt 300 || sleep 1; done';
+
+let shared: Promise<Host> | undefined;
+
+/**
+ * Two machines for all that only looks at them and talks to them, `tools-1` and `tools-2`, of the shared plane; and on the first
+ * of them the instance `talks`, of the service `tools`. They end with the plane.
+ */
+export function sharedHost(): Promise<Host> {
+  shared ??= startShared();
+  return shared;
+}
+
+async function startShared(): Promise<Host> {
+  const plane = await sharedPlane();
+  const labels = { pool: 'tools' };
+  const host = await Host.start(plane, 'tools-1', [TOOLS], labels);
+  await host.join(plane, 'tools-2', labels);
+  const of = `${SERVICES}/namespaces/default`;
+  await plane.ok('POST', `${of}/services`, {
+    metadata: { name: 'tools' },
+    spec: { owner: 'shop', disruptionBudget: { maxUnavailable: 1 } },
+  });
+  await plane.ok('POST', `${of}/instances`, {
+    metadata: { name: 'talks' },
+    spec: {
+      service: 'tools',
+      host: { kind: 'Machine', name: 'tools-1' },
+      template: { terminationGracePeriodSeconds: 1, containers: [container(TALKS)] },
+    },
+  });
+  await until('talks is ready', async () => {
+    const { status } = await plane.ok<Item>('GET', `${of}/instances/talks`);
+    if (status?.['phase'] !== 'Ready') throw new Error(JSON.stringify(status));
+    return true;
+  });
+  return host;
+}
+
+/** A container that runs a script. */
+export const container = (script: string) => ({
+  name: 'main',
+  image: TOOLS,
+  imagePullPolicy: 'IfNotPresent',
+  command: ['sh', '-c', script],
+});

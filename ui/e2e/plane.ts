@@ -186,6 +186,7 @@ export interface Item {
   status?: Record<string, unknown>;
 }
 
+export const COMPUTE = '/apis/compute.quarterdeck.dev/v1alpha1';
 export const INVENTORY = '/apis/inventory.quarterdeck.dev/v1alpha1';
 export const SERVICES = '/apis/services.quarterdeck.dev/v1alpha1';
 export const WORK = '/apis/workflows.quarterdeck.dev/v1alpha1';

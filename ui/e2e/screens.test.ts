@@ -2,9 +2,10 @@
 // a picture of it in e2e/output.
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Browser } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { launch, violations, visit } from './browser';
+import { sharedHost } from './host';
 import { SERVICES, sharedPlane, until, WORK, type Item, type RealPlane } from './plane';
 
 const output = join(import.meta.dirname, 'output');
@@ -54,6 +55,7 @@ beforeAll(async () => {
     },
   });
   run = await until('a run of the campaign has ended', newest, 90_000);
+  await sharedHost();
 });
 afterAll(async () => {
   await browser?.close();
@@ -64,7 +66,15 @@ interface Shown {
   path: () => string;
   /** Text that is there once the screen is. */
   ready: string | RegExp;
+  /** What is done then, before it is looked at. */
+  then?: (page: Page) => Promise<void>;
 }
+
+/** Pressed, and waited for what comes of it. */
+const press = (name: string | RegExp, comes: string | RegExp) => async (page: Page) => {
+  await page.getByRole('button', { name }).click();
+  await page.getByText(comes).first().waitFor();
+};
 
 const SCREENS: Shown[] = [
   { name: 'home', path: () => '/', ready: 'Touches me next' },
@@ -79,6 +89,37 @@ const SCREENS: Shown[] = [
   { name: 'service', path: () => '/o/services/payments/api', ready: 'Disruption budget' },
   { name: 'graph', path: () => '/o/services/payments/api?tab=graph', ready: 'The same as a list' },
   { name: 'workload', path: () => '/o/workloads/default/shown', ready: 'all others' },
+  { name: 'machine', path: () => '/o/machines/default/tools-1', ready: 'Processors' },
+  { name: 'instance', path: () => '/o/instances/default/talks', ready: 'Processors' },
+  {
+    name: 'drain',
+    path: () => '/o/machines/default/tools-1',
+    ready: 'talks',
+    then: async (page) => {
+      await page.getByRole('button', { name: 'Actions' }).click();
+      await page.getByRole('menuitem', { name: /^Drain/ }).click();
+      await page.getByText('What becomes of it').waitFor();
+    },
+  },
+  { name: 'logs', path: () => '/o/instances/default/talks?tab=logs&find=9+of&times=true', ready: 'line 299' },
+  { name: 'logs-elsewhere', path: () => '/o/instances/payments/api-000?tab=logs', ready: 'No agent runs it' },
+  { name: 'terminal', path: () => '/o/instances/default/talks?tab=terminal', ready: 'Run it' },
+  {
+    name: 'terminal-open',
+    path: () => '/o/instances/default/talks?tab=terminal',
+    ready: 'Run it',
+    then: async (page) => {
+      await press('Run it', 'Runs sh in main.')(page);
+      await page.keyboard.type(
+        "busybox printf '\\033[1;31mred \\033[32mgreen \\033[38;2;200;90;20mtrue\\033[0m done\\n'\n",
+      );
+      await page
+        .locator('.terminal-screen')
+        .getByText(/^red green true done/)
+        .first()
+        .waitFor();
+    },
+  },
   { name: 'depends', path: () => '/o/services/default/shown', ready: 'cannot be without' },
   { name: 'rack', path: () => '/o/racks/-/ams1-a01-01', ready: 'If this rack goes' },
   { name: 'impact', path: () => '/o/racks/-/ams1-a01-01?tab=impact', ready: 'Needed' },
@@ -92,11 +133,12 @@ const SCREENS: Shown[] = [
 ];
 
 describe.each(['dark', 'light'] as const)('in the %s theme', (theme) => {
-  test.each(SCREENS)('$name', async ({ name, path, ready }) => {
+  test.each(SCREENS)('$name', async ({ name, path, ready, then }) => {
     const { page, context, complaints } = await visit(browser, plane, { theme });
     try {
       await page.goto(path());
       await page.getByText(ready).first().waitFor();
+      await then?.(page);
       await page.waitForLoadState('load');
       await page.waitForLoadState('networkidle', { timeout: 1500 }).catch(() => undefined);
       expect(await page.getByRole('alert').allInnerTexts()).toEqual([]);

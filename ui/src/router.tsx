@@ -11,6 +11,7 @@ import {
 import { worthRetrying } from './api/errors';
 import { ErrorScreen, MissingScreen } from './shell/ErrorScreen';
 import { Root } from './shell/Root';
+import { instanceSearch, type InstanceSearch } from './screens/instance/search';
 import { inventorySearch } from './screens/inventory/search';
 import { mapSearch } from './screens/map/search';
 
@@ -50,9 +51,9 @@ const inventory = createRoute({
   component: lazyRouteComponent(() => import('./screens/inventory/Inventory'), 'Inventory'),
 });
 
-export const TABS = ['overview', 'impact', 'timeline', 'graph', 'yaml'] as const;
+export const TABS = ['overview', 'logs', 'terminal', 'impact', 'timeline', 'graph', 'yaml'] as const;
 export type Tab = (typeof TABS)[number];
-export interface ObjectSearch {
+export interface ObjectSearch extends InstanceSearch {
   tab?: Tab;
   /** Open parts of the screen, such as a step of a run. */
   step?: string;
@@ -64,7 +65,7 @@ const object = createRoute({
   validateSearch: (search: Record<string, unknown>): ObjectSearch => {
     const tab = TABS.find((each) => each === search['tab'] && each !== 'overview');
     const step = text(search['step']);
-    return { ...(tab ? { tab } : {}), ...(step ? { step } : {}) };
+    return { ...(tab ? { tab } : {}), ...(step ? { step } : {}), ...instanceSearch(search) };
   },
   component: lazyRouteComponent(() => import('./screens/object/ObjectPage'), 'ObjectPage'),
 });

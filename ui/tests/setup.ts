@@ -16,7 +16,12 @@ window.matchMedia = ((query: string) => ({
   media: query,
   addEventListener() {},
   removeEventListener() {},
+  addListener() {},
+  removeListener() {},
 })) as unknown as typeof window.matchMedia;
+// Sheets made by script, as the terminal has them: what they say is not looked at here.
+CSSStyleSheet.prototype.replaceSync = () => undefined;
+document.adoptedStyleSheets = [];
 Element.prototype.scrollIntoView = () => undefined;
 Element.prototype.hasPointerCapture = () => false;
 window.scrollTo = () => undefined;

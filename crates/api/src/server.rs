@@ -219,7 +219,8 @@ impl Api {
         request: Request<Incoming>,
     ) -> Answer {
         if request.uri().path() == session::PATH {
-            return session::answer(self, who, peer, request.method(), request.headers());
+            let asked = (request.method(), request.uri(), request.headers());
+            return session::answer(self, who, peer, asked);
         }
         let (started, _in_flight) = (Instant::now(), self.metrics.begin());
         let gzip = compress::accepted(request.headers());

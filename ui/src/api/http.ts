@@ -68,10 +68,17 @@ export async function ask<T>(path: string, asked: Asked = {}): Promise<T> {
 }
 
 /** An answer that does not end, as it comes in. Returns when the plane closes it; throws `Refused` or `Lost`. */
-export async function* chunks(path: string, signal: AbortSignal, accept = '*/*'): AsyncGenerator<Uint8Array> {
+export async function* chunks(
+  path: string,
+  signal: AbortSignal,
+  accept = '*/*',
+  /** It is answered, though nothing of it may have come yet. */
+  begun?: () => void,
+): AsyncGenerator<Uint8Array> {
   const answer = await send(path, { accept, signal }, signal);
   if (answer.status === 502 || answer.status === 504) throw new Lost('The plane cannot be reached.');
   if (!answer.ok || !answer.body) throw refusal(answer.status, await answer.text());
+  begun?.();
   const reader = answer.body.getReader();
   try {
     for (;;) {

@@ -43,6 +43,8 @@ export class Plane {
     step: string | null;
     message: string;
   }[] = [];
+  /** What is answered at paths of Pods, Nodes and what they take. */
+  answers: Record<string, (url: URL) => Response> = {};
   /** What is answered when it is asked what breaks. */
   impact: (targets: { kind: string; name: string }[]) => unknown = () => ({
     servers: 0,
@@ -124,6 +126,8 @@ export class Plane {
         expires: null,
       });
     }
+    const answer = this.answers[url.pathname];
+    if (answer) return answer(url);
     if (url.pathname.startsWith('/stream/')) return new Response(new ReadableStream(), { status: 200 });
     return this.rest(method, url, body);
   };
@@ -184,8 +188,8 @@ function merge(old: unknown, patch: unknown): unknown {
   return result;
 }
 
-const json = (body: unknown, code = 200) =>
+export const json = (body: unknown, code = 200) =>
   new Response(JSON.stringify(body), { status: code, headers: { 'Content-Type': 'application/json' } });
 
-const status = (code: number, reason: string, message: string) =>
+export const status = (code: number, reason: string, message: string) =>
   json({ kind: 'Status', apiVersion: 'v1', status: 'Failure', code, reason, message }, code);

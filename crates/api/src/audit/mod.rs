@@ -257,7 +257,7 @@ impl Api {
             true => Err(ApiError::forbidden(
                 "the request was sent by another site; writes are taken from the plane's own page, and from programs",
             )),
-            false => self.authenticate(caller, peer.certificate_ends, headers).await,
+            false => self.authenticate(caller, peer.certificate_ends, uri, headers).await,
         };
         if let Ok(who) = &who {
             self.showed(peer, who);

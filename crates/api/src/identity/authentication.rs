@@ -16,7 +16,7 @@ use crate::{
     session::{self, Session, SessionKeys, Who},
     status::ApiError,
 };
-use http::{HeaderMap, header};
+use http::{HeaderMap, Uri, header};
 use jiff::Timestamp;
 use quarterdeck_store::{Store, StoreError, World};
 use serde_json::{Value, json};
@@ -319,10 +319,11 @@ impl Api {
         &self,
         caller: &Arc<Caller>,
         certificate_ends: Option<i64>,
+        uri: &Uri,
         headers: &HeaderMap,
     ) -> Result<Authenticated, ApiError> {
         let Some(token) = bearer(headers).map_err(Unverified::from)? else {
-            let Some(Session { expires, who }) = self.session(headers).await? else {
+            let Some(Session { expires, who }) = self.session(uri, headers).await? else {
                 let shown = Shown { token: None, ends: certificate_ends };
                 // A connection goes on, and is resumed, without its certificate being shown again.
                 if shown.has_ended(Timestamp::now()) {
@@ -346,9 +347,9 @@ impl Api {
     }
 
     /// The session that a request shows, if it shows one.
-    async fn session(&self, headers: &HeaderMap) -> Result<Option<Session>, ApiError> {
+    async fn session(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<Session>, ApiError> {
         let Some(authentication) = &self.authentication else { return Ok(None) };
-        let shown = |now| session::shown(authentication, headers, now);
+        let shown = |now| session::shown(authentication, uri, headers, now);
         match shown(Timestamp::now()) {
             None => Ok(None),
             Some(Ok(session)) => Ok(Some(session)),

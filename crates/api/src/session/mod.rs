@@ -2,14 +2,15 @@
 //!
 //! A session is no identity of its own. It holds the token that was shown, which is verified for every request as if
 //! it were shown again; or the name that a client certificate gave, for no longer than the certificate is good.
-//! A session counts only with the header that no other site can have a browser send ([`origin`]).
+//! A session counts only where no other site can have a browser send it ([`origin`]).
 
 mod attempts;
 mod origin;
 mod seal;
 
 pub(crate) use attempts::Attempts;
-pub(crate) use origin::{CSRF_HEADER, from_elsewhere};
+use origin::CSRF_HEADER;
+pub(crate) use origin::from_elsewhere;
 pub(crate) use seal::SessionKeys;
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     server::{Api, Peer},
     status::ApiError,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -56,17 +57,18 @@ pub(crate) enum Who {
     Certificate(String, Vec<String>),
 }
 
-/// The session that a request shows with the header that it counts by; none when it shows none.
+/// The session that a request of the page shows; none when it shows none.
 ///
 /// # Errors
 /// When it is not good, or no longer.
 pub(crate) fn shown(
     authentication: &Authentication,
+    uri: &Uri,
     headers: &HeaderMap,
     now: Timestamp,
 ) -> Option<Result<Session, ApiError>> {
     let cookie = cookie(headers)?;
-    if !headers.contains_key(CSRF_HEADER) {
+    if !origin::from_own_page(uri, headers) {
         return None;
     }
     let open = || authentication.session_keys().into_iter().find_map(|keys| keys.open(cookie));
@@ -86,13 +88,12 @@ pub(crate) fn answer(
     api: &Api,
     who: Result<&Authenticated, ApiError>,
     peer: &Peer,
-    method: &Method,
-    headers: &HeaderMap,
+    (method, uri, headers): (&Method, &Uri, &HeaderMap),
 ) -> Answer {
     let now = Timestamp::now();
     let answered = match *method {
         Method::GET | Method::HEAD => {
-            Ok(told(who.as_ref().ok().copied(), session_end(api, headers, now)))
+            Ok(told(who.as_ref().ok().copied(), session_end(api, uri, headers, now)))
         }
         Method::POST => begin(api, who, peer, headers, now),
         // Whoever it is, unless another site asks: a session that is no longer good is forgotten too.
@@ -105,8 +106,8 @@ pub(crate) fn answer(
     answered.unwrap_or_else(|error| answer::refusal(&error))
 }
 
-fn session_end(api: &Api, headers: &HeaderMap, now: Timestamp) -> Option<i64> {
-    let session = shown(api.authentication.as_deref()?, headers, now)?.ok()?;
+fn session_end(api: &Api, uri: &Uri, headers: &HeaderMap, now: Timestamp) -> Option<i64> {
+    let session = shown(api.authentication.as_deref()?, uri, headers, now)?.ok()?;
     Some(session.expires)
 }
 

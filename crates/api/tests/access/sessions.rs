@@ -90,6 +90,49 @@ async fn a_session_counts_with_its_header_alone() {
     assert_eq!(question.status, 403);
 }
 
+/// What a browser sends to begin a WebSocket; no script of the page can add to it.
+fn opening<'p>(person: Person<'p>, origin: Option<&str>) -> Person<'p> {
+    let person = person
+        .acting("connection", "Upgrade")
+        .acting("upgrade", "websocket")
+        .acting("sec-websocket-version", "13")
+        .acting("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .acting("sec-websocket-protocol", "v5.channel.k8s.io");
+    match origin {
+        Some(origin) => person.acting("origin", origin),
+        None => person,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_of_the_page_counts_by_its_origin_and_no_other_does() {
+    const EXEC: &str = "/api/v1/namespaces/team/pods/none/exec?command=sh&stdout=true";
+    let (plane, token) = plane().await;
+    let cookie = log_in(&plane, &token).await;
+    let browser = || Person::anonymous(&plane).acting("cookie", &cookie);
+    let own = format!("https://{}", plane.address);
+    // It may: there is no such pod.
+    assert_eq!(opening(browser(), Some(&own)).get(EXEC).await.status, 404);
+    for origin in ["https://evil.example", "null", &own.replace("https", "http")] {
+        for person in [
+            browser(),
+            Person::with_token(&plane, &token),
+            Person::new(&plane, "root", &["system:masters"]),
+        ] {
+            let refused = opening(person, Some(origin)).refused("GET", EXEC, Value::Null).await;
+            assert!(refused.contains("another site"), "{refused}");
+        }
+    }
+    // Who has no browser says no origin; a browser that says none is not known by its cookie.
+    let refused = opening(browser(), None).refused("GET", EXEC, Value::Null).await;
+    assert!(refused.contains("system:anonymous"), "{refused}");
+    let program = Person::with_token(&plane, &token);
+    assert_eq!(opening(program, None).get(EXEC).await.status, 404);
+    // The Origin alone is no WebSocket.
+    let refused = browser().acting("origin", &own).refused("GET", EXEC, Value::Null).await;
+    assert!(refused.contains("system:anonymous"), "{refused}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_of_another_site_are_refused_whatever_they_show() {
     let (plane, token) = plane().await;

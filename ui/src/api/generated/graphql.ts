@@ -122,6 +122,24 @@ export type Verdict =
   /** It has no instance left, or something is down that it cannot be without. */
   | 'DOWN';
 
+export type MachinePageQueryVariables = Exact<{
+  namespace: Scalars['String']['input'];
+  on: Array<Filter> | Filter;
+  waits: Array<Filter> | Filter;
+  drains: Array<Filter> | Filter;
+}>;
+
+
+export type MachinePageQuery = { instances: { total: number, edges: Array<{ node: { name: string, namespace?: string | null, uid: string, phase?: string | null, deleting: boolean, created?: string | null, fields: Array<unknown | null> } }> }, permits: { edges: Array<{ node: { name: string, uid: string, fields: Array<unknown | null> } }> }, drains: { edges: Array<{ node: { name: string, namespace?: string | null, uid: string, phase?: string | null } }> } };
+
+export type DrainPlanQueryVariables = Exact<{
+  namespace: Scalars['String']['input'];
+  services: Array<Filter> | Filter;
+}>;
+
+
+export type DrainPlanQuery = { services: { edges: Array<{ node: { name: string, namespace?: string | null, uid: string, phase?: string | null, fields: Array<unknown | null>, ready?: { status: string, reason?: string | null, message?: string | null } | null } }> }, freezes: { edges: Array<{ node: { name: string, uid: string, fields: Array<unknown | null> } }> } };
+
 export type RowFragment = { kind: string, plural: string, namespace?: string | null, name: string, uid: string, resourceVersion: string, phase?: string | null, created?: string | null, deleting: boolean, labels: Array<{ name: string, value: string }>, columns: Array<{ name: string, value?: unknown | null }> };
 
 export type RefFragment = { kind: string, namespace?: string | null, name: string, object?: { uid: string, plural: string, phase?: string | null } | null };
@@ -407,6 +425,104 @@ export const ApprovalViewFragmentDoc = new TypedDocumentString(`
   note
 }
     `, {"fragmentName":"ApprovalView"}) as unknown as TypedDocumentString<ApprovalViewFragment, unknown>;
+export const MachinePageDocument = new TypedDocumentString(`
+    query MachinePage($namespace: String!, $on: [Filter!]!, $waits: [Filter!]!, $drains: [Filter!]!) {
+  instances: search(
+    kinds: ["Instance"]
+    namespaces: [$namespace]
+    filters: $on
+    sort: {field: "metadata.name"}
+    facets: []
+    first: 200
+  ) {
+    total
+    edges {
+      node {
+        name
+        namespace
+        uid
+        phase
+        deleting
+        created
+        fields(
+          paths: ["spec.service", "spec.workload", "status.message", "metadata.annotations"]
+        )
+      }
+    }
+  }
+  permits: search(
+    kinds: ["Permit"]
+    namespaces: [$namespace]
+    filters: $waits
+    facets: []
+    first: 200
+  ) {
+    edges {
+      node {
+        name
+        uid
+        fields(paths: ["spec.target.name", "status.message"])
+      }
+    }
+  }
+  drains: search(
+    kinds: ["Run"]
+    namespaces: [$namespace]
+    filters: $drains
+    facets: []
+    first: 5
+  ) {
+    edges {
+      node {
+        name
+        namespace
+        uid
+        phase
+      }
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<MachinePageQuery, MachinePageQueryVariables>;
+export const DrainPlanDocument = new TypedDocumentString(`
+    query DrainPlan($namespace: String!, $services: [Filter!]!) {
+  services: search(
+    kinds: ["Service"]
+    namespaces: [$namespace]
+    filters: $services
+    sort: {field: "metadata.name"}
+    facets: []
+    first: 200
+  ) {
+    edges {
+      node {
+        name
+        namespace
+        uid
+        phase
+        ready {
+          status
+          reason
+          message
+        }
+        fields(
+          paths: ["spec.owner", "status.instances", "status.down", "status.disruptionsAllowed"]
+        )
+      }
+    }
+  }
+  freezes: search(kinds: ["Freeze"], facets: [], first: 200) {
+    edges {
+      node {
+        name
+        uid
+        fields(
+          paths: ["spec.reason", "spec.start", "spec.end", "spec.sites", "spec.racks", "spec.siteParts"]
+        )
+      }
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<DrainPlanQuery, DrainPlanQueryVariables>;
 export const KindsDocument = new TypedDocumentString(`
     query Kinds {
   kinds {

@@ -24,10 +24,11 @@ export interface components {
                      *
                      *     Server: A Server itself.
                      *     Machine: A Machine, in the namespace of the instance.
+                     *     Cluster: A Cluster, in the namespace of the instance: which of its nodes, it says in its status.
                      * @default Server
                      * @enum {string}
                      */
-                    kind: "Server" | "Machine";
+                    kind: "Server" | "Machine" | "Cluster";
                     /** @description Its name. */
                     name: string;
                 };
@@ -606,8 +607,12 @@ export interface components {
                         };
                     };
                 }[];
+                /** @description Name of the Machine that this node is, in the same namespace, where that is known. */
+                machine?: string;
                 /** @description Why it is not ready, as a sentence. */
                 message?: string;
+                /** @description Name of the node that runs it, in a cluster. */
+                node?: string;
                 /**
                  * Format: int64
                  * @description Generation of the spec this status is about.
@@ -632,6 +637,8 @@ export interface components {
                  * @description When it came there.
                  */
                 phaseSince?: string;
+                /** @description Name of the Pod that it is, in a cluster. */
+                pod?: string;
                 /** @description Ports of the host at which it is reached. */
                 ports?: {
                     /**
@@ -857,7 +864,7 @@ export interface components {
                 /** @description No rollout goes on; what is lost is still replaced. */
                 paused?: boolean;
                 /**
-                 * @description On which machines they may run: of the same namespace.
+                 * @description On which machines, or in which clusters, they may run: of the same namespace.
                  * @default {}
                  */
                 placement: {
@@ -896,6 +903,16 @@ export interface components {
                         topology: "Server" | "Rack" | "Row" | "Hall" | "Feed" | "Site";
                         /** @description Name of a Workload in the same namespace; this one, when not set. */
                         workload?: string;
+                    }[];
+                    /** @description Clusters of the same namespace that run them, in place of machines; a new revision comes to them in this order. */
+                    clusters?: {
+                        /** @description Name of the Cluster, in the same namespace. */
+                        name: string;
+                        /**
+                         * Format: int32
+                         * @description Its part of the instances beside the weights of the others. 1, when not set.
+                         */
+                        weight?: number;
                     }[];
                     /** @description Labels of the machines, of the same namespace; all, when not set. */
                     machines?: {
@@ -1620,6 +1637,66 @@ export interface components {
                  * @default 0
                  */
                 availableReplicas: number;
+                /** @description How it is in each cluster. */
+                clusters?: {
+                    /**
+                     * Format: int32
+                     * @description Instances that have been ready for long enough.
+                     * @default 0
+                     */
+                    availableReplicas: number;
+                    /** @description Why it is so, as a sentence. */
+                    message?: string;
+                    /**
+                     * @description Name of the Cluster.
+                     * @default
+                     */
+                    name: string;
+                    /**
+                     * @description Where it is there.
+                     *
+                     *     Pending: Not looked at yet, or something is missing.
+                     *     Progressing: Its Deployment comes to be as it is wanted.
+                     *     Complete: All is as it should be.
+                     *     Waiting: It waits: for clusters before it in the list, or for the ledger.
+                     *     Refused: The cluster does not take it, or somebody else declares the same there.
+                     *     Unreachable: The cluster was not heard of for too long.
+                     *     Leaving: It is being removed from there.
+                     * @default Pending
+                     * @enum {string}
+                     */
+                    phase: "Pending" | "Progressing" | "Complete" | "Waiting" | "Refused" | "Unreachable" | "Leaving";
+                    /**
+                     * Format: date-time
+                     * @description When it came there.
+                     */
+                    phaseSince?: string;
+                    /**
+                     * Format: int32
+                     * @description Instances that are ready.
+                     * @default 0
+                     */
+                    readyReplicas: number;
+                    /** @description One word for why it is so. */
+                    reason?: string;
+                    /**
+                     * Format: int32
+                     * @description Its part of the instances.
+                     * @default 0
+                     */
+                    replicas: number;
+                    /**
+                     * Format: int64
+                     * @description The revision that was applied there.
+                     */
+                    revision?: number;
+                    /**
+                     * Format: int32
+                     * @description Instances of that revision.
+                     * @default 0
+                     */
+                    updatedReplicas: number;
+                }[];
                 /** @description What is true of it. */
                 conditions?: {
                     /**

@@ -8,6 +8,7 @@ import type { Manifest } from '../../api/kube';
 import { Menu, MenuHeading, MenuItem, MenuLine } from '../../design/menu';
 import { Button } from '../../design/parts';
 import { shown } from '../../lib/text';
+import { useMachineActions } from '../machine/useMachineActions';
 import { CampaignActions } from '../campaign/CampaignActions';
 import { RunActions } from '../run/RunActions';
 import { StartRun } from '../run/StartRun';
@@ -57,16 +58,19 @@ export function Actions({ info, object, manifest }: Props) {
   );
 }
 
-function More({ info, object }: Props) {
+function More({ info, object, manifest }: Props) {
   const [runbook, setRunbook] = useState<string>();
   const [deleting, setDeleting] = useState(false);
   const runbooks = useRunbooks(info.kind);
   const runs = useKinds().kind('Run');
   const mayRun = runs?.verbs.includes('create') ?? false;
   const isRunbook = info.kind === 'Runbook';
+  const subject = { info, namespace: object.namespace ?? null, name: object.name, uid: object.uid };
+  const [own, dialog] = useMachineActions(subject, manifest);
   return (
     <>
-      <Menu trigger={<Button icon="more">{runbooks.length > 0 ? 'Actions' : 'More'}</Button>}>
+      <Menu trigger={<Button icon="more">{runbooks.length > 0 || own ? 'Actions' : 'More'}</Button>}>
+        {own}
         {runbooks.length > 0 && <MenuHeading>Run on it</MenuHeading>}
         {runbooks.map((each) => (
           <MenuItem
@@ -86,6 +90,7 @@ function More({ info, object }: Props) {
           Delete
         </MenuItem>
       </Menu>
+      {dialog}
       {runbook && (
         <StartRun
           runbook={runbook}
@@ -100,7 +105,7 @@ function More({ info, object }: Props) {
       {deleting && (
         <ActDialog
           title={`Delete ${info.singular} ${object.name}?`}
-          subject={{ info, namespace: object.namespace ?? null, name: object.name, uid: object.uid }}
+          subject={subject}
           wanted="delete"
           verb="Delete"
           danger

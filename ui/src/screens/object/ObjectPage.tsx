@@ -37,19 +37,37 @@ const OWN: Record<string, ComponentType<OverviewProps>> = {
     import('../workload/WorkloadOverview').then((module) => ({ default: module.WorkloadOverview })),
   ),
   Rack: lazy(() => import('../rack/RackOverview').then((module) => ({ default: module.RackOverview }))),
+  Machine: lazy(() =>
+    import('../machine/MachineOverview').then((module) => ({ default: module.MachineOverview })),
+  ),
+  Instance: lazy(() =>
+    import('../instance/InstanceOverview').then((module) => ({ default: module.InstanceOverview })),
+  ),
 };
 const Timeline = lazy(() => import('./Timeline').then((module) => ({ default: module.Timeline })));
 const Yaml = lazy(() => import('./Yaml').then((module) => ({ default: module.Yaml })));
 const ImpactTab = lazy(() => import('../impact/ImpactTab').then((module) => ({ default: module.ImpactTab })));
+const LogsTab = lazy(() => import('../instance/LogsTab').then((module) => ({ default: module.LogsTab })));
+const TerminalTab = lazy(() =>
+  import('../instance/TerminalTab').then((module) => ({ default: module.TerminalTab })),
+);
 const GraphTab = lazy(() => import('../service/GraphTab').then((module) => ({ default: module.GraphTab })));
 
 const TAB_NAMES: [Tab, string][] = [
   ['overview', 'Overview'],
+  ['logs', 'Logs'],
+  ['terminal', 'Terminal'],
   ['impact', 'Impact'],
   ['timeline', 'Timeline'],
   ['graph', 'Graph'],
   ['yaml', 'YAML'],
 ];
+
+/** Whether a kind has a tab: all have those that are not named here. */
+function has(kind: string, tab: Tab): boolean {
+  if (tab === 'impact') return canGo(kind);
+  return kind === 'Instance' || (tab !== 'logs' && tab !== 'terminal');
+}
 
 export function ObjectPage() {
   const { plural, namespace, name } = useParams({ from: '/o/$plural/$namespace/$name' });
@@ -72,7 +90,8 @@ export function ObjectPage() {
 }
 
 function One({ info, namespace, name }: { info: KindInfo; namespace: string | null; name: string }) {
-  const { tab = 'overview' } = useSearch({ from: '/o/$plural/$namespace/$name' });
+  const { tab: asked = 'overview' } = useSearch({ from: '/o/$plural/$namespace/$name' });
+  const tab = has(info.kind, asked) ? asked : 'overview';
   const found = useLiveQuery(
     {
       queryKey: ['object', info.kind, namespace, name],
@@ -137,7 +156,7 @@ function One({ info, namespace, name }: { info: KindInfo; namespace: string | nu
         <Actions info={info} object={object} manifest={manifest} />
       </header>
       <nav className="tabs" aria-label="Parts of this screen">
-        {TAB_NAMES.filter(([each]) => each !== 'impact' || canGo(info.kind)).map(([each, label]) => (
+        {TAB_NAMES.filter(([each]) => has(info.kind, each)).map(([each, label]) => (
           <Link
             key={each}
             to="/o/$plural/$namespace/$name"
@@ -161,9 +180,9 @@ function One({ info, namespace, name }: { info: KindInfo; namespace: string | nu
         )}
         <Suspense fallback={<Loading lines={6} />}>
           {tab === 'overview' && <Own info={info} object={object} manifest={manifest} />}
-          {tab === 'impact' && canGo(info.kind) && (
-            <ImpactTab kind={info.kind} namespace={namespace} name={name} />
-          )}
+          {tab === 'logs' && <LogsTab info={info} object={object} manifest={manifest} />}
+          {tab === 'terminal' && <TerminalTab info={info} object={object} manifest={manifest} />}
+          {tab === 'impact' && <ImpactTab kind={info.kind} namespace={namespace} name={name} />}
           {tab === 'timeline' && <Timeline info={info} namespace={namespace} name={name} />}
           {tab === 'graph' && <GraphTab info={info} namespace={namespace} name={name} />}
           {tab === 'yaml' && <Yaml info={info} manifest={manifest} />}
