@@ -55,6 +55,10 @@ beforeAll(async () => {
     },
   });
   run = await until('a run of the campaign has ended', newest, 90_000);
+  await plane.ok('POST', `${services}/instances`, {
+    metadata: { name: 'other' },
+    spec: { service: 'shown', host: { kind: 'Server', name: 'ams1-a01-01-u01' } },
+  });
   await sharedHost();
 });
 afterAll(async () => {
@@ -96,13 +100,17 @@ const SCREENS: Shown[] = [
     path: () => '/o/machines/default/tools-1',
     ready: 'talks',
     then: async (page) => {
-      await page.getByRole('button', { name: 'Actions' }).click();
+      await page.getByRole('button', { name: 'Actions', exact: true }).click();
       await page.getByRole('menuitem', { name: /^Drain/ }).click();
       await page.getByText('What becomes of it').waitFor();
     },
   },
-  { name: 'logs', path: () => '/o/instances/default/talks?tab=logs&find=9+of&times=true', ready: 'line 299' },
-  { name: 'logs-elsewhere', path: () => '/o/instances/payments/api-000?tab=logs', ready: 'No agent runs it' },
+  {
+    name: 'logs',
+    path: () => '/o/instances/default/talks?tab=logs&find=9+of&times=true',
+    ready: /^line 1 of \d+$/,
+  },
+  { name: 'logs-elsewhere', path: () => '/o/instances/default/other?tab=logs', ready: 'No agent runs it' },
   { name: 'terminal', path: () => '/o/instances/default/talks?tab=terminal', ready: 'Run it' },
   {
     name: 'terminal-open',

@@ -228,6 +228,10 @@ describe('the terminal of an instance', () => {
     await user.keyboard('{Enter}');
     await screen.findByText('You hung up.');
     expect(only().readyState).toBe(3);
+    expect(Socket.all).toHaveLength(1);
+    await waitFor(() =>
+      expect(document.activeElement).toBe(screen.getByRole('button', { name: 'Run it again' })),
+    );
   });
 
   test('that is refused is told in the plane’s words', async () => {

@@ -24,7 +24,11 @@ export function ContainerField({
         value={value}
         disabled={barred}
         onChange={(event) =>
-          void navigate({ search: (old) => ({ ...old, container: event.target.value }), replace: true })
+          void navigate({
+            search: (old) => ({ ...old, container: event.target.value }),
+            replace: true,
+            resetScroll: false,
+          })
         }
       >
         {containers.map((name) => (

@@ -41,7 +41,7 @@ function Logs({ namespace, name, containers }: { namespace: string; name: string
   const hits = useMemo(() => found(log.lines, find), [log.lines, find]);
   const hit = hits.length === 0 ? undefined : (chosen + hits.length) % hits.length;
   const choose = (change: Partial<typeof search>) =>
-    void navigate({ search: (old) => ({ ...old, ...change }), replace: true });
+    void navigate({ search: (old) => ({ ...old, ...change }), replace: true, resetScroll: false });
   const total = log.dropped + log.lines.length;
   const copy = async () => {
     const text = log.lines.map((line) => (times ? `${line.at} ${line.text}` : line.text)).join('\n');

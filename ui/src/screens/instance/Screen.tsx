@@ -6,7 +6,7 @@ import { useEffect, useRef } from 'react';
 import { exec, type Ended, type Exec } from '../../api/exec';
 import { useDrawnTheme } from '../../lib/theme';
 import { number } from '../../lib/text';
-import { styledByScript } from './styled';
+import { giveRows, styledByScript } from './styled';
 
 export type State = { is: 'opening' } | { is: 'open' } | { is: 'ended'; how: Ended };
 
@@ -64,6 +64,7 @@ export function Screen({
   useEffect(() => {
     const host = place.current;
     if (!host) return;
+    const own = styledByScript(document);
     const made = new Terminal({
       theme: theme(),
       fontFamily: colour('--mono'),
@@ -72,11 +73,12 @@ export function Screen({
       // Without it, who hears the page would hear nothing of it.
       screenReaderMode: true,
       minimumContrastRatio: 4.5,
-      documentOverride: styledByScript(document),
+      documentOverride: own,
     });
     const fit = new FitAddon();
     made.loadAddon(fit);
     made.open(host);
+    giveRows(made, own);
     made.textarea?.setAttribute('aria-label', label);
     made.textarea?.setAttribute('aria-describedby', hint);
     made.attachCustomKeyEventHandler((event) => {

@@ -84,23 +84,27 @@ function Terminal({
               void navigate({
                 search: (old) => ({ ...old, command: event.target.value || undefined }),
                 replace: true,
+                resetScroll: false,
               });
             }}
           />
         </label>
         {open ? (
           <Button
+            // Another button than the one below: a press must not become one of what comes in its place.
+            key="end"
             ref={leave}
             look="danger"
             onClick={() => {
               setState({ is: 'ended', how: { why: 'You hung up.' } });
               setRun(run && { ...run, path: '' });
+              requestAnimationFrame(() => leave.current?.focus());
             }}
           >
             Hang up
           </Button>
         ) : (
-          <Button ref={leave} look="primary" type="submit" barred={wrong}>
+          <Button key="run" ref={leave} look="primary" type="submit" barred={wrong}>
             {run ? 'Run it again' : 'Run it'}
           </Button>
         )}

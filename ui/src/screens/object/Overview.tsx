@@ -53,7 +53,7 @@ export function Fact({ name, children }: { name: string; children: React.ReactNo
 }
 
 /** Whether a condition is as it should be: some are good when they are false. */
-const GOOD_WHEN_FALSE = /^(Overdue|Degraded|Unreachable|Failing|Paused|Stalled)$/;
+const GOOD_WHEN_FALSE = /^(Overdue|Degraded|Unreachable|Failing|Paused|Stalled|DiskPressure|MemoryPressure)$/;
 
 function toneOfCondition(type: string, status: string): Tone {
   if (status === 'Unknown') return 'idle';

@@ -60,7 +60,7 @@ export function Chart({
         legend: { show: false },
         cursor: { y: false, drag: { x: false, y: false } },
         scales: {
-          x: { range: (_, from, to) => [Math.min(from, to - SPAN_SECONDS_MIN), to] },
+          x: { range: () => span(latest.current[0]) },
           // From nothing on, or small moves would look large. A limit far away would leave no curve to see.
           y: { range: (_, __, most) => [0, top(most, told.current.limit)] },
         },
@@ -73,7 +73,7 @@ export function Chart({
           },
         ],
         axes: [
-          { ...axis, space: 90, values: (_, all) => all.map((each) => clock(each * 1000)) },
+          { ...axis, space: 90, size: 30, values: (_, all) => all.map((each) => clock(each * 1000)) },
           {
             ...axis,
             space: TICK_PX,
@@ -104,6 +104,12 @@ export function Chart({
   }, [drawn, values.length < 2]);
 
   return <div ref={place} className="usage-chart" role="img" aria-label={label} />;
+}
+
+/** From when to when is seen; what uPlot makes of a single moment is a day. */
+function span(times: ArrayLike<number>): [number, number] {
+  const last = times[times.length - 1] ?? 0;
+  return [Math.min(times[0] ?? 0, last - SPAN_SECONDS_MIN), last];
 }
 
 /** How high the box reaches: to the limit, where that is near enough. */
