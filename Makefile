@@ -91,6 +91,7 @@ fmt: ## Format the code
 
 bench: setup ## Measure every figure beside its peer and rewrite bench/README.md; ONLY=name,name for some
 	@scripts/setup-bench.sh
+	$(CARGO) build --release --package quarterdeck
 	$(CARGO) run --release --package quarterdeck-bench -- $(ONLY)
 
 deny: ## Check licences, sources and duplicates of dependencies with cargo-deny

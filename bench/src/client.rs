@@ -8,7 +8,9 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use quarterdeck_api::pki;
+use rustls::client::WantsClientCert;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
+use serde_json::Value;
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -31,23 +33,38 @@ impl Trust {
         Self::speaking(&[b"h2".as_slice()], authority, identity)
     }
 
+    /// The same for HTTP/2 that shows nothing, as browsers do.
+    pub(crate) fn for_pages(authority: &str) -> Result<Self, Failure> {
+        let config = Self::trusting(authority)?.with_no_client_auth();
+        Ok(Self::with(config, &[b"h2".as_slice()]))
+    }
+
     fn speaking(
         protocols: &[&[u8]],
         authority: &str,
         identity: &pki::Identity,
     ) -> Result<Self, Failure> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(authority.as_bytes())?)?;
         let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes())
             .collect::<Result<Vec<_>, _>>()?;
         let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())?;
+        let config = Self::trusting(authority)?.with_client_auth_cert(chain, key)?;
+        Ok(Self::with(config, protocols))
+    }
+
+    fn trusting(
+        authority: &str,
+    ) -> Result<rustls::ConfigBuilder<rustls::ClientConfig, WantsClientCert>, Failure> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(authority.as_bytes())?)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        Ok(rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)?;
+            .with_root_certificates(roots))
+    }
+
+    fn with(mut config: rustls::ClientConfig, protocols: &[&[u8]]) -> Self {
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-        Ok(Self(Arc::new(config)))
+        Self(Arc::new(config))
     }
 
     /// A TLS connection.
@@ -103,6 +120,13 @@ impl Client {
         self.get_as(path, "application/json", piece).await
     }
 
+    /// Gets an object.
+    pub(crate) async fn object(&mut self, path: &str) -> Result<Value, Failure> {
+        let mut text = Vec::new();
+        self.get(path, |piece| text.extend_from_slice(piece)).await?;
+        Ok(serde_json::from_slice(&text)?)
+    }
+
     /// The same as the table that kubectl prints; answers the number of bytes.
     pub(crate) async fn table(&mut self, path: &str) -> Result<usize, Failure> {
         self.get_as(path, "application/json;as=Table;v=v1;g=meta.k8s.io", |_| ()).await
@@ -152,6 +176,17 @@ impl Client {
         media: &str,
         body: Bytes,
     ) -> Result<(), Failure> {
+        self.ask(method, path, media, body).await.map(drop)
+    }
+
+    /// Writes something, or asks; answers what is said to it.
+    pub(crate) async fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        media: &str,
+        body: Bytes,
+    ) -> Result<Bytes, Failure> {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -163,7 +198,7 @@ impl Client {
         let status = answer.status();
         let body = answer.into_body().collect().await?.to_bytes();
         if status.is_success() {
-            return Ok(());
+            return Ok(body);
         }
         Err(format!("{method} {path}: {status} {}", String::from_utf8_lossy(&body)).into())
     }

@@ -12,6 +12,7 @@ mod client;
 mod etcd;
 mod figures;
 mod fleet;
+mod host;
 mod load;
 mod machine;
 mod plane;
@@ -19,11 +20,14 @@ mod report;
 mod samples;
 mod served;
 mod static_server;
+mod talk;
 
 use figures::{
     ALL, Figure,
     agents::{hosts, server},
-    flood, million, watchers,
+    flood, million,
+    pages::page,
+    watchers,
 };
 use report::{Report, Row};
 use std::{
@@ -59,6 +63,9 @@ fn main() -> ExitCode {
         }
         [flag, folder, count, off] if flag == served::SERVE => serve(folder, count, off),
         [flag, name, place] if flag == flood::FLOOD => done(flood::flood(name, place)),
+        [flag, folder, address] if flag == page::PAGES => {
+            done(page::run(Path::new(folder), address))
+        }
         [flag, folder, count] if flag == server::SERVE => serve_agents(folder, count),
         [flag, folder] if flag == server::HOLD => done(server::hold(Path::new(folder))),
         [flag, folder, address, how, first, count] if flag == hosts::HOSTS => {

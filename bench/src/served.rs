@@ -19,10 +19,16 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 /// Asks the binary to serve a folder until its input ends.
 pub(crate) const SERVE: &str = "--serve";
+
+/// Share of a processor that a quiet process takes at most.
+const QUIET_SHARE: f64 = 0.05;
+/// Seconds within which a process has to become quiet.
+const QUIET_WITHIN: u32 = 120;
 
 /// Where a plane is and how each caller shows who it is.
 #[derive(Clone, Serialize, Deserialize)]
@@ -86,12 +92,31 @@ impl Drop for Process {
 
 /// Memory that a process holds, in bytes.
 pub(crate) fn resident(process: u32) -> Result<f64, Failure> {
+    memory(process, "VmRSS")
+}
+
+/// Memory of a sort that a process holds, in bytes: proc(5), `/proc/[pid]/status`.
+pub(crate) fn memory(process: u32, sort: &str) -> Result<f64, Failure> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(sort)?.strip_prefix(':'));
     let kib: f64 = line
         .and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok())
         .ok_or("a process without memory")?;
     Ok(kib * 1_024.0)
+}
+
+/// Waits until a process does next to nothing: what it does by itself at a start is no part of what is measured.
+pub(crate) async fn quiet(process: u32) -> Result<(), Failure> {
+    let mut before = cpu(process)?;
+    for _ in 0..QUIET_WITHIN {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = cpu(process)?;
+        if now - before <= QUIET_SHARE {
+            return Ok(());
+        }
+        before = now;
+    }
+    Err(format!("it was not quiet within {QUIET_WITHIN} s").into())
 }
 
 /// Processor time that a process has taken, in seconds.

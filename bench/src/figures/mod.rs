@@ -1,7 +1,9 @@
 //! One file per figure. A figure measures ours and its peer in turn, in one process and one run.
 
+mod agent;
 pub(crate) mod agents;
 mod applies;
+mod containers;
 mod costs;
 mod creates;
 mod filtered_page;
@@ -11,7 +13,9 @@ mod impact;
 mod ledger;
 mod list_pages;
 pub(crate) mod million;
+pub(crate) mod pages;
 mod placement;
+mod placement_durable;
 mod reads_postgres;
 mod redfish;
 mod replicas;
@@ -90,6 +94,11 @@ pub(crate) const ALL: &[Figure] = &[
         run: |folder| Box::pin(watchers::run(folder)),
     },
     Figure {
+        name: "pages",
+        about: "500 open pages while a campaign moves, beside none",
+        run: |folder| Box::pin(pages::run(folder)),
+    },
+    Figure {
         name: "agents",
         about: "100,000 connected agents: memory, how soon a change reaches one, and all of them begun anew; AGENTS=10000 for fewer",
         run: |folder| Box::pin(agents::run(folder)),
@@ -98,6 +107,16 @@ pub(crate) const ALL: &[Figure] = &[
         name: "heartbeats",
         about: "heartbeats of agents on one core beside single-row updates of PostgreSQL",
         run: |folder| Box::pin(agents::heartbeats(folder)),
+    },
+    Figure {
+        name: "containers",
+        about: "from a declared workload to its running container, beside docker run",
+        run: |folder| Box::pin(containers::run(folder)),
+    },
+    Figure {
+        name: "agent",
+        about: "what an agent with ten containers takes of its host, beside Docker's own daemon",
+        run: |folder| Box::pin(agent::run(folder)),
     },
     Figure {
         name: "million",
@@ -148,6 +167,11 @@ pub(crate) const ALL: &[Figure] = &[
         name: "placement",
         about: "1,000,000 instances placed on 110,000 machines, one on 1,000,000, and packing",
         run: |_| Box::pin(async { placement::run() }),
+    },
+    Figure {
+        name: "placement-durable",
+        about: "100,000 instances placed on 110,000 machines by the engine, each durable",
+        run: |folder| Box::pin(placement_durable::run(folder)),
     },
     Figure {
         name: "impact",

@@ -7,6 +7,7 @@ use crate::{
     report::{Aim, Quantity, Row},
     samples::{Samples, timed},
 };
+use bytes::Bytes;
 use quarterdeck_graphql::{Act, Graph, Question, Scope, Viewer};
 use quarterdeck_model::{
     Kind as _, KindRef,
@@ -141,7 +142,7 @@ async fn fill(folder: &Path, size: &Size) -> Result<Arc<Store>, Failure> {
     Ok(Arc::new(Store::open(backend).await?))
 }
 
-async fn ask(graph: &Graph, query: String) -> Result<Vec<u8>, Failure> {
+async fn ask(graph: &Graph, query: String) -> Result<Bytes, Failure> {
     let question = Question { query, ..Question::default() };
     let (answer, asked) = graph.answer(question, Arc::new(Everyone)).await?;
     let failed = answer.windows(9).any(|part| part == b"\"errors\":");

@@ -6,6 +6,7 @@ use crate::{
     map::{Look, Maps, Unlooked},
     moment::{LONGEST, Moment},
     schema::{Query, impact::AnswerImpact},
+    shared::{Answer, Shared},
     size::{self, FIELDS_MAX},
     tally::Tally,
     viewer::Viewer,
@@ -15,6 +16,7 @@ use async_graphql::{
     ServerError, Variables,
     parser::{parse_query, types::ExecutableDocument},
 };
+use bytes::Bytes;
 use quarterdeck_store::{Store, StoreError};
 use serde::Deserialize;
 use serde_json::Value;
@@ -51,6 +53,7 @@ pub struct Graph {
     indexes: Arc<Indexes>,
     maps: Arc<Maps>,
     changes: Arc<Changes>,
+    shared: Shared,
     impacts: Option<AnswerImpact>,
 }
 
@@ -72,7 +75,8 @@ impl Graph {
         let indexes = Arc::new(Indexes::default());
         let maps = Arc::new(Maps::new(store.clone(), indexes.clone()));
         let changes = Arc::new(Changes::new(store.clone()));
-        Self { schema, store, indexes, maps, changes, impacts: None }
+        let shared = Shared::default();
+        Self { schema, store, indexes, maps, changes, shared, impacts: None }
     }
 
     /// The same that answers what breaks if something goes.
@@ -100,7 +104,8 @@ impl Graph {
         self.changes.tell(interest, viewer)
     }
 
-    /// Answers a question, as JSON; and whether it could be asked at all.
+    /// Answers a question, as JSON; and whether it could be asked at all. Those who ask the same at the same time, and may see
+    /// the same, share an answer.
     ///
     /// # Errors
     /// When the store cannot say what is the newest.
@@ -108,7 +113,17 @@ impl Graph {
         &self,
         question: Question,
         viewer: Arc<dyn Viewer>,
-    ) -> Result<(Vec<u8>, bool), StoreError> {
+    ) -> Result<(Bytes, bool), StoreError> {
+        let Question { query, operation_name, variables, .. } = &question;
+        let same = format!("{query}\0{operation_name:?}\0{variables}");
+        self.shared.answer(&same, viewer, |viewer| self.make(question, viewer)).await
+    }
+
+    async fn make(
+        &self,
+        question: Question,
+        viewer: Arc<dyn Viewer>,
+    ) -> Result<Answer, StoreError> {
         let checked = match parsed(&question.query) {
             Ok(document) => document,
             Err(error) => return Ok(refused(error)),
@@ -142,10 +157,9 @@ impl Graph {
                 continue;
             }
             let asked = response.errors.is_empty() || response.data != async_graphql::Value::Null;
-            // Trees of JSON can always be written.
-            return Ok((serde_json::to_vec(&response).unwrap_or_default(), asked));
+            return Ok((written(&response), asked));
         }
-        Ok((Vec::new(), false))
+        Ok((Bytes::new(), false))
     }
 }
 
@@ -157,9 +171,13 @@ fn parsed(query: &str) -> Result<ExecutableDocument, ServerError> {
     Ok(document)
 }
 
-fn refused(error: ServerError) -> (Vec<u8>, bool) {
-    let response = Response::from_errors(vec![error]);
-    (serde_json::to_vec(&response).unwrap_or_default(), false)
+fn refused(error: ServerError) -> Answer {
+    (written(&Response::from_errors(vec![error])), false)
+}
+
+fn written(response: &Response) -> Bytes {
+    // Trees of JSON can always be written.
+    serde_json::to_vec(response).unwrap_or_default().into()
 }
 
 fn request(question: Question, document: ExecutableDocument) -> Request {

@@ -46,7 +46,7 @@ pub(crate) struct Moment {
     pub(crate) world: Arc<World>,
     pub(crate) viewer: Arc<dyn Viewer>,
     pub(crate) now: Timestamp,
-    indexes: Arc<Indexes>,
+    pub(crate) indexes: Arc<Indexes>,
     scopes: Mutex<HashMap<Arc<str>, Arc<Scope>>>,
     users: OnceLock<Arc<Users>>,
     read: AtomicUsize,

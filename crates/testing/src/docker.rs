@@ -160,12 +160,7 @@ impl Docker {
     /// # Panics
     /// When it does not end.
     pub async fn kill(&self) {
-        let engine = match self.flavour {
-            Flavour::Docker => "dockerd",
-            Flavour::Podman => "podman",
-        };
-        let pid = self.children().into_iter().find(|(_, name)| name == engine);
-        let (pid, _) = pid.expect("the engine runs");
+        let pid = self.id();
         let id = rustix::process::Pid::from_raw(pid).expect("it has an id");
         let _ = rustix::process::kill_process(id, Signal::KILL);
         wait_for(START_DEADLINE, "the engine to end", async || {
@@ -173,6 +168,20 @@ impl Docker {
             if there { Err("it is there") } else { Ok(()) }
         })
         .await;
+    }
+
+    /// The process id of the engine.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn id(&self) -> i32 {
+        let engine = match self.flavour {
+            Flavour::Docker => "dockerd",
+            Flavour::Podman => "podman",
+        };
+        let found = self.children().into_iter().find(|(_, name)| name == engine);
+        found.expect("the engine runs").0
     }
 
     /// Keeps the engine from coming back, or lets it.

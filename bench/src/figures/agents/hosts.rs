@@ -1,8 +1,8 @@
 //! Simulated agents: each is a certificate, a TLS connection from a loopback address and one stream, which says that it lives, takes its tasks
 //! and begins anew when it is lost. Or no more than the connection.
 
-use super::server::{nanos, say};
-use crate::{Failure, client::Trust};
+use super::server::nanos;
+use crate::{Failure, client::Trust, talk::say};
 use bytes::Bytes;
 use futures_util::stream;
 use http::Request;

@@ -5,7 +5,6 @@
 
 pub(crate) mod hosts;
 pub(crate) mod server;
-mod talk;
 
 use super::writes_postgres;
 use crate::{
@@ -15,12 +14,12 @@ use crate::{
     report::{Aim, Quantity, Row},
     samples::Samples,
     served::binary,
+    talk::Other,
 };
 use hosts::How;
 use quarterdeck_testing::postgres::Postgres;
 use serde_json::Value;
 use std::{path::Path, time::Duration};
-use talk::Other;
 use tokio::time::{Instant, interval};
 
 /// Agents there are, unless `AGENTS` says otherwise.

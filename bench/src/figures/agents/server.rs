@@ -1,7 +1,7 @@
 //! The servers of the figures: a plane with machines whose agents connect, and one that only holds TLS connections.
 
 use super::hosts;
-use crate::{Failure, client::Trust, plane::Plane};
+use crate::{Failure, client::Trust, plane::Plane, talk::say};
 use quarterdeck_api::pki;
 use quarterdeck_model::{
     Key, Kind as _, KindRef,
@@ -11,7 +11,6 @@ use quarterdeck_model::{
 use quarterdeck_store::{Mutation, Precondition, Sqlite, Store, Write};
 use serde_json::{Value, json};
 use std::{
-    io::Write as _,
     path::Path,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -35,13 +34,6 @@ const AT_ONCE: usize = 1_000;
 const PACE: Duration = Duration::from_millis(10);
 /// Wait after a failed accept, before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
-
-/// Says a line to whoever started this process.
-pub(super) fn say(value: &Value) -> Result<(), Failure> {
-    let mut output = std::io::stdout();
-    writeln!(output, "{value}")?;
-    Ok(output.flush()?)
-}
 
 /// How an administrator calls the plane of a folder.
 pub(super) fn trust(folder: &Path) -> Result<Trust, Failure> {

@@ -38,10 +38,10 @@ const SHARE: f64 = 0.98;
 const LOOK: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(1_200);
 /// Objects in one commit.
-const BATCH: usize = 512;
+pub(super) const BATCH: usize = 512;
 
 /// An object as the API would write it.
-fn write(kind: KindRef, mut value: Value) -> Mutation {
+pub(super) fn write(kind: KindRef, mut value: Value) -> Mutation {
     let text = |value: &Value, path: &str| {
         value.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
@@ -78,14 +78,14 @@ pub(super) fn with_phase(store: &Store, phase: &str) -> usize {
 }
 
 /// An engine over the simulated fleet, as long as it is kept.
-struct Running {
+pub(super) struct Running {
     stop: watch::Sender<bool>,
     engine: JoinHandle<()>,
 }
 
 impl Running {
     /// BMCs answer at once.
-    fn start(store: &Arc<Store>) -> Self {
+    pub(super) fn start(store: &Arc<Store>) -> Self {
         Self::over(&Simulation::new(SEED, Latency::None), store)
     }
 
@@ -98,7 +98,7 @@ impl Running {
         Self { stop, engine }
     }
 
-    async fn stop(self) -> Result<(), Failure> {
+    pub(super) async fn stop(self) -> Result<(), Failure> {
         self.stop.send_replace(true);
         Ok(self.engine.await?)
     }
@@ -199,7 +199,8 @@ pub(crate) async fn run(folder: &Path) -> Result<Vec<Row>, Failure> {
     Ok(rows)
 }
 
-async fn open(folder: &Path) -> Result<Arc<Store>, Failure> {
+/// An empty store in a folder.
+pub(super) async fn open(folder: &Path) -> Result<Arc<Store>, Failure> {
     std::fs::create_dir_all(folder)?;
     Ok(Arc::new(Store::open(Arc::new(Sqlite::open(folder)?)).await?))
 }

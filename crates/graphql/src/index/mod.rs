@@ -10,9 +10,9 @@ mod dictionary;
 pub(crate) use chunk::{Chunk, Mask};
 pub(crate) use columns::{Columns, Kept};
 
-use crate::uses::Newest;
+use crate::{memo::Memo, schema::campaign::LaneRead, uses::Newest};
 use chunk::OBJECTS_MAX;
-use quarterdeck_model::{Key, KindRef, Object, Revision};
+use quarterdeck_model::{Key, KindRef, Object, Revision, kinds::Permit};
 use quarterdeck_store::{Store, World};
 use std::{
     collections::HashMap,
@@ -204,6 +204,9 @@ type Used = (Arc<Slot>, Instant);
 pub(crate) struct Indexes {
     /// Which services use which.
     pub(crate) users: Newest,
+    /// Runs, as their campaign shows them.
+    pub(crate) runs: Memo<LaneRead>,
+    pub(crate) permits: Memo<Permit>,
     slots: Mutex<HashMap<Arc<str>, Used>>,
 }
 

@@ -10,13 +10,17 @@ use super::{
 use crate::moment::{self, Moment};
 use async_graphql::{Context, Error, Object, SimpleObject};
 use quarterdeck_model::{
-    Kind as _, LabelSelector, Object as Stored,
-    kinds::{self, FailureDomain, RackSpec, RunPhase},
+    self as model, Kind as _, LabelSelector, Object as Stored,
+    kinds::{self, FailureDomain, RackSpec, RunPhase, StepPhase},
     selector::LabelRequirement,
 };
 use quarterdeck_store::ListQuery;
+use serde::Deserialize;
 use serde_json::Value;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// Lanes that are told: no more can be looked at.
 const LANES_MAX: usize = 500;
@@ -222,14 +226,66 @@ pub(crate) struct LaneRun {
 /// Name of the lane of the first targets.
 const CANARY: &str = "canary";
 
+/// Of a run, what its lane is made of. Everything else of it is as long again, and longer.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct LaneRead {
+    metadata: ReadMeta,
+    spec: ReadSpec,
+    status: ReadStatus,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct ReadMeta {
+    creation_timestamp: Option<model::Time>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ReadSpec {
+    target: Option<ReadTarget>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ReadTarget {
+    name: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct ReadStatus {
+    phase: RunPhase,
+    start_time: Option<model::Time>,
+    completion_time: Option<model::Time>,
+    steps: Vec<ReadStep>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ReadStep {
+    phase: StepPhase,
+}
+
+impl LaneRead {
+    fn target(&self) -> &str {
+        self.spec.target.as_ref().map_or("", |target| &target.name)
+    }
+
+    fn waits(&self) -> bool {
+        self.status.steps.iter().any(|step| step.phase == StepPhase::Waiting)
+    }
+}
+
 impl Lane {
     /// Takes in a run, of which a target may have several: the last decides.
-    fn add(&mut self, run: &kinds::Run, phase: &str, waits: bool) {
+    fn add(&mut self, name: &str, run: &LaneRead) {
         let status = &run.status;
         let counted = match status.phase {
             RunPhase::Succeeded => &mut self.succeeded,
             RunPhase::Failed | RunPhase::Cancelled => &mut self.failed,
-            _ if waits => &mut self.waiting,
+            _ if run.waits() => &mut self.waiting,
             _ => &mut self.running,
         };
         *counted += 1;
@@ -238,11 +294,10 @@ impl Lane {
         self.start_time = self.start_time.into_iter().chain(start).min();
         self.end_time = self.end_time.max(status.completion_time.map(Into::into));
         if self.runs.len() < RUNS_MAX {
-            let target = run.spec.target.as_ref().map(|target| target.name.clone());
             self.runs.push(LaneRun {
-                target: target.unwrap_or_default(),
-                run: run.metadata.name.clone(),
-                phase: phase.into(),
+                target: run.target().to_owned(),
+                run: name.to_owned(),
+                phase: format!("{:?}", status.phase),
             });
         }
     }
@@ -260,31 +315,27 @@ impl Campaign {
             limit: Some(READ_MAX),
         };
         let found = moment.world.list(&query).items;
-        let mut last: BTreeMap<String, kinds::Run> = BTreeMap::new();
-        for run in moment.seen(found) {
+        let mut last: BTreeMap<String, (Arc<Stored>, Arc<LaneRead>)> = BTreeMap::new();
+        for stored in moment.seen(found) {
             moment.charge(1).await?;
-            if !run.owners().any(|owner| owner == self.stored.uid()) {
+            if !stored.owners().any(|owner| owner == self.stored.uid()) {
                 continue;
             }
-            let Ok(run) = run.decode::<kinds::Run>() else { continue };
-            let target = run.spec.target.as_ref().map(|target| target.name.clone());
-            let slot = last.entry(target.unwrap_or_default());
-            let newer = |known: &kinds::Run| {
-                known.metadata.creation_timestamp <= run.metadata.creation_timestamp
-            };
-            match slot {
-                std::collections::btree_map::Entry::Occupied(mut known) => {
-                    if newer(known.get()) {
-                        known.insert(run);
-                    }
-                }
-                std::collections::btree_map::Entry::Vacant(slot) => drop(slot.insert(run)),
+            let Some(run) = moment.indexes.runs.read(&stored) else { continue };
+            let created = run.metadata.creation_timestamp;
+            let known = last.get(run.target());
+            if known.is_none_or(|(_, known)| known.metadata.creation_timestamp <= created) {
+                last.insert(run.target().to_owned(), (stored, run));
             }
         }
         let mut lanes: BTreeMap<(bool, String), Lane> = BTreeMap::new();
-        for (target, run) in last {
+        let mut domains = Domains::default();
+        for (target, (stored, run)) in last {
             let canary = self.campaign.status.canaries.contains(&target);
-            let name = if canary { CANARY.into() } else { self.domain(moment, &target) };
+            let name = match canary {
+                true => CANARY.into(),
+                false => self.domain(moment, &target, &mut domains),
+            };
             if !lanes.contains_key(&(!canary, name.clone())) && lanes.len() >= LANES_MAX {
                 continue;
             }
@@ -293,15 +344,13 @@ impl Campaign {
                 canary,
                 ..Lane::default()
             });
-            let phase = serde_json::to_value(run.status.phase).unwrap_or_default();
-            let waits = run.status.steps.iter().any(|step| step.phase == kinds::StepPhase::Waiting);
-            lane.add(&run, phase.as_str().unwrap_or_default(), waits);
+            lane.add(stored.name(), &run);
         }
         Ok(lanes.into_values().collect())
     }
 
     /// The place of a target that may not be disrupted at once with others.
-    fn domain(&self, moment: &Moment, target: &str) -> String {
+    fn domain(&self, moment: &Moment, target: &str, of_racks: &mut Domains) -> String {
         let domain = self.campaign.spec.failure_domain;
         let server = match self.campaign.spec.targets.kind.as_str() {
             "Server" => Some(target.to_owned()),
@@ -315,12 +364,22 @@ impl Campaign {
         let server = server.and_then(|server| moment.get(kinds::Server::info(), "", &server));
         let name = server.as_ref().and_then(|server| server.field("spec.location.rack"));
         match name.filter(|name| !name.is_empty()) {
-            Some(name) => domain.of(name, rack(moment, name).as_ref()),
+            Some(name) => {
+                if let Some(known) = of_racks.get(name) {
+                    return known.clone();
+                }
+                let found = domain.of(name, rack(moment, name).as_ref());
+                of_racks.insert(name.to_owned(), found.clone());
+                found
+            }
             None if domain == FailureDomain::None => String::new(),
             None => "no rack".into(),
         }
     }
 }
+
+/// The failure domain of each rack, so that none is read for each of its servers.
+type Domains = HashMap<String, String>;
 
 fn rack(moment: &Moment, name: &str) -> Option<RackSpec> {
     let rack = moment.get(kinds::Rack::info(), "", name)?;

@@ -154,22 +154,21 @@ pub(crate) async fn home(moment: &Moment) -> Result<Home, Error> {
     })
 }
 
-async fn permits(moment: &Moment) -> Result<Vec<(Arc<Stored>, kinds::Permit)>, Error> {
+/// A permit, as it is stored and read.
+type Asked = (Arc<Stored>, Arc<kinds::Permit>);
+
+async fn permits(moment: &Moment) -> Result<Vec<Asked>, Error> {
     let found = in_phases(moment, kinds::Permit::info(), &["Waiting", "Granted"]).await?;
     let found: Vec<_> = found.into_iter().take(LOOK_MAX).collect();
     moment.charge(found.len() / 4).await?;
     let read = |object: Arc<Stored>| {
-        let permit = object.decode().ok()?;
+        let permit = moment.indexes.permits.read(&object)?;
         Some((object, permit))
     };
     Ok(found.into_iter().filter_map(read).collect())
 }
 
-fn of_permits(
-    permits: &[(Arc<Stored>, kinds::Permit)],
-    concerned: &BTreeSet<String>,
-    mine: bool,
-) -> Vec<Upcoming> {
+fn of_permits(permits: &[Asked], concerned: &BTreeSet<String>, mine: bool) -> Vec<Upcoming> {
     let touched = |object: &Stored, permit: &kinds::Permit| -> Vec<String> {
         let losses = permit.status.services.iter().map(|loss| loss.service.clone());
         let losses: BTreeSet<String> = losses.collect();
@@ -182,7 +181,7 @@ fn of_permits(
         };
         concerned.iter().filter(is).cloned().collect()
     };
-    let upcoming = |(object, permit): &(Arc<Stored>, kinds::Permit)| {
+    let upcoming = |(object, permit): &Asked| {
         let services = touched(object, permit);
         // Of others, only what waits: what they do is no news.
         if services.is_empty() && (mine || permit.is_granted()) {
@@ -267,7 +266,7 @@ const PERMIT_WAITS: &str = "wants approval by";
 async fn waiting(
     moment: &Moment,
     runs: &[Arc<Stored>],
-    permits: &[(Arc<Stored>, kinds::Permit)],
+    permits: &[Asked],
 ) -> Result<Vec<Waiting>, Error> {
     let finder = memchr::memmem::Finder::new(STEP_WAITS);
     let mut waiting = Vec::new();

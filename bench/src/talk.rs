@@ -2,7 +2,7 @@
 
 use crate::{Failure, served};
 use serde_json::Value;
-use std::{process::Stdio, time::Duration};
+use std::{io::Write as _, process::Stdio, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -12,18 +12,25 @@ use tokio::{
 /// How long it may take for what it was told: as many handshakes as there are agents, with certificates made before.
 const DEADLINE: Duration = Duration::from_secs(1_200);
 
+/// Says a line to whoever started this process.
+pub(crate) fn say(value: &Value) -> Result<(), Failure> {
+    let mut output = std::io::stdout();
+    writeln!(output, "{value}")?;
+    Ok(output.flush()?)
+}
+
 /// A process, which is stopped with this.
-pub(super) struct Other {
+pub(crate) struct Other {
     process: Child,
     input: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
     /// What it has said first.
-    pub(super) said: Value,
+    pub(crate) said: Value,
 }
 
 impl Other {
     /// Starts a program and hears what it says first.
-    pub(super) async fn start(command: &[&str]) -> Result<Self, Failure> {
+    pub(crate) async fn start(command: &[&str]) -> Result<Self, Failure> {
         let (program, arguments) = command.split_first().ok_or("no program")?;
         let mut command = Command::new(program);
         let command = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -36,11 +43,11 @@ impl Other {
         Ok(other)
     }
 
-    pub(super) async fn say(&mut self, line: &str) -> Result<(), Failure> {
+    pub(crate) async fn say(&mut self, line: &str) -> Result<(), Failure> {
         Ok(self.input.write_all(format!("{line}\n").as_bytes()).await?)
     }
 
-    pub(super) async fn hear(&mut self) -> Result<Value, Failure> {
+    pub(crate) async fn hear(&mut self) -> Result<Value, Failure> {
         match timeout(DEADLINE, self.lines.next_line()).await {
             Ok(Ok(Some(line))) => Ok(serde_json::from_str(&line)?),
             Ok(Ok(None)) => Err(format!("it ended: {}", self.process.wait().await?).into()),
@@ -54,12 +61,12 @@ impl Other {
     }
 
     /// Memory it holds, in bytes.
-    pub(super) fn resident(&self) -> Result<f64, Failure> {
+    pub(crate) fn resident(&self) -> Result<f64, Failure> {
         served::resident(self.id()?)
     }
 
     /// Processor time it has taken, in seconds.
-    pub(super) fn cpu(&self) -> Result<f64, Failure> {
+    pub(crate) fn cpu(&self) -> Result<f64, Failure> {
         served::cpu(self.id()?)
     }
 }
