@@ -63,12 +63,12 @@ mod tests {
         };
         let first = put("a").await;
         let read = memo.read(&first).unwrap();
-        assert_eq!(read.spec.owner, "a");
+        assert_eq!(read.spec.owner.as_deref(), Some("a"));
         assert!(Arc::ptr_eq(&read, &memo.read(&first).unwrap()));
         let second = put("b").await;
-        assert_eq!(memo.read(&second).unwrap().spec.owner, "b");
+        assert_eq!(memo.read(&second).unwrap().spec.owner.as_deref(), Some("b"));
         // Whoever looks at an older world sees what was.
-        assert_eq!(memo.read(&first).unwrap().spec.owner, "a");
+        assert_eq!(memo.read(&first).unwrap().spec.owner.as_deref(), Some("a"));
         held.put(service, "shop", "bad", json!({"spec": {"owner": 7}})).await;
         let bad = held.store.world().get(service, "shop", "bad").unwrap();
         assert!(memo.read(&bad).is_none());

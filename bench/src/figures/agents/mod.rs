@@ -148,7 +148,9 @@ pub(crate) async fn run(folder: &Path) -> Result<Vec<Row>, Failure> {
     let aim = STORM_SECONDS * count as f64 / AGENTS as f64;
     Ok(vec![
         Row {
-            what: format!("resident bytes that each of {count} connected agents takes beside its TLS connection"),
+            what: format!(
+                "resident bytes that each of {count} connected agents takes beside its TLS connection"
+            ),
             ours: Quantity::count(ours - bare),
             peer: format!("the aim itself; the connection alone takes {bare:.0}"),
             theirs: Quantity::count(BYTES_BESIDE_TLS),
@@ -167,7 +169,9 @@ pub(crate) async fn run(folder: &Path) -> Result<Vec<Row>, Failure> {
         Row {
             what: format!("all {count} agents lose their streams at once: until each has another"),
             ours: Quantity::seconds(seconds),
-            peer: format!("the aim itself: {STORM_SECONDS:.0} s for {AGENTS}, hosts on the same cores"),
+            peer: format!(
+                "the aim itself: {STORM_SECONDS:.0} s for {AGENTS}, hosts on the same cores"
+            ),
             theirs: Quantity::seconds(aim),
             aim: Aim::AtMost(1.0),
         },
