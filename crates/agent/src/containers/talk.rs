@@ -13,9 +13,8 @@ use bollard::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, future};
-use rustix::process::{Signal, kill_process};
 use std::{pin, sync::Arc, time::Duration};
-use tokio::{io::AsyncWrite, task::spawn_blocking, time::sleep};
+use tokio::io::AsyncWrite;
 
 /// What a command has to end once nobody listens.
 const HANG_UP: Duration = Duration::from_secs(5);
@@ -86,18 +85,7 @@ impl ExecControl {
         let pid = seen.pid.filter(|_| seen.running == Some(true));
         let pid = pid.and_then(|pid| i32::try_from(pid).ok());
         let (Some(pid), Some(container)) = (pid, seen.container_id) else { return };
-        for (signal, wait) in [(Signal::HUP, HANG_UP), (Signal::KILL, Duration::ZERO)] {
-            let of = container.clone();
-            let Ok(all) = spawn_blocking(move || session::of(pid, &of)).await else { return };
-            if all.is_empty() {
-                return;
-            }
-            for pid in all {
-                // It may have ended by itself.
-                let _ = kill_process(pid, signal);
-            }
-            sleep(wait).await;
-        }
+        session::end(pid, &container, HANG_UP).await;
     }
 
     /// What it ended with, once its output has ended.
