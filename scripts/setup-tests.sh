@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the real parts that the tests run against, on Debian 12: PostgreSQL, HAProxy, libvirt with QEMU, Docker, Podman, Chromium,
+# Installs the real parts that the tests run against, on Debian 12: PostgreSQL, HAProxy, Prometheus, libvirt with QEMU, Docker, Podman, Chromium,
 # cloud-init and systemd (to check what is written for them), dnf and zypper with a repository of rpm, Ansible and Salt,
 # a Redfish service over libvirt (sushy-tools), an OpenID Connect issuer, and clients of the Kubernetes API
 # and of Redfish written in Python. `make test` calls it; when all is there it is done in a fraction of a second. It
@@ -18,7 +18,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # libvirtd is run by the tests themselves, as a user, so the packages that set up the system's own
 # (libvirt-daemon-system, systemd units) are not needed. The last four build libvirt-python.
 "$here/debian-packages.sh" \
-    postgresql-15 haproxy \
+    postgresql-15 haproxy prometheus \
     libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients \
     curl openssl util-linux \
     cloud-init systemd \

@@ -1,5 +1,5 @@
 //! Starts the real parts that tests run against (PostgreSQL, libvirt, a Redfish service, an OpenID
-//! Connect issuer, a load balancer, the plane itself) and stops them again, also when the test panics;
+//! Connect issuer, a load balancer, Prometheus, the plane itself) and stops them again, also when the test panics;
 //! and judges what clients saw of a store ([`history`]).
 //!
 //! Must know nothing of Quarterdeck's own types: a test that shares code with what it tests
@@ -29,6 +29,7 @@ pub mod plane;
 pub mod port;
 pub mod postgres;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod random;
 pub mod redfish;

@@ -25,6 +25,7 @@ mod mended;
 mod outside;
 mod ownership;
 mod places;
+mod prometheus;
 mod queues;
 mod refreshing;
 mod remedies;

@@ -8,7 +8,7 @@ use quarterdeck_model::{
     kinds::{Event, Image, Run, RunPhase, Runbook, Server},
     object,
 };
-use quarterdeck_providers::http::Reach;
+use quarterdeck_providers::http::{self, Reach};
 use quarterdeck_simtest::{Disk, Process};
 use quarterdeck_store::{Mutation, Outcome, Precondition, Store, WatchQuery, Write};
 use serde_json::{Value, json};
@@ -114,7 +114,10 @@ impl Plane {
         clock: (Timestamp, Instant),
     ) -> Self {
         let store = Arc::new(Store::open(process.clone()).await.unwrap());
-        let actions = Arc::new(Actions::new(outside.catalog()));
+        let mut catalog = outside.catalog();
+        // What checks of rollouts ask is asked over real connections.
+        http::add_actions(Reach::NetworkAndLoopback, &mut catalog);
+        let actions = Arc::new(Actions::new(catalog));
         let (stop, stopping) = watch::channel(false);
         let skipped = Arc::<AtomicU64>::default();
         let engine = Engine::new(store.clone(), actions, stopping);

@@ -16,7 +16,16 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Machines m-0 … in racks r-0 …, so many in each, and a service of which so many may be down.
 async fn shop(racks: usize, each: usize, budget: u32) -> (Plane, Arc<Agents>) {
-    let plane = Plane::new().await;
+    shop_of(Plane::new().await, racks, each, budget).await
+}
+
+/// The same of a plane that is there.
+pub(crate) async fn shop_of(
+    plane: Plane,
+    racks: usize,
+    each: usize,
+    budget: u32,
+) -> (Plane, Arc<Agents>) {
     furnish(&plane, racks, each, budget).await;
     let agents = Agents::of(&plane);
     (plane, agents)
@@ -30,18 +39,18 @@ async fn furnish(plane: &Plane, racks: usize, each: usize, budget: u32) {
     }
 }
 
-fn pod(image: &str, cpu: &str) -> Value {
+pub(crate) fn pod(image: &str, cpu: &str) -> Value {
     let resources = json!({"requests": {"cpu": cpu, "memory": "256Mi"}});
     json!({"containers": [{"name": "web", "image": image, "resources": resources}]})
 }
 
-async fn workload(plane: &Plane, name: &str, spec: Value) {
+pub(crate) async fn workload(plane: &Plane, name: &str, spec: Value) {
     let mut all = json!({"service": "web", "template": {"spec": pod("web:1", "1")}});
     all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
     plane.create(Workload::info(), "shop", name, json!({"spec": all})).await;
 }
 
-async fn change(plane: &Plane, name: &str, at: &str, value: Value) {
+pub(crate) async fn change(plane: &Plane, name: &str, at: &str, value: Value) {
     let (parent, last) = at.rsplit_once('/').unwrap();
     plane
         .patch(Workload::info(), "shop", name, |object| {
@@ -55,13 +64,13 @@ fn see(plane: &Plane, name: &str) -> WorkloadStatus {
     object.decode::<Workload>().unwrap().status
 }
 
-fn says(plane: &Plane, name: &str, kind: &str) -> String {
+pub(crate) fn says(plane: &Plane, name: &str, kind: &str) -> String {
     let status = see(plane, name);
     let found = condition::find(&status.conditions, kind);
     found.map_or_else(String::new, |found| format!("{}: {}", found.reason, found.message))
 }
 
-async fn until(
+pub(crate) async fn until(
     plane: &Plane,
     name: &str,
     what: &str,
@@ -78,7 +87,7 @@ async fn until(
         .await
 }
 
-async fn stable(plane: &Plane, name: &str, revision: i64) -> WorkloadStatus {
+pub(crate) async fn stable(plane: &Plane, name: &str, revision: i64) -> WorkloadStatus {
     let is = |it: &WorkloadStatus| {
         it.phase == WorkloadPhase::Stable
             && it.stable_revision == Some(revision)
@@ -241,7 +250,7 @@ async fn a_canary_whose_check_fails_returns_and_has_hurt_one_instance_only() {
     };
     until(&plane, "web", "returned", returned).await;
     let said = says(&plane, "web", "Progressing");
-    assert!(said.contains("check errors failed 2 times in sequence"), "{said}");
+    assert!(said.contains("check errors failed 2 times in sequence: http://127.0.0.1:1"), "{said}");
 }
 
 #[tokio::test(start_paused = true)]

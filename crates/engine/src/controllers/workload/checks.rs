@@ -132,7 +132,8 @@ async fn is_within(
 ) -> Result<String, String> {
     let query = escaped(&prometheus.query);
     let url = format!("{}/api/v1/query?query={query}", prometheus.url.trim_end_matches('/'));
-    let mut input = json!({"url": url, "timeout": "10s"});
+    // What it says with a refusal is not told, and which one it is says enough.
+    let mut input = json!({"url": url, "timeout": "10s", "expectStatus": [200, 400, 422, 503]});
     if let Some(secret) = &prometheus.secret_ref {
         let header = json!({"secretRef": secret, "key": "token", "prefix": "Bearer "});
         if let Some(input) = input.as_object_mut() {
@@ -140,7 +141,12 @@ async fn is_within(
         }
     }
     let answer = request(objects, actions, &check.name, input).await?;
-    judged(answer.get("body").unwrap_or(&Value::Null), prometheus)
+    let status = answer.get("status").and_then(Value::as_u64).unwrap_or_default();
+    let truncated = answer.get("truncated") == Some(&Value::Bool(true));
+    if status == 200 && truncated {
+        return Err(TOO_MUCH.into());
+    }
+    judged(status, answer.get("body").unwrap_or(&Value::Null), prometheus)
 }
 
 async fn request(
@@ -169,9 +175,31 @@ async fn request(
     }
 }
 
+const TOO_MUCH: &str = "the query has too many answers; aggregate it to one, as with sum()";
+
 /// What a Prometheus answered, held against the bounds.
-/// Source: Prometheus "HTTP API", instant queries: `vector` and `scalar` results.
-fn judged(body: &Value, check: &PrometheusCheck) -> Result<String, String> {
+/// Source: Prometheus "HTTP API": format overview, and instant queries.
+fn judged(status: u64, body: &Value, check: &PrometheusCheck) -> Result<String, String> {
+    match (status, body.get("status").and_then(Value::as_str)) {
+        (200, Some("success")) => {}
+        (400, Some("error")) => {
+            let why = "Prometheus does not understand the query (it answers 400); try prometheus.query in its own page, and correct it";
+            return Err(why.into());
+        }
+        (422, Some("error")) => {
+            let why = "Prometheus understands the query and cannot answer it (it answers 422); try prometheus.query in its own page, and correct it";
+            return Err(why.into());
+        }
+        (503, Some("error")) => {
+            let why = "Prometheus gave the query up (it answers 503): it takes too long, or Prometheus is stopping; make it cheaper, as with a recording rule";
+            return Err(why.into());
+        }
+        _ => {
+            return Err(format!(
+                "it does not answer as a Prometheus does (it answers {status}); look at prometheus.url"
+            ));
+        }
+    }
     let result = body.pointer("/data/result");
     let number = match (body.pointer("/data/resultType").and_then(Value::as_str), result) {
         (Some("scalar"), Some(result)) => result.get(1),
@@ -185,7 +213,12 @@ fn judged(body: &Value, check: &PrometheusCheck) -> Result<String, String> {
                 ));
             }
         },
-        _ => return Err("it does not answer as a Prometheus does".into()),
+        (Some(kind @ ("matrix" | "string")), _) => {
+            return Err(format!(
+                "the query answers with a {kind}; ask for one number, as with rate() or last_over_time()"
+            ));
+        }
+        _ => return Err("it answers with something that this release does not know".into()),
     };
     let number = number.and_then(Value::as_str).and_then(|text| text.parse::<f64>().ok());
     let number = number.ok_or("it does not answer with a number")?;
@@ -233,27 +266,89 @@ mod tests {
             let result: Vec<Value> = series.collect();
             json!({"status": "success", "data": {"resultType": "vector", "result": result}})
         };
-        let scalar =
-            json!({"status": "success", "data": {"resultType": "scalar", "result": [1, "2"]}});
-        for (body, min, max, wanted) in [
-            (vector(&["0.01"]), None, Some(0.05), Ok("the answer is 0.01")),
-            (vector(&["0.1"]), None, Some(0.05), Err("the answer is 0.1, more than 0.05")),
-            (vector(&["3"]), Some(5.0), None, Err("the answer is 3, less than 5")),
-            (scalar, Some(1.0), Some(3.0), Ok("the answer is 2")),
-            (vector(&[]), None, Some(1.0), Err("the query has no answer: no series is there")),
+        let result = |kind: &str, result: Value| json!({"status": "success", "data": {"resultType": kind, "result": result}});
+        let refused = json!({"status": "error", "errorType": "bad_data", "error": "a secret"});
+        let up_to = |max: f64| (None, Some(max));
+        for (status, body, (min, max), wanted) in [
+            (200, vector(&["0.01"]), up_to(0.05), Ok("the answer is 0.01")),
+            (200, vector(&["0.1"]), up_to(0.05), Err("the answer is 0.1, more than 0.05")),
+            (200, vector(&["3"]), (Some(5.0), None), Err("the answer is 3, less than 5")),
+            (200, result("scalar", json!([1, "2"])), (Some(1.0), Some(3.0)), Ok("the answer is 2")),
+            (200, vector(&["+Inf"]), up_to(1.0), Err("the answer is inf, more than 1")),
+            (200, vector(&[]), up_to(1.0), Err("the query has no answer: no series is there")),
             (
+                200,
                 vector(&["1", "2"]),
-                None,
-                Some(1.0),
+                up_to(1.0),
                 Err("the query has 2 answers; aggregate it to one, as with sum()"),
             ),
-            (vector(&["NaN"]), None, Some(1.0), Err("the answer is no number (NaN)")),
-            (vector(&["x"]), None, Some(1.0), Err("it does not answer with a number")),
-            (json!("<html>"), None, Some(1.0), Err("it does not answer as a Prometheus does")),
-            (Value::Null, None, Some(1.0), Err("it does not answer as a Prometheus does")),
+            (200, vector(&["NaN"]), up_to(1.0), Err("the answer is no number (NaN)")),
+            (200, vector(&["x"]), up_to(1.0), Err("it does not answer with a number")),
+            (
+                200,
+                result("matrix", json!([])),
+                up_to(1.0),
+                Err(
+                    "the query answers with a matrix; ask for one number, as with rate() or last_over_time()",
+                ),
+            ),
+            (
+                200,
+                result("tensor", json!([])),
+                up_to(1.0),
+                Err("it answers with something that this release does not know"),
+            ),
+            (
+                400,
+                refused.clone(),
+                up_to(1.0),
+                Err(
+                    "Prometheus does not understand the query (it answers 400); try prometheus.query in its own page, and correct it",
+                ),
+            ),
+            (
+                422,
+                refused.clone(),
+                up_to(1.0),
+                Err(
+                    "Prometheus understands the query and cannot answer it (it answers 422); try prometheus.query in its own page, and correct it",
+                ),
+            ),
+            (
+                503,
+                refused.clone(),
+                up_to(1.0),
+                Err(
+                    "Prometheus gave the query up (it answers 503): it takes too long, or Prometheus is stopping; make it cheaper, as with a recording rule",
+                ),
+            ),
+            (
+                200,
+                refused,
+                up_to(1.0),
+                Err(
+                    "it does not answer as a Prometheus does (it answers 200); look at prometheus.url",
+                ),
+            ),
+            (
+                200,
+                json!("<html>"),
+                up_to(1.0),
+                Err(
+                    "it does not answer as a Prometheus does (it answers 200); look at prometheus.url",
+                ),
+            ),
+            (
+                503,
+                Value::Null,
+                up_to(1.0),
+                Err(
+                    "it does not answer as a Prometheus does (it answers 503); look at prometheus.url",
+                ),
+            ),
         ] {
-            let found = judged(&body, &check(min, max));
-            assert_eq!(found, wanted.map(str::to_owned).map_err(str::to_owned), "{body}");
+            let found = judged(status, &body, &check(min, max));
+            assert_eq!(found, wanted.map(str::to_owned).map_err(str::to_owned), "{status} {body}");
         }
     }
 
