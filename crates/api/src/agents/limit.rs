@@ -1,5 +1,5 @@
 //! How much a host may have written down: what it says of one thing again and again is put off, and then the last of it counts. What
-//! a task came to, and how an instance is in the end, is never lost. What is put off is written in the order in which it began to
+//! a task came to, which a host says once, and how an instance is in the end, is never lost. What is put off is written in the order in which it began to
 //! wait, and nothing new passes it. Pure: times are passed in.
 
 use super::said::Said;
@@ -95,15 +95,7 @@ pub(super) enum Verdict {
 impl Limits {
     /// Takes in what is said.
     pub(super) fn offer(&mut self, said: Said, host: &mut Bucket, now: Instant) -> Verdict {
-        let thing = match said.thing() {
-            Ok(thing) => thing,
-            // The end of a task, which comes once.
-            Err(task) => {
-                let before = self.things.remove(&task).and_then(|entry| entry.waits);
-                self.bytes = self.bytes.saturating_sub(before.map_or(0, |it| it.bytes));
-                return Verdict::Now(said);
-            }
-        };
+        let thing = said.thing();
         if self.things.len() >= THINGS_MAX {
             self.forget(now);
         }
@@ -129,6 +121,12 @@ impl Limits {
             self.due = Some(self.due.map_or(at, |due| due.min(at)));
         }
         Verdict::Later
+    }
+
+    /// The end of a thing is written without being offered: nothing that was said of it before is worth anything any more.
+    pub(super) fn ended(&mut self, thing: &Thing) {
+        let before = self.things.remove(thing).and_then(|entry| entry.waits);
+        self.bytes = self.bytes.saturating_sub(before.map_or(0, |it| it.bytes));
     }
 
     /// When there is something to write.
@@ -241,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_task_is_written_at_once_and_what_it_had_printed_no_more() {
+    fn once_a_task_has_ended_what_it_had_printed_is_written_no_more() {
         let now = Instant::now();
         let (mut limits, mut host) = (Limits::default(), Bucket::default());
         for _ in 0..5 {
@@ -249,8 +247,8 @@ mod tests {
             assert_eq!(limits.offer(said.clone(), &mut host, now), Verdict::Now(said));
         }
         assert_eq!(limits.offer(task(AgentTaskPhase::Running), &mut host, now), Verdict::Later);
-        let end = task(AgentTaskPhase::Failed);
-        assert_eq!(limits.offer(end.clone(), &mut host, now), Verdict::Now(end));
+        limits.ended(&task(AgentTaskPhase::Failed).thing());
+        assert_eq!(limits.bytes, 0);
         assert!(limits.rest().is_empty());
     }
 

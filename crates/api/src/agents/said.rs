@@ -29,16 +29,13 @@ pub(super) enum Said {
 }
 
 impl Said {
-    /// What it is of; as an error, that it is the end of it, after which nothing comes.
-    pub(super) fn thing(&self) -> Result<Thing, Thing> {
+    /// What it is of.
+    pub(super) fn thing(&self) -> Thing {
         match self {
-            Self::Facts(_) => Ok(Thing::Facts),
-            Self::Conditions(_) => Ok(Thing::Conditions),
-            Self::Instance(report) => Ok(Thing::Instance(report.uid.clone())),
-            Self::Task(report) => {
-                let thing = Thing::Task(report.uid.clone());
-                if report.status.ended() { Err(thing) } else { Ok(thing) }
-            }
+            Self::Facts(_) => Thing::Facts,
+            Self::Conditions(_) => Thing::Conditions,
+            Self::Instance(report) => Thing::Instance(report.uid.clone()),
+            Self::Task(report) => Thing::Task(report.uid.clone()),
         }
     }
 }

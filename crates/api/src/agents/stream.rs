@@ -279,7 +279,13 @@ impl Open {
         };
         let ours = |message| End::Ours(Goodbye { message, for_good: false, newest: None });
         let said = said.bounded().map_err(ours)?;
-        let verdict = limits.offer(said, &mut written(session), Instant::now());
+        let verdict = match self.is_end(&said) {
+            true => {
+                limits.ended(&said.thing());
+                Verdict::Now(said)
+            }
+            false => limits.offer(said, &mut written(session), Instant::now()),
+        };
         match verdict {
             Verdict::Now(said) => self.say(session, own, &said).await,
             Verdict::Later => Ok(()),
@@ -287,6 +293,17 @@ impl Open {
                 let message = "it says more than a host has to say; look at what runs there";
                 Err(ours(message.into()))
             }
+        }
+    }
+
+    /// Whether it is the end of a task that the agent was given and that has not ended, as far as is known here: such an end comes
+    /// once, and so it is written at once. Any other is one of the things that a host may say, and takes what they take.
+    fn is_end(&self, said: &Said) -> bool {
+        match said {
+            Said::Task(report) if report.status.ended() => {
+                tasks::is_open(&self.agents.store.world(), &self.agent, report)
+            }
+            _ => false,
         }
     }
 

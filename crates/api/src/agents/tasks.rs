@@ -4,7 +4,7 @@ use super::Agent;
 use jiff::Timestamp;
 use quarterdeck_model::{
     Kind as _, Object, Time,
-    agent::{Secrets, TASKS_MAX, Task},
+    agent::{Secrets, TASKS_MAX, Task, TaskReport},
     kinds::{
         AgentTask, AgentTaskSpec, Secret,
         tool_task::{TOOL_BYTES_MAX, ToolTask},
@@ -33,6 +33,19 @@ pub(super) fn open(world: &World, agent: &Agent) -> Vec<Task> {
         spec: task.spec,
     };
     tasks.into_iter().map(task).collect()
+}
+
+/// Whether what is reported of is a task of an agent that has not ended.
+pub(super) fn is_open(
+    world: &World,
+    agent: &Agent,
+    TaskReport { name, uid, .. }: &TaskReport,
+) -> bool {
+    let task = world.get(AgentTask::info(), &agent.namespace, name);
+    let task = task.filter(|task| task.uid() == uid).and_then(|it| it.decode::<AgentTask>().ok());
+    task.is_some_and(|AgentTask { spec, status, .. }| {
+        spec.machine == agent.name && spec.machine_uid == agent.uid && !status.ended()
+    })
 }
 
 /// In Base64, as they are kept. None beyond what a frame holds: the agent says of what it has not got that it is missing.

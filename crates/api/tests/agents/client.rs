@@ -142,11 +142,16 @@ impl Stream {
 
     /// Asks for the time: the stream is open, and all that was said before was taken in.
     pub(crate) async fn time(&mut self) -> Time {
+        self.time_or_goodbye().await.unwrap_or_else(|goodbye| panic!("{goodbye:?}"))
+    }
+
+    /// The same, of a stream that the plane may have ended.
+    pub(crate) async fn time_or_goodbye(&mut self) -> Result<Time, Goodbye> {
         self.say(&FromAgent::Heartbeat(Heartbeat { usage: None, wants_time: true })).await;
         loop {
             match self.next().await {
-                Some(ToAgent::Time(time)) => return time,
-                Some(ToAgent::Goodbye(goodbye)) => panic!("{goodbye:?}"),
+                Some(ToAgent::Time(time)) => return Ok(time),
+                Some(ToAgent::Goodbye(goodbye)) => return Err(goodbye),
                 Some(_) => {}
                 None => panic!("it has ended"),
             }

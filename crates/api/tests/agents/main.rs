@@ -269,3 +269,26 @@ async fn a_host_that_says_something_else_all_the_time_costs_few_writes_and_nothi
     until(first, "the last of the stream", |it| it["status"]["facts"]["hostname"] == "host-19")
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_makes_up_ends_of_tasks_is_stopped() {
+    let plane = Plane::start().await;
+    let machine = json!({"metadata": {"name": "m"}, "spec": {"preinstalled": true}});
+    plane.must("POST", MACHINES, machine).await;
+    let identity = join(&plane, "m").await;
+    let mut stream = Stream::open(&plane, &identity, hello("one", 1)).await;
+    // More than anything that a host may have to say.
+    const SAID: usize = 5_000;
+    let mut goodbye = None;
+    for number in 0..SAID {
+        stream.say(&progress(&number.to_string(), AgentTaskPhase::Succeeded, number)).await;
+        if number % 50 == 49 {
+            goodbye = stream.time_or_goodbye().await.err();
+        }
+        if goodbye.is_some() {
+            break;
+        }
+    }
+    let goodbye = goodbye.expect("it is stopped");
+    assert!(goodbye.message.contains("more than a host has to say"), "{goodbye:?}");
+}
