@@ -32,12 +32,13 @@ pub(crate) use identity::{Agent, is_agent};
 pub(crate) use join::{join, join_token, renew};
 pub(crate) use sessions::{Hears, Place, Says, Talk, ended};
 pub(crate) use stream::stream;
-pub(crate) use usage::HostUsage;
+pub(crate) use usage::{ASKED_MAX, Asked, Known};
 
 use crate::{
     Audit,
     answer::Answer,
     authorize::{self, Ask, Decision},
+    body,
     identity::Caller,
     path::{AgentCall, ReplicaCall},
     pki::Authority,
@@ -239,7 +240,7 @@ impl Api {
         let agents = self.agents.as_ref().ok_or_else(ApiError::no_such_path)?;
         match call {
             ReplicaCall::Session => agents.session_for_another(request.into_body()).await,
-            ReplicaCall::Usage => Ok(agents.usage_for_another(request.uri().query())),
+            ReplicaCall::Usage => agents.usage_for_another(&body::bytes(request).await?),
         }
     }
 }

@@ -3,9 +3,10 @@
 
 use super::{View, machine_of, schema};
 use crate::{
-    agents::HostUsage,
+    agents::{ASKED_MAX, Asked, Known},
     answer::{self, Answer},
     authorize::Sight,
+    fairness,
     path::Query,
     server::Api,
     status::ApiError,
@@ -13,7 +14,10 @@ use crate::{
 use jiff::Timestamp;
 use quarterdeck_model::{FieldError, KindInfo, KindRef, Object, Scope, Time, agent::Usage};
 use serde_json::{Value, json};
-use std::{collections::HashMap, sync::OnceLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, OnceLock},
+};
 
 /// The group of what is taken.
 pub(crate) const GROUP: &str = "metrics.k8s.io";
@@ -23,9 +27,6 @@ pub(crate) const VERBS: [&str; 2] = ["get", "list"];
 pub(crate) const VERSION: &str = "v1beta1";
 /// Over how long a time it is counted, about: heartbeats and looks at containers are as far apart.
 const WINDOW: &str = "15s";
-
-/// What hosts take, by namespace and name of their Machines.
-type Known = HashMap<(String, String), HostUsage>;
 
 const PODS: &str =
     "PodMetrics is what the containers of a Pod take, as the agent of its Node said last.";
@@ -111,8 +112,8 @@ pub(crate) async fn get(
     let world = api.store.fresh().await?;
     let source = world.get(view.source(), within, of).ok_or_else(unknown)?;
     let shown = view.project(&source).ok_or_else(unknown)?;
-    let (within, machine) = machine(view, &shown);
-    let known = agents.usage(Some(within), Some(machine)).await;
+    let asked = asked(view, std::slice::from_ref(&shown)).pop().ok_or_else(unknown)?;
+    let known = agents.usage_of_one(asked).await;
     let taken = taken(view, &shown, &known).ok_or_else(unknown)?;
     Ok(answer::json(&taken))
 }
@@ -126,11 +127,15 @@ pub(crate) async fn list(
     sight: &Sight,
 ) -> Result<Answer, ApiError> {
     let (meta, shown) = view.found(api, namespace, query, sight).await?;
-    let known = match &api.agents {
-        Some(agents) if !shown.is_empty() => agents.usage(namespace, None).await,
-        _ => Known::new(),
-    };
-    let items: Vec<Value> = shown.iter().filter_map(|it| taken(view, it, &known)).collect();
+    let mut items = Vec::new();
+    if let (Some(agents), false) = (&api.agents, shown.is_empty()) {
+        let others = agents.other_replicas().await;
+        for some in shown.chunks(ASKED_MAX) {
+            let known = agents.usage(&asked(view, some), &others).await;
+            items.extend(some.iter().filter_map(|it| taken(view, it, &known)));
+            fairness::let_others().await;
+        }
+    }
     Ok(answer::json(&json!({
         "kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(),
         "metadata": meta, "items": items,
@@ -145,6 +150,23 @@ fn machine(view: View, shown: &Object) -> (&str, &str) {
     }
 }
 
+/// What has to be known of hosts and instances to tell what those take.
+fn asked(view: View, some: &[Arc<Object>]) -> Vec<Asked> {
+    let mut hosts: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
+    for shown in some {
+        let instances = hosts.entry(machine(view, shown)).or_default();
+        if view == View::Pods {
+            instances.insert(shown.uid().to_owned());
+        }
+    }
+    let asked = |((namespace, machine), instances): ((&str, &str), _)| Asked {
+        namespace: namespace.to_owned(),
+        machine: machine.to_owned(),
+        instances,
+    };
+    hosts.into_iter().map(asked).collect()
+}
+
 /// What one takes; none, if that is not known.
 fn taken(view: View, shown: &Object, known: &Known) -> Option<Value> {
     let (namespace, machine) = machine(view, shown);
@@ -157,7 +179,7 @@ fn taken(view: View, shown: &Object, known: &Known) -> Option<Value> {
         "kind": kind.kind, "apiVersion": kind.api_version(),
         "metadata": {
             "name": shown.name(), "creationTimestamp": Time::seconds(Timestamp::now()).to_string(),
-            "labels": shown.value().pointer("/metadata/labels").cloned().unwrap_or_else(|| json!({})),
+            "labels": shown.labels().collect::<BTreeMap<_, _>>(),
         },
         "timestamp": host.at.to_string(), "window": WINDOW,
     });

@@ -4,10 +4,10 @@ use crate::support::Plane;
 use bytes::Bytes;
 use futures_util::stream;
 use http::Request;
-use http_body_util::{BodyExt as _, StreamBody, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     body::{Frame, Incoming},
-    client::conn::http2,
+    client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use quarterdeck_api::pki::Identity;
@@ -22,12 +22,13 @@ use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair,
     SerialNumber,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     convert::Infallible,
     time::{Duration, SystemTime},
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{net::TcpStream, sync::mpsc, time::timeout};
+use tokio_rustls::client::TlsStream;
 
 /// How long anything may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -78,6 +79,18 @@ pub(crate) fn hello(start: &str, stream: u64) -> Hello {
         start: start.into(),
         hostname: format!("host-{start}"),
     }
+}
+
+/// What is answered to JSON on a connection.
+pub(crate) async fn post(tls: TlsStream<TcpStream>, path: &str, body: String) -> Value {
+    let connection = http1::handshake(TokioIo::new(tls)).await;
+    let (mut requests, connection) = connection.unwrap();
+    tokio::spawn(connection);
+    let request = Request::post(path).header("host", "plane").body(Full::new(Bytes::from(body)));
+    let answer = timeout(DEADLINE, requests.send_request(request.unwrap())).await.unwrap().unwrap();
+    let (status, body) = (answer.status(), answer.into_body().collect().await.unwrap().to_bytes());
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+    serde_json::from_slice(&body).unwrap()
 }
 
 /// A stream.

@@ -16,7 +16,7 @@ mod support;
 use client::{DEADLINE, Stream, hello, join, short};
 use quarterdeck_model::{
     Key, Kind as _, KindRef,
-    agent::{FromAgent, TaskReport},
+    agent::{ContainerUsage, FromAgent, Heartbeat, TaskReport, Usage},
     kinds::{AgentTask, AgentTaskPhase, AgentTaskStatus, Machine, MachineFacts},
     object,
 };
@@ -291,4 +291,66 @@ async fn a_host_that_makes_up_ends_of_tasks_is_stopped() {
     }
     let goodbye = goodbye.expect("it is stopped");
     assert!(goodbye.message.contains("more than a host has to say"), "{goodbye:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_what_hosts_take_only_what_was_asked_for_is_read() {
+    let replicas = Replicas::start().await;
+    let Replicas { first, second, .. } = &replicas;
+    for pod in ["one", "two"] {
+        let made = json!({
+            "metadata": {"name": pod, "labels": {"app": pod}},
+            "spec": {"service": "api", "host": {"kind": "Machine", "name": "m"},
+                "template": {"containers": [{"name": "main", "image": "registry.example.com/a:1"}]}},
+        });
+        let instances = "/apis/services.quarterdeck.dev/v1alpha1/namespaces/default/instances";
+        first.must("POST", instances, made).await;
+    }
+    let pods = "/api/v1/namespaces/default/pods";
+    let one = first.get(&format!("{pods}/one")).await.body;
+    let uid = one["metadata"]["uid"].as_str().unwrap();
+    let identity = join(first, "m").await;
+    let mut stream = Stream::open(first, &identity, hello("one", 1)).await;
+    until(second, "connected", |machine| holds(machine, 1)).await;
+    let usage = Usage { cpu_millis: 250, memory_bytes: 64 << 20 };
+    let container = |uid: &str| ContainerUsage { uid: uid.into(), name: "main".into(), usage };
+    let others = (0..500).map(|it| container(&format!("another-{it}")));
+    stream.say(&FromAgent::Containers(others.chain([container(uid)]).collect())).await;
+    stream.say(&FromAgent::Heartbeat(Heartbeat { usage: Some(usage), wants_time: false })).await;
+    stream.time().await;
+
+    let metrics = "/apis/metrics.k8s.io/v1beta1";
+    let wanted = json!({"cpu": "250m", "memory": "65536Ki"});
+    for plane in [first, second] {
+        let all = plane.get(&format!("{metrics}/pods")).await.body;
+        assert_eq!(
+            all["items"].as_array().map(Vec::len),
+            Some(1),
+            "of two nothing is known: {all:#}"
+        );
+        assert_eq!(all["items"][0]["metadata"]["labels"], json!({"app": "one"}));
+        assert_eq!(all["items"][0]["containers"], json!([{"name": "main", "usage": wanted}]));
+        let none = plane.get(&format!("{metrics}/pods?labelSelector=app%3Dtwo")).await.body;
+        assert_eq!(none["items"], json!([]));
+        let single = plane.get(&format!("{metrics}/namespaces/default/pods/one")).await.body;
+        assert_eq!(single["containers"], all["items"][0]["containers"]);
+        let node = plane.get(&format!("{metrics}/nodes/m.default")).await.body;
+        assert_eq!(node["usage"], wanted, "{node:#}");
+    }
+
+    // What one replica tells another is that and no more.
+    let replica = first
+        .authority
+        .client("system:quarterdeck:replica", &["system:quarterdeck:replicas"])
+        .unwrap();
+    let told = async |instances: Value| {
+        let asked = json!([{"namespace": "default", "machine": "m", "instances": instances},
+            {"namespace": "default", "machine": "none", "instances": []}]);
+        let tls = first.connect_by(Some(&replica), "http/1.1").await;
+        client::post(tls, "/replica/v1alpha1/usage", asked.to_string()).await
+    };
+    let said = told(json!([uid])).await;
+    assert_eq!(said.as_array().map(Vec::len), Some(1), "{said:#}");
+    assert_eq!(said[0]["containers"].as_array().map(Vec::len), Some(1), "{said:#}");
+    assert_eq!(told(json!([])).await[0]["containers"], json!([]));
 }
