@@ -24,7 +24,10 @@ use tracing::{info, warn};
 /// Condition of a site whose machines' agents are heard of; absent while nothing was ever wrong.
 const AGENTS_HEARD: &str = "AgentsHeard";
 
-/// Marks a machine and the instances on it, and tells of it. Instances that somebody else changed meanwhile are [`settle`]d.
+/// Writes in one commit: others get their turn in between.
+pub(super) const WRITES_MAX: usize = 256;
+
+/// Marks a machine, and tells of it. The instances on it follow when they are [`settle`]d.
 pub(super) async fn unreachable(
     objects: &Objects,
     key: &Key,
@@ -41,15 +44,9 @@ pub(super) async fn unreachable(
         "Nothing was heard of its agent since {since}, for longer than {} s; look at its console and its network. What runs on it may run on; it counts as down.",
         deadline.as_secs()
     );
-    // Before the machine: they are marked only if that has not come back.
-    let mut mutations = Vec::new();
-    for instance in on(objects, key) {
-        mutations.extend(unreached(objects, &instance, (key, at), now)?);
-    }
     let said = Condition::new(REACHABLE, ConditionStatus::False, "AgentSilent", &*message, now);
     condition::set(&mut machine.status.conditions, said);
-    mutations.push(objects.put(&machine, Precondition::At(at))?);
-    let outcomes = objects.commit(mutations).await?;
+    let outcomes = objects.commit(vec![objects.put(&machine, Precondition::At(at))?]).await?;
     if !matches!(outcomes.last(), Some(Outcome::Committed(_))) {
         return Ok(());
     }
@@ -94,29 +91,37 @@ fn on(objects: &Objects, machine: &Key) -> Vec<Arc<Object>> {
 }
 
 /// Has the instances on a machine be as it says: unreachable with it, or as they were before. Answers whether they are; what another
-/// changed meanwhile is looked at again.
+/// changed meanwhile is looked at again. One that cannot be read holds up none of the others.
 pub(super) async fn settle(objects: &Objects, key: &Key) -> Result<bool, EngineError> {
     let now = objects.now();
     let Some((at, machine)) = objects.read::<Machine>(&key.namespace, &key.name)? else {
         return Ok(true);
     };
     let connected = machine.status.agent.as_ref().is_some_and(AgentStatus::is_connected);
-    let mut mutations = Vec::new();
-    for object in on(objects, key) {
-        mutations.extend(if connected {
-            restored(objects, &object, (key, at), now)?
-        } else if is_marked(&machine) {
-            unreached(objects, &object, (key, at), now)?
-        } else {
-            None
-        });
+    let marked = is_marked(&machine);
+    let mut settled = true;
+    for some in on(objects, key).chunks(WRITES_MAX) {
+        let mut mutations = Vec::new();
+        for object in some {
+            let change = match (connected, marked) {
+                (true, _) => restored(objects, object, (key, at), now),
+                (false, true) => unreached(objects, object, (key, at), now),
+                (false, false) => Ok(None),
+            };
+            match change {
+                Ok(change) => mutations.extend(change),
+                Err(error) => {
+                    warn!(instance = %object.key, machine = %key, %error, "an instance cannot be read, and does not follow its machine; write it anew, or update this replica");
+                }
+            }
+        }
+        if !mutations.is_empty() {
+            // Another look shows whether all is as it should.
+            settled = false;
+            objects.commit(mutations).await?;
+        }
     }
-    if mutations.is_empty() {
-        return Ok(true);
-    }
-    // Another look shows whether all is as it should.
-    objects.commit(mutations).await?;
-    Ok(false)
+    Ok(settled)
 }
 
 /// Whether a machine is marked as silent.
@@ -344,6 +349,7 @@ mod tests {
     async fn instances_follow_their_machine_though_others_write_them() {
         let plane = Plane::start().await;
         unreachable(&plane.objects, &machine(), SignedDuration::from_secs(40)).await.unwrap();
+        plane.settled().await;
         assert_eq!(plane.phases(), ["Unreachable", "Unreachable"]);
         // As if another had been there first: its mark was lost.
         let spec = json!({"service": "s", "host": {"kind": "Machine", "name": "m"}});
@@ -379,5 +385,39 @@ mod tests {
         }
         unreachable(&plane.objects, &machine(), SignedDuration::ZERO).await.unwrap();
         assert_eq!(plane.phases(), ["Ready", "Ready"]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_holds_up_no_other_of_its_machine() {
+        let plane = Plane::start().await;
+        let spec = json!({"service": "s", "host": {"kind": "Machine", "name": "m"}});
+        // As a later release may have written it.
+        let broken = json!({"spec": spec, "status": {"phase": "Ready", "startedAt": 7}});
+        plane.write(&instance("none"), broken).await;
+        assert!(plane.objects.read::<Instance>("a", "none").is_err());
+        unreachable(&plane.objects, &machine(), SignedDuration::from_secs(40)).await.unwrap();
+        let marked = plane.objects.read::<Machine>("a", "m").unwrap().unwrap().1;
+        assert!(is_marked(&marked));
+        plane.settled().await;
+        assert_eq!(plane.phases(), ["Unreachable", "Unreachable"]);
+        plane.agent(true).await;
+        plane.settled().await;
+        assert_eq!(plane.phases(), ["Ready", "Ready"]);
+    }
+
+    #[tokio::test]
+    async fn many_instances_of_a_machine_are_written_in_pieces() {
+        let plane = Plane::start().await;
+        let spec = json!({"service": "s", "host": {"kind": "Machine", "name": "m"}});
+        let count = WRITES_MAX + 10;
+        for number in 0..count {
+            let value = json!({"spec": spec, "status": {"phase": "Ready"}});
+            plane.write(&instance(&format!("more-{number}")), value).await;
+        }
+        unreachable(&plane.objects, &machine(), SignedDuration::from_secs(40)).await.unwrap();
+        plane.settled().await;
+        let world = plane.objects.store().world();
+        let found = world.with_fields(Instance::info(), "status.phase=Unreachable");
+        assert_eq!(found.len(), count + 2);
     }
 }

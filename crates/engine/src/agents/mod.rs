@@ -188,6 +188,7 @@ impl Keeper {
         for (key, verdict) in self.silence.due(now, MARK_MAX) {
             if verdict == Verdict::Unreachable {
                 said(marks::unreachable(&self.objects, &key, self.deadline).await);
+                self.unsettled.insert(key);
             }
         }
     }

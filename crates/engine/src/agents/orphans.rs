@@ -2,7 +2,7 @@
 //! lease; when one has been gone for long enough that its agents have found another, those that have not are written down as silent.
 //! Whose streams are whose is brought along with what machines say, so that it does not matter when a process died.
 
-use super::listening::Listening;
+use super::{listening::Listening, marks::WRITES_MAX};
 use crate::objects::{EngineError, Objects};
 use jiff::{SignedDuration, Timestamp};
 use quarterdeck_model::{
@@ -11,12 +11,12 @@ use quarterdeck_model::{
     condition,
     kinds::{Machine, machine_agent::AGENT_CONNECTED},
 };
-use quarterdeck_store::Precondition;
+use quarterdeck_store::{Mutation, Precondition};
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
-use tracing::info;
+use tracing::{info, warn};
 
 /// Processes that hold streams, as far as machines say.
 #[derive(Default)]
@@ -91,43 +91,61 @@ impl Orphans {
     }
 }
 
+/// In pieces: a replica may have held a hundred thousand streams. A machine that cannot be read holds up none of the others.
 async fn write_down(
     objects: &Objects,
     live: &HashSet<&str>,
     left: Vec<Key>,
 ) -> Result<(), EngineError> {
-    let now = objects.now();
-    let mut mutations = Vec::new();
-    for key in left {
-        let Some((at, mut machine)) = objects.read::<Machine>(&key.namespace, &key.name)? else {
-            continue;
-        };
-        let agent = machine.status.agent.as_mut().filter(|agent| agent.is_connected());
-        let Some(agent) = agent else { continue };
-        // It may have come to another a moment ago.
-        if live.contains(process(agent.session.as_deref().unwrap_or_default())) {
+    for some in left.chunks(WRITES_MAX) {
+        let mut mutations = Vec::new();
+        for key in some {
+            match lost(objects, live, key) {
+                Ok(lost) => mutations.extend(lost),
+                Err(error) => {
+                    warn!(machine = %key, %error, "that its agent did not come back cannot be written; write it anew, or update this replica");
+                }
+            }
+        }
+        if mutations.is_empty() {
             continue;
         }
-        agent.disconnected_since = Some(Time::new(now.timestamp()));
-        let message = "The replica that held its agent's stream is gone, and the agent has not come to another.";
-        let said =
-            Condition::new(AGENT_CONNECTED, ConditionStatus::False, "ReplicaLost", message, now);
-        condition::set(&mut machine.status.conditions, said);
-        mutations.push(objects.put(&machine, Precondition::At(at))?);
+        info!(machines = mutations.len(), "agents did not come back from a replica that is gone");
+        // Whoever came meanwhile wrote that it did; what was not written otherwise is looked at again.
+        objects.commit(mutations).await?;
     }
-    if mutations.is_empty() {
-        return Ok(());
-    }
-    info!(machines = mutations.len(), "agents did not come back from a replica that is gone");
-    // Whoever came meanwhile wrote that it did; what was not written otherwise is looked at again.
-    objects.commit(mutations).await?;
     Ok(())
+}
+
+/// What is to be written of a machine whose agent did not come back.
+fn lost(
+    objects: &Objects,
+    live: &HashSet<&str>,
+    key: &Key,
+) -> Result<Option<Mutation>, EngineError> {
+    let now = objects.now();
+    let found = objects.read::<Machine>(&key.namespace, &key.name)?;
+    let Some((at, mut machine)) = found else { return Ok(None) };
+    let agent = machine.status.agent.as_mut().filter(|agent| agent.is_connected());
+    let Some(agent) = agent else { return Ok(None) };
+    // It may have come to another a moment ago.
+    if live.contains(process(agent.session.as_deref().unwrap_or_default())) {
+        return Ok(None);
+    }
+    agent.disconnected_since = Some(Time::new(now.timestamp()));
+    let message =
+        "The replica that held its agent's stream is gone, and the agent has not come to another.";
+    let said = Condition::new(AGENT_CONNECTED, ConditionStatus::False, "ReplicaLost", message, now);
+    condition::set(&mut machine.status.conditions, said);
+    objects.put(&machine, Precondition::At(at)).map(Some)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quarterdeck_model::Kind as _;
+    use quarterdeck_model::{Kind as _, object};
+    use quarterdeck_store::{Sqlite, Store};
+    use serde_json::json;
 
     #[test]
     fn what_a_process_left_is_found_whenever_it_died() {
@@ -161,5 +179,37 @@ mod tests {
         assert!(orphans.streams.is_empty() && orphans.holders.is_empty());
         left(&mut orphans, &[], 170);
         assert!(orphans.gone.is_empty());
+    }
+
+    #[tokio::test]
+    async fn all_that_a_dead_replica_left_is_written_but_for_what_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let store =
+            Arc::new(Store::open(Arc::new(Sqlite::open(folder.path()).unwrap())).await.unwrap());
+        let objects = Objects::for_test(store, Arc::new(Timestamp::now)).await;
+        let count = WRITES_MAX + 10;
+        let keys: Vec<Key> =
+            (0..count).map(|it| Key::new(Machine::info(), "a", &format!("m{it:04}"))).collect();
+        let write = |(number, key): (usize, &Key)| {
+            // As a later release may have written it.
+            let phase = if number == 3 { json!(7) } else { json!("Running") };
+            let value = json!({
+                "metadata": {"name": &*key.name, "namespace": "a", "uid": &*key.name},
+                "spec": {"preinstalled": true},
+                "status": {"phase": phase, "agent": {"session": "p/1"}},
+            });
+            let body = object::encode(Machine::info(), &value);
+            objects.put_body(key.clone(), body, Precondition::None)
+        };
+        objects.commit(keys.iter().enumerate().map(write).collect()).await.unwrap();
+        write_down(&objects, &HashSet::new(), keys.clone()).await.unwrap();
+        let connected = |key: &&Key| {
+            let machine = objects.read::<Machine>("a", &key.name).ok().flatten();
+            machine.is_none_or(|(_, machine)| {
+                machine.status.agent.is_some_and(|agent| agent.is_connected())
+            })
+        };
+        let left: Vec<&Key> = keys.iter().filter(connected).collect();
+        assert_eq!(left, [&keys[3]], "all but the one that cannot be read");
     }
 }
