@@ -138,6 +138,13 @@ impl Clusters {
         }
         self.checked.forget(&part_key(cluster, workload));
     }
+
+    /// A cluster that is there no more. Of a namespace without clusters nothing has to be known.
+    fn forget_cluster(&self, cluster: &Key) {
+        let mut watched = locked(&self.watched);
+        watched.remove(cluster);
+        keep_machines(&mut locked(&self.machines), &watched);
+    }
 }
 
 impl Controller for Clusters {
@@ -207,7 +214,11 @@ impl Controller for Clusters {
     }
 
     fn forget(&self, ours: &dyn Fn(&Key) -> bool) {
-        locked(&self.watched).retain(|cluster, _| ours(cluster));
+        {
+            let mut watched = locked(&self.watched);
+            watched.retain(|cluster, _| ours(cluster));
+            keep_machines(&mut locked(&self.machines), &watched);
+        }
         self.checked.forget_unless(|part| ours(&cluster_of(part)));
     }
 
@@ -241,7 +252,7 @@ impl Clusters {
     ) -> Result<Option<Duration>, EngineError> {
         let world = objects.store().fresh().await?;
         let Some(object) = world.get(Cluster::info(), &key.namespace, &key.name) else {
-            locked(&self.watched).remove(key);
+            self.forget_cluster(key);
             return Ok(None);
         };
         let cluster: Cluster = decode(&object)?;
@@ -393,6 +404,11 @@ impl Clusters {
         }
         links
     }
+}
+
+/// Keeps what is known of machines in namespaces that have clusters.
+fn keep_machines(machines: &mut HashMap<String, MachinesOf>, watched: &HashMap<Key, Watched>) {
+    machines.retain(|namespace, _| watched.keys().any(|cluster| *cluster.namespace == **namespace));
 }
 
 /// The Site that a cluster names, if there is none of that name.

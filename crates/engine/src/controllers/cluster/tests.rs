@@ -1,11 +1,16 @@
 //! What is decided about clusters and the parts of workloads in them, without a cluster.
 
 use super::{
+    Clusters, cluster_key,
     instances::{self, Changes, Pods},
+    locked,
+    machines::MachinesOf,
     say::{self, Seen, Trouble},
     take::{Candidate, Taking, take},
     turn::revision_here,
+    watched::Watched,
 };
+use crate::{controllers::Controller as _, objects::Objects};
 use quarterdeck_clusters::{
     Heard,
     node::{Link, Node},
@@ -18,6 +23,8 @@ use quarterdeck_model::{
         SecretReference, Workload, cluster::NODES_SHOWN_MAX,
     },
 };
+use quarterdeck_providers::http::Reach;
+use quarterdeck_store::{Sqlite, Store};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -298,4 +305,31 @@ fn instances_of_a_cluster_that_is_away_are_unreachable_since_then() {
     let later = Time::new(now().timestamp() + Duration::from_secs(60));
     let other = instances::unreachable(&away, "still nobody", later).unwrap();
     assert_eq!(other.phase_since, away.phase_since);
+}
+
+#[tokio::test]
+async fn nothing_is_kept_of_the_machines_of_a_namespace_without_clusters() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Arc::new(Sqlite::open(folder.path()).unwrap())).await.unwrap();
+    let store = Arc::new(store);
+    let objects = Objects::for_test(store.clone(), Arc::new(jiff::Timestamp::now)).await;
+    let clusters = Clusters::new(store.clone(), Reach::Network);
+    let of = |namespace: &str, name: &str| cluster_key(namespace, name);
+    for (namespace, name) in [("shop", "a"), ("shop", "b"), ("other", "a"), ("third", "a")] {
+        locked(&clusters.watched).insert(of(namespace, name), Watched::new());
+        let machines = MachinesOf::read(&store.world(), namespace);
+        locked(&clusters.machines).insert(namespace.to_owned(), machines);
+    }
+    let known = || {
+        let mut known: Vec<String> = locked(&clusters.machines).keys().cloned().collect();
+        known.sort_unstable();
+        known
+    };
+    clusters.reconcile(&objects, &of("shop", "a")).await.unwrap();
+    assert_eq!(known(), ["other", "shop", "third"], "another cluster of it is there");
+    clusters.reconcile(&objects, &of("shop", "b")).await.unwrap();
+    assert_eq!(known(), ["other", "third"]);
+    // As when its shard comes to be another replica's.
+    clusters.forget(&|cluster| *cluster.namespace == *"other");
+    assert_eq!(known(), ["other"]);
 }
