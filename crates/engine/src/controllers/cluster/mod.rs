@@ -16,6 +16,7 @@ mod part;
 mod say;
 mod take;
 mod turn;
+mod turns;
 mod watched;
 
 use super::{Controller, garbage};
@@ -41,6 +42,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+use turns::Turns;
 use watched::{Told, Watched};
 
 /// The kind of keys of parts: `CLUSTER/WORKLOAD`, in the namespace of both.
@@ -60,6 +62,7 @@ pub(crate) struct Clusters {
     /// The workloads that are in a cluster, or are to be, by the Cluster.
     parts: Mutex<HashMap<Key, BTreeSet<String>>>,
     checked: drift::Checks,
+    turns: Turns,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -93,14 +96,20 @@ fn clusters_of(workload: &Workload) -> BTreeSet<String> {
 
 impl Clusters {
     pub(crate) fn new(store: Arc<Store>, reach: Reach) -> Self {
+        let told = Arc::<Told>::default();
+        let turns = Turns::new({
+            let told = told.clone();
+            move |part| told.tell(part)
+        });
         Self {
             store,
             reach,
-            told: Arc::default(),
+            told,
             watched: Mutex::default(),
             machines: Mutex::default(),
             parts: Mutex::default(),
             checked: drift::Checks::default(),
+            turns,
         }
     }
 
@@ -136,7 +145,9 @@ impl Clusters {
                 parts.remove(cluster);
             }
         }
-        self.checked.forget(&part_key(cluster, workload));
+        let part = part_key(cluster, workload);
+        self.checked.forget(&part);
+        self.turns.leave(cluster, &part);
     }
 
     /// A cluster that is there no more. Of a namespace without clusters nothing has to be known.

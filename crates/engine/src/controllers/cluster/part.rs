@@ -11,6 +11,7 @@ use super::{
     entries::write_down,
     instances, locked, part_key, say,
     turn::revision_here,
+    turns::Turn,
 };
 use crate::{
     controllers::owned_by,
@@ -37,7 +38,6 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::OwnedSemaphorePermit;
 
 /// Pods beside those of two revisions that are written down: some end, fail and are made again.
 const PODS_BESIDE: usize = 100;
@@ -93,7 +93,7 @@ pub(super) struct There {
     live: Option<Arc<Deployment>>,
     links: Arc<BTreeMap<String, Link>>,
     /// Given back when the look is over.
-    _turn: OwnedSemaphorePermit,
+    _turn: Turn,
 }
 
 /// What there is of the connection.
@@ -101,7 +101,7 @@ enum Seen {
     There(There),
     /// Not all of it has come.
     NotYet,
-    /// Others are looked at in this cluster.
+    /// Others are looked at in this cluster, or wait for longer.
     Busy,
 }
 
@@ -182,7 +182,8 @@ impl Look<'_> {
         let there = match self.there() {
             Seen::There(there) => Some(there),
             Seen::NotYet => None,
-            Seen::Busy => return Ok(Some(GATHER)),
+            // It is told when it is next.
+            Seen::Busy => return Ok(Some(LOOK_AGAIN)),
         };
         let Some(there) = there else {
             // All of it is listed in a moment; what was written down before that stays.
@@ -246,9 +247,10 @@ impl Look<'_> {
         let (Some(mut pods), Some(live)) = (place.pods(name), place.deployment(name)) else {
             return Seen::NotYet;
         };
-        let Ok(turn) = watched.turns.clone().try_acquire_owned() else { return Seen::Busy };
+        let links = watched.links.clone();
+        let Some(turn) = self.clusters.turns.take(self.key, &self.part) else { return Seen::Busy };
         pods.retain(|_, pod| *pod.cluster == *self.key.name);
-        Seen::There(There { place, pods, live, links: watched.links.clone(), _turn: turn })
+        Seen::There(There { place, pods, live, links, _turn: turn })
     }
 
     /// Holds the workload and the cluster while one is in the other. Answers whether something was written.

@@ -8,10 +8,7 @@ use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
-use tokio::sync::{Notify, Semaphore};
-
-/// Parts that are looked at in a cluster at once: what one that answers slowly takes of the workers that all clusters share.
-const LOOKS_MAX: usize = 4;
+use tokio::sync::Notify;
 
 /// A cluster that is looked after.
 pub(super) struct Watched {
@@ -23,8 +20,6 @@ pub(super) struct Watched {
     pub(super) trouble: Option<Trouble>,
     /// Which machine each node is.
     pub(super) links: Arc<BTreeMap<String, Link>>,
-    /// Turns to look at parts in it.
-    pub(super) turns: Arc<Semaphore>,
     /// When it was heard of last through connections that are there no more; before it was, when it began.
     before: Instant,
 }
@@ -36,7 +31,6 @@ impl Watched {
             opened_with: None,
             trouble: None,
             links: Arc::default(),
-            turns: Arc::new(Semaphore::new(LOOKS_MAX)),
             before: Instant::now(),
         }
     }
