@@ -21,7 +21,7 @@ use k8s_openapi::api::{
     core::v1::{self, Namespace},
 };
 use kube::{
-    Api, Client, Resource,
+    Api, Client, Config, Resource,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
     client::{Body, ClientBuilder, ConfigExt as _},
     runtime::{
@@ -29,7 +29,7 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
-use quarterdeck_providers::http::Resolver;
+use quarterdeck_providers::http::{Reach, Resolver};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
@@ -89,7 +89,7 @@ impl Place {
         namespace: &str,
         tell: impl Fn(News) + Send + Sync + 'static,
     ) -> Result<Self, ClusterError> {
-        let client = client(credentials)?;
+        let client = client(&credentials.config, credentials.reach)?;
         let seen = Arc::<Seen>::default();
         let mut work = JoinSet::new();
         let looked_after = LookedAfter {
@@ -204,9 +204,8 @@ impl Place {
     }
 }
 
-fn client(credentials: &Credentials) -> Result<Client, ClusterError> {
-    let Credentials { config, reach, .. } = credentials;
-    let mut connector = HttpConnector::new_with_resolver(Resolver::of(*reach));
+fn client(config: &Config, reach: Reach) -> Result<Client, ClusterError> {
+    let mut connector = HttpConnector::new_with_resolver(Resolver::of(reach));
     connector.enforce_http(false);
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
     let connector = config.rustls_https_connector_with_connector(connector)?;
@@ -332,5 +331,48 @@ async fn follow<W: Watched>(
                 seen.fails(W::OF, &error.to_string());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    /// A cluster that answers everything with an empty list of so many bytes.
+    async fn answering(bytes: usize) -> Client {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let _ = stream.read(&mut [0; 4096]).await;
+                    let (begin, end) = (r#"{"metadata":{"continue":""#, r#""},"items":[]}"#);
+                    let filler = vec![b'a'; bytes - begin.len() - end.len()];
+                    let head = format!(
+                        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {bytes}\r\n\r\n{begin}"
+                    );
+                    for part in [head.as_bytes(), &filler, end.as_bytes()] {
+                        // Who takes no more is gone.
+                        let _ = stream.write_all(part).await;
+                    }
+                });
+            }
+        });
+        client(&Config::new(url.parse().unwrap()), Reach::NetworkAndLoopback).unwrap()
+    }
+
+    #[tokio::test]
+    async fn no_answer_is_larger_than_what_may_be_held() {
+        let ask = async |bytes| {
+            let api: Api<Deployment> = Api::namespaced(answering(bytes).await, "shop");
+            within(api.list(&ListParams::default())).await
+        };
+        assert!(ask(1 << 20).await.unwrap().items.is_empty());
+        let error = ask(ANSWER_BYTES_MAX + 1).await.unwrap_err().to_string();
+        assert!(error.contains("length limit exceeded"), "{error}");
     }
 }
