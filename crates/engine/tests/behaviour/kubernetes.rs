@@ -159,6 +159,12 @@ async fn a_workload_lives_in_a_cluster() {
     // Its namespace is made there, and pods come to be instances that count.
     workload(&plane, 3, &["eu1"]).await;
     stable(&plane, 1, 3).await;
+    // That something may be there is written before it is.
+    let kind = Workload::info().resource_name();
+    let versions = plane.disk.versions(|key| key.kind == kind);
+    let mut reasons =
+        versions.iter().filter_map(|it| it["status"]["clusters"][0]["reason"].as_str());
+    assert_eq!(reasons.find(|it| *it != "NotConnected"), Some("Begins"));
     for instance in instances(&plane) {
         let status = &instance.status;
         assert_eq!(status.machine.as_deref(), Some("m-1"), "{instance:?}");
