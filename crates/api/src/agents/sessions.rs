@@ -289,6 +289,13 @@ impl Hears {
 }
 
 impl Says {
+    /// One for a test, and what is heard of it.
+    #[cfg(test)]
+    pub(crate) fn for_test() -> (Self, mpsc::Receiver<Bytes>) {
+        let (says, heard) = mpsc::channel(WAITING_MAX);
+        (Self(says), heard)
+    }
+
     /// Says a piece, once there is room for it.
     ///
     /// # Errors

@@ -170,11 +170,9 @@ async fn serve(
             to.send(message(first, &[])).await?;
             tokio::select! {
                 end = hand_out(&mut hears, &mut to) => end?,
-                left = hand_in(&mut from, &says) => match left {
-                    Left::Client => return Ok(()),
-                    Left::Command => {
-                        SessionEnd::Failed("what is said to it does not reach it any more".into())
-                    }
+                left = hand_in(&mut from, &says) => match left.end() {
+                    Some(end) => end,
+                    None => return Ok(()),
                 },
                 why = lasting.over() => SessionEnd::Failed(why.into()),
             }
@@ -191,9 +189,18 @@ async fn serve(
 }
 
 /// Who is gone.
+#[derive(Debug)]
 enum Left {
     Client,
     Command,
+}
+
+impl Left {
+    /// What the client is told, if it is there.
+    fn end(self) -> Option<SessionEnd> {
+        let unheard = || SessionEnd::Failed("what is said to it does not reach it any more".into());
+        matches!(self, Self::Command).then(unheard)
+    }
 }
 
 /// What the command says goes to the client, until it has ended.
@@ -336,6 +343,24 @@ mod tests {
         for wrong in ["", "stdout=true", "command=ls", &"command=a&".repeat(1_001)] {
             assert_eq!(parse(wrong).unwrap_err().reason, "BadRequest", "{wrong}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_says_something_to_a_command_that_is_gone_is_told() {
+        let all = [Message::Binary(Bytes::from_static(b"\0in")), Message::Ping(Bytes::new())];
+        let said = || futures_util::stream::iter(all.clone().map(Ok));
+        let (says, mut heard) = Says::for_test();
+        let left = hand_in(&mut said(), &says).await;
+        assert!(left.end().is_none(), "the client is gone first");
+        let piece = heard.recv().await.unwrap();
+        assert_eq!(piece, quarterdeck_model::agent::session::piece(Channel::Stdin, b"in"));
+        drop(heard);
+        // What the command still says, and how it ends, has a while to come.
+        let begun = tokio::time::Instant::now();
+        let left = hand_in(&mut said(), &says).await;
+        assert_eq!(begun.elapsed(), UNHEARD);
+        let Some(SessionEnd::Failed(why)) = left.end() else { panic!("it failed") };
+        assert_eq!(why, "what is said to it does not reach it any more");
     }
 
     #[test]
