@@ -27,6 +27,7 @@ mod pause;
 mod probing;
 mod reports;
 mod seen;
+mod session;
 mod settings;
 mod status;
 mod talk;

@@ -4,6 +4,7 @@ use super::{
     ExecOptions, Host, LogOptions, engine,
     error::ContainersError,
     seen::{Seen, SeenContainer, SeenState},
+    session,
 };
 use bollard::{
     container::LogOutput,
@@ -12,9 +13,8 @@ use bollard::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, future};
-use rustix::process::{Pid, Signal, kill_process};
 use std::{pin, sync::Arc, time::Duration};
-use tokio::{io::AsyncWrite, time::sleep};
+use tokio::io::AsyncWrite;
 
 /// What a command has to end once nobody listens.
 const HANG_UP: Duration = Duration::from_secs(5);
@@ -77,23 +77,15 @@ impl ExecControl {
         resized.map_err(|error| engine.told(error))
     }
 
-    /// Has it end, now that nobody listens: the engine itself lets it go on. Its container's own process is never meant,
-    /// and where the engine counts processes in a namespace of its own nothing is done.
+    /// Has it end with all that it has started, now that nobody listens: the engine itself lets them go on. Its container's own
+    /// processes are never meant, and where the engine counts processes in a namespace of its own nothing is done.
     pub async fn hang_up(&self) {
-        for (signal, wait) in [(Signal::HUP, HANG_UP), (Signal::KILL, Duration::ZERO)] {
-            let Ok(client) = self.host.engine.client().await else { return };
-            let Ok(seen) = client.inspect_exec(&self.id).await else { return };
-            let pid = seen.pid.filter(|_| seen.running == Some(true));
-            let pid = pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-            let (Some(pid), Some(container)) = (pid, seen.container_id) else { return };
-            let path = format!("/proc/{}/cgroup", pid.as_raw_nonzero());
-            // It may be the number of another process here.
-            if !std::fs::read_to_string(path).is_ok_and(|groups| groups.contains(&container)) {
-                return;
-            }
-            let _ = kill_process(pid, signal);
-            sleep(wait).await;
-        }
+        let Ok(client) = self.host.engine.client().await else { return };
+        let Ok(seen) = client.inspect_exec(&self.id).await else { return };
+        let pid = seen.pid.filter(|_| seen.running == Some(true));
+        let pid = pid.and_then(|pid| i32::try_from(pid).ok());
+        let (Some(pid), Some(container)) = (pid, seen.container_id) else { return };
+        session::end(pid, &container, HANG_UP).await;
     }
 
     /// What it ended with, once its output has ended.
