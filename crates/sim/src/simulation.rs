@@ -1,7 +1,7 @@
 //! The machines of one seed: the way in for whoever sets up a plane, and the hooks of tests.
 
 use crate::{
-    actions,
+    actions::{self, config::Converged},
     addresses::Addresses,
     faults::{ByHand, Fault, Troubles},
     fleet::Fleet,
@@ -52,6 +52,8 @@ pub(crate) struct Machines {
     /// Where there are machines; at any address when nothing is said.
     fleet: Option<Addresses>,
     began: Instant,
+    /// What configuration tools have brought machines to.
+    pub(crate) converged: Arc<Converged>,
     /// Who looks at every effect.
     pub(crate) witness: OnceLock<Witness>,
 }
@@ -83,6 +85,7 @@ impl Simulation {
             cuts: States::default(),
             fleet,
             began: Instant::now(),
+            converged: Arc::default(),
             witness: OnceLock::new(),
         }))
     }

@@ -11,10 +11,10 @@
 mod support;
 
 use quarterdeck_model::kinds::ServerPhase;
-use quarterdeck_providers::{Effect, Providers, Reason, http::Reach};
+use quarterdeck_providers::{ActionContext, Effect, Providers, Reason, http::Reach};
 use quarterdeck_sim::{Cause, Fault, Latency};
 use serde_json::{Value, json};
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 use support::{Machines, REAL};
 use tokio::{task::JoinSet, time::Instant};
 
@@ -29,8 +29,12 @@ fn a_twin_says_of_itself_what_the_real_action_says() {
         "agent.file",
         "agent.reboot",
         "agent.service",
+        "ansible.check",
+        "ansible.playbook",
         "boot.next",
         "boot.order",
+        "chef.check",
+        "chef.converge",
         "credentials.apply",
         "credentials.generate",
         "disk.erase",
@@ -45,6 +49,8 @@ fn a_twin_says_of_itself_what_the_real_action_says() {
         "os.updates",
         "power.reset",
         "power.set",
+        "salt.apply",
+        "salt.check",
     ];
     assert_eq!(names, wanted);
     for twin in &twins {
@@ -58,6 +64,59 @@ fn a_twin_says_of_itself_what_the_real_action_says() {
         signatures.into_iter().map(|signature| signature.name).collect()
     };
     assert_eq!(names(both.signatures()), names(real.catalog().signatures()));
+}
+
+/// A step that follows a check, and one that looks whether all is as it should, come to their ends as with the real tools.
+#[tokio::test(start_paused = true)]
+async fn configuration_tools_change_a_machine_once_and_find_that_it_is_so() {
+    let machines = Machines::one();
+    let file = |name: &str| json!({name: "text"});
+    for (check, change, host, mut input) in [
+        (
+            "ansible.check",
+            "ansible.playbook",
+            "m",
+            json!({"playbook": "a.yml", "files": file("a.yml")}),
+        ),
+        ("salt.check", "salt.apply", "local", json!({"states": ["web"], "files": file("web.sls")})),
+        ("chef.check", "chef.converge", "m", json!({"runList": ["recipe[web]"]})),
+    ] {
+        let call = async |action: &str, uid: &str, key: &str, input: &Value| {
+            let machine = json!({
+                "apiVersion": "compute.quarterdeck.dev/v1alpha1", "kind": "Machine",
+                "metadata": {"name": "m", "namespace": "shop", "uid": uid}, "spec": {},
+            });
+            let context = ActionContext {
+                target: Some(Arc::new(machine)),
+                ..machines.context(0, &format!("{action}/{key}"), 1)
+            };
+            machines.catalog.perform(action, input.clone(), &context).await
+        };
+        let changed = async |action: &str, uid: &str, key: &str, input: &Value| {
+            let output = call(action, uid, key, input).await.unwrap().output;
+            assert_eq!(output["check"], action == check);
+            assert_eq!(output["hosts"][0]["host"], host, "{output:#}");
+            output["changed"].clone()
+        };
+        assert_eq!(changed(check, "u", "one", &input).await, true);
+        let began = Instant::now();
+        assert_eq!(changed(change, "u", "one", &input).await, true);
+        assert!(began.elapsed() > Duration::from_secs(30), "it takes its time");
+        assert_eq!(
+            changed(change, "u", "one", &input).await,
+            true,
+            "the same task was not done twice"
+        );
+        assert_eq!(changed(check, "u", "two", &input).await, false);
+        assert_eq!(changed(change, "u", "two", &input).await, false);
+        assert_eq!(changed(check, "another", "one", &input).await, true);
+        // Who asks for something else is another matter, and what is wrong is refused as by the real one.
+        input["files"] = json!({"b": "other"});
+        assert_eq!(changed(check, "u", "one", &input).await, true);
+        input["fileSecrets"] = json!(["none"]);
+        let refused = call(change, "u", "three", &input).await.unwrap_err();
+        assert!(refused.to_string().contains("Secret shop/none does not exist"), "{refused}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 
 mod agent;
 pub(crate) mod boot;
+pub(crate) mod config;
 mod credentials;
 mod disk;
 mod firmware;
@@ -79,6 +80,7 @@ pub(crate) fn add(simulation: &Simulation, catalog: &mut Catalog) {
     add_twins(simulation, catalog);
     catalog.add(twin::<HostWait>(simulation));
     agent::add(simulation, catalog);
+    config::add(simulation, catalog);
 }
 
 fn add_twins(simulation: &Simulation, catalog: &mut Catalog) {
@@ -107,6 +109,7 @@ pub(crate) fn add_beside(simulation: &Simulation, catalog: &mut Catalog, bmcs: b
     let mut twins = Catalog::new();
     twins.add(twin::<HostWait>(simulation));
     agent::add(simulation, &mut twins);
+    config::add(simulation, &mut twins);
     if !bmcs {
         add_twins(simulation, &mut twins);
     }
