@@ -13,7 +13,7 @@ use quarterdeck_model::{
 };
 use quarterdeck_store::{Store, World};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -24,6 +24,8 @@ pub(super) struct Rooms {
     at: Option<Revision>,
     fleets: HashMap<Arc<str>, Fleet>,
     machines: HashMap<Key, Standing>,
+    /// The machines of each rack.
+    in_racks: HashMap<String, BTreeSet<Key>>,
     /// Machines there are in each rack and site, and how many of them are silent.
     silence: HashMap<String, (u32, u32)>,
     rates: HashMap<String, Rate>,
@@ -57,6 +59,7 @@ impl Rooms {
             at: None,
             fleets: HashMap::new(),
             machines: HashMap::new(),
+            in_racks: HashMap::new(),
             silence: HashMap::new(),
             rates: HashMap::new(),
             makes_room: BTreeMap::new(),
@@ -131,20 +134,12 @@ impl Rooms {
                 self.note_machine(world, &machine);
             }
         } else if kind == Rack::info() {
-            let rack = object.name();
-            let servers = world.with_fields(Server::info(), &format!("spec.location.rack={rack}"));
-            for server in servers {
-                self.note(world, &server);
-            }
-            // Machines without a server say themselves where they are; nobody has an index of that.
-            let says = |it: &&Arc<Object>| {
-                it.field("status.server").is_none_or(str::is_empty)
-                    && self.machines.get(&it.key).is_some_and(|it| it.rack.as_deref() == Some(rack))
-            };
-            let machines: Vec<Arc<Object>> =
-                world.all(Machine::info()).filter(says).cloned().collect();
-            for machine in machines {
-                self.note_machine(world, &machine);
+            // Racks change one by one, and each has few of all machines.
+            let there = self.in_racks.get(object.name()).cloned().unwrap_or_default();
+            for Key { namespace, name, .. } in there {
+                if let Some(machine) = world.get(Machine::info(), &namespace, &name) {
+                    self.note_machine(world, &machine);
+                }
             }
         }
     }
@@ -167,6 +162,9 @@ impl Rooms {
         }
         for (standing, joins) in [(before, false), (now, true)] {
             let Some(standing) = standing else { continue };
+            if let Some(rack) = &standing.rack {
+                self.moves(key, rack, joins);
+            }
             for place in standing.places() {
                 let (all, silent) = self.silence.entry(place).or_default();
                 let quiet = u32::from(standing.silent.is_some());
@@ -175,6 +173,17 @@ impl Rooms {
                 } else {
                     (*all, *silent) = (all.saturating_sub(1), silent.saturating_sub(quiet));
                 }
+            }
+        }
+    }
+
+    fn moves(&mut self, machine: &Key, rack: &str, joins: bool) {
+        if joins {
+            self.in_racks.entry(rack.to_owned()).or_default().insert(machine.clone());
+        } else if let Some(left) = self.in_racks.get_mut(rack) {
+            left.remove(machine);
+            if left.is_empty() {
+                self.in_racks.remove(rack);
             }
         }
     }
@@ -288,5 +297,70 @@ impl Rooms {
             self.rates.entry(place).or_default().note(now);
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quarterdeck_model::object;
+    use quarterdeck_store::{Mutation, Precondition, Sqlite, Write};
+    use serde_json::{Value, json};
+
+    async fn put(store: &Store, kind: KindRef, namespace: &str, name: &str, mut value: Value) {
+        value["metadata"] = json!({"name": name, "namespace": namespace, "uid": name});
+        let key = Key::new(kind, namespace, name);
+        let write = Write::Put(object::encode(kind, &value).into());
+        let mutation = Mutation { key, write, precondition: Precondition::None, fence: None };
+        store.commit(vec![mutation]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_rack_that_goes_to_another_site_takes_its_own_machines_along_and_no_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let backend = Arc::new(Sqlite::open(folder.path()).unwrap());
+        let store = Arc::new(Store::open(backend).await.unwrap());
+        let rack = async |name: &str, site: &str| {
+            put(&store, Rack::info(), "", name, json!({"spec": {"site": site}})).await;
+        };
+        let machine = async |name: &str, rack: &str, server: Option<&str>| {
+            let location = json!({"site": "told", "rack": rack});
+            let silent = json!({"type": "Reachable", "status": "False", "reason": "AgentSilent", "message": "",
+                "lastTransitionTime": "2026-03-01T12:00:00Z"});
+            let status = json!({"phase": "Running", "server": server, "conditions": [silent]});
+            let spec = json!({"preinstalled": true, "location": location});
+            let value = json!({"spec": spec, "status": status});
+            put(&store, Machine::info(), "team", name, value).await;
+        };
+        let mut rooms = Rooms::new(store.clone());
+        let mut site = |name: &str| {
+            rooms.catch_up();
+            let (_, places) = rooms.silence("team", name).unwrap();
+            places.into_iter().map(|it| it.place).find(|it| it.starts_with("site")).unwrap()
+        };
+        rack("r-1", "a").await;
+        rack("r-2", "b").await;
+        let on = json!({"spec": {"bmc": {"address": "192.0.2.1"}, "location": {"rack": "r-1", "unit": 1}}});
+        put(&store, Server::info(), "", "s", on).await;
+        machine("alone", "r-1", None).await;
+        machine("on-server", "r-9", Some("s")).await;
+        machine("other", "r-2", None).await;
+        assert_eq!(
+            [site("alone"), site("on-server"), site("other")],
+            ["site a", "site a", "site b"]
+        );
+        rack("r-1", "c").await;
+        assert_eq!(
+            [site("alone"), site("on-server"), site("other")],
+            ["site c", "site c", "site b"]
+        );
+        // It was carried to another rack: what becomes of the first is nothing to it.
+        machine("alone", "r-2", None).await;
+        assert_eq!(site("alone"), "site b");
+        rack("r-1", "d").await;
+        assert_eq!(
+            [site("alone"), site("on-server"), site("other")],
+            ["site b", "site d", "site b"]
+        );
     }
 }
