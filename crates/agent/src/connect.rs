@@ -12,7 +12,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use quarterdeck_model::agent::session::SESSIONS_MAX;
 use rustls::{AlertDescription, ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
 use std::{
     convert::Infallible,
     fs, io,
@@ -50,6 +50,9 @@ pub(crate) struct Plane {
     /// sides to prove anew who they are. It counts when all agents of a plane come back at once.
     resumed: Mutex<Option<(CertificateDer<'static>, Arc<ClientConfig>)>>,
 }
+
+/// A certificate, and its key.
+type Shown = (CertificateDer<'static>, PrivateKeyDer<'static>);
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -197,16 +200,7 @@ impl Plane {
 
     /// How TLS is spoken, and with whose certificate.
     fn tls(&self, identity: Option<&Identity>) -> Result<Arc<ClientConfig>, String> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(self.roots.clone());
-        let http2 = |mut config: ClientConfig| {
-            config.alpn_protocols = vec![b"h2".to_vec()];
-            Arc::new(config)
-        };
-        let Some(identity) = identity else { return Ok(http2(config.with_no_client_auth())) };
+        let Some(identity) = identity else { return self.tls_showing(None) };
         let (certificate, key) = identity.shown()?;
         // A panic while it was held changed nothing.
         let mut resumed = self.resumed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -217,10 +211,25 @@ impl Plane {
         {
             return Ok(known.clone());
         }
-        let config = config.with_client_auth_cert(vec![certificate.clone()], key);
-        let config = http2(config.map_err(|error| error.to_string())?);
+        let config = self.tls_showing(Some((certificate.clone(), key)))?;
         *resumed = Some((certificate, config.clone()));
         Ok(config)
+    }
+
+    fn tls_showing(&self, shown: Option<Shown>) -> Result<Arc<ClientConfig>, String> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(self.roots.clone());
+        let mut config = match shown {
+            None => config.with_no_client_auth(),
+            Some((certificate, key)) => config
+                .with_client_auth_cert(vec![certificate], key)
+                .map_err(|error| error.to_string())?,
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Arc::new(config))
     }
 
     fn tls_trouble(&self, error: &io::Error) -> Trouble {
@@ -338,4 +347,125 @@ async fn reply(answer: http::Response<Incoming>) -> Result<Reply, String> {
     // A replica that has too much to do, or that is no plane of this release yet, is asked again.
     let lasting = matches!(status.as_u16(), 400 | 401 | 403 | 413);
     Ok(Reply::Refused { message, lasting })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quarterdeck_model::{Time, agent::Certified};
+    use rcgen::{
+        BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    };
+    use rustls::{HandshakeKind, ServerConfig, server::WebPkiClientVerifier};
+    use serde_json::json;
+    use tokio::{io::AsyncReadExt as _, net::TcpListener};
+    use tokio_rustls::TlsAcceptor;
+
+    /// How long the test may wait for anything.
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    fn issuer() -> (Issuer<'static, KeyPair>, String) {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        (Issuer::from_ca_cert_pem(&certificate, key).unwrap(), certificate)
+    }
+
+    /// A server that gives tickets as the plane does, and says how each handshake was made.
+    async fn server(
+        issuer: &Issuer<'static, KeyPair>,
+        roots: Arc<RootCertStore>,
+    ) -> (u16, mpsc::Receiver<HandshakeKind>) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, issuer).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier.build().unwrap())
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.ticketer = rustls::crypto::ring::Ticketer::new().unwrap();
+        let tls = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (says, kinds) = mpsc::channel(8);
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let (tls, says) = (tls.clone(), says.clone());
+                tokio::spawn(async move {
+                    let mut stream = tls.accept(socket).await.unwrap();
+                    says.send(stream.get_ref().1.handshake_kind().unwrap()).await.unwrap();
+                    // Until the agent goes.
+                    while matches!(stream.read(&mut [0; 64]).await, Ok(1..)) {}
+                });
+            }
+        });
+        (port, kinds)
+    }
+
+    /// What the agent has once the plane has given it a certificate.
+    fn identity(folder: &Folder, issuer: &Issuer<'static, KeyPair>) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let certified = Certified {
+            namespace: "default".into(),
+            name: "m".into(),
+            uid: "u".into(),
+            certificate: params.signed_by(&key, issuer).unwrap().pem(),
+            not_after: Time::new(jiff::Timestamp::MAX),
+        };
+        folder.write("agent.key", &key.serialize_pem()).unwrap();
+        folder.write("agent.json", &json!(certified).to_string()).unwrap();
+        Identity::of(folder).unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_comes_back_goes_on_with_the_keys_of_the_last_connection() {
+        let (issuer, authority) = issuer();
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
+        let roots = Arc::new(roots);
+        let (port, mut kinds) = server(&issuer, roots.clone()).await;
+        let plane = Plane {
+            server: format!("https://localhost:{port}"),
+            host: "127.0.0.1".into(),
+            port,
+            name: ServerName::try_from("localhost").unwrap(),
+            authority,
+            roots,
+            resumed: Mutex::default(),
+        };
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&temporary.path().join("agent")).unwrap();
+        let mut kind = async |identity: &Identity| {
+            let requests = plane.connect(Some(identity)).await.unwrap();
+            let kind = timeout(DEADLINE, kinds.recv()).await.unwrap().unwrap();
+            (kind, requests)
+        };
+        let first = identity(&folder, &issuer);
+        let (full, mut last) = kind(&first).await;
+        assert_eq!(full, HandshakeKind::Full);
+        // The ticket comes after the handshake.
+        let resumed = async {
+            loop {
+                let (found, requests) = kind(&first).await;
+                last = requests;
+                if found == HandshakeKind::Resumed {
+                    return;
+                }
+            }
+        };
+        timeout(DEADLINE, resumed).await.expect("a connection that is resumed");
+        drop(last);
+        let renewed = identity(&folder, &issuer);
+        assert_eq!(kind(&renewed).await.0, HandshakeKind::Full, "another certificate is shown");
+    }
 }

@@ -38,6 +38,7 @@ const AGENT_STREAMS_MAX: u32 = 64;
 const AGENT_WINDOW_BYTES: u32 = 64 * 1024;
 /// What it may send ahead in all: a session that nobody reads keeps its own window filled, and no other's.
 const AGENT_CONNECTION_BYTES: u32 = AGENT_WINDOW_BYTES * (SESSIONS_MAX as u32 + 2);
+
 /// Why a connection ended.
 type Ended = Box<dyn std::error::Error + Send + Sync>;
 
