@@ -41,6 +41,8 @@ pub(crate) struct Host {
     plane: Plane,
     client: Client,
     _folder: TempDir,
+    /// In memory, as an agent wants it.
+    _secrets: TempDir,
 }
 
 /// The binary, which is built beside this one.
@@ -74,12 +76,14 @@ impl Host {
         agent.arg("--ca-file").arg(pki.join("ca.crt"));
         agent.arg("--join-token-file").arg(at.join("token"));
         agent.arg("--engine-socket").arg(docker.socket());
-        agent.arg("--secrets-dir").arg(at.join("secrets"));
+        let secrets =
+            tempfile::Builder::new().prefix("quarterdeck-agent-").tempdir_in("/dev/shm")?;
+        agent.arg("--secrets-dir").arg(secrets.path());
         let agent = Process::start("agent", &agent, RunAs::Caller, &at.join("log"));
         let authority = Authority::open(&pki)?;
         let trust = Trust::new(authority.certificate(), &authority.admin()?)?;
         let client = Client::connect(plane.address(), &trust).await?;
-        let mut host = Self { agent, docker, plane, client, _folder: folder };
+        let mut host = Self { agent, docker, plane, client, _folder: folder, _secrets: secrets };
         let machine = "/apis/compute.quarterdeck.dev/v1alpha1/namespaces/default/machines/m";
         host.until(machine, |machine| machine.pointer("/status/allocatable").is_some()).await?;
         Ok(host)
@@ -133,7 +137,11 @@ impl Host {
             }
             if Instant::now() > end {
                 let status = object.get("status").cloned().unwrap_or_default();
-                return Err(format!("waited {DEADLINE:?} for {path}: {status:#}").into());
+                let said = self.agent.output();
+                return Err(format!(
+                    "waited {DEADLINE:?} for {path}: {status:#}; the agent says:\n{said}"
+                )
+                .into());
             }
             sleep(LOOK).await;
         }

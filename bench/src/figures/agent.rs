@@ -4,7 +4,6 @@
 use crate::{
     Failure,
     host::Host,
-    machine,
     report::{Aim, Quantity, Row},
     served::{cpu, memory, quiet, resident},
 };
@@ -55,7 +54,7 @@ pub(crate) async fn run(_: &Path) -> Result<Vec<Row>, Failure> {
     let (held, own) = (resident(agent)?, memory(agent, "RssAnon")?);
     let theirs_held = daemon.sum(resident)?;
     host.undeclare(NAME).await?;
-    let version = machine::printed("docker", &["version", "--format", "{{.Client.Version}}"]);
+    let version = host.docker.client(&["version", "--format", "{{.Server.Version}}"]).await;
     let daemons = format!("dockerd and its containerd, Docker {version}");
     Ok(vec![
         Row {

@@ -4,7 +4,6 @@
 use crate::{
     Failure,
     host::Host,
-    machine,
     report::{Aim, Quantity, Row},
     samples::Samples,
 };
@@ -60,7 +59,7 @@ pub(crate) async fn run(_: &Path) -> Result<Vec<Row>, Failure> {
             seen.push(ours.1);
         }
     }
-    let version = machine::printed("docker", &["version", "--format", "{{.Client.Version}}"]);
+    let version = host.docker.client(&["version", "--format", "{{.Server.Version}}"]).await;
     Ok(vec![Row {
         what: format!(
             "from a declared workload to its container running, plane and agent on one machine, median of {ROUNDS} (slowest {:.2} s; seen \

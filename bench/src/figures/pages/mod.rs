@@ -26,7 +26,7 @@ const SERVERS: u32 = 20_000;
 /// Things happen at the machines so many times as fast as in a data centre.
 const SPEED: &str = "20";
 /// Runs of the campaign at a time: with that speed it moves about a thousand objects a second.
-const CONCURRENCY: u32 = 500;
+const CONCURRENCY: u32 = 360;
 const ROUNDS: usize = 2;
 const LENGTH: Duration = Duration::from_secs(20);
 /// Until pages, or what they have left, are at their height.
@@ -122,8 +122,10 @@ impl Plane {
         let team =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         self.write("/api/v1/namespaces", &team).await?;
+        // All of them; a campaign says which.
+        let all = json!({"matchExpressions": [{"key": "site", "operator": "Exists"}]});
         let spec = json!({
-            "runbook": "power-cycle-server", "targets": {"kind": "Server"}, "canary": 1, "failureDomain": "Rack",
+            "runbook": "power-cycle-server", "targets": {"kind": "Server", "selector": all}, "canary": 1, "failureDomain": "Rack",
             "domainsAtOnce": 1_000, "concurrency": CONCURRENCY, "failureLimit": "50%", "paused": false,
         });
         let campaign = json!({"apiVersion": "workflows.quarterdeck.dev/v1alpha1", "kind": "Campaign",
