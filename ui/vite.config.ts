@@ -1,5 +1,6 @@
 // How the page is built and, while it is written, served: `npm run dev` answers what is not the page's from the plane
 // whose kubeconfig QUARTERDECK_KUBECONFIG names, in the name of that file's user.
+import type { ClientRequest, IncomingMessage } from 'node:http';
 import react from '@vitejs/plugin-react';
 import { defineConfig, type ProxyOptions } from 'vite';
 import { kubeconfig } from './scripts/kubeconfig.ts';
@@ -21,9 +22,17 @@ function proxy(): Record<string, ProxyOptions> {
   if (!file) return {};
   const { server, ca, cert, key } = kubeconfig(file);
   const target = { ...urlParts(server), ca, cert, key };
-  // The plane takes writes and terminals from its own page alone, which this is for now.
-  const headers = { origin: new URL(server).origin };
-  return Object.fromEntries(PLANE.map((path) => [path, { target, changeOrigin: true, ws: true, headers }]));
+  const { origin } = new URL(server);
+  const configure: ProxyOptions['configure'] = (proxy) => {
+    // The plane takes writes and terminals from its own page alone. What this page sends is passed on as that; what another
+    // site has the browser send stays another site's, and is refused.
+    const asOwn = (passed: ClientRequest, { headers }: IncomingMessage) => {
+      if (headers.origin && headers.origin === `http://${headers.host}`) passed.setHeader('origin', origin);
+    };
+    proxy.on('proxyReq', asOwn);
+    proxy.on('proxyReqWs', asOwn);
+  };
+  return Object.fromEntries(PLANE.map((path) => [path, { target, changeOrigin: true, ws: true, configure }]));
 }
 
 function urlParts(server: string) {

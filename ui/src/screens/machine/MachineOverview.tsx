@@ -73,13 +73,9 @@ function Instances({
   total: number;
   machine: { namespace: string; name: string };
 }) {
+  const line = `kubectl get pods -n ${machine.namespace} --field-selector spec.nodeName=${machine.name}.${machine.namespace}`;
   if (all.length === 0) {
-    return (
-      <Empty
-        title="No instance is on it."
-        command={`kubectl get pods -n ${machine.namespace} --field-selector spec.nodeName=${machine.name}.${machine.namespace}`}
-      />
-    );
+    return <Empty title="No instance is on it." command={line} />;
   }
   return (
     <>
@@ -131,9 +127,7 @@ function Instances({
       {total > all.length && (
         <div className="pad stack">
           <p className="muted">The first {number(all.length)} by name.</p>
-          <Command
-            line={`kubectl get pods -n ${machine.namespace} --field-selector spec.nodeName=${machine.name}.${machine.namespace}`}
-          />
+          <Command line={line} />
         </div>
       )}
     </>
